@@ -1,0 +1,39 @@
+//! Where a client meant to go.
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The destination that the client named, before the gateway took the connection over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Destination {
+    /// Its address. IPv4-mapped IPv6 addresses are given as IPv4.
+    pub ip: IpAddr,
+    /// Its TCP or UDP port.
+    pub port: u16,
+    /// The name that led to the address, where a trusted resolver's answer is known.
+    pub host: Option<Arc<str>>,
+}
+
+impl Destination {
+    /// A destination of which only the address is known.
+    #[must_use]
+    pub fn from_address(address: SocketAddr) -> Destination {
+        Destination { ip: address.ip().to_canonical(), port: address.port(), host: None }
+    }
+
+    /// Where to dial.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}:{}", self.port),
+            None => self.address().fmt(f),
+        }
+    }
+}

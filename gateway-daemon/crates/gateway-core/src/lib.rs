@@ -1,0 +1,36 @@
+//! The vocabulary of the gateway, its ports, and the governor that no operation gets around.
+//!
+//! This crate knows no socket, no clock, no storage, no protocol and no kernel. What it defines is
+//! what all others talk in: an [`Operation`] on a [`Destination`] by a [`Subject`], a [`Decision`]
+//! about it, and the [`Clearance`] without which no byte goes upstream.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod destination;
+pub mod governor;
+pub mod id;
+pub mod operation;
+pub mod ports;
+pub mod record;
+pub mod subject;
+pub mod time;
+pub mod verb;
+pub mod verdict;
+
+pub use destination::Destination;
+pub use governor::{Clearance, Governor, Refusal};
+pub use id::{OperationId, SessionId, TreeId};
+pub use operation::{Attribute, Effect, Object, Operation, Parameter};
+pub use ports::{Judge, RecordError, Recorder};
+pub use record::{OperationOutcome, OperationRecord, SessionClosed, SessionEnd, SessionOpened};
+pub use subject::{Assurance, Lineage, Principal, Process, Provenance, Subject};
+pub use time::Timestamp;
+pub use verb::{Verb, VerbSet};
+pub use verdict::{Decision, Mode, Verdict};

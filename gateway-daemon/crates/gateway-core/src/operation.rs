@@ -1,0 +1,91 @@
+//! One statement, command or request, in words that every protocol shares.
+use crate::verb::{Verb, VerbSet};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// What an effect touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Object {
+    /// Its full name: `public.users`, `session:42`, `/etc/passwd`.
+    Named(Arc<str>),
+    /// A name that could not be resolved. An allow covers it only with `*`; a deny catches it
+    /// when the pattern could mean it.
+    Unresolved(Arc<str>),
+}
+
+impl Object {
+    /// The name, resolved or not.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Object::Named(name) | Object::Unresolved(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One of the things that an operation does. A statement can have several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Effect {
+    /// What it does.
+    pub verb: Verb,
+    /// To what. Empty when the verb has no object, such as BEGIN.
+    pub objects: Vec<Object>,
+}
+
+/// A value of an operation's attribute, such as `sql.has_where = true`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Attribute {
+    /// Yes or no.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A text.
+    Text(Arc<str>),
+}
+
+/// A value that travels beside the statement: a bind parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// The type as the protocol names it (`int4`, `oid:600`), where it was said.
+    pub kind: Option<Arc<str>>,
+    /// The value as text, or in hexadecimal with the prefix `\x` when it was binary; `None` is NULL.
+    pub value: Option<String>,
+    /// The value was longer than what is kept here; this is its whole length in bytes.
+    pub cut_from: Option<u64>,
+}
+
+/// What a client asks for, before it is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<'a> {
+    /// The protocol it came by: `postgres`, `opaque`.
+    pub protocol: &'static str,
+    /// The verb that people would name it by; the strongest of the effects.
+    pub verb: Verb,
+    /// Everything it does. Never empty.
+    pub effects: &'a [Effect],
+    /// Its text, when it has one.
+    pub statement: &'a str,
+    /// Bind values.
+    pub parameters: &'a [Parameter],
+    /// What the protocol adds.
+    pub attributes: &'a [(Arc<str>, Attribute)],
+    /// Operations of one session with the same number have the same protocol, effects and
+    /// attributes, so the decision about one is the decision about the other. `None`: decide anew.
+    pub shape: Option<u64>,
+}
+
+impl Operation<'_> {
+    /// The verbs of all effects.
+    #[must_use]
+    pub fn verbs(&self) -> VerbSet {
+        self.effects.iter().map(|effect| effect.verb).collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! The face of a protocol towards the proxy.
+use crate::opening::{Opening, Recognition};
+use crate::session::ProtocolError;
+use crate::stop::Stop;
+use gateway_core::governor::Ending;
+use gateway_core::{Attribute, Clearance, Effect, Governor, Refusal, Verb};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// A future that can be stored. One per connection, so the box costs nothing that counts.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Both ends of a connection, with what was read from them to recognise the protocol.
+#[derive(Debug)]
+pub struct Link {
+    /// The governed process's end.
+    pub client: TcpStream,
+    /// The server's end, already dialled.
+    pub upstream: TcpStream,
+    /// What the client sent before the protocol was known.
+    pub from_client: Vec<u8>,
+    /// What the upstream sent before the protocol was known.
+    pub from_upstream: Vec<u8>,
+    /// The clearance of `connect`, under which bytes travel that ask for nothing by themselves.
+    pub connected: Clearance,
+    /// Ends the link from outside.
+    pub stop: Arc<Stop>,
+}
+
+/// How a served link ended. The governor comes back for its last record.
+#[derive(Debug)]
+pub struct Closed {
+    /// The gate of the session, to be closed with `ending`.
+    pub governor: Governor,
+    /// How it ended.
+    pub ending: Ending,
+    /// What the session broke on, when it did.
+    pub error: Option<ProtocolError>,
+}
+
+/// A statement, taken apart without a connection: for `gateway policy test` and `explain`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interpretation {
+    /// The verb that people would name it by.
+    pub verb: Verb,
+    /// Everything it does.
+    pub effects: Vec<Effect>,
+    /// What the protocol adds.
+    pub attributes: Vec<(Arc<str>, Attribute)>,
+}
+
+/// What every protocol implements. Object-safe on purpose.
+pub trait Protocol: Send + Sync {
+    /// Its name in policies and records: `postgres`.
+    fn name(&self) -> &'static str;
+
+    /// Judges the first bytes of either side and consumes nothing.
+    fn recognise(&self, opening: Opening<'_>) -> Recognition;
+
+    /// Words a refusal for a client that has sent `opening` and nothing else, when the link is
+    /// closed right behind it. Empty when the protocol has no words at that moment.
+    fn refuse(&self, opening: Opening<'_>, refusal: &Refusal) -> Vec<u8>;
+
+    /// Takes a statement apart as it would be on a fresh session.
+    fn interpret(&self, statement: &str) -> Interpretation;
+
+    /// Speaks to both ends until one closes.
+    fn serve(&self, link: Link, governor: Governor) -> BoxFuture<'_, Closed>;
+}

@@ -1,0 +1,132 @@
+//! A protocol as a state machine: bytes in, effects out. No socket, no clock.
+use gateway_core::{Clearance, Operation, OperationId, Refusal};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One end of a link. There are no other words for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The governed process.
+    Client,
+    /// The server that it meant to reach.
+    Upstream,
+}
+
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Upstream,
+            Side::Upstream => Side::Client,
+        }
+    }
+}
+
+/// A link cannot go on. It says who is at fault; the peer's bytes never appear in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The client broke the protocol.
+    #[error("client: {0}")]
+    Client(&'static str),
+    /// The upstream broke the protocol.
+    #[error("upstream: {0}")]
+    Upstream(&'static str),
+    /// A frame is larger than the configured limit.
+    #[error("{side:?} sent a frame of {size} bytes; the limit {limit_name} is {limit}")]
+    TooLarge {
+        /// Who sent it.
+        side: Side,
+        /// How large the frame says it is.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+        /// The key of the limit in the configuration.
+        limit_name: &'static str,
+    },
+    /// The record could not be written, so nothing more may happen.
+    #[error("{0}")]
+    Unrecorded(#[from] gateway_core::RecordError),
+    /// A socket failed.
+    #[error("{side:?}: {error}")]
+    Io {
+        /// Which one.
+        side: Side,
+        /// The system's words.
+        error: Arc<str>,
+    },
+}
+
+/// How a cleared operation was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Rows returned or changed, where the protocol says.
+    pub rows: Option<u64>,
+    /// Bytes of the request.
+    pub bytes_up: u64,
+    /// Bytes of the answer.
+    pub bytes_down: u64,
+    /// The upstream's error: a code and a text that may be recorded.
+    pub error: Option<Arc<str>>,
+}
+
+/// What a session may cause. The relay implements it.
+///
+/// Every byte that goes upstream needs a [`Clearance`]: that of its statement, or that of the
+/// session (`connect`) for bytes that ask for nothing by themselves, such as a Sync.
+pub trait Effects {
+    /// `bytes[range]` of the current input go upstream as they are. Input from the client only.
+    fn pass_upstream(&mut self, clearance: &Clearance, range: Range<usize>);
+
+    /// `bytes[range]` of the current input go to the client as they are. Input from the upstream
+    /// only.
+    fn pass_client(&mut self, range: Range<usize>);
+
+    /// Bytes of the gateway's own making go upstream, behind all that was passed before.
+    fn send_upstream(&mut self, clearance: &Clearance, bytes: &[u8]);
+
+    /// Bytes of the gateway's own making go to the client, behind all that was passed before.
+    fn send_client(&mut self, bytes: &[u8]);
+
+    /// Asks for permission. Decided and recorded when this returns.
+    ///
+    /// # Errors
+    /// The refusal, to be worded for the client.
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal>;
+
+    /// A cleared operation has been answered.
+    ///
+    /// # Errors
+    /// It could not be recorded; the session must end.
+    fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError>;
+
+    /// Ends the link once everything that was sent has left.
+    fn close(&mut self);
+}
+
+/// A protocol whose bytes we parse ourselves.
+pub trait Session: Send {
+    /// Takes bytes of one side and says how many it used. The rest is offered again, with more
+    /// behind it, and nothing is offered twice that was used. Any split of a stream into calls
+    /// gives the same effects.
+    ///
+    /// # Errors
+    /// The link cannot go on: both sides are closed, what was sent before is still delivered.
+    fn receive(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<usize, ProtocolError>;
+
+    /// One side has sent its last byte; `unused` of its bytes never became a frame.
+    ///
+    /// # Errors
+    /// The stream ended where the protocol does not allow it.
+    fn finish(
+        &mut self,
+        from: Side,
+        unused: usize,
+        out: &mut dyn Effects,
+    ) -> Result<(), ProtocolError>;
+}
