@@ -55,6 +55,9 @@ pub enum ProtocolError {
         /// The system's words.
         error: Arc<str>,
     },
+    /// A session broke a rule of the relay: a defect of the gateway, found before a byte left.
+    #[error("gateway: {0}")]
+    Gateway(&'static str),
 }
 
 /// How a cleared operation was answered.

@@ -30,7 +30,9 @@ impl Stop {
             StopReason::Killed => KILLED,
             StopReason::Drained => DRAINED,
         };
-        let _ = self.state.compare_exchange(RUNNING, value, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .state
+            .compare_exchange(RUNNING, value, Ordering::AcqRel, Ordering::Acquire);
         self.waker.wake();
     }
 
@@ -53,7 +55,8 @@ impl Stop {
     pub fn stopped(&self) -> impl Future<Output = StopReason> + '_ {
         std::future::poll_fn(|context| {
             self.register(context.waker());
-            self.reason().map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+            self.reason()
+                .map_or(std::task::Poll::Pending, std::task::Poll::Ready)
         })
     }
 }

@@ -1,0 +1,17 @@
+//! A socket, as far as the relay needs one. Tests put one in memory in its place.
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// One end of a link.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// From now on dropping the stream tells the peer that it broke, and throws away what the
+    /// kernel still has to send: a reset instead of a clean end.
+    fn abort(&self);
+}
+
+impl Stream for TcpStream {
+    fn abort(&self) {
+        // It fails only on a socket that is no connection any more; then there is nobody to tell.
+        let _ = self.set_zero_linger();
+    }
+}
