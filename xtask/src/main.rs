@@ -1,1 +1,59 @@
-fn main() {}
+//! `cargo xtask`: what cargo cannot do. One file per subcommand.
+mod bench;
+mod demo;
+mod ebpf;
+mod process;
+mod project;
+mod setup;
+mod soak;
+mod test;
+mod tidy;
+
+use anyhow::{Result, bail};
+use project::Project;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  setup              installs what the other commands need on Debian 12, and says why
+  demo               the whole product in one story, on a throwaway PostgreSQL
+  test [STEP…]       every check and test; a step is one of: build, ebpf, tidy, clippy, unit,
+                     policies, integration, fuzz
+  tidy [--clippy]    the layers, the house rules, the formatting
+  ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
+  bench [NAME…]      measurements in interleaved pairs: pgbench, connect, bulk, fork, memory
+  soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES]
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let Some((command, rest)) = arguments.split_first() else {
+        bail!("no command\n\n{USAGE}")
+    };
+    let project = Project::locate()?;
+    match command.as_str() {
+        "setup" => setup::run(&project, rest),
+        "demo" => demo::run(&project, rest),
+        "test" => test::run(&project, rest),
+        "tidy" => tidy::run(&project, rest),
+        "ebpf" => ebpf::run(&project, rest),
+        "bench" => bench::run(&project, rest),
+        "soak" => soak::run(&project, rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("there is no command `{other}`\n\n{USAGE}"),
+    }
+}

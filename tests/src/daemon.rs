@@ -1,0 +1,386 @@
+//! A `gateway daemon` of our own: its own directories, its own bpffs, its own place in a subtree.
+use crate::running::{self, Outcome, PATIENCE, Running};
+use crate::{Bpffs, Subtree, job, place, wait};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The contract says 5 s; the rest is for a loaded machine.
+const READY_MAX: Duration = Duration::from_secs(20);
+
+/// A daemon that is described and not yet started.
+pub struct Prepared {
+    // Dropped before the directory that it is mounted in.
+    bpffs: Bpffs,
+    directory: TempDir,
+    subtree: Arc<Subtree>,
+    state: PathBuf,
+    extra: String,
+}
+
+impl Prepared {
+    /// Adds a policy file, `NAME.toml`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn policy(self, name: &str, text: &str) -> Result<Prepared> {
+        fs::write(
+            self.directory
+                .path()
+                .join("policies")
+                .join(format!("{name}.toml")),
+            text,
+        )?;
+        Ok(self)
+    }
+
+    /// Adds sections to the configuration; `[capture]` is there already.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Prepared {
+        self.extra.push_str(text);
+        self
+    }
+
+    /// Uses another state directory, which the harness does not make or remove.
+    #[must_use]
+    pub fn state(mut self, state: &Path) -> Prepared {
+        self.state = state.to_owned();
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// It ends, or does not answer in time; the error quotes what it said.
+    pub fn start(self) -> Result<Daemon> {
+        let mut daemon = self.stopped()?;
+        daemon.launch()?;
+        daemon.wait_until_ready()?;
+        Ok(daemon)
+    }
+
+    /// Starts it and waits for its end: for the cases in which it must refuse to run.
+    ///
+    /// # Errors
+    /// It runs on.
+    pub fn start_and_fail(self) -> Result<Outcome> {
+        let mut daemon = self.stopped()?;
+        daemon.launch()?;
+        let running = daemon
+            .running
+            .take()
+            .context("the daemon was not launched")?;
+        running
+            .wait(READY_MAX)
+            .context("the daemon should have refused to run")
+    }
+
+    /// Everything is written, nothing is started.
+    ///
+    /// # Errors
+    /// The configuration cannot be written.
+    pub fn stopped(self) -> Result<Daemon> {
+        let root = self.directory.path();
+        let config = format!(
+            "state_dir = {:?}\ncontrol_socket = {:?}\npolicy_dir = {:?}\n\n\
+             [capture]\ncgroup_root = {:?}\nbpffs_dir = {:?}\n\n{}",
+            self.state,
+            root.join("control.sock"),
+            root.join("policies"),
+            self.subtree.path(),
+            self.bpffs.path().join("gateway"),
+            self.extra,
+        );
+        fs::write(root.join("gateway.toml"), config)?;
+        Ok(Daemon {
+            running: None,
+            said_before: String::new(),
+            subtree: self.subtree,
+            bpffs: self.bpffs,
+            state: self.state,
+            directory: self.directory,
+            may_panic: false,
+        })
+    }
+}
+
+/// A daemon under test. Dropping it stops it, uninstalls it, and fails the test when it panicked.
+pub struct Daemon {
+    running: Option<Running>,
+    /// What earlier processes of this daemon wrote.
+    said_before: String,
+    subtree: Arc<Subtree>,
+    bpffs: Bpffs,
+    state: PathBuf,
+    directory: TempDir,
+    may_panic: bool,
+}
+
+impl Daemon {
+    /// Describes a daemon whose `cgroup_root` is this subtree.
+    ///
+    /// # Errors
+    /// Its directories or its bpffs cannot be made.
+    pub fn prepare(subtree: &Arc<Subtree>) -> Result<Prepared> {
+        let directory = place::temporary_directory()?;
+        fs::create_dir(directory.path().join("policies"))?;
+        let bpffs = Bpffs::mount(&directory.path().join("bpf"))?;
+        let state = directory.path().join("state");
+        Ok(Prepared {
+            directory,
+            bpffs,
+            subtree: subtree.clone(),
+            state,
+            extra: String::new(),
+        })
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "the daemon runs already");
+        // In a subtree only sockets that were made inside it are hooked: the daemon's listener is
+        // one of them.
+        let cgroup = self.subtree.child("daemon")?;
+        let mut command = job::inside(&cgroup, place::gateway()?);
+        command
+            .arg("daemon")
+            .arg("--config")
+            .arg(self.config_file());
+        command.env("RUST_BACKTRACE", "1");
+        self.running = Some(Running::start(&mut command)?);
+        Ok(())
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Errors
+    /// It ended, or does not answer in time.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        let mut ended = false;
+        let ready = wait::until("the daemon to answer", READY_MAX, || {
+            if self.running.as_mut().is_none_or(Running::has_ended) {
+                ended = true;
+                return Some(());
+            }
+            // 3 is: no daemon answers. Every other code comes from an answer.
+            let status = running::run(self.gateway().arg("status"));
+            status.is_ok_and(|status| status.code() != 3).then_some(())
+        });
+        if ended || ready.is_err() {
+            bail!("the daemon did not come up; it said:\n{}", self.said());
+        }
+        Ok(())
+    }
+
+    /// A `gateway` command that talks to this daemon.
+    ///
+    /// # Panics
+    /// The binary is not built; a daemon that runs shows that it is.
+    #[must_use]
+    pub fn gateway(&self) -> Command {
+        let mut command =
+            Command::new(place::gateway().unwrap_or_else(|error| panic!("{error:#}")));
+        command.env("GATEWAY_CONFIG", self.config_file());
+        command
+    }
+
+    /// Runs a `gateway` command to its end.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn run(&self, arguments: &[&str]) -> Result<Outcome> {
+        running::run(self.gateway().args(arguments))
+    }
+
+    /// Runs a `gateway` command with `--json` and returns its objects.
+    ///
+    /// # Errors
+    /// It fails, or a line is no JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let outcome = self.run(&[arguments, &["--json"]].concat())?.success()?;
+        objects(&outcome)
+    }
+
+    /// The operations of the journal, oldest first.
+    ///
+    /// # Errors
+    /// `gateway log` fails.
+    pub fn log(&self) -> Result<Vec<Value>> {
+        self.json(&["log"])
+    }
+
+    /// The sessions of the journal.
+    ///
+    /// # Errors
+    /// `gateway sessions` fails.
+    pub fn sessions(&self) -> Result<Vec<Value>> {
+        self.json(&["sessions"])
+    }
+
+    /// `gateway status --json`, whatever its exit code.
+    ///
+    /// # Errors
+    /// It gives no object.
+    pub fn status(&self) -> Result<Value> {
+        let outcome = self.run(&["status", "--json"])?;
+        objects(&outcome)?
+            .into_iter()
+            .next()
+            .with_context(|| format!("no status: {outcome:?}"))
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self
+            .running
+            .as_ref()
+            .context("the daemon does not run")?
+            .pid())
+    }
+
+    /// Does the process live?
+    pub fn is_alive(&mut self) -> bool {
+        self.running
+            .as_mut()
+            .is_some_and(|running| !running.has_ended())
+    }
+
+    /// Ends it as a crash does: SIGKILL, no chance to clean up.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn crash(&mut self) -> Result<()> {
+        self.end_with(Signal::SIGKILL).map(drop)
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Errors
+    /// It does not run, or does not end.
+    pub fn terminate(&mut self) -> Result<Outcome> {
+        self.end_with(Signal::SIGTERM)
+    }
+
+    fn end_with(&mut self, signal: Signal) -> Result<Outcome> {
+        let running = self.running.take().context("the daemon does not run")?;
+        running.signal(signal)?;
+        let outcome = running.wait(PATIENCE)?;
+        self.said_before.push_str(&outcome.stdout);
+        self.said_before.push_str(&outcome.stderr);
+        Ok(outcome)
+    }
+
+    /// Starts it after it ended, with the same directories.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn restart(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait_until_ready()
+    }
+
+    /// Replaces a policy file and has the daemon read the directory again.
+    ///
+    /// # Errors
+    /// The daemon does not run, or never says that it has read them.
+    pub fn reload(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.policies().join(format!("{name}.toml")), text)?;
+        self.running
+            .as_ref()
+            .context("the daemon does not run")?
+            .signal(Signal::SIGHUP)
+    }
+
+    /// Where its policies are.
+    #[must_use]
+    pub fn policies(&self) -> PathBuf {
+        self.directory.path().join("policies")
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.path().join("gateway.toml")
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Its directory of pins.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.path().join("gateway")
+    }
+
+    /// Everything that it wrote to its log so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let mut said = self.said_before.clone();
+        if let Some(running) = &self.running {
+            said.push_str(&running.stdout());
+            said.push_str(&running.stderr());
+        }
+        said
+    }
+
+    /// This test provokes a panic on purpose.
+    pub fn expect_panic(&mut self) {
+        self.may_panic = true;
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            let _ = self.end_with(Signal::SIGTERM);
+        }
+        // What is in the subtree goes first: `uninstall` would free it for a moment.
+        let _ = self
+            .subtree
+            .child("jobs")
+            .and_then(|_| self.subtree.kill("jobs"));
+        let uninstalled = self.run(&["uninstall"]).and_then(Outcome::success);
+        if std::thread::panicking() {
+            eprintln!("--- what the daemon said ---\n{}", self.said());
+            return;
+        }
+        if let Err(error) = uninstalled {
+            eprintln!("left behind: {error:#}");
+        }
+        let said = self.said();
+        assert!(
+            self.may_panic || !said.contains("panicked at"),
+            "the daemon panicked:\n{said}"
+        );
+    }
+}
+
+/// The objects of a command's output, one a line.
+///
+/// # Errors
+/// A line is no JSON.
+pub fn objects(outcome: &Outcome) -> Result<Vec<Value>> {
+    let lines = outcome.stdout.lines().filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            serde_json::from_str(line).with_context(|| format!("`{}` wrote {line:?}", outcome.line))
+        })
+        .collect()
+}

@@ -1,0 +1,192 @@
+//! Debian packages, installed only when they are missing, without starting their services.
+use super::{Part, announce};
+use crate::process;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+struct Package {
+    name: &'static str,
+    part: Part,
+    why: &'static str,
+}
+
+const fn package(name: &'static str, part: Part, why: &'static str) -> Package {
+    Package { name, part, why }
+}
+
+const PACKAGES: &[Package] = &[
+    package(
+        "gcc",
+        Part::Build,
+        "compiles PostgreSQL's grammar, which pg_query contains",
+    ),
+    package("libc6-dev", Part::Build, "headers for it"),
+    package("make", Part::Build, "builds it"),
+    package(
+        "libclang-dev",
+        Part::Build,
+        "pg_query generates its bindings with libclang",
+    ),
+    package(
+        "postgresql-15",
+        Part::Peers,
+        "the real server of the demo and of the tests",
+    ),
+    package(
+        "postgresql-client-15",
+        Part::Peers,
+        "psql and pgbench, the real clients",
+    ),
+    package(
+        "iproute2",
+        Part::Peers,
+        "network namespaces for the attack tests",
+    ),
+    package("python3", Part::Peers, "runs the Python drivers"),
+    package(
+        "python3-venv",
+        Part::Peers,
+        "keeps them out of the system's Python",
+    ),
+    package("pgbouncer", Part::Rivals, "the benchmark compares with it"),
+    package("haproxy", Part::Rivals, "the benchmark compares with it"),
+];
+
+pub(super) fn provide(parts: &[Part]) -> Result<()> {
+    let wanted: Vec<&Package> = PACKAGES
+        .iter()
+        .filter(|package| parts.contains(&package.part))
+        .collect();
+    let missing = missing(&wanted)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        announce(&format!("Debian package {}", package.name), package.why);
+    }
+    install(
+        &missing
+            .iter()
+            .map(|package| package.name)
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// Installs these packages, whether or not they are there already.
+pub(super) fn install(names: &[&str]) -> Result<()> {
+    require_root(names)?;
+    let quiet = QuietServices::begin()?;
+    process::run(apt_get().args(["-qq", "update"]))?;
+    process::run(
+        apt_get()
+            .args(["-qq", "--yes", "--no-install-recommends", "install"])
+            .args(names),
+    )?;
+    quiet.end()
+}
+
+fn missing<'a>(wanted: &[&'a Package]) -> Result<Vec<&'a Package>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Exit code 1 only says that some package is unknown, which is what we ask about.
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(wanted.iter().map(|package| package.name))
+        .output()
+        .context("dpkg-query; setup knows Debian 12 only")?;
+    let known = String::from_utf8_lossy(&output.stdout);
+    let installed = |package: &Package| {
+        known
+            .lines()
+            .any(|line| line.strip_prefix(package.name) == Some(" installed"))
+    };
+    Ok(wanted
+        .iter()
+        .copied()
+        .filter(|package| !installed(package))
+        .collect())
+}
+
+fn require_root(names: &[&str]) -> Result<()> {
+    if !gateway_tests::place::is_root() {
+        bail!(
+            "installing packages needs root; run `cargo xtask setup` as root, or:\n  \
+             apt-get install --no-install-recommends {}",
+            names.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+const POLICY_ASIDE: &str = "/usr/sbin/policy-rc.d.before-gateway-setup";
+
+/// While this lives, Debian starts no service that it installs: invoke-rc.d asks `policy-rc.d`.
+/// A policy that the host has of its own is put aside and comes back.
+struct QuietServices(());
+
+impl QuietServices {
+    fn begin() -> Result<QuietServices> {
+        // Still there: an earlier setup was killed. What was put aside then is the host's own.
+        if !Path::new(POLICY_ASIDE).exists() {
+            match fs::rename(POLICY, POLICY_ASIDE) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error).context(POLICY),
+            }
+        }
+        let quiet = QuietServices(());
+        fs::write(
+            POLICY,
+            "#!/bin/sh\n# Left by a killed `cargo xtask setup`: remove it.\nexit 101\n",
+        )
+        .context(POLICY)?;
+        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).context(POLICY)?;
+        Ok(quiet)
+    }
+
+    fn end(self) -> Result<()> {
+        std::mem::forget(self);
+        restore().context("the host's policy-rc.d could not be restored")
+    }
+}
+
+impl Drop for QuietServices {
+    fn drop(&mut self) {
+        if let Err(error) = restore() {
+            eprintln!("setup: {POLICY} could not be restored: {error}");
+        }
+    }
+}
+
+fn restore() -> std::io::Result<()> {
+    match fs::rename(POLICY_ASIDE, POLICY) {
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::remove_file(POLICY),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_is_missing() {
+        let nowhere = package("gateway-no-such-package", Part::Build, "a test");
+        let everywhere = package("dpkg", Part::Build, "a test");
+        let missing = missing(&[&nowhere, &everywhere]).unwrap();
+        let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+        assert_eq!(names, ["gateway-no-such-package"]);
+    }
+}
