@@ -1,1 +1,49 @@
-//! Under construction.
+//! The control API of the daemon: HTTP/1.1 over a unix socket, judged by peer credentials.
+//!
+//! Anybody may connect; who a caller is, the kernel says, and [`standing`] decides what that
+//! caller may ask. What the answers are made of comes in through the [`ports`]: this crate knows
+//! no policy, no journal and no kernel map. The other end is here too: [`Client`] is what the
+//! command line talks through.
+//!
+//! A caller that hangs, floods or lies costs one connection of its own kind's budget and nothing
+//! else: headers, bodies, connections, lists and stalled writes all have limits.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod client;
+pub mod filter;
+pub mod limits;
+pub mod metrics;
+pub mod peer;
+pub mod ports;
+pub mod roles;
+mod routes;
+pub mod server;
+pub mod socket;
+pub mod standing;
+mod stream;
+mod timed;
+pub mod view;
+
+pub use client::{Client, ClientError, EachLine};
+pub use filter::{Filter, FilterError};
+pub use limits::Limits;
+pub use metrics::Metrics;
+pub use peer::{Peer, PeerError};
+pub use ports::{
+    Archive, Callers, Gone, Launcher, LineSink, Overview, PortError, Ports, Role, RunError, Switch,
+    Target, Trees,
+};
+pub use server::serve;
+pub use socket::{ControlSocket, SocketError};
+pub use standing::{Request, Standing};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! What the control API needs from others. Each port is named for its role.
+//!
+//! Every call may block: the server makes them on threads where that harms nobody.
+use crate::filter::Filter;
+use crate::metrics::Metrics;
+use crate::peer::Peer;
+use crate::standing::Standing;
+use crate::view::{LineageView, RunView, StatusView, TreeView};
+use gateway_core::{SessionId, TreeId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A port could not answer. The text is for the caller; it never holds a statement or a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PortError(pub String);
+
+/// The caller has left; there is nobody to write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caller has left")]
+pub struct Gone;
+
+/// What a user may do outside of every tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Look.
+    Reader,
+    /// Nothing.
+    None,
+}
+
+/// Says who callers are.
+pub trait Callers: Send + Sync {
+    /// The tree that the caller is in, by the kernel's own tags.
+    ///
+    /// # Errors
+    /// It cannot be told; the caller is refused.
+    fn tree_of(&self, peer: &Peer) -> Result<Option<TreeId>, PortError>;
+
+    /// What the caller's user may do.
+    fn role_of(&self, peer: &Peer) -> Role;
+}
+
+/// Says how the daemon is.
+pub trait Overview: Send + Sync {
+    /// Everything that `gateway status` shows.
+    fn status(&self) -> StatusView;
+    /// What is counted.
+    fn metrics(&self) -> Metrics;
+    /// Are the programs attached and the listeners open?
+    fn ready(&self) -> bool;
+}
+
+/// Knows the governed trees.
+pub trait Trees: Send + Sync {
+    /// The trees that live, or the one that is named.
+    fn trees(&self, only: Option<TreeId>) -> Vec<TreeView>;
+    /// One lineage; `None` when nothing is known of the target.
+    ///
+    /// # Errors
+    /// It could not be looked up.
+    fn lineage(&self, of: Target) -> Result<Option<LineageView>, PortError>;
+}
+
+/// What a person names: a process, a tree or a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A process id.
+    Process(u32),
+    /// A tree.
+    Tree(TreeId),
+    /// A session.
+    Session(SessionId),
+}
+
+/// The text names neither a process, nor a tree, nor a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither a process id, nor a tree (t…), nor a session (s…)")]
+pub struct ParseTargetError(String);
+
+impl std::str::FromStr for Target {
+    type Err = ParseTargetError;
+    fn from_str(text: &str) -> Result<Target, ParseTargetError> {
+        let number = text.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(pid) = text.parse().ok().filter(|pid| number && *pid > 0) {
+            return Ok(Target::Process(pid));
+        }
+        if let Ok(tree) = text.parse() {
+            return Ok(Target::Tree(tree));
+        }
+        text.parse()
+            .map(Target::Session)
+            .map_err(|_| ParseTargetError(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Process(pid) => pid.fmt(f),
+            Target::Tree(tree) => tree.fmt(f),
+            Target::Session(session) => session.fmt(f),
+        }
+    }
+}
+
+/// Takes lines of JSON, one object each, without the line feed. Blocks while the caller is slow.
+pub trait LineSink {
+    /// Passes one line on.
+    ///
+    /// # Errors
+    /// The caller has left.
+    fn line(&mut self, json: Vec<u8>) -> Result<(), Gone>;
+
+    /// Waits, and notices when the caller leaves.
+    ///
+    /// # Errors
+    /// The caller has left.
+    fn pause(&mut self, time: Duration) -> Result<(), Gone>;
+}
+
+/// Reads what was recorded.
+pub trait Archive: Send + Sync {
+    /// The sessions that match, oldest first.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn sessions(&self, filter: &Filter, out: &mut dyn LineSink) -> Result<(), PortError>;
+
+    /// The operations that match, oldest first; with `follow` also those that come, until the
+    /// caller leaves.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn operations(
+        &self,
+        filter: &Filter,
+        follow: bool,
+        out: &mut dyn LineSink,
+    ) -> Result<(), PortError>;
+
+    /// One session whole: a line for itself, then one for each operation. `false` when it is
+    /// not known.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn session(&self, session: SessionId, out: &mut dyn LineSink) -> Result<bool, PortError>;
+}
+
+/// Ends sessions.
+pub trait Switch: Send + Sync {
+    /// Ends the live sessions of the target and says how many; `None` when it is not known.
+    fn kill(&self, target: Target) -> Option<u64>;
+}
+
+/// Why a process was not put into a tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// No policy covers it, or the one that was named does not exist.
+    #[error("{0}")]
+    NoPolicy(String),
+    /// It is in a tree under another policy already.
+    #[error("{0}")]
+    Governed(String),
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Puts callers into trees.
+pub trait Launcher: Send + Sync {
+    /// Makes the caller the root of a governed tree, or leaves it where it is when it is
+    /// governed. When this returns `Ok`, the caller is governed.
+    ///
+    /// # Errors
+    /// It is not governed as was asked, and must not go on.
+    fn run(
+        &self,
+        peer: &Peer,
+        standing: Standing,
+        policy: Option<&str>,
+    ) -> Result<RunView, RunError>;
+}
+
+/// All of them, as the server takes them.
+#[derive(Clone)]
+pub struct Ports {
+    /// Says who callers are.
+    pub callers: Arc<dyn Callers>,
+    /// Says how the daemon is.
+    pub overview: Arc<dyn Overview>,
+    /// Knows the governed trees.
+    pub trees: Arc<dyn Trees>,
+    /// Reads what was recorded.
+    pub archive: Arc<dyn Archive>,
+    /// Ends sessions.
+    pub switch: Arc<dyn Switch>,
+    /// Puts callers into trees.
+    pub launcher: Arc<dyn Launcher>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_names() {
+        let tree = TreeId(5);
+        let session = SessionId(6);
+        for (text, expected) in [
+            ("1", Some(Target::Process(1))),
+            ("4294967295", Some(Target::Process(u32::MAX))),
+            (tree.to_string().as_str(), Some(Target::Tree(tree))),
+            (session.to_string().as_str(), Some(Target::Session(session))),
+            ("0", None),
+            ("+1", None),
+            ("-1", None),
+            ("4294967296", None),
+            ("", None),
+            ("t", None),
+            ("x0000000000005", None),
+        ] {
+            assert_eq!(text.parse::<Target>().ok(), expected, "{text:?}");
+        }
+    }
+}

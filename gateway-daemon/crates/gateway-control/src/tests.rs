@@ -1,0 +1,654 @@
+//! The whole API over a real socket, with ports that are made up: answers, permissions, and
+//! callers that hang, flood and lie.
+use super::*;
+use crate::view::{KillView, LineageView, RunView, StatusView, TreeView};
+use gateway_core::{Principal, SessionId, TreeId};
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+const OWN: TreeId = TreeId(1);
+const OTHER: TreeId = TreeId(2);
+const KNOWN: SessionId = SessionId(10);
+
+struct Fake {
+    tree: Mutex<Result<Option<TreeId>, PortError>>,
+    role: Mutex<Role>,
+    archive_fails: AtomicBool,
+    fails_after: AtomicU64,
+    panics: AtomicBool,
+    /// Followers whose thread still runs.
+    following: AtomicU64,
+    killed: Mutex<Vec<Target>>,
+    ran: Mutex<Vec<(u32, Standing, Option<String>)>>,
+}
+
+impl Default for Fake {
+    fn default() -> Fake {
+        Fake {
+            tree: Mutex::new(Ok(None)),
+            role: Mutex::new(Role::Admin),
+            archive_fails: AtomicBool::new(false),
+            fails_after: AtomicU64::new(u64::MAX),
+            panics: AtomicBool::new(false),
+            following: AtomicU64::new(0),
+            killed: Mutex::default(),
+            ran: Mutex::default(),
+        }
+    }
+}
+
+impl Fake {
+    fn is(&self, tree: Option<TreeId>, role: Role) {
+        *self.tree.lock().unwrap() = Ok(tree);
+        *self.role.lock().unwrap() = role;
+    }
+}
+
+impl Callers for Fake {
+    fn tree_of(&self, peer: &Peer) -> Result<Option<TreeId>, PortError> {
+        assert_eq!(peer.pid, std::process::id());
+        self.tree.lock().unwrap().clone()
+    }
+    fn role_of(&self, _: &Peer) -> Role {
+        *self.role.lock().unwrap()
+    }
+}
+
+impl Overview for Fake {
+    fn status(&self) -> StatusView {
+        assert!(!self.panics.load(Ordering::Relaxed), "as asked");
+        StatusView {
+            pid: 42,
+            ..StatusView::default()
+        }
+    }
+    fn metrics(&self) -> Metrics {
+        Metrics {
+            sessions_active: 5,
+            ..Metrics::default()
+        }
+    }
+    fn ready(&self) -> bool {
+        !self.panics.load(Ordering::Relaxed)
+    }
+}
+
+fn tree_view(tree: TreeId) -> TreeView {
+    TreeView {
+        tree,
+        policy: "p".into(),
+        mode: None,
+        principal: Principal::unknown(),
+        opened: None,
+        why: "run".into(),
+        root: None,
+        cgroup: "/a".into(),
+        processes: 1,
+        sessions: 0,
+    }
+}
+
+impl Trees for Fake {
+    fn trees(&self, only: Option<TreeId>) -> Vec<TreeView> {
+        [OWN, OTHER]
+            .into_iter()
+            .filter(|t| only.is_none_or(|o| o == *t))
+            .map(tree_view)
+            .collect()
+    }
+    fn lineage(&self, of: Target) -> Result<Option<LineageView>, PortError> {
+        let Target::Tree(tree) = of else {
+            return Ok(None);
+        };
+        Ok((tree == OWN || tree == OTHER).then(|| LineageView {
+            tree,
+            policy: "p".into(),
+            principal: Principal::unknown(),
+            delegates: vec![],
+            why: "run".into(),
+            session: None,
+            pid: None,
+            processes: vec![],
+        }))
+    }
+}
+
+impl Archive for Fake {
+    fn sessions(&self, filter: &Filter, out: &mut dyn LineSink) -> Result<(), PortError> {
+        let line = format!("{{\"grep\":{}}}", serde_json::json!(filter.grep));
+        let _ = out.line(line.into_bytes());
+        Ok(())
+    }
+    fn operations(
+        &self,
+        _: &Filter,
+        follow: bool,
+        out: &mut dyn LineSink,
+    ) -> Result<(), PortError> {
+        if self.archive_fails.load(Ordering::Relaxed) {
+            return Err(PortError("the journal is gone".into()));
+        }
+        self.following.fetch_add(1, Ordering::SeqCst);
+        let mut number = 0;
+        loop {
+            if number >= self.fails_after.load(Ordering::Relaxed) {
+                self.following.fetch_sub(1, Ordering::SeqCst);
+                return Err(PortError("broken".into()));
+            }
+            let line = format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(200));
+            number += 1;
+            let gone = out.line(line.into_bytes()).is_err()
+                || (follow && number % 10 == 0 && out.pause(Duration::from_millis(5)).is_err());
+            if gone || (!follow && number == 1000) {
+                break;
+            }
+        }
+        self.following.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }
+    fn session(&self, session: SessionId, out: &mut dyn LineSink) -> Result<bool, PortError> {
+        if session != KNOWN {
+            return Ok(false);
+        }
+        let _ = out.line(b"{\"session\":1}".to_vec());
+        Ok(true)
+    }
+}
+
+impl Switch for Fake {
+    fn kill(&self, target: Target) -> Option<u64> {
+        self.killed.lock().unwrap().push(target);
+        (target == Target::Session(KNOWN)).then_some(1)
+    }
+}
+
+impl Launcher for Fake {
+    fn run(
+        &self,
+        peer: &Peer,
+        standing: Standing,
+        policy: Option<&str>,
+    ) -> Result<RunView, RunError> {
+        self.ran
+            .lock()
+            .unwrap()
+            .push((peer.pid, standing, policy.map(str::to_owned)));
+        match policy {
+            Some("missing") => Err(RunError::NoPolicy("no policy named missing".into())),
+            Some("broken") => Err(RunError::Failed("no room".into())),
+            _ => Ok(RunView {
+                tree: OWN,
+                policy: "p".into(),
+                stayed: false,
+                harden: vec![],
+            }),
+        }
+    }
+}
+
+struct Server {
+    fake: Arc<Fake>,
+    client: Client,
+    path: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    served: tokio::task::JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+fn serve_with(limits: Limits) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    let fake = Arc::new(Fake::default());
+    let ports = Ports {
+        callers: fake.clone(),
+        overview: fake.clone(),
+        trees: fake.clone(),
+        archive: fake.clone(),
+        switch: fake.clone(),
+        launcher: fake.clone(),
+    };
+    let socket = ControlSocket::bind(&path).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn(serve(socket, ports, limits, async {
+        let _ = stopped.await;
+    }));
+    let client = Client::new(&path);
+    Server {
+        fake,
+        client,
+        path,
+        stop: Some(stop),
+        served,
+        _directory: directory,
+    }
+}
+
+/// What comes back for raw bytes, until the daemon closes.
+async fn raw(path: &std::path::Path, request: &[u8]) -> String {
+    let (path, request) = (path.to_owned(), request.to_owned());
+    let exchange = move || {
+        let mut stream = StdStream::connect(path).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let _ = stream.write_all(&request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    tokio::task::spawn_blocking(exchange).await.unwrap()
+}
+
+async fn get(server: &Server, path: &str) -> (u16, String) {
+    let answer = raw(
+        &server.path,
+        format!("GET {path} HTTP/1.1\r\nHost: g\r\n\r\n").as_bytes(),
+    )
+    .await;
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
+    (status, answer)
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admin_gets_every_answer() {
+    let server = serve_with(Limits::default());
+    assert_eq!(server.client.status().await.unwrap().pid, 42);
+    assert_eq!(
+        server.client.trees().await.unwrap(),
+        [tree_view(OWN), tree_view(OTHER)]
+    );
+    assert_eq!(
+        server
+            .client
+            .lineage(Target::Tree(OTHER))
+            .await
+            .unwrap()
+            .tree,
+        OTHER
+    );
+    let mut lines = 0;
+    let mut count = |line: &[u8]| {
+        assert!(serde_json::from_slice::<serde_json::Value>(line).is_ok());
+        lines += 1;
+        ControlFlow::Continue(())
+    };
+    server
+        .client
+        .operations(&Filter::default(), false, &mut count)
+        .await
+        .unwrap();
+    assert_eq!(lines, 1000);
+    let filter = Filter {
+        grep: Some("a&b=c ü".into()),
+        ..Filter::default()
+    };
+    let mut seen = String::new();
+    let mut keep = |line: &[u8]| {
+        seen = String::from_utf8_lossy(line).into_owned();
+        ControlFlow::Continue(())
+    };
+    server.client.sessions(&filter, &mut keep).await.unwrap();
+    assert_eq!(seen, "{\"grep\":\"a&b=c ü\"}");
+    let mut keep = |line: &[u8]| {
+        seen = String::from_utf8_lossy(line).into_owned();
+        ControlFlow::Continue(())
+    };
+    server.client.session(KNOWN, &mut keep).await.unwrap();
+    assert_eq!(seen, "{\"session\":1}");
+    let killed = server.client.kill(Target::Session(KNOWN)).await.unwrap();
+    assert_eq!(killed, KillView { killed: 1 });
+    assert_eq!(server.client.run(Some("p")).await.unwrap().tree, OWN);
+    assert_eq!(
+        *server.fake.ran.lock().unwrap(),
+        [(std::process::id(), Standing::Admin, Some("p".to_owned()))]
+    );
+    assert_eq!(get(&server, "/healthz").await.0, 200);
+    assert_eq!(get(&server, "/readyz").await.0, 200);
+    assert!(
+        get(&server, "/metrics")
+            .await
+            .1
+            .contains("gateway_sessions_active 5")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_kind_of_caller_gets_what_it_may() {
+    let server = serve_with(Limits::default());
+    let paths = [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/status",
+        "/v1/trees",
+        "/v1/lineage/t0000000000002",
+        "/v1/lineage/t0000000000001",
+        "/v1/lineage/t0000000000009",
+        "/v1/sessions",
+        "/v1/sessions/s000000000000a",
+        "/v1/sessions/s000000000000b",
+        "/v1/operations",
+    ];
+    let expected = [
+        (
+            Some(OWN),
+            Role::Admin,
+            [403, 403, 403, 403, 200, 403, 200, 403, 403, 403, 403, 403],
+        ),
+        (
+            None,
+            Role::Admin,
+            [200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200],
+        ),
+        (
+            None,
+            Role::Reader,
+            [200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200],
+        ),
+        (
+            None,
+            Role::None,
+            [200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403],
+        ),
+    ];
+    for (tree, role, statuses) in expected {
+        server.fake.is(tree, role);
+        for (path, status) in paths.iter().zip(statuses) {
+            assert_eq!(
+                get(&server, path).await.0,
+                status,
+                "{tree:?} {role:?} {path}"
+            );
+        }
+        let kill = server.client.kill(Target::Session(KNOWN)).await;
+        match (tree, role) {
+            (None, Role::Admin) => assert!(kill.is_ok()),
+            _ => assert!(
+                matches!(kill, Err(ClientError::NotPermitted(_))),
+                "{tree:?} {role:?}"
+            ),
+        }
+        assert!(
+            server.client.run(None).await.is_ok(),
+            "run gives nobody more than it had"
+        );
+    }
+    assert_eq!(
+        server.fake.killed.lock().unwrap().len(),
+        1,
+        "only the admin's reached the port"
+    );
+    server.fake.is(Some(OWN), Role::Admin);
+    assert_eq!(
+        server.client.trees().await.unwrap(),
+        [tree_view(OWN)],
+        "its own tree only"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_cannot_be_told_is_refused() {
+    let server = serve_with(Limits::default());
+    *server.fake.tree.lock().unwrap() = Err(PortError("the map is gone".into()));
+    for path in ["/healthz", "/v1/status"] {
+        assert_ne!(get(&server, path).await.0, 200, "{path}");
+    }
+    assert!(server.client.run(None).await.is_err());
+    assert!(server.fake.ran.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_told_apart() {
+    let server = serve_with(Limits::default());
+    let Server { fake, client, .. } = &server;
+    let mut ignore = |_: &[u8]| ControlFlow::Continue(());
+    let missing = client.session(SessionId(99), &mut ignore).await;
+    assert!(matches!(missing, Err(ClientError::NotFound(_))));
+    let missing = client.kill(Target::Tree(TreeId(99))).await;
+    assert!(matches!(missing, Err(ClientError::NotFound(_))));
+    let process = client.kill(Target::Process(1)).await;
+    assert!(matches!(process, Err(ClientError::BadRequest(_))));
+    for policy in ["missing", "broken"] {
+        let refused = client.run(Some(policy)).await;
+        assert!(matches!(refused, Err(ClientError::Refused(_))), "{policy}");
+    }
+    fake.archive_fails.store(true, Ordering::Relaxed);
+    let failed = client
+        .operations(&Filter::default(), false, &mut ignore)
+        .await;
+    assert!(matches!(failed, Err(ClientError::Refused(reason)) if reason == "the journal is gone"));
+    fake.archive_fails.store(false, Ordering::Relaxed);
+    fake.fails_after.store(500, Ordering::Relaxed);
+    let cut = client
+        .operations(&Filter::default(), false, &mut ignore)
+        .await;
+    assert!(
+        matches!(cut, Err(ClientError::Answer(_))),
+        "a part is never taken for the whole"
+    );
+    fake.panics.store(true, Ordering::Relaxed);
+    assert!(matches!(
+        client.status().await,
+        Err(ClientError::Refused(_))
+    ));
+    assert_eq!(get(&server, "/readyz").await.0, 503);
+    let nobody = Client::new(&server.path.with_file_name("nobody.sock"));
+    assert!(matches!(
+        nobody.status().await,
+        Err(ClientError::Unreachable { .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_are_answered_and_leave_no_trace() {
+    let server = serve_with(Limits {
+        request_ms_max: 300,
+        ..Limits::default()
+    });
+    let post = |path: &str, body: &str| {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let head = "GET /healthz HTTP/1.1\r\nHost: g\r\n";
+    let cases = [
+        (post("/v1/kill", ""), "400"),
+        (post("/v1/kill", "[]"), "400"),
+        (
+            post("/v1/kill", "{\"target\":\"s000000000000a\",\"x\":1}"),
+            "400",
+        ),
+        (post("/v1/kill", "{\"target\":\"../x\"}"), "400"),
+        (post("/v1/run", "{\"policy\":5}"), "400"),
+        (post("/v1/run", "{\"policy\":\"p\",\"pid\":1}"), "400"),
+        (post("/v1/status", ""), "405"),
+        (
+            post(
+                "/v1/run",
+                &format!("{{\"policy\":\"{}\"}}", "x".repeat(70_000)),
+            ),
+            "413",
+        ),
+        ("GET /v1/kill HTTP/1.1\r\nHost: g\r\n\r\n".into(), "405"),
+        (
+            "GET /v1/lineage/nope HTTP/1.1\r\nHost: g\r\n\r\n".into(),
+            "400",
+        ),
+        (
+            "GET /v1/sessions/nope HTTP/1.1\r\nHost: g\r\n\r\n".into(),
+            "400",
+        ),
+        (
+            "GET /v1/sessions?follow=true HTTP/1.1\r\nHost: g\r\n\r\n".into(),
+            "400",
+        ),
+        (
+            "GET /v1/operations?colour=red HTTP/1.1\r\nHost: g\r\n\r\n".into(),
+            "400",
+        ),
+        ("GET /etc/passwd HTTP/1.1\r\nHost: g\r\n\r\n".into(), "404"),
+        (format!("{head}X: {}\r\n\r\n", "y".repeat(100_000)), "431"),
+        (format!("{head}{}\r\n", "A: b\r\n".repeat(200)), "431"),
+        ("\u{0}\u{1}\u{2}garbage\r\n\r\n".into(), "400"),
+        // A body that never comes: the answer is a time-out, not a thread that waits for ever.
+        (
+            "POST /v1/kill HTTP/1.1\r\nHost: g\r\nContent-Length: 10\r\n\r\n{".into(),
+            "408",
+        ),
+    ];
+    for (request, status) in cases {
+        let answer = raw(&server.path, request.as_bytes()).await;
+        let got = answer.split(' ').nth(1).unwrap_or("");
+        assert_eq!(
+            got,
+            status,
+            "{:?} -> {answer:?}",
+            &request[..request.len().min(80)]
+        );
+    }
+    assert!(server.fake.killed.lock().unwrap().is_empty());
+    assert!(server.fake.ran.lock().unwrap().is_empty());
+    assert_eq!(server.client.status().await.unwrap().pid, 42);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hung_callers_of_one_kind_cost_another_kind_nothing() {
+    let server = serve_with(Limits {
+        connections_max: 4,
+        ..Limits::default()
+    });
+    server.fake.is(Some(OWN), Role::Admin);
+    let mut hung: Vec<StdStream> = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let turned_away = loop {
+        hung.push(StdStream::connect(&server.path).unwrap());
+        let mut probe = StdStream::connect(&server.path).unwrap();
+        probe
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        let asked = probe.write_all(b"GET /v1/trees HTTP/1.1\r\nHost: g\r\n\r\n");
+        let mut answer = [0; 64];
+        if asked.is_err() || !matches!(probe.read(&mut answer), Ok(n) if n > 0) {
+            break true;
+        }
+        if Instant::now() > deadline {
+            break false;
+        }
+    };
+    assert!(turned_away, "the budget of the governed kind has an end");
+    server.fake.is(None, Role::Admin);
+    let started = Instant::now();
+    assert_eq!(server.client.status().await.unwrap().pid, 42);
+    assert!(started.elapsed() < Duration::from_secs(2));
+    drop(hung);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_caller_is_dropped_in_time() {
+    let server = serve_with(Limits {
+        request_ms_max: 200,
+        ..Limits::default()
+    });
+    for opening in [&b""[..], b"GET /v1/st"] {
+        let started = Instant::now();
+        let answer = raw(&server.path, opening).await;
+        assert!(!answer.contains(" 200 "));
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "dropped, not kept: {opening:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_stops_reading_or_leaves_is_let_go() {
+    let limits = Limits {
+        stall_ms_max: 300,
+        followers_max: 2,
+        ..Limits::default()
+    };
+    let server = serve_with(limits);
+    let following = || server.fake.following.load(Ordering::SeqCst);
+    let ask = b"GET /v1/operations?follow=true HTTP/1.1\r\nHost: g\r\n\r\n";
+    let mut stuck = StdStream::connect(&server.path).unwrap();
+    stuck.write_all(ask).unwrap();
+    until("it follows", || following() == 1).await;
+    let mut leaving = StdStream::connect(&server.path).unwrap();
+    leaving.write_all(ask).unwrap();
+    until("both follow", || following() == 2).await;
+    let mut ignore = |_: &[u8]| ControlFlow::Continue(());
+    let third = server
+        .client
+        .operations(&Filter::default(), true, &mut ignore)
+        .await;
+    assert!(
+        matches!(third, Err(ClientError::Refused(_))),
+        "followers are bounded"
+    );
+    drop(leaving);
+    until("the one that left is let go, the stuck one too", || {
+        following() == 0
+    })
+    .await;
+    let mut seen = 0;
+    let mut few = |_: &[u8]| {
+        seen += 1;
+        if seen < 100 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    server
+        .client
+        .operations(&Filter::default(), true, &mut few)
+        .await
+        .unwrap();
+    assert_eq!(seen, 100);
+    drop(stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_the_daemon_ends_followers_and_removes_the_socket() {
+    let mut server = serve_with(Limits::default());
+    let client = server.client.clone();
+    let following = tokio::spawn(async move {
+        let mut ignore = |_: &[u8]| ControlFlow::Continue(());
+        client
+            .operations(&Filter::default(), true, &mut ignore)
+            .await
+    });
+    let fake = Arc::clone(&server.fake);
+    until("it follows", || fake.following.load(Ordering::SeqCst) == 1).await;
+    server.stop.take().unwrap().send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.served)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(matches!(
+        following.await.unwrap(),
+        Err(ClientError::Answer(_))
+    ));
+    until("its thread ended", || {
+        fake.following.load(Ordering::SeqCst) == 0
+    })
+    .await;
+    assert!(!server.path.exists());
+}

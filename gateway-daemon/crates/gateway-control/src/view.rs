@@ -1,0 +1,170 @@
+//! The answers, as JSON. Their keys are part of the contract: added to, never renamed or retyped.
+use gateway_core::{Mode, Principal, Process, SessionId, TreeId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What `gateway status` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The version of the binary.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// The strongest mode of the policies in force; `none` without a policy.
+    pub mode: String,
+    /// Are the programs attached?
+    pub attached: bool,
+    /// Are the programs attached, a policy in enforce, and no policy file rejected?
+    pub enforcing: bool,
+    /// What the kernel and the host let the gateway hold.
+    pub tier: String,
+    /// The policies in force.
+    pub policies: Vec<PolicyView>,
+    /// Policy files that were not taken.
+    pub rejected: Vec<RejectedView>,
+    /// When the policies in force were loaded, RFC 3339.
+    pub policies_loaded: Option<String>,
+    /// Governed trees.
+    pub trees: u64,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Operations that wait for a human.
+    pub approvals: u64,
+    /// What was lost.
+    pub losses: LossesView,
+    /// What is degraded, in words.
+    pub warnings: Vec<String>,
+    /// Every limit in force.
+    pub limits: BTreeMap<String, serde_json::Value>,
+    /// Where the daemon keeps its things.
+    pub paths: BTreeMap<String, String>,
+}
+
+/// A policy in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Its name.
+    pub name: String,
+    /// Its mode.
+    pub mode: Mode,
+    /// The file it came from.
+    pub file: String,
+    /// The cgroups that it governs.
+    pub cgroups: Vec<String>,
+    /// How many trees are under it.
+    pub trees: u64,
+}
+
+/// A policy file that was not taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RejectedView {
+    /// The file.
+    pub file: String,
+    /// The line, from 1; 0 when the whole file is meant.
+    pub line: u64,
+    /// The column, from 1; 0 when the whole line is meant.
+    pub column: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What was lost, since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossesView {
+    /// Events of the kernel that found no room; lineage has gap markers there.
+    pub events: u64,
+    /// Accepted connections without an entry; reset.
+    pub orphans: u64,
+    /// Packets that only the backstop stopped.
+    pub backstop_drops: u64,
+    /// Records that could not be written; what they told of was refused.
+    pub recording_failures: u64,
+    /// Tags that could not be written; the tasks were refused.
+    pub tag_overflows: u64,
+}
+
+/// A governed tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TreeView {
+    /// The tree.
+    pub tree: TreeId,
+    /// The policy that it is under.
+    pub policy: Arc<str>,
+    /// The mode of that policy.
+    pub mode: Option<Mode>,
+    /// Who stands at its root.
+    pub principal: Principal,
+    /// Since when it is governed, RFC 3339.
+    pub opened: Option<String>,
+    /// Why it is governed: `run`, `cgroup`, `start`.
+    pub why: String,
+    /// The process at its root.
+    pub root: Option<Process>,
+    /// The cgroup of its root.
+    pub cgroup: Arc<str>,
+    /// Live processes.
+    pub processes: u64,
+    /// Live sessions.
+    pub sessions: u64,
+}
+
+/// One lineage: a whole tree, or the chain to one process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LineageView {
+    /// The tree.
+    pub tree: TreeId,
+    /// The policy that it is under.
+    pub policy: Arc<str>,
+    /// Who stands at its root.
+    pub principal: Principal,
+    /// Who was added on the way.
+    pub delegates: Vec<Principal>,
+    /// Why it is governed.
+    pub why: String,
+    /// The session that was asked for, when one was.
+    pub session: Option<SessionId>,
+    /// The process that was asked for, when one was.
+    pub pid: Option<u32>,
+    /// The processes, each behind its parent.
+    pub processes: Vec<LineageProcess>,
+}
+
+/// A process of a lineage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LineageProcess {
+    /// The facts.
+    #[serde(flatten)]
+    pub process: Process,
+    /// The index of its parent in the list; `None` at the root.
+    pub parent: Option<usize>,
+}
+
+/// The answer to `run`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// The tree that the caller is in now.
+    pub tree: TreeId,
+    /// The policy that the tree is under.
+    pub policy: Arc<str>,
+    /// The caller was governed before and stays where it was.
+    pub stayed: bool,
+    /// What the caller has to apply to itself before it executes the command.
+    pub harden: Vec<String>,
+}
+
+/// The answer to `kill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillView {
+    /// How many live sessions were ended.
+    pub killed: u64,
+}
+
+/// Why a request was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// The reason.
+    pub error: String,
+}
