@@ -1,1 +1,37 @@
-//! Under construction.
+//! The driver: takes the connections of governed processes over, from accept to the last record.
+//!
+//! [`Proxy`] owns the workers and the live sessions. A connection goes through the files in this
+//! order: `accept` → `connection` (whose is it, and may it connect) → `dial` → `recognise` →
+//! the protocol, or `opaque` when no protocol knows it. `refuse` words what the policy forbids.
+//!
+//! This crate knows no kernel, no policy and no storage: they stand behind [`ports`].
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod accept;
+mod connection;
+mod counters;
+mod dial;
+mod id;
+mod limits;
+mod opaque;
+pub mod ports;
+mod proxy;
+mod recognise;
+mod refuse;
+mod registry;
+mod worker;
+
+pub use counters::Counts;
+pub use id::SessionIds;
+pub use limits::ProxyLimits;
+pub use ports::{Attributed, Attribution, Capture, CaptureError, Clock, Flow, Ports, SystemClock};
+pub use proxy::{Proxy, ProxyError};
+pub use registry::LiveSession;

@@ -1,1 +1,20 @@
-//! Under construction.
+//! Stand-ins for the gateway's ports, and the tools that tests of sessions and of the proxy need.
+//! A dev-dependency only: it panics where a test should fail.
+//!
+//! - [`judge`], [`recorder`], [`capture`]: what stands behind the ports.
+//! - [`driver`]: runs a session without sockets, over any chunking of [`chunks`].
+//! - [`sockets`], [`upstream`]: real sockets on loopback, and a server that plays a script.
+pub mod capture;
+pub mod chunks;
+pub mod driver;
+pub mod judge;
+pub mod recorder;
+pub mod samples;
+pub mod sockets;
+pub mod upstream;
+
+pub use capture::{FixedAttribution, FixedCapture, ManualClock};
+pub use driver::SessionDriver;
+pub use judge::FakeJudge;
+pub use recorder::{MemoryRecorder, OperationRow};
+pub use upstream::{Step, Upstream};

@@ -1,0 +1,403 @@
+//! The way of one connection, from accept to its last record.
+//!
+//! Every way out of here is a refusal until the policy has cleared `connect`: nothing is dialled
+//! before. A connection that cannot be attributed or recorded is reset.
+use crate::accept::{Slot, reset};
+use crate::counters::count;
+use crate::dial::{DialError, dial};
+use crate::ports::{Attributed, Flow};
+use crate::proxy::Shared;
+use crate::recognise::{Openings, Recognised, Recogniser};
+use crate::refuse::refuse;
+use crate::registry::{Live, Registered};
+use crate::{opaque, ports::Ports};
+use gateway_core::governor::{Ending, SessionContext};
+use gateway_core::{
+    Clearance, Destination, Effect, Governor, Operation, OperationOutcome, Recorder, Refusal,
+    SessionEnd, Timestamp, Verb,
+};
+use gateway_protocol::relay::{self, RelayLimits};
+use gateway_protocol::{Closed, Link, Side, StopReason};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// A session that was opened: its gate, and its place among the live ones.
+struct Opened {
+    governor: Governor,
+    registered: Registered,
+    flow: Flow,
+}
+
+/// What is left to do for a session whose link is ready.
+enum Next {
+    /// The protocol with this number serves it.
+    Serve(usize, Link, Governor),
+    /// It goes through without being understood.
+    Opaque(Clearance, Link, Governor),
+    /// It is over.
+    Close(Governor, Ending),
+}
+
+/// Serves one connection on the worker whose task this is.
+pub(crate) async fn serve(shared: Arc<Shared>, accepted: std::net::TcpStream, slot: Slot) {
+    let Some(Opened {
+        governor,
+        registered,
+        flow,
+    }) = open(&shared, &accepted)
+    else {
+        return reset(&accepted);
+    };
+    // In a box that is gone when the link is ready: a session that waits costs what serving it
+    // costs, not what dialling and recognising did.
+    let next = Box::pin(prepare(
+        &shared,
+        accepted,
+        governor,
+        &registered.live,
+        &flow,
+    ))
+    .await;
+    let (governor, ending) = match next {
+        Next::Serve(number, link, governor) => {
+            let Some(protocol) = shared.ports.protocols.get(number) else {
+                return;
+            };
+            let Closed {
+                governor, ending, ..
+            } = protocol.serve(link, governor).await;
+            (governor, ending)
+        }
+        Next::Opaque(clearance, link, governor) => {
+            Box::pin(serve_opaque(&shared, clearance, link, governor)).await
+        }
+        Next::Close(governor, ending) => (governor, ending),
+    };
+    close(&shared, governor, ending);
+    drop(registered);
+    drop(slot);
+}
+
+/// Whose connection is it? Opens its session; `None` when it is to be reset.
+fn open(shared: &Arc<Shared>, accepted: &std::net::TcpStream) -> Option<Opened> {
+    let Ports {
+        capture,
+        attribution,
+        judge,
+        recorder,
+        clock,
+        ..
+    } = &shared.ports;
+    let now = clock.now();
+    let flow = match capture.flow(accepted.as_fd()) {
+        Ok(Some(flow)) => flow,
+        Ok(None) => {
+            count(&shared.counters.orphans);
+            if shared.orphan_pace.allows(now) {
+                tracing::warn!("a connection that was not redirected here: reset");
+            }
+            return None;
+        }
+        Err(error) => {
+            count(&shared.counters.capture_errors);
+            if shared.orphan_pace.allows(now) {
+                tracing::error!(%error, "a connection of unknown origin: reset");
+            }
+            return None;
+        }
+    };
+    let Some(Attributed { subject, policy }) = attribution.subject(&flow) else {
+        count(&shared.counters.unattributed);
+        if shared.orphan_pace.allows(now) {
+            tracing::warn!(pid = flow.pid, tree = %flow.tree, "an unknown process: reset");
+        }
+        return None;
+    };
+    let session = shared.ids.next(now);
+    let destination = Destination::from_address(flow.destination);
+    let context = SessionContext {
+        session,
+        subject,
+        destination,
+        policy,
+    };
+    let live = Arc::new(Live::new(Arc::clone(recorder)));
+    let watched: Arc<dyn Recorder> = Arc::<Live>::clone(&live);
+    match Governor::open(context, Arc::clone(judge), watched, now) {
+        Ok(governor) => {
+            let (registry, counters) = (Arc::clone(&shared.registry), Arc::clone(&shared.counters));
+            let registered = Registered::new(session, live, registry, counters, Arc::clone(clock));
+            Some(Opened {
+                governor,
+                registered,
+                flow,
+            })
+        }
+        Err(error) => {
+            count(&shared.counters.recording_failures);
+            if shared.orphan_pace.allows(now) {
+                tracing::error!(%error, "a session cannot be recorded: reset");
+            }
+            None
+        }
+    }
+}
+
+/// Asks for `connect`, dials, and finds out what is spoken.
+async fn prepare(
+    shared: &Arc<Shared>,
+    accepted: std::net::TcpStream,
+    mut governor: Governor,
+    live: &Arc<Live>,
+    flow: &Flow,
+) -> Next {
+    let mut client = match into_tokio(accepted) {
+        Ok(client) => client,
+        Err(error) => return failed(governor, format!("client socket: {error}")),
+    };
+    let connected = match connect(&mut governor, shared.ports.clock.now()) {
+        Ok(connected) => connected,
+        Err(refusal) => return refused(shared, client, governor, live, &refusal).await,
+    };
+    let destination = governor.context().destination.clone();
+    let limits = &shared.limits;
+    let dialled = dial(&destination, flow.bound_source, limits.dial, &live.stop).await;
+    let mut upstream = match dialled {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            // The client learns it as a reset: its own connect has long succeeded.
+            let _ = client.set_zero_linger();
+            return match error {
+                DialError::Failed(error) => {
+                    count(&shared.counters.dial_errors);
+                    failed(governor, error)
+                }
+                DialError::Stopped(reason) => stopped(governor, reason, 0),
+            };
+        }
+    };
+    let recogniser = Recogniser {
+        protocols: &shared.ports.protocols,
+        destination: &destination,
+        bytes_max: limits.opening_bytes_max,
+        timeout: limits.recognise,
+        stop: &live.stop,
+    };
+    let mut openings = Openings::default();
+    let recognised = recogniser
+        .listen(&mut client, &mut upstream, &mut openings)
+        .await;
+    let (from_client, from_upstream) = (openings.client.bytes, openings.upstream.bytes);
+    let bytes_up = from_client.len() as u64;
+    let stop = Arc::clone(&live.stop);
+    let link = Link {
+        client,
+        upstream,
+        from_client,
+        from_upstream,
+        connected,
+        stop,
+    };
+    match recognised {
+        Recognised::Protocol(number) => {
+            let name = shared
+                .ports
+                .protocols
+                .get(number)
+                .map_or("", |protocol| protocol.name());
+            governor.recognised(name);
+            live.recognised(name);
+            Next::Serve(number, link, governor)
+        }
+        Recognised::Nothing => begin_opaque(shared, link, governor, live),
+        Recognised::Ended(side, error) => ended(link, governor, side, error),
+        Recognised::Stopped(reason) => {
+            let _ = link.client.set_zero_linger();
+            let _ = link.upstream.set_zero_linger();
+            stopped(governor, reason, bytes_up)
+        }
+    }
+}
+
+fn into_tokio(accepted: std::net::TcpStream) -> io::Result<TcpStream> {
+    accepted.set_nonblocking(true)?;
+    accepted.set_nodelay(true)?;
+    TcpStream::from_std(accepted)
+}
+
+fn connect(governor: &mut Governor, now: Timestamp) -> Result<Clearance, Refusal> {
+    let effects = [Effect {
+        verb: Verb::Connect,
+        objects: Vec::new(),
+    }];
+    let operation = Operation {
+        protocol: "",
+        verb: Verb::Connect,
+        effects: &effects,
+        statement: "",
+        parameters: &[],
+        attributes: &[],
+        shape: None,
+    };
+    governor.submit(&operation, now)
+}
+
+async fn refused(
+    shared: &Arc<Shared>,
+    client: TcpStream,
+    mut governor: Governor,
+    live: &Arc<Live>,
+    refusal: &Refusal,
+) -> Next {
+    count(&shared.counters.refused);
+    let destination = governor.context().destination.clone();
+    let (protocols, limits) = (&shared.ports.protocols, &shared.limits);
+    let told = refuse(client, refusal, &destination, protocols, limits, &live.stop).await;
+    if let Some(protocol) = told.protocol {
+        governor.recognised(protocol);
+        live.recognised(protocol);
+    }
+    let (bytes_up, bytes_down) = (told.bytes_up, told.bytes_down);
+    Next::Close(
+        governor,
+        Ending {
+            end: SessionEnd::Denied,
+            bytes_up,
+            bytes_down,
+            error: None,
+        },
+    )
+}
+
+/// Nobody knows what is spoken. The policy may let it through all the same.
+fn begin_opaque(
+    shared: &Arc<Shared>,
+    link: Link,
+    mut governor: Governor,
+    live: &Arc<Live>,
+) -> Next {
+    governor.recognised(opaque::NAME);
+    live.recognised(opaque::NAME);
+    match opaque::submit(&mut governor, shared.ports.clock.now()) {
+        Ok(clearance) => {
+            count(&shared.counters.opaque);
+            Next::Opaque(clearance, link, governor)
+        }
+        Err(_) => {
+            count(&shared.counters.refused);
+            let _ = link.client.set_zero_linger();
+            let bytes_up = link.from_client.len() as u64;
+            let end = SessionEnd::Denied;
+            Next::Close(
+                governor,
+                Ending {
+                    end,
+                    bytes_up,
+                    bytes_down: 0,
+                    error: None,
+                },
+            )
+        }
+    }
+}
+
+async fn serve_opaque(
+    shared: &Arc<Shared>,
+    clearance: Clearance,
+    link: Link,
+    governor: Governor,
+) -> (Governor, Ending) {
+    let id = clearance.id();
+    let limits = RelayLimits {
+        linger: shared.limits.linger,
+        idle: shared.limits.opaque_idle,
+        ..RelayLimits::default()
+    };
+    let session = Box::new(opaque::Opaque { clearance });
+    let closed = relay::run_with(link, governor, session, limits).await;
+    let Closed {
+        mut governor,
+        mut ending,
+        ..
+    } = closed;
+    let outcome = OperationOutcome {
+        id,
+        time: shared.ports.clock.now(),
+        rows: None,
+        bytes_up: ending.bytes_up,
+        bytes_down: ending.bytes_down,
+        error: ending.error.clone(),
+    };
+    if let Err(error) = governor.complete(&outcome) {
+        count(&shared.counters.recording_failures);
+        ending.end = SessionEnd::Error;
+        ending.error = Some(error.to_string().into());
+    }
+    (governor, ending)
+}
+
+/// A side closed before anything was said, or failed. The other is told in the same way.
+fn ended(link: Link, governor: Governor, side: Side, error: Option<io::Error>) -> Next {
+    let end = match side {
+        Side::Client => SessionEnd::Client,
+        Side::Upstream => SessionEnd::Upstream,
+    };
+    if error.is_some() {
+        let other = match side {
+            Side::Client => &link.upstream,
+            Side::Upstream => &link.client,
+        };
+        let _ = other.set_zero_linger();
+    }
+    let error = error.map(|error| format!("{side:?}: {error}").into());
+    let bytes_up = link.from_client.len() as u64;
+    Next::Close(
+        governor,
+        Ending {
+            end,
+            bytes_up,
+            bytes_down: 0,
+            error,
+        },
+    )
+}
+
+fn stopped(governor: Governor, reason: StopReason, bytes_up: u64) -> Next {
+    let note = match reason {
+        StopReason::Killed => "ended by an operator",
+        StopReason::Drained => "ended with the daemon",
+    };
+    let error = Some(note.into());
+    Next::Close(
+        governor,
+        Ending {
+            end: SessionEnd::Killed,
+            bytes_up,
+            bytes_down: 0,
+            error,
+        },
+    )
+}
+
+fn failed(governor: Governor, error: String) -> Next {
+    let error = Some(error.into());
+    let ending = Ending {
+        end: SessionEnd::Error,
+        bytes_up: 0,
+        bytes_down: 0,
+        error,
+    };
+    Next::Close(governor, ending)
+}
+
+fn close(shared: &Arc<Shared>, governor: Governor, ending: Ending) {
+    let session = governor.session();
+    if let Err(error) = governor.close(ending, shared.ports.clock.now()) {
+        count(&shared.counters.recording_failures);
+        if shared.orphan_pace.allows(shared.ports.clock.now()) {
+            tracing::error!(%session, %error, "the end of a session is not recorded");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Every limit of the proxy, in one place.
+use std::time::Duration;
+
+/// What the proxy may take, and how long it waits. The daemon maps its configuration onto it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyLimits {
+    /// Sessions at once. Above it, connections are reset (`limits.sessions`).
+    pub sessions: usize,
+    /// Worker threads. 0: one per core.
+    pub workers: usize,
+    /// How long an upstream may take to accept.
+    pub dial: Duration,
+    /// How long the two sides may take, from the first byte of either, to say enough for a
+    /// protocol to be recognised. A link on which nobody speaks waits for as long as they like:
+    /// nothing passes on it, and who speaks late is still understood.
+    pub recognise: Duration,
+    /// How many bytes of each side are looked at to recognise a protocol.
+    pub opening_bytes_max: usize,
+    /// How long a client whose `connect` was refused has to say what it speaks, so that it can be
+    /// told in its own words.
+    pub refusal: Duration,
+    /// How long the last bytes of a session may take to leave.
+    pub linger: Duration,
+    /// An opaque session that moves no byte for this long is ended. `None`: never.
+    pub opaque_idle: Option<Duration>,
+}
+
+impl Default for ProxyLimits {
+    fn default() -> ProxyLimits {
+        ProxyLimits {
+            sessions: 20_000,
+            workers: 0,
+            dial: Duration::from_secs(10),
+            recognise: Duration::from_secs(3),
+            opening_bytes_max: 16 * 1024,
+            refusal: Duration::from_secs(1),
+            linger: Duration::from_secs(5),
+            opaque_idle: None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the proxy needs from others. The binary wires the rest of the product into these.
+use gateway_core::{Judge, Recorder, Subject, Timestamp, TreeId};
+use gateway_protocol::Protocol;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What the kernel remembers about the connection behind an accepted socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Where the process meant to go.
+    pub destination: SocketAddr,
+    /// The tree of the process.
+    pub tree: TreeId,
+    /// The process (tgid) in the init pid namespace.
+    pub pid: u32,
+    /// When its leader started: nanoseconds since boot.
+    pub start: u64,
+    /// The number of the tree's policy in the kernel's maps.
+    pub policy_slot: u32,
+    /// The address that the process bound its socket to. The upstream is dialled from it.
+    pub bound_source: Option<IpAddr>,
+    /// The cookie of the process's socket.
+    pub cookie: u64,
+    /// The cookie of its network namespace.
+    pub netns: u64,
+}
+
+/// The kernel could not be asked about a socket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("capture: {0}")]
+pub struct CaptureError(pub Arc<str>);
+
+/// Knows which connection stands behind an accepted socket.
+pub trait Capture: Send + Sync {
+    /// The flow behind an accepted socket. `None`: the kernel redirected no connection to it, so
+    /// somebody connected by themselves; it is reset and counted.
+    ///
+    /// Called once per connection, on the thread that serves it; it must not block.
+    ///
+    /// # Errors
+    /// The kernel could not be asked. The connection is reset.
+    fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError>;
+}
+
+/// Who stands behind a flow, and under which policy.
+#[derive(Clone, Debug)]
+pub struct Attributed {
+    /// Who asks.
+    pub subject: Arc<Subject>,
+    /// The name of the policy that the tree is under.
+    pub policy: Arc<str>,
+}
+
+/// Knows who stands behind a flow.
+pub trait Attribution: Send + Sync {
+    /// The subject and the policy of a flow. `None` when the process or its tree is not known:
+    /// the connection is reset. It must not block.
+    fn subject(&self, flow: &Flow) -> Option<Attributed>;
+}
+
+/// Tells the time of records.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Everything that stands behind the proxy.
+#[derive(Clone)]
+pub struct Ports {
+    /// Which connection stands behind an accepted socket.
+    pub capture: Arc<dyn Capture>,
+    /// Who stands behind it.
+    pub attribution: Arc<dyn Attribution>,
+    /// Decides.
+    pub judge: Arc<dyn Judge>,
+    /// Records.
+    pub recorder: Arc<dyn Recorder>,
+    /// The time of records.
+    pub clock: Arc<dyn Clock>,
+    /// What can be recognised, in the order in which it is asked.
+    pub protocols: Vec<Arc<dyn Protocol>>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocols: Vec<_> = self
+            .protocols
+            .iter()
+            .map(|protocol| protocol.name())
+            .collect();
+        f.debug_struct("Ports")
+            .field("protocols", &protocols)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! The proxy as the daemon holds it: start, look, end.
+use crate::accept::accept;
+use crate::counters::{Counters, Counts, Pace};
+use crate::id::SessionIds;
+use crate::limits::ProxyLimits;
+use crate::ports::Ports;
+use crate::registry::{LiveSession, Registry};
+use crate::worker::Worker;
+use gateway_core::{SessionId, TreeId};
+use gateway_protocol::StopReason;
+use std::io;
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+/// How long sessions that were told to stop may take. The relay takes no time at all; a protocol
+/// with an I/O loop of its own might hang, and its task is dropped then.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// The proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// A worker thread or its runtime could not be made.
+    #[error("no worker thread: {0}")]
+    Worker(io::Error),
+    /// A listener cannot be used.
+    #[error("unusable listener: {0}")]
+    Listener(io::Error),
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) ports: Ports,
+    pub(crate) limits: ProxyLimits,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) ids: SessionIds,
+    /// Connections from accept to the end of their task.
+    pub(crate) active: AtomicUsize,
+    /// Told when `active` becomes 0.
+    pub(crate) empty: Notify,
+    pub(crate) accept_pace: Pace,
+    pub(crate) limit_pace: Pace,
+    pub(crate) orphan_pace: Pace,
+    /// The workers' sides that accepting needs.
+    workers: Vec<(Arc<AtomicUsize>, Handle)>,
+}
+
+impl Shared {
+    /// The worker with the fewest sessions; `home` unless another one has fewer.
+    pub(crate) fn lightest(&self, home: usize) -> Option<(Arc<AtomicUsize>, &Handle)> {
+        let workers = &self.workers;
+        let load = |number: &usize| {
+            workers
+                .get(*number)
+                .map_or(usize::MAX, |(load, _)| load.load(Ordering::Relaxed))
+        };
+        let others = (0..workers.len()).filter(|number| *number != home);
+        let best = others
+            .min_by_key(load)
+            .filter(|other| load(other) < load(&home));
+        workers
+            .get(best.unwrap_or(home))
+            .map(|(load, handle)| (Arc::clone(load), handle))
+    }
+}
+
+/// Takes the connections of governed processes over. Dropping it ends all sessions at once.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    draining: watch::Sender<bool>,
+    listeners: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts the workers, and accepts from `listeners`. More can follow with [`Proxy::listen`].
+    ///
+    /// # Errors
+    /// No thread, or a listener that is none.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        ports: Ports,
+        limits: ProxyLimits,
+    ) -> Result<Proxy, ProxyError> {
+        let count = match limits.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let workers = (0..count)
+            .map(Worker::start)
+            .collect::<Result<Vec<_>, _>>()?;
+        let sides = workers
+            .iter()
+            .map(|worker| (Arc::clone(&worker.load), worker.handle.clone()));
+        let shared = Arc::new(Shared {
+            ports,
+            limits,
+            counters: Arc::default(),
+            registry: Arc::default(),
+            ids: SessionIds::random(),
+            active: AtomicUsize::new(0),
+            empty: Notify::new(),
+            accept_pace: Pace::default(),
+            limit_pace: Pace::default(),
+            orphan_pace: Pace::default(),
+            workers: sides.collect(),
+        });
+        let (draining, _) = watch::channel(false);
+        let proxy = Proxy {
+            shared,
+            workers,
+            draining,
+            listeners: AtomicUsize::new(0),
+        };
+        for listener in listeners {
+            proxy.listen(listener)?;
+        }
+        Ok(proxy)
+    }
+
+    /// Accepts from one more listener: that of another network namespace, or another port.
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking.
+    pub fn listen(&self, listener: TcpListener) -> Result<(), ProxyError> {
+        listener
+            .set_nonblocking(true)
+            .map_err(ProxyError::Listener)?;
+        let number = self.listeners.fetch_add(1, Ordering::Relaxed);
+        let home = number % self.workers.len().max(1);
+        if let Some(worker) = self.workers.get(home) {
+            let shared = Arc::clone(&self.shared);
+            worker
+                .handle
+                .spawn(accept(listener, shared, home, self.draining.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// The live sessions, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<LiveSession> {
+        self.shared.registry.sessions()
+    }
+
+    /// Ends a session. Says whether it was there.
+    pub fn kill_session(&self, session: SessionId) -> bool {
+        self.shared.registry.stop_session(session)
+    }
+
+    /// Ends all sessions of a tree. Says how many.
+    pub fn kill_tree(&self, tree: TreeId) -> usize {
+        self.shared.registry.stop_tree(tree)
+    }
+
+    /// The counters, for metrics.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared
+            .counters
+            .counts(self.shared.active.load(Ordering::Relaxed) as u64)
+    }
+
+    /// How many sessions each worker serves.
+    #[must_use]
+    pub fn loads(&self) -> Vec<usize> {
+        self.workers.iter().map(Worker::load).collect()
+    }
+
+    /// Stops accepting, gives the sessions `timeout` to end by themselves, and ends the rest.
+    /// When it returns, every session has its last record, but for those of a protocol that does
+    /// not let itself be stopped: they get theirs when the proxy is dropped.
+    ///
+    /// To be called inside of a tokio runtime with time.
+    pub async fn drain(&self, timeout: Duration) {
+        self.draining.send_replace(true);
+        if tokio::time::timeout(timeout, self.empty()).await.is_err() {
+            self.shared.registry.stop_all(StopReason::Drained);
+            if tokio::time::timeout(STOP_GRACE, self.empty())
+                .await
+                .is_err()
+            {
+                let left = self.shared.active.load(Ordering::Relaxed);
+                tracing::warn!(left, "sessions did not stop when told to");
+            }
+        }
+    }
+
+    async fn empty(&self) {
+        loop {
+            let mut told = pin!(self.shared.empty.notified());
+            // Registered before the look, so that nothing is missed in between.
+            told.as_mut().enable();
+            if self.shared.active.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+}

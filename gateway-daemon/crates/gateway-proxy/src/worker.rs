@@ -1,0 +1,64 @@
+//! The threads that serve sessions. Each has a runtime of its own, and a session stays on the
+//! thread it began on: its sockets wake the thread that serves them, never another one first.
+use crate::proxy::ProxyError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// After this many tasks the sockets are looked at again, so that many busy sessions do not keep
+/// the others waiting for long.
+const EVENT_INTERVAL: u32 = 16;
+
+/// One thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) handle: Handle,
+    pub(crate) load: Arc<AtomicUsize>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    pub(crate) fn start(number: usize) -> Result<Worker, ProxyError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .build()
+            .map_err(ProxyError::Worker)?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel::<()>();
+        let thread = thread::Builder::new()
+            .name(format!("gateway-{number}"))
+            .spawn(move || {
+                // An error means that the sender was dropped, which says the same.
+                let _ = runtime.block_on(ended);
+            })
+            .map_err(ProxyError::Worker)?;
+        let load = Arc::new(AtomicUsize::new(0));
+        Ok(Worker {
+            handle,
+            load,
+            end: Some(end),
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Worker {
+    /// Ends the thread. Sessions that it still serves are dropped there, and write their last
+    /// records.
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker thread panicked");
+        }
+    }
+}
