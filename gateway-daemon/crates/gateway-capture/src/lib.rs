@@ -1,1 +1,37 @@
-//! Under construction.
+//! Loads, attaches and pins the eBPF programs; the only crate that knows aya.
+//!
+//! [`Capture::start`] leaves the programs attached to the cgroup root and pinned: what is enforced
+//! does not depend on this process. It holds no policy and no lineage: it is told which cgroups
+//! are governed ([`Capture::govern_cgroups`]), gives the daemon its listeners and the [`Flow`]
+//! behind each accepted socket, and reports [`Event`]s.
+//!
+//! ```text
+//! let (capture, started) = Capture::start(&options)?;      // attached, or taken over from the pins
+//! let mut events = capture.events()?;                      // once
+//! let slots = capture.govern_cgroups(&[Governed { .. }])?; // at start, and at each reload
+//! let listeners = capture.listen()?;                       // opens the gate: last
+//! capture.flow(accepted_socket)?;                          // per connection
+//! ```
+
+pub mod btf;
+pub mod cgroup;
+mod error;
+pub mod events;
+pub mod globs;
+pub mod host;
+mod listen;
+mod load;
+mod maps;
+mod object;
+mod pins;
+pub mod policies;
+mod scan;
+mod wire;
+
+pub use error::CaptureError;
+pub use events::{Event, Events, Kind, ProcessKey, RootedBy};
+pub use load::{Capture, CaptureOptions, Started};
+pub use maps::{Counters, Flow, TagEntry};
+pub use object::{OBJECT, object_hash};
+pub use pins::uninstall;
+pub use policies::{Governed, Slots};

@@ -1,0 +1,122 @@
+//! What the daemon tells the kernel half.
+
+/// How many policies can be in force or still hold trees.
+pub const SLOTS: u32 = 256;
+/// How many network namespaces can have listeners.
+pub const NAMESPACES_MAX: u32 = 4096;
+
+/// The one entry of the configuration map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// [`ABI_VERSION`](crate::ABI_VERSION).
+    pub abi: u64,
+    /// The daemon's start time; with `daemon_tgid` it is the one process that is never governed.
+    pub daemon_start: u64,
+    /// Which daemon: set anew by each one, carried by the marks on its listeners.
+    pub generation: u64,
+    /// Mixed into the ids of trees, so that those of two boots differ.
+    pub boot_salt: u64,
+    /// Since when tags may be missing, in nanoseconds since boot; 0 when none is. Untagged
+    /// processes that started later may not connect until the daemon has looked.
+    pub failed_at: u64,
+    /// The daemon's process id.
+    pub daemon_tgid: u32,
+    /// Which of the two glob tables is in force.
+    pub globs: u32,
+}
+
+/// How a policy's trees are treated.
+pub mod mode {
+    /// The slot was never used. A tree under it is refused.
+    pub const UNSET: u32 = 0;
+    /// Record only.
+    pub const OBSERVE: u32 = 1;
+    /// Record what enforce would do.
+    pub const SHADOW: u32 = 2;
+    /// Refuse.
+    pub const ENFORCE: u32 = 3;
+}
+
+/// One policy. It keeps its slot while any tree is under it, over restarts too.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// A hash of the policy's name, by which a restarted daemon finds the slot again.
+    pub name: u64,
+    /// One of [`mode`].
+    pub mode: u32,
+    /// Not used; zero.
+    pub reserved: u32,
+}
+
+/// Is a policy of this mode one that refuses? What is not known refuses.
+#[must_use]
+#[inline(always)]
+pub const fn refuses(mode: u32) -> bool {
+    mode != mode::OBSERVE && mode != mode::SHADOW
+}
+
+/// Where the gateway listens in a network namespace, both on loopback; 0 where it does not.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listeners {
+    /// The port on 127.0.0.1, in host byte order.
+    pub v4: u32,
+    /// The port on ::1, in host byte order.
+    pub v6: u32,
+}
+
+/// Offsets of the kernel's fields, in bytes, resolved from its own type information at load.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.group_leader`
+    pub task_group_leader: u32,
+    /// `task_struct.start_boottime`
+    pub task_start_boottime: u32,
+    /// `task_struct.cgroups`
+    pub task_cgroups: u32,
+    /// `task_struct.real_parent`: for processes that were there before the programs only.
+    pub task_real_parent: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `task_struct.signal`
+    pub task_signal: u32,
+    /// `signal_struct.live`
+    pub signal_live: u32,
+    /// `css_set.dfl_cgrp`
+    pub css_set_dfl_cgrp: u32,
+    /// `cgroup.kn`
+    pub cgroup_kn: u32,
+    /// `cgroup.root`
+    pub cgroup_root: u32,
+    /// `cgroup_root.hierarchy_id`
+    pub root_hierarchy_id: u32,
+    /// `kernfs_node.id`
+    pub kernfs_id: u32,
+    /// `mm_struct.arg_start`
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`
+    pub mm_arg_end: u32,
+    /// `linux_binprm.filename`
+    pub binprm_filename: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_refuses() {
+        assert!(refuses(mode::UNSET));
+        assert!(refuses(mode::ENFORCE));
+        assert!(refuses(99));
+        assert!(!refuses(mode::OBSERVE));
+        assert!(!refuses(mode::SHADOW));
+    }
+}

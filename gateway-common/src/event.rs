@@ -1,0 +1,100 @@
+//! What the kernel half reports. Enforcement never depends on it: a lost event costs a gap marker.
+
+/// What happened.
+pub mod kind {
+    /// A process became the root of a new tree.
+    pub const ROOTED: u32 = 1;
+    /// A governed process forked.
+    pub const FORKED: u32 = 2;
+    /// A governed process executed a file; the file's name and the arguments follow.
+    pub const EXECUTED: u32 = 3;
+    /// The last thread of a governed process exited.
+    pub const EXITED: u32 = 4;
+    /// Something was refused; a [`Refused`](super::Refused) follows.
+    pub const REFUSED: u32 = 5;
+    /// A cgroup could not be judged in the kernel: the daemon has to look.
+    pub const RESCAN: u32 = 6;
+}
+
+/// How a process became a root, in [`Event::detail`].
+pub mod rooted {
+    /// It forked, or was forked, in a governed cgroup.
+    pub const FORK: u32 = 1;
+    /// It executed a file in a governed cgroup.
+    pub const EXEC: u32 = 2;
+    /// It connected from a governed cgroup.
+    pub const CONNECT: u32 = 3;
+}
+
+/// Why something was refused, in [`Event::detail`].
+pub mod refused {
+    /// No marked listener: the daemon is down, or not yet in this network namespace.
+    pub const DOWN: u32 = 1;
+    /// A datagram to something that is not a resolver of the host.
+    pub const DATAGRAM: u32 = 2;
+    /// A kind of socket that could not be inspected.
+    pub const SOCKET: u32 = 3;
+    /// A link-local address.
+    pub const LINK_LOCAL: u32 = 4;
+    /// The gateway's own listener.
+    pub const LISTENER: u32 = 5;
+    /// The socket is bound to a device and could not be freed of it.
+    pub const DEVICE: u32 = 6;
+    /// Tags may be missing, and this process has none.
+    pub const UNSURE: u32 = 7;
+    /// State could not be kept.
+    pub const STORAGE: u32 = 8;
+}
+
+/// The longest argument list that is kept, in bytes.
+pub const ARGV_MAX: usize = 4096;
+/// The longest file name that is kept, in bytes, with its zero.
+pub const FILE_MAX: usize = 512;
+
+/// The head of every event.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// One of [`kind`].
+    pub kind: u32,
+    /// The process.
+    pub tgid: u32,
+    /// When it started: nanoseconds since boot.
+    pub start: u64,
+    /// Its tree.
+    pub tree: u64,
+    /// When this happened: nanoseconds since boot.
+    pub at: u64,
+    /// The parent's start time, in a fork.
+    pub parent_start: u64,
+    /// Its cgroup's id.
+    pub cgroup: u64,
+    /// The parent, in a fork.
+    pub parent_tgid: u32,
+    /// Its tree's policy.
+    pub slot: u32,
+    /// Its real user id, in the init user namespace.
+    pub uid: u32,
+    /// One of [`rooted`] or [`refused`]; in an exec, 1 when the arguments were cut.
+    pub detail: u32,
+    /// How many bytes of file name follow, in an exec.
+    pub file_len: u32,
+    /// How many bytes of arguments follow the file name, in an exec.
+    pub argv_len: u32,
+}
+
+/// What was refused, behind the head.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Where it would have gone.
+    pub destination: crate::address::Ip,
+    /// The port, in host byte order.
+    pub port: u32,
+    /// The socket's type (SOCK_STREAM is 1).
+    pub socket_type: u32,
+    /// The socket's protocol (TCP is 6).
+    pub protocol: u32,
+    /// The socket's domain (AF_INET is 2).
+    pub family: u32,
+}

@@ -1,0 +1,67 @@
+//! What is remembered about a governed socket, from its creation until it is gone.
+use crate::address::Ip;
+
+/// What became of a governed socket.
+pub mod state {
+    /// Created by a governed process; not connected yet.
+    pub const CREATED: u32 = 1;
+    /// Connected to the gateway in place of its destination.
+    pub const REDIRECTED: u32 = 2;
+    /// Connected to a listener of its own tree, on loopback.
+    pub const OWN_TREE: u32 = 3;
+    /// Let through without inspection, since its policy does not enforce.
+    pub const PASSED: u32 = 4;
+}
+
+/// The storage of a governed socket, and what the daemon finds on the socket that it accepts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Where the process meant to go.
+    pub destination: Ip,
+    /// The address that the socket was bound to; all zero when it was not. The daemon dials from it.
+    pub source: Ip,
+    /// The start time of the process.
+    pub start: u64,
+    /// Its tree.
+    pub tree: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// The cookie of the socket's network namespace: not to be had in the egress hook before 6.13.
+    pub netns: u64,
+    /// When this was written: nanoseconds since boot.
+    pub at: u64,
+    /// The process (tgid).
+    pub tgid: u32,
+    /// The policy of its tree.
+    pub slot: u32,
+    /// One of [`state`].
+    pub state: u32,
+    /// The port it meant to reach, in host byte order.
+    pub port: u16,
+    /// The domain of the socket: 4 or 6.
+    pub family: u16,
+}
+
+/// Where a handshake on loopback comes from. The source port alone is not enough: two network
+/// namespaces have the same ones.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// The network namespace's cookie.
+    pub netns: u64,
+    /// The source address.
+    pub ip: Ip,
+    /// The source port, in host byte order.
+    pub port: u32,
+    /// The listener's port, in host byte order.
+    pub listener: u32,
+}
+
+/// The mark on the daemon's own listeners: whoever binds a dead daemon's port does not have it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The daemon that listens: [`config::Config::generation`](crate::config::Config) of its time.
+    pub generation: u64,
+}

@@ -1,0 +1,316 @@
+//! Attaches the programs and pins them, or takes over what an earlier daemon left pinned.
+use crate::error::CaptureError;
+use crate::events::Events;
+use crate::maps::{Counters, Flow, Maps, PINNED, TagEntry, ip_for};
+use crate::object::OBJECT;
+use crate::pins::Pins;
+use crate::policies::InForce;
+use crate::wire::Wire;
+use crate::{btf, cgroup, host, scan};
+use aya::programs::links::FdLink;
+use aya::programs::{CgroupAttachMode, Program};
+use aya::{Btf, Ebpf, EbpfLoader};
+use gateway_common::ABI_VERSION;
+use gateway_common::config::Config;
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The tracing programs, and the tracepoints that they are for.
+const TRACING: [(&str, &str); 4] = [
+    ("tag_new_task", "sched_wakeup_new"),
+    ("report_exec", "sched_process_exec"),
+    ("drop_tag", "sched_process_exit"),
+    ("judge_new_cgroup", "cgroup_mkdir"),
+];
+
+/// The programs of the cgroup. The backstop comes first: no moment without it.
+const CGROUP: [&str; 9] = [
+    "drop_strays",
+    "follow_handshake",
+    "give_peername4",
+    "give_peername6",
+    "judge_socket",
+    "judge_datagram4",
+    "judge_datagram6",
+    "redirect4",
+    "redirect6",
+];
+
+/// What the capture has to know of its host.
+#[derive(Clone, Debug)]
+pub struct CaptureOptions {
+    /// The cgroup to attach to; `None` is the cgroup2 mount.
+    pub cgroup_root: Option<PathBuf>,
+    /// Where to pin.
+    pub bpffs_dir: PathBuf,
+    /// The resolvers to which governed processes may send DNS datagrams.
+    pub resolvers: Vec<IpAddr>,
+}
+
+/// What was found at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The programs were attached already, by an earlier daemon with the same object.
+    pub taken_over: bool,
+}
+
+/// The kernel half, attached.
+pub struct Capture {
+    pub(crate) maps: RwLock<Maps>,
+    /// Kept for the one program that is attached anew for each list of processes.
+    pub(crate) ebpf: Mutex<Ebpf>,
+    /// The globs in force, which are needed again when tags were lost.
+    pub(crate) in_force: Mutex<InForce>,
+    pub(crate) root: cgroup::Root,
+    events: Mutex<Option<Events>>,
+    pub(crate) generation: u64,
+}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Capture {
+    /// Attaches the programs, or takes the pinned ones over. Governs nothing new by itself, and
+    /// lets nothing of a governed tree through before [`Capture::listen`].
+    ///
+    /// # Errors
+    /// The host lacks something, or the pinned state is of another version.
+    pub fn start(options: &CaptureOptions) -> Result<(Capture, Started), CaptureError> {
+        host::check_kernel()?;
+        let offsets = btf::offsets(Path::new(btf::VMLINUX))?;
+        let root = cgroup::Root::open(options.cgroup_root.as_deref())?;
+        host::make_bpffs(&options.bpffs_dir)?;
+        let pins = Pins::new(&options.bpffs_dir);
+        pins.prepare()?;
+
+        let kernel_types = Btf::from_sys_fs()
+            .map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
+        let offsets = Wire(offsets);
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&kernel_types));
+        loader.override_global("OFFSETS", &offsets, true);
+        loader.map_max_entries("TAGS", host::pid_max());
+        for name in PINNED {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        let mut ebpf = loader
+            .load(OBJECT)
+            .map_err(|error| CaptureError::new("load the eBPF object", &error))?;
+        scan::load(&mut ebpf, &kernel_types)?;
+        let events = Events::take(&mut ebpf)?;
+        let mut maps = Maps::take(&mut ebpf)?;
+        let generation = introduce(&mut maps, &pins)?;
+        for resolver in &options.resolvers {
+            maps.resolvers
+                .insert(ip_for(*resolver), 1, 0)
+                .map_err(|error| CaptureError::new("write the map RESOLVERS", &error))?;
+        }
+        let taken_over = is_complete(&pins.links());
+        if !taken_over {
+            attach(&mut ebpf, &kernel_types, &root.file()?, &pins)?;
+        }
+        let capture = Capture {
+            maps: RwLock::new(maps),
+            ebpf: Mutex::new(ebpf),
+            in_force: Mutex::new(InForce::default()),
+            root,
+            events: Mutex::new(Some(events)),
+            generation,
+        };
+        capture.recognise_daemon()?;
+        Ok((capture, Started { taken_over }))
+    }
+
+    /// The events, to be read by one thread. `None` when they were taken before.
+    #[must_use]
+    pub fn events(&self) -> Option<Events> {
+        lock(&self.events).take()
+    }
+
+    /// The flow behind an accepted socket; `None` when it did not come through the connect hook.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError> {
+        self.read().flow(accepted)
+    }
+
+    /// All governed processes. Includes stale tags until the next [`Capture::sweep`].
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn tags(&self) -> Result<Vec<TagEntry>, CaptureError> {
+        self.read().tags()
+    }
+
+    /// What the kernel half counted.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn counters(&self) -> Result<Counters, CaptureError> {
+        self.read().counters()
+    }
+
+    /// A panic elsewhere does not make a map wrong: each access is one system call.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Maps> {
+        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the kernel half which process is never governed: this one, by pid and start time.
+    fn recognise_daemon(&self) -> Result<(), CaptureError> {
+        let pid = std::process::id();
+        let processes = self.processes()?;
+        let own = processes.iter().find(|process| process.tgid == pid);
+        let own = own.ok_or(CaptureError::NoProcess { pid })?;
+        let mut maps = self.write();
+        let config = maps.configuration()?;
+        maps.configure(Config {
+            daemon_start: own.start,
+            daemon_tgid: pid,
+            ..config
+        })
+    }
+
+    /// The cgroup that the programs are attached to, from the cgroup2 mount.
+    #[must_use]
+    pub const fn root(&self) -> &cgroup::Root {
+        &self.root
+    }
+}
+
+/// A panic elsewhere does not make what is inside wrong.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Checks the version of the pinned state, and writes this daemon into it.
+fn introduce(maps: &mut Maps, pins: &Pins) -> Result<u64, CaptureError> {
+    let mut config = maps.configuration()?;
+    let expected = u64::from(ABI_VERSION);
+    if config.abi != 0 && config.abi != expected {
+        return Err(CaptureError::OtherVersion {
+            path: pins.directory().to_owned(),
+            found: config.abi,
+            expected,
+        });
+    }
+    let pid = std::process::id();
+    let generation = config.generation.wrapping_add(1).max(1);
+    config = Config {
+        abi: expected,
+        daemon_start: 0, // not known yet: `recognise_daemon`
+        generation,
+        boot_salt: host::boot_salt()?,
+        daemon_tgid: pid,
+        ..config
+    };
+    maps.configure(config)?;
+    Ok(generation)
+}
+
+fn is_complete(links: &Path) -> bool {
+    CGROUP
+        .iter()
+        .copied()
+        .chain(TRACING.map(|(name, _)| name))
+        .all(|name| links.join(name).exists())
+}
+
+/// Attaches all programs and pins their links. Tracing first: who is tagged later is judged less.
+fn attach(ebpf: &mut Ebpf, types: &Btf, root: &File, pins: &Pins) -> Result<(), CaptureError> {
+    let place = pins.new_links();
+    std::fs::create_dir_all(&place)
+        .map_err(|error| CaptureError::new(format!("make {}", place.display()), &error))?;
+    let mut links = Vec::new();
+    for (name, tracepoint) in TRACING {
+        links.push((name, attach_tracing(ebpf, name, tracepoint, types)?));
+    }
+    for name in CGROUP {
+        links.push((name, attach_cgroup(ebpf, name, root)?));
+    }
+    for (name, link) in links {
+        let path = place.join(name);
+        // A dropped link detaches; a pinned one stays.
+        link.pin(&path)
+            .map_err(|error| CaptureError::new(format!("pin {}", path.display()), &error))?;
+    }
+    pins.commit_links()
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {
+    ebpf.program_mut(name).ok_or_else(|| CaptureError::System {
+        what: format!("find the program {name}"),
+        detail: "the eBPF object does not have it".into(),
+    })
+}
+
+fn attach_tracing(
+    ebpf: &mut Ebpf,
+    name: &str,
+    tracepoint: &str,
+    types: &Btf,
+) -> Result<FdLink, CaptureError> {
+    let load = |error: &(dyn std::error::Error + 'static)| {
+        CaptureError::new(format!("load the program {name}"), error)
+    };
+    let Program::BtfTracePoint(tracing) = program(ebpf, name)? else {
+        return Err(wrong_kind(name));
+    };
+    tracing
+        .load(tracepoint, types)
+        .map_err(|error| load(&error))?;
+    let id = tracing.attach().map_err(|error| load(&error))?;
+    Ok(tracing.take_link(id).map_err(|error| load(&error))?.into())
+}
+
+fn attach_cgroup(ebpf: &mut Ebpf, name: &str, root: &File) -> Result<FdLink, CaptureError> {
+    let load = |error: &(dyn std::error::Error + 'static)| {
+        CaptureError::new(format!("load the program {name}"), error)
+    };
+    // The kernel lets others attach beside us whatever is said here; any other mode is refused.
+    let mode = CgroupAttachMode::Single;
+    macro_rules! attach {
+        ($program:expr, $($argument:expr),*) => {{
+            $program.load().map_err(|error| load(&error))?;
+            let id = $program.attach($($argument),*).map_err(|error| load(&error))?;
+            $program
+                .take_link(id)
+                .map_err(|error| load(&error))?
+                .try_into()
+                .map_err(|error: aya::programs::links::LinkError| load(&error))
+        }};
+    }
+    match program(ebpf, name)? {
+        Program::CgroupSockAddr(program) => attach!(program, root, mode),
+        Program::CgroupSock(program) => attach!(program, root, mode),
+        Program::SockOps(program) => attach!(program, root, mode),
+        Program::CgroupSkb(program) => {
+            attach!(
+                program,
+                root,
+                aya::programs::CgroupSkbAttachType::Egress,
+                mode
+            )
+        }
+        _ => Err(wrong_kind(name)),
+    }
+}
+
+fn wrong_kind(name: &str) -> CaptureError {
+    CaptureError::System {
+        what: format!("load the program {name}"),
+        detail: "it is of another kind than expected".into(),
+    }
+}

@@ -1,0 +1,211 @@
+//! The maps, from the daemon's side.
+use crate::error::CaptureError;
+use crate::wire::Wire;
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SkStorage};
+use aya::{Ebpf, Pod};
+use gateway_common::config::{Config, Listeners, Slot};
+use gateway_common::flow::{Flow as KernelFlow, Handshake, Mark};
+use gateway_common::glob::Table;
+use gateway_common::tag::Tag;
+use gateway_common::{address, counter};
+use gateway_core::TreeId;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The names of all maps that are pinned.
+pub(crate) const PINNED: [&str; 13] = [
+    "TAGS",
+    "CGROUPS",
+    "POLICIES",
+    "GLOBS",
+    "CONFIG",
+    "LISTENERS",
+    "RESOLVERS",
+    "HANDSHAKES",
+    "SOCKETS",
+    "ACCEPTED",
+    "MARKS",
+    "COUNTERS",
+    "EVENTS",
+];
+
+/// What the kernel remembers about an accepted connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Where the process meant to go.
+    pub destination: SocketAddr,
+    /// The address that its socket was bound to.
+    pub bound_source: Option<IpAddr>,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The process.
+    pub pid: u32,
+    /// When it started: nanoseconds since boot.
+    pub start: u64,
+    /// The policy of its tree.
+    pub slot: u32,
+    /// The client socket's cookie.
+    pub cookie: u64,
+}
+
+/// A governed process, as the kernel's tag map has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagEntry {
+    /// The process.
+    pub pid: u32,
+    /// When it started: nanoseconds since boot.
+    pub start: u64,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The policy of its tree.
+    pub slot: u32,
+    /// The process that forked it; `None` for the root of a tree.
+    pub parent: Option<(u32, u64)>,
+}
+
+/// What the kernel half counted since it was attached, over all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // as in gateway_common::counter
+pub struct Counters {
+    pub backstop_drops: u64,
+    pub events_lost: u64,
+    pub tags_failed: u64,
+    pub refused_down: u64,
+    pub refused: u64,
+    pub redirected: u64,
+    pub passed: u64,
+    pub cgroups_unmatched: u64,
+}
+
+/// All maps that the daemon uses, opened.
+pub(crate) struct Maps {
+    pub(crate) tags: HashMap<MapData, u32, Wire<Tag>>,
+    pub(crate) cgroups: HashMap<MapData, u64, u32>,
+    pub(crate) policies: Array<MapData, Wire<Slot>>,
+    pub(crate) globs: Array<MapData, Wire<Table>>,
+    pub(crate) config: Array<MapData, Wire<Config>>,
+    pub(crate) listeners: HashMap<MapData, u64, Wire<Listeners>>,
+    pub(crate) resolvers: HashMap<MapData, [u8; 16], u32>,
+    pub(crate) handshakes: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
+    accepted: SkStorage<MapData, Wire<KernelFlow>>,
+    pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, CaptureError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| CaptureError::System {
+        what: format!("find the map {name}"),
+        detail: "the eBPF object does not have it".into(),
+    })?;
+    T::try_from(map).map_err(|error| CaptureError::new(format!("open the map {name}"), &error))
+}
+
+impl Maps {
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Maps, CaptureError> {
+        Ok(Maps {
+            tags: take(ebpf, "TAGS")?,
+            cgroups: take(ebpf, "CGROUPS")?,
+            policies: take(ebpf, "POLICIES")?,
+            globs: take(ebpf, "GLOBS")?,
+            config: take(ebpf, "CONFIG")?,
+            listeners: take(ebpf, "LISTENERS")?,
+            resolvers: take(ebpf, "RESOLVERS")?,
+            handshakes: take(ebpf, "HANDSHAKES")?,
+            accepted: take(ebpf, "ACCEPTED")?,
+            marks: take(ebpf, "MARKS")?,
+            counters: take(ebpf, "COUNTERS")?,
+        })
+    }
+
+    pub(crate) fn configuration(&self) -> Result<Config, CaptureError> {
+        let read = self.config.get(&0, 0);
+        Ok(read
+            .map_err(|error| CaptureError::new("read the map CONFIG", &error))?
+            .0)
+    }
+
+    pub(crate) fn configure(&mut self, config: Config) -> Result<(), CaptureError> {
+        self.config
+            .set(0, Wire(config), 0)
+            .map_err(|error| CaptureError::new("write the map CONFIG", &error))
+    }
+
+    /// The flow behind an accepted socket.
+    pub(crate) fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError> {
+        let flow = match self.accepted.get(&accepted.as_raw_fd(), 0) {
+            Ok(Wire(flow)) => flow,
+            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(error) => return Err(CaptureError::new("read the map ACCEPTED", &error)),
+        };
+        Ok(Some(Flow {
+            destination: SocketAddr::new(ip_of(flow.destination), flow.port),
+            bound_source: (flow.source != [0; 16]).then(|| ip_of(flow.source)),
+            tree: TreeId(flow.tree),
+            pid: flow.tgid,
+            start: flow.start,
+            slot: flow.slot,
+            cookie: flow.cookie,
+        }))
+    }
+
+    pub(crate) fn tags(&self) -> Result<Vec<TagEntry>, CaptureError> {
+        let mut all = Vec::new();
+        for entry in self.tags.iter() {
+            let (pid, Wire(tag)) =
+                entry.map_err(|error| CaptureError::new("read the map TAGS", &error))?;
+            all.push(TagEntry {
+                pid,
+                start: tag.start,
+                tree: TreeId(tag.tree),
+                slot: tag.slot,
+                parent: (tag.parent_tgid != 0).then_some((tag.parent_tgid, tag.parent_start)),
+            });
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn counters(&self) -> Result<Counters, CaptureError> {
+        let sum = |which| {
+            let values = self.counters.get(&which, 0);
+            let values =
+                values.map_err(|error| CaptureError::new("read the map COUNTERS", &error))?;
+            Ok::<u64, CaptureError>(values.iter().sum())
+        };
+        Ok(Counters {
+            backstop_drops: sum(counter::BACKSTOP_DROPS)?,
+            events_lost: sum(counter::EVENTS_LOST)?,
+            tags_failed: sum(counter::TAGS_FAILED)?,
+            refused_down: sum(counter::REFUSED_DOWN)?,
+            refused: sum(counter::REFUSED)?,
+            redirected: sum(counter::REDIRECTED)?,
+            passed: sum(counter::PASSED)?,
+            cgroups_unmatched: sum(counter::CGROUPS_UNMATCHED)?,
+        })
+    }
+}
+
+/// All keys of a map; a key that vanishes meanwhile is left out.
+pub(crate) fn keys<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &str,
+) -> Result<Vec<K>, CaptureError> {
+    map.keys()
+        .collect::<Result<_, _>>()
+        .map_err(|error| CaptureError::new(format!("read the map {name}"), &error))
+}
+
+/// An address of the kernel half; IPv4-mapped ones are IPv4.
+pub(crate) fn ip_of(ip: address::Ip) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(ip)).to_canonical()
+}
+
+/// An address for the kernel half.
+pub(crate) fn ip_for(ip: IpAddr) -> address::Ip {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}

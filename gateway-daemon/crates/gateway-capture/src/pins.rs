@@ -1,0 +1,140 @@
+//! The pinned state: what stays in force when the daemon dies.
+//!
+//! ```text
+//! bpffs_dir/maps/NAME           one pin per map
+//! bpffs_dir/links-HASH/NAME     one pin per program that is attached; HASH names the object
+//! ```
+//! A set of links is complete when it has all names. It is made under the name `new-HASH` and
+//! renamed, so that a daemon which dies in between leaves no half of a set behind.
+use crate::error::CaptureError;
+use crate::object::object_hash;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Where the pins of one gateway are.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    directory: PathBuf,
+}
+
+impl Pins {
+    pub(crate) fn new(directory: &Path) -> Pins {
+        Pins {
+            directory: directory.to_owned(),
+        }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.directory.join("maps").join(name)
+    }
+
+    fn hash() -> &'static str {
+        object_hash().get(..16).unwrap_or("unknown")
+    }
+
+    /// The links of this object.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.directory.join(format!("links-{}", Pins::hash()))
+    }
+
+    /// The links of this object while they are being made.
+    pub(crate) fn new_links(&self) -> PathBuf {
+        self.directory.join(format!("new-{}", Pins::hash()))
+    }
+
+    /// Makes the directories, and removes what a daemon that died at this point left.
+    pub(crate) fn prepare(&self) -> Result<(), CaptureError> {
+        let maps = self.directory.join("maps");
+        std::fs::create_dir_all(&maps)
+            .map_err(|error| CaptureError::new(format!("make {}", maps.display()), &error))?;
+        for entry in self.entries("new-")? {
+            remove_tree(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the new set of links in force, and drops all others.
+    pub(crate) fn commit_links(&self) -> Result<(), CaptureError> {
+        let (from, to) = (self.new_links(), self.links());
+        if to.exists() {
+            remove_tree(&to)?;
+        }
+        std::fs::rename(&from, &to)
+            .map_err(|error| CaptureError::new(format!("rename {}", from.display()), &error))?;
+        for entry in self.entries("links-")? {
+            if entry != to {
+                remove_tree(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self, prefix: &str) -> Result<Vec<PathBuf>, CaptureError> {
+        let what = || format!("read {}", self.directory.display());
+        let mut found = Vec::new();
+        for entry in
+            std::fs::read_dir(&self.directory).map_err(|error| CaptureError::new(what(), &error))?
+        {
+            let entry = entry.map_err(|error| CaptureError::new(what(), &error))?;
+            let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // bpffs has files of its own, such as maps.debug.
+            if directory && entry.file_name().to_string_lossy().starts_with(prefix) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// bpffs has directories and pins only.
+fn remove_tree(path: &Path) -> Result<(), CaptureError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(CaptureError::new(
+            format!("remove {}", path.display()),
+            &error,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Detaches everything: removes all pins, and the mount when it is the gateway's own. To be called
+/// when no daemon runs: a running one holds its links. Can be repeated. Says whether anything was
+/// there.
+///
+/// # Errors
+/// Something could not be removed; what was removed stays so.
+pub fn uninstall(bpffs_dir: &Path) -> Result<bool, CaptureError> {
+    let there = bpffs_dir.exists();
+    if !there {
+        return Ok(false);
+    }
+    // Links first: while the maps are there, what still runs is still judged.
+    let pins = Pins::new(bpffs_dir);
+    let mut any = false;
+    for prefix in ["new-", "links-", "maps"] {
+        for entry in pins.entries(prefix)? {
+            any = true;
+            remove_tree(&entry)?;
+        }
+    }
+    // A mount point of our own; EINVAL says that it is none.
+    let _ = nix::mount::umount2(bpffs_dir, nix::mount::MntFlags::MNT_DETACH);
+    match std::fs::remove_dir(bpffs_dir) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(CaptureError::new(
+                format!("remove {}", bpffs_dir.display()),
+                &error,
+            ))
+        }
+        _ => Ok(any),
+    }
+}

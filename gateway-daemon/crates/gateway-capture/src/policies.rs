@@ -1,0 +1,236 @@
+//! Which cgroups are governed, by which policy, and how strictly.
+use crate::cgroup::Cgroup;
+use crate::error::CaptureError;
+use crate::globs::{Glob, compile};
+use crate::host::fnv1a;
+use crate::load::{Capture, lock};
+use crate::maps::keys;
+use crate::scan::Judged;
+use crate::wire::Wire;
+use gateway_common::config::{Config, SLOTS, Slot, mode};
+use gateway_common::glob::Table;
+use gateway_core::Mode;
+use std::collections::{HashMap, HashSet};
+
+/// A policy, as far as the capture needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Governed {
+    /// Its name.
+    pub name: String,
+    /// How strictly it is applied.
+    pub mode: Mode,
+    /// Its cgroups, as globs from the cgroup2 mount.
+    pub cgroups: Vec<String>,
+}
+
+/// Which policy is in which slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    by_name: HashMap<String, u32>,
+}
+
+impl Slots {
+    /// The slot of a policy that is in force.
+    #[must_use]
+    pub fn slot(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The policy in a slot; `None` when it is not in force any more.
+    #[must_use]
+    pub fn name(&self, slot: u32) -> Option<&str> {
+        self.by_name
+            .iter()
+            .find(|(_, there)| **there == slot)
+            .map(|(name, _)| name.as_str())
+    }
+}
+
+/// What is in force, kept for the time when tags were lost.
+#[derive(Default)]
+pub(crate) struct InForce {
+    table: Option<Box<Table>>,
+}
+
+const fn mode_number(mode: Mode) -> u32 {
+    match mode {
+        Mode::Observe => mode::OBSERVE,
+        Mode::Shadow => mode::SHADOW,
+        Mode::Enforce => mode::ENFORCE,
+    }
+}
+
+impl Capture {
+    /// Puts policies in force: finds and tags the processes that they govern, names the cgroups in
+    /// the kernel, and only then raises the modes. A tree that is governed stays so, under the mode
+    /// that its policy had, when the policy is not there any more.
+    ///
+    /// # Errors
+    /// The globs or the policies are too many, or a map cannot be written. What was in force
+    /// before stays so.
+    pub fn govern_cgroups(&self, policies: &[Governed]) -> Result<Slots, CaptureError> {
+        let mut in_force = lock(&self.in_force);
+        let slots = self.assign_slots(policies)?;
+        let globs: Vec<Glob> = policies
+            .iter()
+            .flat_map(|policy| {
+                let slot = slots.by_name.get(&policy.name).copied();
+                policy.cgroups.iter().filter_map(move |pattern| {
+                    Some(Glob {
+                        pattern: pattern.clone(),
+                        slot: slot?,
+                    })
+                })
+            })
+            .collect();
+        let table = compile(&self.root.path, &globs)?;
+        let judged = Judged::new(&self.root.cgroups(), &table);
+        // Processes before cgroups: a fork in between inherits its parent's tag.
+        self.tag_missing(&judged, None)?;
+        self.name_cgroups(&judged)?;
+        self.activate(&table)?;
+        // Cgroups and processes that came meanwhile.
+        for _ in 0..3 {
+            let judged = Judged::new(&self.root.cgroups(), &table);
+            self.name_cgroups(&judged)?;
+            if self.tag_missing(&judged, None)? == 0 {
+                break;
+            }
+        }
+        for policy in policies {
+            if let Some(slot) = slots.by_name.get(&policy.name) {
+                self.write_slot(*slot, &policy.name, mode_number(policy.mode))?;
+            }
+        }
+        in_force.table = Some(table);
+        Ok(slots)
+    }
+
+    /// Looks for processes and cgroups that the kernel half could not tag, after an event
+    /// [`Kind::Rescan`](crate::Kind::Rescan). Until it succeeds, untagged processes that are
+    /// younger than the failure may not connect.
+    ///
+    /// # Errors
+    /// A map cannot be read or written; to be tried again.
+    pub fn repair(&self) -> Result<usize, CaptureError> {
+        let in_force = lock(&self.in_force);
+        let Some(table) = &in_force.table else {
+            return Ok(0);
+        };
+        let before = self.counters()?;
+        let failed_at = self.read().configuration()?.failed_at;
+        let judged = Judged::new(&self.root.cgroups(), table);
+        self.name_cgroups(&judged)?;
+        let written = self.tag_missing(&judged, (failed_at != 0).then_some(failed_at))?;
+        let after = self.counters()?;
+        let quiet = before.tags_failed == after.tags_failed
+            && before.cgroups_unmatched == after.cgroups_unmatched;
+        if quiet && failed_at != 0 {
+            let mut maps = self.write();
+            let config = maps.configuration()?;
+            maps.configure(Config {
+                failed_at: 0,
+                ..config
+            })?;
+        }
+        Ok(written)
+    }
+
+    fn assign_slots(&self, policies: &[Governed]) -> Result<Slots, CaptureError> {
+        let read_error = |error| CaptureError::new("read the map POLICIES", &error);
+        let mut there = Vec::new();
+        for index in 0..SLOTS {
+            there.push(self.read().policies.get(&index, 0).map_err(read_error)?.0);
+        }
+        let wanted: HashSet<u64> = policies
+            .iter()
+            .map(|policy| fnv1a(policy.name.as_bytes()))
+            .collect();
+        let held: HashSet<u32> = self.tags()?.iter().map(|tag| tag.slot).collect();
+        let mut slots = Slots::default();
+        for policy in policies {
+            let name = fnv1a(policy.name.as_bytes());
+            let free = |(index, slot): &(usize, &Slot)| {
+                slot.name == 0 || (!wanted.contains(&slot.name) && !held.contains(&(*index as u32)))
+            };
+            let found = there
+                .iter()
+                .position(|slot| slot.name == name)
+                .or_else(|| there.iter().enumerate().find(free).map(|(index, _)| index));
+            let index = found.ok_or(CaptureError::TooManyPolicies { max: SLOTS })?;
+            let new = there.get(index).is_none_or(|slot| slot.name != name);
+            if let Some(slot) = there.get_mut(index) {
+                slot.name = name;
+            }
+            slots.by_name.insert(policy.name.clone(), index as u32);
+            if new {
+                // Raised at the end. Nothing is tagged with it yet.
+                self.write_slot(index as u32, &policy.name, mode::OBSERVE)?;
+            }
+        }
+        Ok(slots)
+    }
+
+    fn write_slot(&self, slot: u32, name: &str, mode: u32) -> Result<(), CaptureError> {
+        let value = Slot {
+            name: fnv1a(name.as_bytes()),
+            mode,
+            reserved: 0,
+        };
+        self.write()
+            .policies
+            .set(slot, Wire(value), 0)
+            .map_err(|error| CaptureError::new("write the map POLICIES", &error))
+    }
+
+    /// Makes the map of governed cgroups what was judged. Names are added before others go.
+    fn name_cgroups(&self, judged: &Judged) -> Result<(), CaptureError> {
+        let fail = |error| CaptureError::new("write the map CGROUPS", &error);
+        let mut maps = self.write();
+        for (id, slot) in &judged.slots {
+            maps.cgroups.insert(*id, *slot, 0).map_err(fail)?;
+        }
+        let there = keys(&maps.cgroups, "CGROUPS")?;
+        drop(maps);
+        // A cgroup that was made after we looked was named by the kernel half: it is not ours to
+        // remove, unless it is gone.
+        let now: HashMap<u64, Cgroup> = self
+            .root
+            .cgroups()
+            .into_iter()
+            .map(|cgroup| (cgroup.id, cgroup))
+            .collect();
+        for id in there.iter().filter(|id| !judged.slots.contains_key(id)) {
+            let table = self.active_slot(now.get(id));
+            if table.is_none() {
+                let _ = self.write().cgroups.remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot that the kernel's table in force gives to a cgroup that was not there when its
+    /// siblings were judged.
+    fn active_slot(&self, cgroup: Option<&Cgroup>) -> Option<u32> {
+        let cgroup = cgroup?;
+        let maps = self.read();
+        let config = maps.configuration().ok()?;
+        let Wire(table) = maps.globs.get(&(config.globs & 1), 0).ok()?;
+        let slot = table.judge(cgroup.path.as_bytes());
+        (slot != gateway_common::glob::NO_SLOT).then_some(slot)
+    }
+
+    /// Fills the glob table that is not in force, and puts it in force.
+    fn activate(&self, table: &Table) -> Result<(), CaptureError> {
+        let mut maps = self.write();
+        let config = maps.configuration()?;
+        let next = (config.globs & 1) ^ 1;
+        maps.globs
+            .set(next, Wire(*table), 0)
+            .map_err(|error| CaptureError::new("write the map GLOBS", &error))?;
+        maps.configure(Config {
+            globs: next,
+            ..config
+        })
+    }
+}

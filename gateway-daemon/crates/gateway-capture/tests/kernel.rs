@@ -1,0 +1,202 @@
+//! The programs on the real kernel: attached to a cgroup of the test's own, as root.
+//!
+//! One test function, since this process itself sits in the cgroup as the daemon would.
+use gateway_capture::{Capture, CaptureOptions, Governed, Kind, cgroup, uninstall};
+use gateway_core::Mode;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A cgroup subtree that is emptied and removed whatever happens.
+struct Subtree(PathBuf);
+
+impl Subtree {
+    fn new() -> Subtree {
+        let path = cgroup::mount()
+            .unwrap()
+            .join(format!("gateway-kernel-{}", std::process::id()));
+        for name in ["daemon", "jobs"] {
+            std::fs::create_dir_all(path.join(name)).unwrap();
+        }
+        Subtree(path)
+    }
+
+    fn enter(&self, name: &str) {
+        join(&self.0.join(name));
+    }
+}
+
+fn join(cgroup: &Path) {
+    std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+}
+
+impl Drop for Subtree {
+    fn drop(&mut self) {
+        let _ = std::fs::write(
+            cgroup::mount().unwrap().join("cgroup.procs"),
+            std::process::id().to_string(),
+        );
+        let _ = std::fs::write(self.0.join("cgroup.kill"), "1");
+        for _ in 0..200 {
+            for name in ["daemon", "jobs/one", "jobs"] {
+                let _ = std::fs::remove_dir(self.0.join(name));
+            }
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// A bpffs of the test's own.
+struct Bpffs(tempfile::TempDir);
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        let _ = uninstall(&self.0.path().join("bpf"));
+    }
+}
+
+/// Runs a shell script in a cgroup, which it enters before anything else.
+fn job(cgroup: &Path, script: &str) -> std::process::Output {
+    let script = format!(
+        "echo $$ > {}/cgroup.procs && exec bash -c '{script}'",
+        cgroup.display()
+    );
+    Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
+    let subtree = Subtree::new();
+    subtree.enter("daemon");
+    let directory = Bpffs(tempfile::tempdir().unwrap());
+    let options = CaptureOptions {
+        cgroup_root: Some(subtree.0.clone()),
+        bpffs_dir: directory.0.path().join("bpf"),
+        resolvers: vec![],
+    };
+    let (capture, started) = Capture::start(&options).unwrap();
+    assert!(!started.taken_over);
+    let policy = Governed {
+        name: "test".into(),
+        mode: Mode::Enforce,
+        cgroups: vec![format!("{}/jobs/**", capture.root().path)],
+    };
+    let slots = capture
+        .govern_cgroups(std::slice::from_ref(&policy))
+        .unwrap();
+    assert_eq!(slots.slot("test"), Some(0));
+    let mut events = capture.events().unwrap();
+    // A cgroup that is made after the start is judged by its path, in the kernel.
+    let jobs = subtree.0.join("jobs/one");
+    std::fs::create_dir(&jobs).unwrap();
+
+    // No listener yet: refused, and the server sees nothing.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let connect = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo in >&3 && cat <&3");
+    let output = job(&jobs, &connect);
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("refused"),
+        "{output:?}"
+    );
+
+    let listeners = capture.listen().unwrap();
+    let listener = &listeners[0];
+    listener.set_nonblocking(false).unwrap();
+    let acceptor = std::thread::scope(|scope| {
+        let client = scope.spawn(|| job(&jobs, &connect));
+        let (mut accepted, _) = listener.accept().unwrap();
+        let flow = capture.flow(accepted.as_fd()).unwrap().expect("a flow");
+        assert_eq!(flow.destination.port(), port);
+        assert!(flow.destination.ip().is_loopback());
+        assert_eq!(flow.slot, 0);
+        let mut byte = [0; 3];
+        accepted.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"in\n");
+        drop(accepted);
+        assert!(client.join().unwrap().status.success());
+        flow
+    });
+    // A stranger on our listener has no flow.
+    let stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    assert_eq!(capture.flow(accepted.as_fd()).unwrap(), None);
+    drop(stranger);
+    // An ungoverned process goes straight to the server.
+    let direct = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    server.accept().unwrap();
+    assert_eq!(direct.peer_addr().unwrap().port(), port);
+
+    // What cannot be inspected is refused.
+    let udp = job(&jobs, "echo x > /dev/udp/127.0.0.1/9");
+    assert!(!udp.status.success(), "{udp:?}");
+    let ping = job(&jobs, "python3 -c \"import socket; socket.socket(2,3,1)\"");
+    assert!(!ping.status.success(), "a raw socket: {ping:?}");
+    let mptcp = job(
+        &jobs,
+        "python3 -c \"import socket; socket.socket(2,1,262)\"",
+    );
+    assert!(
+        String::from_utf8_lossy(&mptcp.stderr).contains("not supported"),
+        "{mptcp:?}"
+    );
+
+    let mut seen = Vec::new();
+    while let Some(event) = events.next_event() {
+        seen.push(event);
+    }
+    let of_client: Vec<_> = seen
+        .iter()
+        .filter(|event| event.tree == acceptor.tree)
+        .collect();
+    assert!(
+        of_client
+            .iter()
+            .any(|event| matches!(event.kind, Kind::Rooted(_))),
+        "rooted: {of_client:?}"
+    );
+    assert!(
+        of_client
+            .iter()
+            .any(|event| matches!(&event.kind, Kind::Executed { argv, .. }
+            if argv.starts_with(b"bash\0-c\0"))),
+        "executed: {of_client:?}"
+    );
+    assert!(
+        of_client.iter().any(|event| event.kind == Kind::Exited),
+        "{of_client:?}"
+    );
+    assert_eq!(capture.counters().unwrap().events_lost, 0);
+    assert_eq!(capture.counters().unwrap().backstop_drops, 0);
+    capture.sweep().unwrap();
+    assert_eq!(capture.tags().unwrap(), []);
+
+    // The daemon dies: the programs stay, and refuse.
+    drop(listeners);
+    drop(events);
+    drop(capture);
+    let output = job(&jobs, &connect);
+    assert!(!output.status.success(), "the pinned programs refuse");
+
+    let (capture, started) = Capture::start(&options).unwrap();
+    assert!(started.taken_over);
+    assert_eq!(
+        capture.govern_cgroups(&[policy]).unwrap().slot("test"),
+        Some(0)
+    );
+    drop(capture);
+    assert!(uninstall(&options.bpffs_dir).unwrap());
+    assert!(!uninstall(&options.bpffs_dir).unwrap());
+    let output = job(&jobs, &format!("exec 3<>/dev/tcp/127.0.0.1/{port}"));
+    assert!(output.status.success(), "free again: {output:?}");
+}

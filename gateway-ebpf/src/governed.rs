@@ -1,0 +1,181 @@
+//! Who is governed. The one place that reads and writes tags.
+//!
+//! A process is governed when its tag says so, or, before it has one, when its cgroup or an
+//! ancestor of it is named by a policy. From then on the tag follows the process.
+use crate::kernel::{self, Address};
+use crate::maps::{CGROUPS, CONFIG, POLICIES, TAGS, count};
+use crate::report;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_ancestor_cgroup_id, bpf_ktime_get_boot_ns, bpf_send_signal,
+};
+use gateway_common::config::{self, Config};
+use gateway_common::counter;
+use gateway_common::event::rooted;
+use gateway_common::tag::Tag;
+
+const SIGKILL: u32 = 9;
+/// How deep below the root a cgroup that a policy names can be found from a process further down.
+const CGROUP_DEPTH_MAX: i32 = 24;
+
+/// The configuration; `None` before the daemon has written one.
+#[inline(always)]
+pub(crate) fn configuration() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+/// A process: thread group id and start time.
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    pub(crate) tgid: u32,
+    pub(crate) start: u64,
+}
+
+/// The process that runs.
+#[inline(always)]
+pub(crate) fn current_process() -> Option<Process> {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let start = kernel::start(kernel::current())?;
+    Some(Process { tgid, start })
+}
+
+/// The tag of a process; a stale one of an earlier process with this pid does not count.
+#[inline(always)]
+pub(crate) fn tag_of(process: Process) -> Option<Tag> {
+    // SAFETY: the value is copied at once; values are written whole.
+    let tag = unsafe { TAGS.get(process.tgid) }?;
+    if tag.is_of(process.start) {
+        Some(*tag)
+    } else {
+        None
+    }
+}
+
+/// Is this the daemon?
+#[inline(always)]
+pub(crate) fn is_daemon(process: Process) -> bool {
+    match configuration() {
+        Some(config) => config.daemon_tgid == process.tgid && config.daemon_start == process.start,
+        None => false,
+    }
+}
+
+/// The slot of a cgroup that a policy names.
+#[inline(always)]
+pub(crate) fn slot_of_cgroup(cgroup: u64) -> Option<u32> {
+    // SAFETY: copied at once.
+    unsafe { CGROUPS.get(cgroup) }.copied()
+}
+
+/// The slot of the nearest cgroup above the current task that a policy names. A task that was
+/// moved, or made in place by CLONE_INTO_CGROUP, may connect before any other hook has seen it.
+#[inline(always)]
+fn slot_of_current_cgroups() -> Option<u32> {
+    let mut found = None;
+    let mut level = 0;
+    while level < CGROUP_DEPTH_MAX {
+        // SAFETY: the helper takes any level, and gives 0 below the task's own cgroup.
+        let id = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+        if id == 0 {
+            break;
+        }
+        if let Some(slot) = slot_of_cgroup(id) {
+            found = Some(slot);
+        }
+        level += 1;
+    }
+    found
+}
+
+/// Makes a process the root of a new tree.
+#[inline(always)]
+fn root(process: Process, slot: u32, cgroup: u64, how: u32) -> Tag {
+    let salt = configuration().map_or(0, |config| config.boot_salt);
+    let tag = Tag::root(process.tgid, process.start, salt, slot);
+    write(process.tgid, &tag);
+    report::rooted(process, &tag, cgroup, how);
+    tag
+}
+
+/// Writes a tag. When there is no memory for it, the task that runs is killed, and untagged
+/// processes that are younger than this moment may not connect until the daemon has looked.
+#[inline(always)]
+pub(crate) fn write(tgid: u32, tag: &Tag) {
+    if TAGS.insert(tgid, tag, 0).is_err() {
+        count(counter::TAGS_FAILED);
+        fail();
+        // SAFETY: signals the task that runs.
+        unsafe { bpf_send_signal(SIGKILL) };
+    }
+}
+
+/// Says that tags may be missing from now on.
+#[inline(always)]
+pub(crate) fn fail() {
+    if let Some(config) = CONFIG.get_ptr_mut(0) {
+        // SAFETY: the only entry of an array; one aligned word, of which the oldest value counts.
+        unsafe {
+            if (*config).failed_at == 0 {
+                (*config).failed_at = bpf_ktime_get_boot_ns();
+            }
+        }
+    }
+    report::rescan();
+}
+
+/// The tag of a task in a tracing hook, made now when its cgroup asks for it.
+#[inline(always)]
+pub(crate) fn govern(task: Address, process: Process, how: u32) -> Option<Tag> {
+    if let Some(tag) = tag_of(process) {
+        return Some(tag);
+    }
+    let cgroup = kernel::cgroup_of(task)?;
+    let slot = slot_of_cgroup(cgroup)?;
+    if is_daemon(process) {
+        return None;
+    }
+    Some(root(process, slot, cgroup, how))
+}
+
+/// What a socket hook has to know about the process that runs.
+pub(crate) enum Standing {
+    /// None of ours: nothing may change for it.
+    Free,
+    /// Governed.
+    Governed(Process, Tag),
+    /// Tags may be missing, and this process has none: refused.
+    Unsure,
+}
+
+/// The standing of the process that runs, in a socket hook.
+#[inline(always)]
+pub(crate) fn standing() -> Standing {
+    let Some(process) = current_process() else {
+        return Standing::Unsure;
+    };
+    if let Some(tag) = tag_of(process) {
+        return Standing::Governed(process, tag);
+    }
+    if is_daemon(process) {
+        return Standing::Free;
+    }
+    if let Some(slot) = slot_of_current_cgroups() {
+        let cgroup = kernel::cgroup_of(kernel::current()).unwrap_or(0);
+        return Standing::Governed(process, root(process, slot, cgroup, rooted::CONNECT));
+    }
+    match configuration() {
+        Some(config) if config.failed_at != 0 && process.start >= config.failed_at => {
+            Standing::Unsure
+        }
+        _ => Standing::Free,
+    }
+}
+
+/// Does the policy of this slot refuse?
+#[inline(always)]
+pub(crate) fn refuses(slot: u32) -> bool {
+    match POLICIES.get(slot) {
+        Some(policy) => config::refuses(policy.mode),
+        None => true,
+    }
+}

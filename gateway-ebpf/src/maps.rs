@@ -1,0 +1,98 @@
+//! The maps. Names are the names of their pins. None is an LRU map: eviction would be a silent
+//! downgrade that an attacker can force.
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
+use aya_ebpf::macros::btf_map;
+use gateway_common::address::Ip;
+use gateway_common::config::{Config, Listeners, NAMESPACES_MAX, SLOTS, Slot};
+use gateway_common::flow::{Flow, Handshake, Mark};
+use gateway_common::glob::Table;
+use gateway_common::tag::Tag;
+use gateway_common::{counter, event};
+
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+
+/// Thread group id → tag. The daemon sets its size to pid_max at load, so that an insert can fail
+/// for lack of memory only.
+#[btf_map]
+pub(crate) static TAGS: HashMap<u32, Tag, 32768, ON_DEMAND> = HashMap::new();
+
+/// Cgroup id → policy slot, for each cgroup that a glob names.
+#[btf_map]
+pub(crate) static CGROUPS: HashMap<u64, u32, 65536, ON_DEMAND> = HashMap::new();
+
+/// The policies.
+#[btf_map]
+pub(crate) static POLICIES: Array<Slot, { SLOTS as usize }> = Array::new();
+
+/// The globs, twice: one in force, one to be filled ([`Config::globs`]).
+#[btf_map]
+pub(crate) static GLOBS: Array<Table, 2> = Array::new();
+
+/// What the daemon says.
+#[btf_map]
+pub(crate) static CONFIG: Array<Config, 1> = Array::new();
+
+/// Network namespace cookie → where the gateway listens there.
+#[btf_map]
+pub(crate) static LISTENERS: HashMap<u64, Listeners, { NAMESPACES_MAX as usize }, ON_DEMAND> =
+    HashMap::new();
+
+/// The host's resolvers, to which governed processes may send datagrams to port 53.
+#[btf_map]
+pub(crate) static RESOLVERS: HashMap<Ip, u32, 64> = HashMap::new();
+
+/// Handshakes on their way: from the SYN to the end of the three-way handshake.
+#[btf_map]
+pub(crate) static HANDSHAKES: HashMap<Handshake, Flow, 262144, ON_DEMAND> = HashMap::new();
+
+/// Governed sockets.
+#[btf_map]
+pub(crate) static SOCKETS: SkStorage<Flow> = SkStorage::new();
+
+/// Sockets that the daemon accepts. Never a CLONE map: the entry is moved here.
+#[btf_map]
+pub(crate) static ACCEPTED: SkStorage<Flow> = SkStorage::new();
+
+/// The daemon's own listeners.
+#[btf_map]
+pub(crate) static MARKS: SkStorage<Mark> = SkStorage::new();
+
+/// What is counted.
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
+
+/// Where an exec event is put together: too large for the stack.
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<ExecRecord, 1> = PerCpuArray::new();
+
+/// Where a cgroup's path is read to.
+#[btf_map]
+pub(crate) static PATHS: PerCpuArray<PathBuffer, 1> = PerCpuArray::new();
+
+/// Events to the daemon.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<[u8; 0], { 16 << 20 }> = RingBuf::new();
+
+/// An exec event as it goes over the ring; the arguments are cut to their length.
+#[repr(C)]
+pub(crate) struct ExecRecord {
+    pub(crate) head: event::Event,
+    pub(crate) file: [u8; event::FILE_MAX],
+    pub(crate) argv: [u8; event::ARGV_MAX],
+}
+
+/// A path and the zero behind it.
+#[repr(C)]
+pub(crate) struct PathBuffer {
+    pub(crate) bytes: [u8; gateway_common::glob::PATH_MAX],
+}
+
+/// Adds one to a counter of this CPU.
+#[inline(always)]
+pub(crate) fn count(which: u32) {
+    if let Some(value) = COUNTERS.get_ptr_mut(which) {
+        // SAFETY: the slot is this CPU's own and stays for the life of the map.
+        unsafe { *value += 1 };
+    }
+}

@@ -1,0 +1,46 @@
+//! `cgroup/sendmsg4`, `sendmsg6` (udp_sendmsg, udpv6_sendmsg): an unconnected datagram socket
+//! sends, once per message of sendmmsg too.
+//!
+//! 1 lets it be sent, 0 refuses with EPERM. Does not run for connected sockets: these are decided
+//! at connect. An IPv4-mapped address on an IPv6 socket comes to sendmsg4. Closes rows 12, 14.
+use crate::connect::{Attempt, datagram, read_ip6, read_port};
+use crate::governed::{self, Standing};
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+use core::ptr;
+use gateway_common::address::{self, Ip};
+
+#[cgroup_sock_addr(sendmsg4)]
+pub fn judge_datagram4(ctx: SockAddrContext) -> i32 {
+    // SAFETY: a field of the context.
+    let word = unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) };
+    judge(&ctx, address::mapped(word), 4)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub fn judge_datagram6(ctx: SockAddrContext) -> i32 {
+    judge(&ctx, read_ip6(&ctx), 6)
+}
+
+#[inline(always)]
+fn judge(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
+    match governed::standing() {
+        Standing::Free => 1,
+        Standing::Unsure => 0,
+        Standing::Governed(process, tag) => {
+            let enforce = governed::refuses(tag.slot);
+            let port = read_port(ctx);
+            datagram(
+                ctx,
+                &Attempt {
+                    process,
+                    tag,
+                    destination,
+                    port,
+                    family,
+                    enforce,
+                },
+            )
+        }
+    }
+}
