@@ -64,7 +64,7 @@ pub enum Kind {
         /// The socket's domain, type and protocol, as in socket(2).
         socket: (u32, u32, u32),
     },
-    /// Call [`Capture::repair`](crate::Capture::repair). The event is about no process.
+    /// Call [`Capture::watch`](crate::Capture::watch). The event is about no process.
     Rescan,
 }
 
@@ -73,6 +73,8 @@ pub enum Kind {
 pub struct Event {
     /// When.
     pub time: Timestamp,
+    /// When, in nanoseconds since boot: the clock of [`ProcessKey::start`].
+    pub boot_ns: u64,
     /// Which process.
     pub process: ProcessKey,
     /// Its tree.
@@ -178,6 +180,7 @@ fn decode(bytes: &[u8], epoch_ns: u64) -> Option<Event> {
     };
     Some(Event {
         time: Timestamp(epoch_ns + head.at),
+        boot_ns: head.at,
         process: ProcessKey {
             pid: head.tgid,
             start: head.start,

@@ -22,6 +22,7 @@ pub mod host;
 mod listen;
 mod load;
 mod maps;
+mod missed;
 mod object;
 mod pins;
 pub mod policies;

@@ -2,6 +2,7 @@
 use crate::error::CaptureError;
 use crate::events::Events;
 use crate::maps::{Counters, Flow, Maps, PINNED, TagEntry, ip_for};
+use crate::missed::TagPrograms;
 use crate::object::OBJECT;
 use crate::pins::Pins;
 use crate::policies::InForce;
@@ -64,6 +65,7 @@ pub struct Capture {
     pub(crate) ebpf: Mutex<Ebpf>,
     /// The globs in force, which are needed again when tags were lost.
     pub(crate) in_force: Mutex<InForce>,
+    pub(crate) tag_programs: Mutex<TagPrograms>,
     pub(crate) root: cgroup::Root,
     events: Mutex<Option<Events>>,
     pub(crate) generation: u64,
@@ -121,6 +123,7 @@ impl Capture {
             maps: RwLock::new(maps),
             ebpf: Mutex::new(ebpf),
             in_force: Mutex::new(InForce::default()),
+            tag_programs: Mutex::new(TagPrograms::open(&pins)?),
             root,
             events: Mutex::new(Some(events)),
             generation,

@@ -59,7 +59,8 @@ pub struct TagEntry {
     pub tree: TreeId,
     /// The policy of its tree.
     pub slot: u32,
-    /// The process that forked it; `None` for the root of a tree.
+    /// The process that forked it; `None` for the root of a tree, and for a process whose parents
+    /// had died before the gateway looked: that one is in the tree of its cgroup.
     pub parent: Option<(u32, u64)>,
 }
 
@@ -161,7 +162,7 @@ impl Maps {
                 start: tag.start,
                 tree: TreeId(tag.tree),
                 slot: tag.slot,
-                parent: (tag.parent_tgid != 0).then_some((tag.parent_tgid, tag.parent_start)),
+                parent: (tag.parent_start != 0).then_some((tag.parent_tgid, tag.parent_start)),
             });
         }
         Ok(all)

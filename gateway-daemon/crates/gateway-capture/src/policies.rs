@@ -106,13 +106,8 @@ impl Capture {
         Ok(slots)
     }
 
-    /// Looks for processes and cgroups that the kernel half could not tag, after an event
-    /// [`Kind::Rescan`](crate::Kind::Rescan). Until it succeeds, untagged processes that are
-    /// younger than the failure may not connect.
-    ///
-    /// # Errors
-    /// A map cannot be read or written; to be tried again.
-    pub fn repair(&self) -> Result<usize, CaptureError> {
+    /// Looks for processes and cgroups that the kernel half could not tag.
+    pub(crate) fn repair(&self) -> Result<usize, CaptureError> {
         let in_force = lock(&self.in_force);
         let Some(table) = &in_force.table else {
             return Ok(0);

@@ -4,6 +4,7 @@
 use crate::cgroup::Cgroup;
 use crate::error::CaptureError;
 use crate::load::{Capture, lock};
+use crate::missed::now_ns;
 use crate::wire::{Wire, read_scanned};
 use aya::programs::Iter;
 use aya::{Btf, Ebpf};
@@ -76,7 +77,7 @@ impl Capture {
     }
 
     /// Writes the missing tags of processes in governed cgroups, and of children of tagged ones
-    /// that started at `orphaned_since` or later. Says how many were written.
+    /// that started at `forked_since` or later. Says how many were written.
     pub(crate) fn tag_missing(
         &self,
         judged: &Judged,
@@ -115,7 +116,7 @@ impl Capture {
                     parent.inherited(process.parent_tgid, process.start)
                 }
                 (Some(slot), _) => match first.get(&process.cgroup) {
-                    // An orphan: of the tree of its cgroup. The missing start time marks it.
+                    // An orphan: of the tree of its cgroup.
                     Some(root) if process.parent_tgid <= 1 => Tag {
                         parent_start: 0,
                         ..root.inherited(process.tgid, process.start)
@@ -230,9 +231,7 @@ impl Capture {
     /// Removes handshakes that never ended: a client that was killed between the two hooks.
     fn sweep_handshakes(&self) -> Result<(), CaptureError> {
         const OLD_NS: u64 = 120_000_000_000;
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-            .map_err(|error| CaptureError::new("read a clock", &error))?;
-        let now = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
+        let now = now_ns()?;
         let old: Vec<_> = self
             .read()
             .handshakes

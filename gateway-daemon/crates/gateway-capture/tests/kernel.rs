@@ -178,6 +178,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     );
     assert_eq!(capture.counters().unwrap().events_lost, 0);
     assert_eq!(capture.counters().unwrap().backstop_drops, 0);
+    assert_eq!(capture.watch().unwrap(), 0, "nothing was missed");
     capture.sweep().unwrap();
     assert_eq!(capture.tags().unwrap(), []);
 
