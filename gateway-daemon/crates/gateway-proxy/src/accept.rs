@@ -12,56 +12,44 @@ use crate::connection;
 use crate::counters::count;
 use crate::proxy::Shared;
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Connections that are accepted before others may run.
-const BATCH: usize = 32;
 /// How long accepting rests when descriptors or memory are short, at first and at most.
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Accepts on worker `home` until the proxy drains. Then the listener is closed.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     shared: Arc<Shared>,
     home: usize,
     mut draining: watch::Receiver<bool>,
 ) {
-    let listener = match AsyncFd::register_with_interest(listener, Interest::READABLE) {
+    let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(error = ?error, "a listener cannot be watched"),
+        Err(error) => return tracing::error!(%error, "a listener cannot be watched"),
     };
     let mut rest = REST_MIN;
     while !*draining.borrow_and_update() {
-        let ready = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             changed = draining.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            ready = listener.readable() => ready,
+            accepted = listener.accept() => accepted,
         };
-        let result = match ready {
-            Ok(mut ready) => {
-                let result = accept_batch(ready.get_inner(), &shared, home);
-                if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-                    ready.clear_ready();
-                }
-                result
+        match accepted {
+            Ok((stream, _)) => {
+                rest = REST_MIN;
+                admit(stream, &shared, home);
             }
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(()) => tokio::task::yield_now().await,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => rest = REST_MIN,
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 count(&shared.counters.accept_errors);
                 if shared.accept_pace.allows(shared.ports.clock.now()) {
@@ -76,17 +64,6 @@ pub(crate) async fn accept(
             }
         }
     }
-}
-
-fn accept_batch(listener: &TcpListener, shared: &Arc<Shared>, home: usize) -> io::Result<()> {
-    for _ in 0..BATCH {
-        match listener.accept() {
-            Ok((stream, _)) => admit(stream, shared, home),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// An error of the connection that was to be accepted, not of accepting (accept(2)).
@@ -113,10 +90,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Gives a connection to a task on the worker that has the least to do.
 fn admit(stream: TcpStream, shared: &Arc<Shared>, home: usize) {
     count(&shared.counters.accepted);
-    let Some((load, handle)) = shared.lightest(home) else {
+    let Some(worker) = shared.lightest(home) else {
         return;
     };
-    let Some(slot) = Slot::take(shared, load) else {
+    let Some(slot) = Slot::take(shared, Arc::clone(&worker.load)) else {
         count(&shared.counters.over_limit);
         if shared.limit_pace.allows(shared.ports.clock.now()) {
             tracing::warn!(
@@ -124,19 +101,38 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>, home: usize) {
                 "connection refused: limits.sessions"
             );
         }
-        return reset(&stream);
+        let _ = stream.set_zero_linger();
+        return;
     };
-    handle.spawn(connection::serve(Arc::clone(shared), stream, slot));
+    let accepted = if worker.number == home {
+        Accepted::Here(stream)
+    } else {
+        match stream.into_std() {
+            Ok(stream) => Accepted::Elsewhere(stream),
+            Err(error) => return tracing::error!(%error, "a connection cannot change workers"),
+        }
+    };
+    worker
+        .handle
+        .spawn(connection::serve(Arc::clone(shared), accepted, slot));
 }
 
-/// Makes the close that follows a reset.
-pub(crate) fn reset(stream: &TcpStream) {
-    let linger = nix::libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    // It cannot fail on a TCP socket; if it did, the peer would see a clean end and no byte.
-    let _ = setsockopt(stream, sockopt::Linger, &linger);
+/// An accepted socket, on its way to the worker that serves it.
+pub(crate) enum Accepted {
+    /// It is watched by the worker that serves it.
+    Here(TcpStream),
+    /// It is watched by nobody.
+    Elsewhere(std::net::TcpStream),
+}
+
+impl Accepted {
+    /// The socket, watched by the worker that calls this.
+    pub(crate) fn into_stream(self) -> io::Result<TcpStream> {
+        match self {
+            Accepted::Here(stream) => Ok(stream),
+            Accepted::Elsewhere(stream) => TcpStream::from_std(stream),
+        }
+    }
 }
 
 /// A place among the sessions, given back when the connection's task is gone.

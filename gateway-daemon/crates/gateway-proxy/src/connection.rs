@@ -2,7 +2,7 @@
 //!
 //! Every way out of here is a refusal until the policy has cleared `connect`: nothing is dialled
 //! before. A connection that cannot be attributed or recorded is reset.
-use crate::accept::{Slot, reset};
+use crate::accept::{Accepted, Slot};
 use crate::counters::count;
 use crate::dial::{DialError, dial};
 use crate::ports::{Attributed, Flow};
@@ -41,25 +41,26 @@ enum Next {
 }
 
 /// Serves one connection on the worker whose task this is.
-pub(crate) async fn serve(shared: Arc<Shared>, accepted: std::net::TcpStream, slot: Slot) {
+pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, slot: Slot) {
+    let client = match accepted.into_stream().and_then(|client| {
+        client.set_nodelay(true)?;
+        Ok(client)
+    }) {
+        Ok(client) => client,
+        Err(error) => return tracing::error!(%error, "an accepted socket cannot be used"),
+    };
     let Some(Opened {
         governor,
         registered,
         flow,
-    }) = open(&shared, &accepted)
+    }) = open(&shared, &client)
     else {
-        return reset(&accepted);
+        let _ = client.set_zero_linger();
+        return;
     };
     // In a box that is gone when the link is ready: a session that waits costs what serving it
     // costs, not what dialling and recognising did.
-    let next = Box::pin(prepare(
-        &shared,
-        accepted,
-        governor,
-        &registered.live,
-        &flow,
-    ))
-    .await;
+    let next = Box::pin(prepare(&shared, client, governor, &registered.live, &flow)).await;
     let (governor, ending) = match next {
         Next::Serve(number, link, governor) => {
             let Some(protocol) = shared.ports.protocols.get(number) else {
@@ -81,7 +82,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: std::net::TcpStream, sl
 }
 
 /// Whose connection is it? Opens its session; `None` when it is to be reset.
-fn open(shared: &Arc<Shared>, accepted: &std::net::TcpStream) -> Option<Opened> {
+fn open(shared: &Arc<Shared>, client: &TcpStream) -> Option<Opened> {
     let Ports {
         capture,
         attribution,
@@ -91,7 +92,7 @@ fn open(shared: &Arc<Shared>, accepted: &std::net::TcpStream) -> Option<Opened> 
         ..
     } = &shared.ports;
     let now = clock.now();
-    let flow = match capture.flow(accepted.as_fd()) {
+    let flow = match capture.flow(client.as_fd()) {
         Ok(Some(flow)) => flow,
         Ok(None) => {
             count(&shared.counters.orphans);
@@ -148,15 +149,11 @@ fn open(shared: &Arc<Shared>, accepted: &std::net::TcpStream) -> Option<Opened> 
 /// Asks for `connect`, dials, and finds out what is spoken.
 async fn prepare(
     shared: &Arc<Shared>,
-    accepted: std::net::TcpStream,
+    mut client: TcpStream,
     mut governor: Governor,
     live: &Arc<Live>,
     flow: &Flow,
 ) -> Next {
-    let mut client = match into_tokio(accepted) {
-        Ok(client) => client,
-        Err(error) => return failed(governor, format!("client socket: {error}")),
-    };
     let connected = match connect(&mut governor, shared.ports.clock.now()) {
         Ok(connected) => connected,
         Err(refusal) => return refused(shared, client, governor, live, &refusal).await,
@@ -219,12 +216,6 @@ async fn prepare(
             stopped(governor, reason, bytes_up)
         }
     }
-}
-
-fn into_tokio(accepted: std::net::TcpStream) -> io::Result<TcpStream> {
-    accepted.set_nonblocking(true)?;
-    accepted.set_nodelay(true)?;
-    TcpStream::from_std(accepted)
 }
 
 fn connect(governor: &mut Governor, now: Timestamp) -> Result<Clearance, Refusal> {

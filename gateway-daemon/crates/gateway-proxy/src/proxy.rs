@@ -47,26 +47,29 @@ pub(crate) struct Shared {
     pub(crate) accept_pace: Pace,
     pub(crate) limit_pace: Pace,
     pub(crate) orphan_pace: Pace,
-    /// The workers' sides that accepting needs.
-    workers: Vec<(Arc<AtomicUsize>, Handle)>,
+    /// The workers, as accepting sees them.
+    workers: Vec<Seat>,
+}
+
+/// A worker, as accepting sees it.
+pub(crate) struct Seat {
+    pub(crate) number: usize,
+    /// How many sessions it serves.
+    pub(crate) load: Arc<AtomicUsize>,
+    pub(crate) handle: Handle,
 }
 
 impl Shared {
     /// The worker with the fewest sessions; `home` unless another one has fewer.
-    pub(crate) fn lightest(&self, home: usize) -> Option<(Arc<AtomicUsize>, &Handle)> {
-        let workers = &self.workers;
-        let load = |number: &usize| {
-            workers
-                .get(*number)
-                .map_or(usize::MAX, |(load, _)| load.load(Ordering::Relaxed))
-        };
-        let others = (0..workers.len()).filter(|number| *number != home);
-        let best = others
-            .min_by_key(load)
-            .filter(|other| load(other) < load(&home));
-        workers
-            .get(best.unwrap_or(home))
-            .map(|(load, handle)| (Arc::clone(load), handle))
+    pub(crate) fn lightest(&self, home: usize) -> Option<&Seat> {
+        let load = |seat: &Seat| seat.load.load(Ordering::Relaxed);
+        let home = self.workers.get(home)?;
+        let least = self.workers.iter().min_by_key(|seat| load(seat))?;
+        Some(if load(least) < load(home) {
+            least
+        } else {
+            home
+        })
     }
 }
 
@@ -95,9 +98,15 @@ impl Proxy {
         let workers = (0..count)
             .map(Worker::start)
             .collect::<Result<Vec<_>, _>>()?;
-        let sides = workers
-            .iter()
-            .map(|worker| (Arc::clone(&worker.load), worker.handle.clone()));
+        let seats = workers.iter().enumerate().map(|(number, worker)| {
+            let (load, handle) = (Arc::clone(&worker.load), worker.handle.clone());
+            Seat {
+                number,
+                load,
+                handle,
+            }
+        });
+        let seats = seats.collect();
         let shared = Arc::new(Shared {
             ports,
             limits,
@@ -109,7 +118,7 @@ impl Proxy {
             accept_pace: Pace::default(),
             limit_pace: Pace::default(),
             orphan_pace: Pace::default(),
-            workers: sides.collect(),
+            workers: seats,
         });
         let (draining, _) = watch::channel(false);
         let proxy = Proxy {
