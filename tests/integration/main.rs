@@ -1,2 +1,32 @@
-//! The product against real servers, real clients and this kernel. Needs root.
+//! The product against real servers, real clients and this kernel. Needs root, and the release
+//! binary; `cargo xtask test` builds it first.
+mod attacks;
+mod bad_hosts;
+mod capture;
+mod commands;
+mod crash;
 mod harness;
+mod hostile_wire;
+mod lineage;
+mod policy_reload;
+mod postgres_drivers;
+mod postgres_psql;
+mod side_by_side;
+mod storm;
+mod uninstall;
+
+use serde_json::Value;
+
+/// The statements of operations, in their order.
+fn statements(log: &[Value]) -> Vec<&str> {
+    log.iter()
+        .filter_map(|operation| operation["statement"].as_str())
+        .collect()
+}
+
+/// The first operation with this statement.
+fn operation<'a>(log: &'a [Value], statement: &str) -> &'a Value {
+    log.iter()
+        .find(|operation| operation["statement"] == statement)
+        .unwrap_or_else(|| panic!("{statement:?} is not in the log: {:?}", statements(log)))
+}

@@ -106,6 +106,7 @@ impl Prepared {
             state: self.state,
             directory: self.directory,
             may_panic: false,
+            may_drop: false,
         })
     }
 }
@@ -120,6 +121,7 @@ pub struct Daemon {
     state: PathBuf,
     directory: TempDir,
     may_panic: bool,
+    may_drop: bool,
 }
 
 impl Daemon {
@@ -344,10 +346,26 @@ impl Daemon {
     pub fn expect_panic(&mut self) {
         self.may_panic = true;
     }
+
+    /// This test sends what only the backstop stops. In every other test a drop of the backstop
+    /// means that something before it has failed.
+    pub fn expect_backstop_drops(&mut self) {
+        self.may_drop = true;
+    }
+
+    /// Has the backstop stopped what nothing should have sent?
+    fn unexpected_drops(&mut self) -> u64 {
+        if self.may_drop || std::thread::panicking() || !self.is_alive() {
+            return 0;
+        }
+        let status = self.status().unwrap_or_default();
+        status["losses"]["backstop_drops"].as_u64().unwrap_or(0)
+    }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let drops = self.unexpected_drops();
         if self.running.is_some() {
             let _ = self.end_with(Signal::SIGTERM);
         }
@@ -365,6 +383,7 @@ impl Drop for Daemon {
             eprintln!("left behind: {error:#}");
         }
         let said = self.said();
+        assert!(drops == 0, "the backstop stopped {drops} packets:\n{said}");
         assert!(
             self.may_panic || !said.contains("panicked at"),
             "the daemon panicked:\n{said}"

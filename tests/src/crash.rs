@@ -1,0 +1,233 @@
+//! The daemon dies at a random moment under load. What the server saw is compared with the journal.
+use crate::running::PATIENCE;
+use crate::{Running, Scene, wait};
+use anyhow::{Context, Result, ensure};
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Numbers from so large a range that a statement comes once.
+const LOAD: &str = "\\set n random(1, 4611686018427387904)\nselect :n as n;\n";
+
+/// Connects over and over, and says who answered. It lives through the death of the daemon.
+const PROBE: &str = r#"
+import os, psycopg, sys, time
+number = 0
+while not os.path.exists(sys.argv[2]):
+    number += 1
+    try:
+        with psycopg.connect(sys.argv[1] + " connect_timeout=2", autocommit=True) as connection:
+            connection.execute(f"select 'probe {os.getpid()}-{number}'")
+        print("answered", number, flush=True)
+    except psycopg.Error:
+        print("refused", number, flush=True)
+        time.sleep(0.02)
+"#;
+
+/// What rounds of dying showed.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How often the daemon was killed.
+    pub rounds: usize,
+    /// Statements that the server saw.
+    pub seen: usize,
+    /// Of these, the ones that the journal does not have.
+    pub missing: Vec<String>,
+}
+
+/// The load and the probe of one scene.
+pub struct Crash<'a> {
+    scene: &'a mut Scene,
+    directory: TempDir,
+    probe: Running,
+    started: Instant,
+    /// How many statements of the server's log were compared already.
+    compared: usize,
+    report: Report,
+}
+
+impl<'a> Crash<'a> {
+    /// Prepares the database and starts the probe.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub fn prepare(scene: &'a mut Scene) -> Result<Crash<'a>> {
+        let directory = crate::place::temporary_directory()?;
+        fs::write(directory.path().join("load.sql"), LOAD)?;
+        let stop = directory.path().join("stop").display().to_string();
+        let probe = scene
+            .job("probe")?
+            .python(PROBE, &[&scene.cluster.address(), &stop])?;
+        let started = Instant::now();
+        Ok(Crash {
+            scene,
+            directory,
+            probe,
+            started,
+            compared: 0,
+            report: Report::default(),
+        })
+    }
+
+    /// One death: load, kill after `delay`, a look at what the dead daemon lets through, a new
+    /// life, and the comparison.
+    ///
+    /// # Errors
+    /// Something that must not pass has passed, or the daemon does not come back.
+    pub fn round(&mut self, delay: Duration) -> Result<()> {
+        let answered = self.answered();
+        let job = self.scene.job("load")?;
+        let mode = if self.report.rounds.is_multiple_of(2) {
+            "simple"
+        } else {
+            "extended"
+        };
+        let mut pgbench = job.command("pgbench");
+        pgbench
+            .args([
+                "-n",
+                "-M",
+                mode,
+                "-c",
+                "4",
+                "-j",
+                "1",
+                "-T",
+                "60",
+                "-h",
+                "127.0.0.1",
+            ])
+            .args([
+                "-p",
+                &self.scene.cluster.port().to_string(),
+                "-U",
+                "postgres",
+                "-f",
+            ])
+            .arg(self.directory.path().join("load.sql"))
+            .arg("postgres");
+        let load = Running::start(&mut pgbench)?;
+        let before = self.scene.cluster.statements()?.len();
+        wait::until_true("the load to begin", PATIENCE, || {
+            self.scene
+                .cluster
+                .statements()
+                .is_ok_and(|seen| seen.len() > before + 10)
+        })?;
+        std::thread::sleep(delay);
+        self.scene.daemon.crash()?;
+        load.wait(PATIENCE)
+            .context("pgbench hangs after the death of the daemon")?;
+        self.look_at_the_dead()?;
+        self.scene.daemon.restart().context("after a crash")?;
+        wait::until_true("the probe to be answered again", PATIENCE, || {
+            self.answered() > answered
+        })?;
+        self.report.rounds += 1;
+        self.compare()
+    }
+
+    /// While the daemon is dead nothing governed arrives, and the journal can be read.
+    fn look_at_the_dead(&mut self) -> Result<()> {
+        let connections = |scene: &Scene| -> Result<usize> {
+            Ok(scene
+                .cluster
+                .log()?
+                .matches("connection received: host=127.0.0.1")
+                .count())
+        };
+        // Backends that were on their way when the daemon died are through by now.
+        self.scene.cluster.query("select 1")?;
+        let before = connections(self.scene)?;
+        let refused = self.refused();
+        let outcome = self.scene.psql(&["-c", "select 'past a dead daemon'"])?;
+        ensure!(
+            !outcome.status.success(),
+            "a governed client was served past a dead daemon"
+        );
+        wait::until_true("the probe to be refused", PATIENCE, || {
+            self.refused() > refused + 2
+        })?;
+        let after = connections(self.scene)?;
+        ensure!(
+            before == after,
+            "{} governed connections reached the server",
+            after - before
+        );
+        ensure!(
+            !self.scene.daemon.log()?.is_empty(),
+            "the journal of the dead daemon is empty"
+        );
+        Ok(())
+    }
+
+    /// Each statement that the server saw is in the journal, as often as the server saw it.
+    fn compare(&mut self) -> Result<()> {
+        let seen = self.scene.cluster.statements()?;
+        let since = format!("{}s", self.started.elapsed().as_secs() + 2);
+        self.started = Instant::now();
+        let log = self.scene.daemon.json(&["log", "--since", &since])?;
+        let mut recorded: HashMap<&str, usize> = HashMap::new();
+        for operation in &log {
+            *recorded
+                .entry(operation["statement"].as_str().unwrap_or_default())
+                .or_default() += 1;
+        }
+        for statement in &seen[self.compared..] {
+            match recorded
+                .get_mut(statement.trim_end_matches(';'))
+                .filter(|count| **count > 0)
+            {
+                Some(count) => *count -= 1,
+                None => match recorded
+                    .get_mut(statement.as_str())
+                    .filter(|count| **count > 0)
+                {
+                    Some(count) => *count -= 1,
+                    None => self.report.missing.push(statement.clone()),
+                },
+            }
+        }
+        self.report.seen += seen.len() - self.compared;
+        self.compared = seen.len();
+        ensure!(
+            self.report.missing.is_empty(),
+            "{} statements are not in the journal, the first: {:?}",
+            self.report.missing.len(),
+            self.report.missing.first()
+        );
+        Ok(())
+    }
+
+    /// Ends the probe and says what was seen. The probe was one process all the time: its tree has
+    /// one name.
+    ///
+    /// # Errors
+    /// The tree changed its name with the daemon.
+    pub fn finish(self) -> Result<Report> {
+        let pid = self.probe.pid();
+        fs::write(self.directory.path().join("stop"), "")?;
+        self.probe.wait(PATIENCE)?.success()?;
+        let log = self
+            .scene
+            .daemon
+            .json(&["log", "--grep", &format!("probe {pid}-")])?;
+        let mut trees: Vec<_> = log
+            .iter()
+            .map(|operation| operation["tree"].to_string())
+            .collect();
+        trees.sort();
+        trees.dedup();
+        ensure!(trees.len() == 1, "one process, and these trees: {trees:?}");
+        Ok(self.report)
+    }
+
+    fn answered(&self) -> usize {
+        self.probe.stdout().matches("answered").count()
+    }
+
+    fn refused(&self) -> usize {
+        self.probe.stdout().matches("refused").count()
+    }
+}

@@ -1,0 +1,150 @@
+//! Forks and execs by the thousand, with connects from random descendants.
+use crate::running::PATIENCE;
+use crate::{Scene, wait};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+/// Each worker forks chains of a few generations; some of them exec, and about one in ten connects
+/// and tells which process it was. The destination is one that the policy denies.
+const PROGRAM: &str = r#"
+import os, random, socket, sys
+port, total = int(sys.argv[1]), int(sys.argv[2])
+random.seed(os.getpid())
+def connect():
+    s = socket.socket()
+    s.settimeout(5)
+    try:
+        s.connect(("127.0.0.1", port))
+        s.sendall(b"out")
+        s.recv(1)
+    except OSError:
+        pass
+    os.write(1, b"connected %d\n" % os.getpid())
+def generation(left):
+    if random.random() < 0.1:
+        connect()
+    if left == 0:
+        if random.random() < 0.3:
+            os.execv("/bin/true", ["true"])
+        return
+    child = os.fork()
+    if child == 0:
+        random.seed(os.getpid() * 31 + left)
+        if random.random() < 0.2:
+            os.setsid()
+        generation(left - 1)
+        os._exit(0)
+    # Some parents do not wait: their children are orphans.
+    if random.random() < 0.8:
+        os.waitpid(child, 0)
+made = 0
+while made < total:
+    depth = random.randrange(1, 6)
+    child = os.fork()
+    if child == 0:
+        random.seed(os.getpid())
+        generation(depth)
+        os._exit(0)
+    os.waitpid(child, 0)
+    made += depth + 1
+"#;
+
+/// What a storm showed.
+#[derive(Debug)]
+pub struct Report {
+    /// How many connects were tried.
+    pub connects: usize,
+    /// Processes that connected, and that no session knows.
+    pub unknown: Vec<u64>,
+    /// Connections that reached the destination, around the gateway.
+    pub escaped: usize,
+    /// Trees that were still governed one sweep after everything had ended.
+    pub trees_left: u64,
+    /// Tags that could not be written: each stands for a task that was refused.
+    pub tag_overflows: u64,
+}
+
+impl Report {
+    /// Is it what it has to be?
+    ///
+    /// # Errors
+    /// It is not; the error says what is wrong.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.escaped == 0, "{} connections escaped", self.escaped);
+        ensure!(
+            self.unknown.is_empty(),
+            "no session knows these processes: {:?}",
+            self.unknown
+        );
+        ensure!(self.trees_left == 0, "{} trees are left", self.trees_left);
+        ensure!(
+            self.tag_overflows == 0,
+            "{} tags found no room",
+            self.tag_overflows
+        );
+        Ok(())
+    }
+}
+
+/// Runs a storm of about this many processes, by this many workers at a time.
+///
+/// # Errors
+/// A part fails, or the storm does not end.
+pub fn run(scene: &Scene, processes: usize, workers: usize) -> Result<Report> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port().to_string();
+    let share = (processes / workers).to_string();
+    let job = scene.job("storm")?;
+    let mut running = Vec::new();
+    for _ in 0..workers {
+        running.push(job.python(PROGRAM, &[&port, &share])?);
+    }
+    let limit = Duration::from_secs(120 + processes as u64 / 100);
+    let mut connected = BTreeSet::new();
+    let mut connects = 0;
+    for worker in running {
+        let outcome = worker.wait(limit)?.success()?;
+        for line in outcome.stdout.lines() {
+            let pid = line
+                .strip_prefix("connected ")
+                .context("the storm's output")?
+                .parse::<u64>()?;
+            connected.insert(pid);
+            connects += 1;
+        }
+    }
+    scene.subtree.kill("jobs/storm")?;
+    let sessions = scene.daemon.sessions()?;
+    let known: BTreeSet<u64> = sessions
+        .iter()
+        .filter_map(|session| session["process"]["pid"].as_u64())
+        .collect();
+    let unknown = connected.difference(&known).copied().collect();
+    let mut escaped = 0;
+    while listener.accept().is_ok() {
+        escaped += 1;
+    }
+    let mut trees_left = 0;
+    // Whether it came to nothing is the report's to say.
+    let _ = wait::until_true("the sweep of the tags", PATIENCE, || {
+        let status = scene.daemon.status().ok();
+        trees_left = status
+            .and_then(|status| status["trees"].as_u64())
+            .unwrap_or(u64::MAX);
+        trees_left == 0
+    });
+    let losses = &scene.daemon.status()?["losses"];
+    let tag_overflows = losses["tag_overflows"]
+        .as_u64()
+        .context("status: losses.tag_overflows")?;
+    Ok(Report {
+        connects,
+        unknown,
+        escaped,
+        trees_left,
+        tag_overflows,
+    })
+}
