@@ -1,7 +1,100 @@
-//! `cargo xtask test`.
-use crate::project::Project;
-use anyhow::Result;
+//! `cargo xtask test`: every check and every test, in the order in which they fail fastest.
+mod fuzz;
+mod suite;
+mod tally;
 
-pub(crate) fn run(_project: &Project, _arguments: &[String]) -> Result<()> {
+use crate::project::Project;
+use crate::setup::{self, Part};
+use crate::{ebpf, process, tidy};
+use anyhow::{Context, Result, bail, ensure};
+use gateway_tests::place;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+use tally::Tally;
+
+type Step = (&'static str, fn(&Project) -> Result<Tally>);
+
+const STEPS: &[Step] = &[
+    ("ebpf", |project| {
+        ebpf::check(project).map(|()| Tally::one())
+    }),
+    ("tidy", |project| {
+        tidy::check(project).map(|()| Tally::one())
+    }),
+    ("build", build),
+    ("policies", policies),
+    ("clippy", |project| {
+        tidy::lint(project).map(|()| Tally::one())
+    }),
+    ("unit", suite::unit),
+    ("integration", suite::integration),
+    ("fuzz", fuzz::run),
+];
+
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
+    for name in arguments {
+        ensure!(
+            STEPS.iter().any(|(step, _)| step == name),
+            "there is no step `{name}`"
+        );
+    }
+    if !place::is_root() {
+        bail!(
+            "the tests load BPF programs, make cgroups and network namespaces, and start \
+             PostgreSQL as its own user: run `cargo xtask test` as root"
+        );
+    }
+    setup::provide(project, &[Part::Build, Part::Peers])?;
+    let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
+    let mut total = Tally::default();
+    let mut times = Vec::new();
+    for (name, step) in STEPS.iter().filter(|(name, _)| chosen(name)) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let tally = step(project).unwrap_or_else(|error| Tally::broken(name, &error));
+        times.push(format!(
+            "  {name:<12} {:>6.1} s  {tally}",
+            start.elapsed().as_secs_f32()
+        ));
+        total.add(tally);
+    }
+    println!("\n== summary\n{}", times.join("\n"));
+    for skipped in &total.skipped {
+        println!("skipped: {skipped}");
+    }
+    for failure in &total.failures {
+        println!("failed: {failure}");
+    }
+    println!("{total}");
+    ensure!(total.failures.is_empty(), "not all is well");
     Ok(())
+}
+
+/// The release binary, which users get, and which the integration tests drive.
+pub(crate) fn build(project: &Project) -> Result<Tally> {
+    process::run(
+        process::cargo()
+            .args(["build", "--release", "--locked", "-p", "gateway-daemon"])
+            .current_dir(&project.root),
+    )?;
+    Ok(Tally::one())
+}
+
+/// The shipped policies prove the cases that they carry.
+fn policies(project: &Project) -> Result<Tally> {
+    let directory = project.root.join("policies");
+    let entries = fs::read_dir(&directory).context("policies/")?;
+    let is_policy = |path: &std::path::Path| path.extension().is_some_and(|end| end == "toml");
+    let count = entries
+        .flatten()
+        .filter(|entry| is_policy(&entry.path()))
+        .count();
+    ensure!(count > 0, "policies/ has no policy");
+    process::run(
+        Command::new(project.gateway())
+            .args(["policy", "test"])
+            .arg(&directory),
+    )?;
+    Ok(Tally::one())
 }

@@ -24,7 +24,12 @@ const PACKAGES: &[Package] = &[
         Part::Build,
         "compiles PostgreSQL's grammar, which pg_query contains",
     ),
-    package("libc6-dev", Part::Build, "headers for it"),
+    package(
+        "g++",
+        Part::Build,
+        "compiles libFuzzer for the fuzz targets",
+    ),
+    package("libc6-dev", Part::Build, "headers for both"),
     package("make", Part::Build, "builds it"),
     package(
         "libclang-dev",
