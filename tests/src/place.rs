@@ -128,3 +128,14 @@ fn sweep_once() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(crate::sweep::sweep);
 }
+
+/// Lets this process and its children open as many files as the host permits.
+///
+/// # Errors
+/// The limit cannot be set.
+pub fn raise_file_limit() -> Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = most.max(65_536);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).context("the limit of open files")
+}

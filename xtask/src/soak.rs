@@ -1,7 +1,75 @@
-//! `cargo xtask soak`.
+//! `cargo xtask soak`: the long forms of tests that are short in `cargo xtask test`.
 use crate::project::Project;
-use anyhow::Result;
+use crate::setup::{self, Part};
+use crate::test;
+use anyhow::{Context, Result, bail, ensure};
+use gateway_tests::crash::Crash;
+use gateway_tests::{Scene, place, storm};
+use std::fs::File;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
-pub(crate) fn run(_project: &Project, _arguments: &[String]) -> Result<()> {
+/// How often the daemon is killed under load.
+const ROUNDS: usize = 50;
+/// The daemon dies at some moment of this time after the load has begun.
+const DELAY_MS_MAX: u64 = 1500;
+const PROCESSES: usize = 200_000;
+const WORKERS: usize = 8;
+
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (name, number) = match words.as_slice() {
+        [name] => (*name, None),
+        [name, number] => (*name, Some(number.parse().context("a number")?)),
+        _ => bail!("usage: cargo xtask soak crash [ROUNDS] | storm [PROCESSES]"),
+    };
+    ensure!(
+        place::is_root(),
+        "`cargo xtask soak` needs root, as the tests do"
+    );
+    setup::provide(project, &[Part::Build, Part::Peers])?;
+    test::build(project)?;
+    match name {
+        "crash" => crash(number.unwrap_or(ROUNDS)),
+        "storm" => storm(number.unwrap_or(PROCESSES)),
+        other => bail!("there is no soak `{other}`: crash, storm"),
+    }
+}
+
+fn crash(rounds: usize) -> Result<()> {
+    let mut scene = Scene::allow_all()?;
+    let mut crash = Crash::prepare(&mut scene)?;
+    for round in 1..=rounds {
+        let delay = Duration::from_millis(random()? % DELAY_MS_MAX);
+        crash
+            .round(delay)
+            .with_context(|| format!("round {round}, killed after {delay:?}"))?;
+        println!("crash: round {round} of {rounds}, killed {delay:?} into the load");
+    }
+    let report = crash.finish()?;
+    println!(
+        "crash: {} deaths, {} statements that the server saw, every one is in the journal; \
+         no governed connection went past a dead daemon",
+        report.rounds, report.seen
+    );
     Ok(())
+}
+
+fn storm(processes: usize) -> Result<()> {
+    let scene = Scene::with_rules("")?;
+    let start = Instant::now();
+    let report = storm::run(&scene, processes, WORKERS)?;
+    report.check()?;
+    println!(
+        "storm: {processes} processes in {:.0} s, {} connects, each with its tree; no tree is left",
+        start.elapsed().as_secs_f32(),
+        report.connects
+    );
+    Ok(())
+}
+
+fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
 }

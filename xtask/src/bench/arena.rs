@@ -1,0 +1,164 @@
+//! What is measured stands here together: the gateway, the rivals, the database, a plain server.
+use super::load;
+use anyhow::{Context, Result};
+use gateway_tests::cluster::free_port;
+use gateway_tests::{Cluster, Daemon, Job, Running, Scene, Subtree, place, policy, wait};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A scene with a policy that allows the database and one opaque destination.
+pub(super) fn scene(opaque_port: u16) -> Result<Scene> {
+    let subtree = Arc::new(Subtree::create()?);
+    let cluster = Cluster::start()?;
+    let rules = format!(
+        "{}\n[[resource]]\nname = \"plain\"\nhosts = [\"127.0.0.1\"]\nports = [{opaque_port}]\n\n\
+         [[rule]]\nname = \"opaque flows\"\nresources = [\"plain\"]\n\
+         verbs = [\"connect\", \"unknown\"]\nverdict = \"allow\"\n",
+        policy::ALLOW_ALL
+    );
+    let text = policy::with_rules(&subtree, cluster.port(), &rules);
+    let daemon = Daemon::prepare(&subtree)?.policy("bench", &text)?.start()?;
+    Ok(Scene {
+        daemon,
+        cluster,
+        subtree,
+    })
+}
+
+/// A rival with its configuration; dropping it ends it.
+pub(super) struct Rival {
+    _running: Running,
+    _directory: TempDir,
+    /// Where it listens.
+    pub(super) port: u16,
+}
+
+impl Rival {
+    /// pgbouncer with session pooling, as its package runs it: as an unprivileged user.
+    pub(super) fn pgbouncer(upstream: u16) -> Result<Rival> {
+        let (directory, port) = (open_directory()?, free_port()?);
+        let file = directory.path().join("pgbouncer.ini");
+        let users = directory.path().join("users.txt");
+        fs::write(&users, "\"postgres\" \"\"\n")?;
+        fs::write(
+            &file,
+            format!(
+                "[databases]\npostgres = host=127.0.0.1 port={upstream} dbname=postgres\n\
+                 [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+                 auth_type = trust\nauth_file = {}\npool_mode = session\nmax_client_conn = 500\n\
+                 default_pool_size = 100\nignore_startup_parameters = extra_float_digits\n\
+                 log_connections = 0\nlog_disconnections = 0\n",
+                users.display()
+            ),
+        )?;
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--clear-groups",
+            "--",
+        ]);
+        command.args(["/usr/sbin/pgbouncer", "-q"]).arg(&file);
+        Rival::start(command, directory, port)
+    }
+
+    /// haproxy in TCP mode.
+    pub(super) fn haproxy(upstream: u16) -> Result<Rival> {
+        let (directory, port) = (open_directory()?, free_port()?);
+        let file = directory.path().join("haproxy.cfg");
+        fs::write(
+            &file,
+            format!(
+                "global\n  maxconn 20000\n\
+                 defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 5m\n  timeout server 5m\n\
+                 frontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\
+                 backend out\n  server one 127.0.0.1:{upstream}\n"
+            ),
+        )?;
+        let mut command = Command::new("haproxy");
+        command.args(["-db", "-q", "-f"]).arg(&file);
+        Rival::start(command, directory, port)
+    }
+
+    fn start(mut command: Command, directory: TempDir, port: u16) -> Result<Rival> {
+        let mut running = Running::start(&mut command)?;
+        await_port(&mut running, port)?;
+        Ok(Rival {
+            _running: running,
+            _directory: directory,
+            port,
+        })
+    }
+}
+
+fn open_directory() -> Result<TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = place::temporary_directory()?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(directory)
+}
+
+/// A server of our own that speaks no protocol, in a process of its own.
+pub(super) struct Plain {
+    _running: Running,
+    /// Where it listens.
+    pub(super) port: u16,
+}
+
+impl Plain {
+    /// Starts a server of this kind: see [`load`].
+    pub(super) fn start(kind: &str) -> Result<Plain> {
+        let port = free_port()?;
+        let mut command = load::command(&std::env::current_exe()?, kind, &[&port.to_string()]);
+        let mut running = Running::start(&mut command)?;
+        await_port(&mut running, port)?;
+        Ok(Plain {
+            _running: running,
+            port,
+        })
+    }
+}
+
+fn await_port(running: &mut Running, port: u16) -> Result<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let up = wait::until_true("a server to listen", Duration::from_secs(10), || {
+        running.has_ended() || TcpStream::connect(address).is_ok()
+    });
+    if running.has_ended() {
+        anyhow::bail!("it ended at once: {}{}", running.stdout(), running.stderr());
+    }
+    up
+}
+
+/// Runs our own load against a port and returns the number that it prints; in a governed job, or
+/// outside of every subtree.
+pub(super) fn measure(job: Option<&Job>, kind: &str, arguments: &[&str]) -> Result<f64> {
+    let own = std::env::current_exe()?;
+    let mut command = match job {
+        Some(job) => load::command_in(job, &own, kind, arguments),
+        None => load::command(&own, kind, arguments),
+    };
+    let outcome = Running::start(&mut command)?
+        .wait(Duration::from_secs(300))?
+        .success()?;
+    outcome
+        .stdout
+        .trim()
+        .parse()
+        .with_context(|| format!("{outcome:?}"))
+}
+
+/// The resident memory of a process, in KiB.
+pub(super) fn resident_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line
+        .and_then(|line| line.split_whitespace().next())
+        .context("VmRSS")?;
+    Ok(number.parse()?)
+}

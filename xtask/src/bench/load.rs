@@ -1,0 +1,165 @@
+//! Clients and servers of our own, each run as a process of its own: `xtask bench load KIND …`.
+//! A client has to be a process, since a governed job is one.
+use anyhow::{Context, Result, bail, ensure};
+use gateway_tests::Job;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const BLOCK: usize = 256 * 1024;
+
+/// A load in our own cgroup.
+pub(super) fn command(own: &Path, kind: &str, arguments: &[&str]) -> Command {
+    with_arguments(Command::new(own), kind, arguments)
+}
+
+/// A load in a governed job.
+pub(super) fn command_in(job: &Job, own: &Path, kind: &str, arguments: &[&str]) -> Command {
+    with_arguments(job.command(own), kind, arguments)
+}
+
+fn with_arguments(mut command: Command, kind: &str, arguments: &[&str]) -> Command {
+    command.args(["bench", "load", kind]).args(arguments);
+    command
+}
+
+/// Runs one kind. Clients print one number.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["echo-server", port] => serve(port.parse()?, echo),
+        ["bulk-server", port] => serve(port.parse()?, bulk),
+        ["connect", port, clients, seconds] => {
+            let rate = connect(
+                port.parse()?,
+                clients.parse()?,
+                Duration::from_secs(seconds.parse()?),
+            )?;
+            println!("{rate:.1}");
+            Ok(())
+        }
+        ["download", port, mebibytes] => {
+            println!("{:.1}", transfer(port.parse()?, b'd', mebibytes.parse()?)?);
+            Ok(())
+        }
+        ["upload", port, mebibytes] => {
+            println!("{:.1}", transfer(port.parse()?, b'u', mebibytes.parse()?)?);
+            Ok(())
+        }
+        ["spawn", count] => {
+            println!("{:.3}", spawn(count.parse()?)?);
+            Ok(())
+        }
+        _ => bail!("no such load: {arguments:?}"),
+    }
+}
+
+fn serve(port: u16, answer: fn(TcpStream) -> Result<()>) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    for stream in listener.incoming() {
+        let stream = stream?;
+        // A client that goes away early is no reason to stop serving.
+        std::thread::spawn(move || drop(answer(stream)));
+    }
+    Ok(())
+}
+
+/// One byte in, the same byte out, then the end.
+fn echo(mut stream: TcpStream) -> Result<()> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    stream.write_all(&byte)?;
+    Ok(())
+}
+
+/// `d` and a number of mebibytes: sends them. `u`: takes them, and confirms the last.
+fn bulk(mut stream: TcpStream) -> Result<()> {
+    let mut request = [0; 5];
+    stream.read_exact(&mut request)?;
+    let [direction, size @ ..] = request;
+    let mut left = u64::from(u32::from_be_bytes(size)) << 20;
+    let mut block = vec![b'.'; BLOCK];
+    if direction == b'd' {
+        while left > 0 {
+            let count = left.min(BLOCK as u64) as usize;
+            stream.write_all(&block[..count])?;
+            left -= count as u64;
+        }
+        return Ok(());
+    }
+    while left > 0 {
+        let count = stream.read(&mut block)?;
+        ensure!(count > 0, "the upload ended early");
+        left = left.saturating_sub(count as u64);
+    }
+    stream.write_all(b"!")?;
+    Ok(())
+}
+
+/// Connects, exchanges a byte and closes, over and over: connections per second.
+fn connect(port: u16, clients: usize, time: Duration) -> Result<f64> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let start = Instant::now();
+    let client = move || -> Result<u64> {
+        let mut count = 0;
+        while start.elapsed() < time {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.write_all(b"x")?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            ensure!(answer == b"x", "answered with {answer:?}");
+            count += 1;
+        }
+        Ok(count)
+    };
+    let clients: Vec<_> = (0..clients).map(|_| std::thread::spawn(client)).collect();
+    let mut total = 0;
+    for client in clients {
+        total += client
+            .join()
+            .map_err(|_| anyhow::anyhow!("a client panicked"))??;
+    }
+    Ok(total as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Moves this many mebibytes over one connection: mebibytes per second.
+fn transfer(port: u16, direction: u8, mebibytes: u32) -> Result<f64> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let mut request = vec![direction];
+    request.extend(mebibytes.to_be_bytes());
+    let start = Instant::now();
+    stream.write_all(&request)?;
+    let total = u64::from(mebibytes) << 20;
+    let mut block = vec![b'.'; BLOCK];
+    let mut moved = 0;
+    if direction == b'u' {
+        while moved < total {
+            let count = (total - moved).min(BLOCK as u64) as usize;
+            stream.write_all(&block[..count])?;
+            moved += count as u64;
+        }
+        stream.read_exact(&mut [0]).context("the confirmation")?;
+    } else {
+        while moved < total {
+            let count = stream.read(&mut block)?;
+            ensure!(count > 0, "the download ended after {moved} bytes");
+            moved += count as u64;
+        }
+    }
+    Ok(f64::from(mebibytes) / start.elapsed().as_secs_f64())
+}
+
+/// fork, exec and wait, over and over: microseconds each.
+fn spawn(count: u32) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..count {
+        ensure!(
+            Command::new("/bin/true").status()?.success(),
+            "/bin/true failed"
+        );
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(count))
+}
