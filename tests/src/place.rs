@@ -136,6 +136,6 @@ fn sweep_once() {
 pub fn raise_file_limit() -> Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let wanted = most.max(65_536);
+    let wanted = most.max(20_000);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).context("the limit of open files")
 }

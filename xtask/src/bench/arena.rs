@@ -74,7 +74,7 @@ impl Rival {
         fs::write(
             &file,
             format!(
-                "global\n  maxconn 20000\n\
+                "global\n  maxconn 4000\n\
                  defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 5m\n  timeout server 5m\n\
                  frontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\
                  backend out\n  server one 127.0.0.1:{upstream}\n"
