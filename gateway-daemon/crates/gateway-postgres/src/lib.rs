@@ -1,7 +1,127 @@
 //! The PostgreSQL protocol: messages, their order, and what each statement does.
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
 )]
 
+pub mod cancel;
+pub mod codec;
+mod error;
 pub mod interpret;
+mod limits;
+pub mod session;
+#[cfg(test)]
+mod tests;
+
+pub use cancel::{CancelTable, Origin};
+pub use error::Error;
+pub use limits::Limits;
+pub use session::PgSession;
+
+use codec::startup;
+use codec::types::TypeNames;
+use gateway_core::{Effect, Governor, Object, Refusal, Verb};
+use gateway_protocol::relay::{RelayLimits, run_with};
+use gateway_protocol::{
+    BoxFuture, Closed, Interpretation, Link, Opening, Protocol, Recognition,
+};
+use interpret::{Classifier, SqlContext};
+use std::sync::Arc;
+
+/// The name of the protocol in policies and records.
+pub const NAME: &str = "postgres";
+
+/// What all sessions share.
+pub struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) classifier: Classifier,
+    pub(crate) cancels: Arc<CancelTable>,
+    pub(crate) types: TypeNames,
+    /// The effects of what cannot be read.
+    pub(crate) anything: Vec<Effect>,
+    /// How a request ends that the upstream never looked at.
+    pub(crate) skipped: Arc<str>,
+}
+
+impl Shared {
+    /// Ready for the first session.
+    #[must_use]
+    pub fn new(limits: Limits) -> Shared {
+        let objects = vec![Object::Unresolved(Arc::from("*"))];
+        Shared {
+            classifier: Classifier::new(limits.classifications),
+            cancels: Arc::new(CancelTable::new(limits.cancel_keys)),
+            types: TypeNames::new(),
+            anything: vec![Effect { verb: Verb::Unknown, objects }],
+            skipped: Arc::from("not executed: a request before it failed"),
+            limits,
+        }
+    }
+}
+
+/// PostgreSQL, protocol 3.0 to 3.2.
+pub struct Postgres {
+    shared: Arc<Shared>,
+}
+
+impl Postgres {
+    /// Ready for the first session.
+    #[must_use]
+    pub fn new(limits: Limits) -> Postgres {
+        Postgres { shared: Arc::new(Shared::new(limits)) }
+    }
+}
+
+impl Protocol for Postgres {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn recognise(&self, opening: Opening<'_>) -> Recognition {
+        // A server waits for the StartupMessage.
+        if !opening.upstream.is_empty() {
+            return Recognition::No;
+        }
+        match startup::recognise(opening.client) {
+            Some(true) => Recognition::Yes,
+            Some(false) => Recognition::No,
+            None => Recognition::NeedMore,
+        }
+    }
+
+    fn refuse(&self, opening: Opening<'_>, refusal: &Refusal) -> Vec<u8> {
+        match startup::recognise(opening.client) {
+            Some(true) if !startup::is_cancel(opening.client) => session::farewell(refusal),
+            // Whoever asks to cancel expects no answer, and others would not understand it.
+            _ => Vec::new(),
+        }
+    }
+
+    fn interpret(&self, statement: &str) -> Interpretation {
+        let meaning = self.shared.classifier.classify(statement, &SqlContext::default());
+        Interpretation {
+            verb: meaning.verb,
+            effects: meaning.effects.clone(),
+            attributes: meaning.attributes.clone(),
+        }
+    }
+
+    fn serve(&self, link: Link, governor: Governor) -> BoxFuture<'_, Closed> {
+        let context = governor.context();
+        let origin = Origin {
+            tree: context.subject.lineage.tree,
+            destination: context.destination.address(),
+        };
+        let session = Box::new(PgSession::new(Arc::clone(&self.shared), origin));
+        let limits = RelayLimits {
+            frame_bytes_max: self.shared.limits.frame_bytes(),
+            ..RelayLimits::default()
+        };
+        Box::pin(run_with(link, governor, session, limits))
+    }
+}

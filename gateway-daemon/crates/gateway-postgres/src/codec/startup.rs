@@ -1,0 +1,153 @@
+//! The messages that open a connection. They have no type byte: a length, then a code.
+use super::Reader;
+use crate::error::Error;
+
+/// "May we speak TLS?"
+pub const SSL: u32 = 80_877_103;
+/// "May we speak GSSAPI encryption?"
+pub const GSSENC: u32 = 80_877_104;
+/// "Stop what that other connection is doing."
+pub const CANCEL: u32 = 80_877_102;
+/// The newest minor version of protocol 3 that the gateway speaks.
+pub const MINOR_MAX: u16 = 2;
+/// What PostgreSQL takes at most (`MAX_STARTUP_PACKET_LENGTH`).
+pub const PACKET_BYTES_MAX: usize = 10_000;
+/// A cancel key: 4 bytes in protocol 3.0, up to 256 from 3.2 on.
+pub const SECRET_BYTES_MAX: usize = 256;
+/// The shortest cancel key.
+pub const SECRET_BYTES_MIN: usize = 4;
+
+/// The first message of a connection, or the next one after an `N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// SSLRequest.
+    Ssl,
+    /// GSSENCRequest.
+    Gssenc,
+    /// CancelRequest.
+    Cancel {
+        /// The process that is to stop.
+        process: u32,
+        /// The key that proves the right to ask.
+        secret: &'a [u8],
+    },
+    /// StartupMessage of protocol 3.
+    Startup {
+        /// The minor version asked for.
+        minor: u16,
+        /// Names and values, each with its zero byte, checked.
+        parameters: Parameters<'a>,
+    },
+    /// A version of the protocol that the gateway does not speak.
+    OtherVersion,
+}
+
+/// The names and values of a StartupMessage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Parameters<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Parameters<'a>, Error> {
+        let mut reader = Reader::new(bytes);
+        loop {
+            if reader.text()?.is_empty() {
+                reader.end()?;
+                return Ok(Parameters { bytes });
+            }
+            reader.text()?;
+        }
+    }
+
+    /// Each name with its value, in the client's order. A name may come twice.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut reader = Reader::new(self.bytes);
+        std::iter::from_fn(move || {
+            let name = reader.text().ok().filter(|name| !name.is_empty())?;
+            Some((name, reader.text().ok()?))
+        })
+    }
+}
+
+/// How long the packet is that `bytes` begin with; `None` when that is not said yet.
+///
+/// # Errors
+/// The length is one that PostgreSQL would not take.
+pub fn packet_size(bytes: &[u8]) -> Result<Option<usize>, Error> {
+    let Some((length, _)) = bytes.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    if (8..=PACKET_BYTES_MAX).contains(&length) { Ok(Some(length)) } else { Err(Error::Length) }
+}
+
+/// Reads a whole packet, length field included.
+///
+/// # Errors
+/// It is malformed.
+pub fn packet(bytes: &[u8]) -> Result<Packet<'_>, Error> {
+    let mut reader = Reader::new(bytes);
+    reader.u32()?;
+    let code = reader.u32()?;
+    match code {
+        SSL => reader.end().map(|()| Packet::Ssl),
+        GSSENC => reader.end().map(|()| Packet::Gssenc),
+        CANCEL => {
+            let process = reader.u32()?;
+            let secret = reader.rest();
+            if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&secret.len()) {
+                Ok(Packet::Cancel { process, secret })
+            } else {
+                Err(Error::Length)
+            }
+        }
+        _ if code >> 16 == 3 => {
+            let parameters = Parameters::read(reader.rest())?;
+            Ok(Packet::Startup { minor: (code & 0xffff) as u16, parameters })
+        }
+        _ => Ok(Packet::OtherVersion),
+    }
+}
+
+/// The same StartupMessage with another minor version.
+#[must_use]
+pub fn with_minor(packet: &[u8], minor: u16) -> Vec<u8> {
+    let mut bytes = packet.to_vec();
+    if let Some(field) = bytes.get_mut(6..8) {
+        field.copy_from_slice(&minor.to_be_bytes());
+    }
+    bytes
+}
+
+/// Could a connection that begins with `bytes` be PostgreSQL? `None` when more is needed.
+///
+/// Source: the codes above, and `ProcessStartupPacket` for the lengths.
+#[must_use]
+pub fn recognise(bytes: &[u8]) -> Option<bool> {
+    // The length is below 2^16, so the first two bytes are zero; no other protocol that begins
+    // with the client does that.
+    if bytes.iter().take(2).any(|byte| *byte != 0) {
+        return Some(false);
+    }
+    let Some((&[a, b, c, d, e, f, g, h], _)) = bytes.split_first_chunk::<8>() else {
+        return match packet_size(bytes) {
+            Err(_) => Some(false),
+            Ok(_) => None,
+        };
+    };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    let code = u32::from_be_bytes([e, f, g, h]);
+    Some(match code {
+        SSL | GSSENC => length == 8,
+        CANCEL => (12 + SECRET_BYTES_MIN..=12 + SECRET_BYTES_MAX).contains(&length),
+        // The shortest one is an empty list of parameters.
+        _ => code >> 16 == 3 && (9..=PACKET_BYTES_MAX).contains(&length),
+    })
+}
+
+/// Does a connection that begins with `bytes` only ask to cancel?
+#[must_use]
+pub fn is_cancel(bytes: &[u8]) -> bool {
+    bytes.get(4..8).is_some_and(|code| code == CANCEL.to_be_bytes())
+}

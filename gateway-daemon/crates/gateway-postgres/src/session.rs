@@ -1,0 +1,112 @@
+//! The order of messages: a state machine between a client and an upstream, without a socket.
+//!
+//! What the client sends is taken apart frame by frame. Frames that ask for nothing by themselves
+//! pass; those that the upstream would act on are judged first. A refused frame never goes
+//! upstream: one that cannot succeed goes in its place, so the upstream itself keeps the order of
+//! the answers and the state of the transaction truthful, and its complaint is exchanged for the
+//! refusal on the way back.
+mod answer;
+mod judge;
+mod login;
+mod names;
+mod opening;
+mod pipeline;
+mod refusal;
+mod request;
+mod serving;
+mod settings;
+mod statement;
+
+pub(crate) use refusal::farewell;
+
+use crate::Shared;
+use crate::cancel::Origin;
+use crate::error::Error;
+use gateway_core::OperationId;
+use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
+use serving::Serving;
+use std::sync::Arc;
+
+/// One connection.
+pub struct PgSession {
+    shared: Arc<Shared>,
+    origin: Origin,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Nothing has been said, or a question about encryption was answered with no.
+    Opening(opening::Asked),
+    /// A cancel request went upstream, which closes when it has taken it.
+    Cancelling(OperationId, Answer),
+    /// A StartupMessage went upstream.
+    Serving(Box<Serving>),
+    /// Nothing more is said.
+    Ended,
+}
+
+impl PgSession {
+    /// A connection of a process in `origin.tree` to `origin.destination`, on which nothing has
+    /// been said yet.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, origin: Origin) -> PgSession {
+        PgSession { shared, origin, stage: Stage::Opening(opening::Asked::default()) }
+    }
+
+    fn receive_client(
+        &mut self,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<usize, ProtocolError> {
+        let mut used = 0;
+        while matches!(self.stage, Stage::Opening(_)) {
+            match self.open(bytes, used, out)? {
+                0 => return Ok(used),
+                packet => used += packet,
+            }
+        }
+        match &mut self.stage {
+            Stage::Serving(serving) => serving.receive_client(bytes, used, out),
+            // What follows a cancel request, PostgreSQL does not read either.
+            Stage::Cancelling(..) | Stage::Ended | Stage::Opening(_) => Ok(bytes.len()),
+        }
+    }
+}
+
+impl Session for PgSession {
+    fn receive(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<usize, ProtocolError> {
+        match (from, &mut self.stage) {
+            (Side::Client, _) => self.receive_client(bytes, out),
+            (Side::Upstream, Stage::Serving(serving)) => serving.receive_upstream(bytes, out),
+            (Side::Upstream, Stage::Ended) => Ok(bytes.len()),
+            (Side::Upstream, Stage::Opening(_) | Stage::Cancelling(..)) => {
+                if bytes.is_empty() { Ok(0) } else { Err(Error::Unasked.of(Side::Upstream)) }
+            }
+        }
+    }
+
+    fn finish(
+        &mut self,
+        from: Side,
+        unused: usize,
+        out: &mut dyn Effects,
+    ) -> Result<(), ProtocolError> {
+        match (from, &mut self.stage) {
+            (Side::Client, Stage::Opening(_)) if unused > 0 => Err(Error::Cut.of(from)),
+            (Side::Upstream, Stage::Opening(_)) if unused > 0 => Err(Error::Unasked.of(from)),
+            (Side::Upstream, Stage::Cancelling(id, answer)) => {
+                let (id, answer) = (*id, std::mem::take(answer));
+                self.stage = Stage::Ended;
+                out.complete(id, answer)
+            }
+            (_, Stage::Opening(_) | Stage::Cancelling(..) | Stage::Ended) => Ok(()),
+            (Side::Client, Stage::Serving(serving)) => serving.finish_client(unused),
+            (Side::Upstream, Stage::Serving(serving)) => serving.finish_upstream(unused, out),
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The upstream's messages once it is ready: which request each answers, and what that settles.
+use super::names::Outcome;
+use super::pipeline::{Entry, Request};
+use super::serving::{Change, Copy, Fault, Serving, Step, whole};
+use crate::codec::response::{self, Transaction};
+use crate::codec::{HEADER_BYTES, Header};
+use crate::error::Error;
+use crate::interpret::{Classification, PreparedChange};
+use gateway_protocol::{Answer, Effects, ProtocolError};
+use std::sync::Arc;
+
+/// The text could not be parsed.
+const SYNTAX_ERROR: &[u8] = b"42601";
+
+/// May a message of this kind be part of the answer to this request?
+const fn answers(request: Request, kind: u8) -> bool {
+    match request {
+        Request::Query => {
+            matches!(kind, b'T' | b'D' | b'C' | b'I' | b'G' | b'H' | b'W' | b'd' | b'c')
+        }
+        Request::Execute => {
+            matches!(kind, b'D' | b'C' | b'I' | b's' | b'G' | b'H' | b'W' | b'd' | b'c')
+        }
+        Request::Parse => kind == b'1',
+        Request::Bind => kind == b'2',
+        Request::Close => kind == b'3',
+        Request::DescribeStatement => matches!(kind, b't' | b'T' | b'n'),
+        Request::DescribePortal => matches!(kind, b'T' | b'n'),
+        Request::FunctionCall => kind == b'V',
+        Request::Sync | Request::MaybeSync | Request::CopyEnd => false,
+    }
+}
+
+impl Serving {
+    /// Takes the message that `bytes` begin with.
+    pub(super) fn step_answer(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        match header.kind {
+            b'D' => {
+                self.expect(b'D', out)?;
+                self.reply.data_rows += 1;
+            }
+            b'd' => self.copy_data(out)?,
+            b'C' => return self.command_complete(header, bytes, out),
+            b'Z' => return self.ready(header, bytes, out),
+            b'E' => return self.error(header, bytes, out),
+            b'S' => return self.parameter_status(header, bytes),
+            b't' => return self.parameter_description(header, bytes, out),
+            b'N' | b'A' => return Ok(self.down.begin(header.size, bytes.len(), false)),
+            b'T' => self.row_description(out)?,
+            b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c' => {
+                if header.size != HEADER_BYTES {
+                    return Err(Error::Length.into());
+                }
+                self.bare(header.kind, out)?;
+            }
+            b'G' | b'H' | b'W' => self.begin_copy(header.kind, out)?,
+            b'V' => _ = self.expect(b'V', out)?,
+            b'R' | b'K' | b'v' => return Err(Error::Order.into()),
+            _ => return Err(Error::Type.into()),
+        }
+        self.reply.bytes += header.size as u64;
+        Ok(self.down.begin(header.size, bytes.len(), false))
+    }
+
+    /// The request that a message of this kind answers.
+    fn expect(&mut self, kind: u8, out: &mut dyn Effects) -> Result<Entry, Fault> {
+        loop {
+            match self.pipeline.front() {
+                Some(entry) if !entry.refused && answers(entry.request, kind) => return Ok(entry),
+                // It has no answer.
+                Some(Entry { request: Request::CopyEnd, .. }) => {
+                    self.finish_request(Outcome::Done, out)?;
+                }
+                // It was ignored after all.
+                Some(Entry { request: Request::MaybeSync, .. }) => {
+                    self.finish_request(Outcome::Done, out)?;
+                }
+                _ if self.surplus > 0 => self.catch_up(out)?,
+                Some(entry) if entry.refused => return Err(Error::Accepted.into()),
+                _ => return Err(Error::Unasked.into()),
+            }
+        }
+    }
+
+    /// An answer to a Sync had been taken for that of an earlier one, which the upstream ignored:
+    /// everything up to the next Sync is answered.
+    fn catch_up(&mut self, out: &mut dyn Effects) -> Result<(), Fault> {
+        while let Some(entry) = self.pipeline.front() {
+            let is_sync = matches!(entry.request, Request::Sync | Request::MaybeSync);
+            self.finish_request(Outcome::Unsure, out)?;
+            if is_sync {
+                self.surplus -= 1;
+                return Ok(());
+            }
+        }
+        Err(Error::Unasked.into())
+    }
+
+    /// Messages without a body.
+    fn bare(&mut self, kind: u8, out: &mut dyn Effects) -> Result<(), Fault> {
+        let entry = self.expect(kind, out)?;
+        match (kind, entry.request) {
+            (b'c', _) => match self.reply.copy {
+                Copy::Out => self.reply.copy = Copy::None,
+                Copy::Both { .. } => {}
+                Copy::None | Copy::In { .. } => return Err(Error::Unasked.into()),
+            },
+            (b'I', Request::Query) => {}
+            _ => {
+                self.reply.bytes += HEADER_BYTES as u64;
+                self.finish_request(Outcome::Done, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn row_description(&mut self, out: &mut dyn Effects) -> Result<(), Fault> {
+        let entry = self.expect(b'T', out)?;
+        if entry.request != Request::Query {
+            self.finish_request(Outcome::Done, out)?;
+        }
+        Ok(())
+    }
+
+    fn parameter_description(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        self.expect(b't', out)?;
+        let types = response::parameter_description(body)?;
+        // With an answer too many about, it could be the description of another statement.
+        if let Some(Some(statement)) = self.described.front()
+            && self.surplus == 0
+        {
+            statement.describe(types);
+        }
+        Ok(Step::Pass(header.size))
+    }
+
+    fn parameter_status(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Fault> {
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        let (name, value) = response::parameter_status(body)?;
+        self.settings.reported(name, value);
+        Ok(Step::Pass(header.size))
+    }
+
+    fn begin_copy(&mut self, kind: u8, out: &mut dyn Effects) -> Result<(), Fault> {
+        self.expect(kind, out)?;
+        self.reply.copied = true;
+        self.reply.copy = match kind {
+            b'H' => Copy::Out,
+            _ => {
+                // From here on the upstream ignores Sync and takes nothing but copy data.
+                let ended = self.pipeline.begin_copy().map_err(Fault::Client)?;
+                if kind == b'G' { Copy::In { ended } } else { Copy::Both { ended } }
+            }
+        };
+        Ok(())
+    }
+
+    fn copy_data(&mut self, out: &mut dyn Effects) -> Result<(), Fault> {
+        self.expect(b'd', out)?;
+        match self.reply.copy {
+            Copy::Out | Copy::Both { .. } => Ok(()),
+            Copy::None | Copy::In { .. } => Err(Error::Unasked.into()),
+        }
+    }
+
+    fn command_complete(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        let tag = response::command_tag(body)?;
+        let entry = self.expect(b'C', out)?;
+        match std::mem::take(&mut self.reply.copy) {
+            Copy::In { ended } if !ended || !self.pipeline.end_copy() => {
+                return Err(Error::Unasked.into());
+            }
+            Copy::Both { ended: true } => _ = self.pipeline.end_copy(),
+            Copy::None | Copy::Out | Copy::In { .. } | Copy::Both { .. } => {}
+        }
+        self.settings.completed(tag);
+        if let Some(rows) = response::rows(tag) {
+            self.reply.rows = Some(self.reply.rows.unwrap_or(0).saturating_add(rows));
+        }
+        self.reply.bytes += header.size as u64;
+        if entry.request == Request::Execute {
+            self.finish_request(Outcome::Done, out)?;
+        }
+        Ok(Step::Pass(header.size))
+    }
+
+    fn ready(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        if header.size != HEADER_BYTES + 1 {
+            return Err(Error::Length.into());
+        }
+        let Some(body) = bytes.get(HEADER_BYTES..header.size) else { return Ok(Step::Wait) };
+        let transaction = response::ready(body)?;
+        let entry = loop {
+            match self.pipeline.front() {
+                Some(entry) if entry.request.ends_ready() => break entry,
+                Some(Entry { request: Request::CopyEnd, .. }) => {
+                    self.finish_request(Outcome::Done, out)?;
+                }
+                _ if self.surplus > 0 => self.catch_up(out)?,
+                _ => return Err(Error::Unasked.into()),
+            }
+        };
+        if entry.refused && !self.reply.refused {
+            return Err(Error::Accepted.into());
+        }
+        self.reply.bytes += header.size as u64;
+        let failed = self.reply.error.is_some();
+        let outcome = if failed { Outcome::Failed } else { Outcome::Done };
+        let position = self.finish_request(outcome, out)?;
+        if entry.request == Request::MaybeSync {
+            self.surplus += 1;
+        }
+        if self.pipeline.is_empty() {
+            // As many answers as there were requests: each was for its own.
+            self.surplus = 0;
+        }
+        self.settings.ready(position, transaction);
+        if transaction == Transaction::Idle
+            && let Some(portal) = self.portals.clear()
+        {
+            self.reuse(portal);
+        }
+        Ok(Step::Pass(header.size))
+    }
+
+    fn error(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        let fields = response::error(body)?;
+        if fields.is_fatal() {
+            self.upstream_leaves = true;
+            self.reply.error = Some(fields.summary());
+            self.abandon("the server closed the connection before it answered", out)?;
+            return Ok(Step::Pass(header.size));
+        }
+        let entry = loop {
+            match self.pipeline.front() {
+                Some(Entry { request: Request::CopyEnd | Request::MaybeSync, .. }) => {
+                    self.finish_request(Outcome::Done, out)?;
+                }
+                Some(entry) => break entry,
+                None => return Err(Error::Unasked.into()),
+            }
+        };
+        self.settings.failed();
+        let step = if entry.refused && !self.reply.refused {
+            self.reply.refused = true;
+            let wording = self.refusals.pop_front().ok_or(Error::Unasked)?;
+            Step::Replace(header.size, wording.for_client(self.settings.text_is_utf8()))
+        } else {
+            self.reply.bytes += header.size as u64;
+            self.reply.is_syntax_error = fields.code == SYNTAX_ERROR;
+            if self.reply.error.is_none() {
+                self.reply.error = Some(fields.summary());
+            }
+            Step::Pass(header.size)
+        };
+        self.reply.copy = Copy::None;
+        if entry.request.is_extended() {
+            self.finish_request(Outcome::Failed, out)?;
+            self.skip_to_sync(out)?;
+        }
+        Ok(step)
+    }
+
+    /// The upstream ignores what was asked up to the next Sync.
+    fn skip_to_sync(&mut self, out: &mut dyn Effects) -> Result<(), ProtocolError> {
+        loop {
+            match self.pipeline.front() {
+                Some(Entry { request: Request::Sync | Request::MaybeSync, .. }) => return Ok(()),
+                Some(_) => {
+                    self.reply.error = Some(Arc::clone(&self.shared.skipped));
+                    self.finish_request(Outcome::Failed, out)?;
+                }
+                None => {
+                    self.up.absorbing = true;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// No request that is open will be answered any more.
+    pub(super) fn abandon(
+        &mut self,
+        why: &str,
+        out: &mut dyn Effects,
+    ) -> Result<(), ProtocolError> {
+        let why: Arc<str> = Arc::from(why);
+        self.complete_login(Some(Arc::clone(&why)), out)?;
+        while self.pipeline.front().is_some() {
+            self.reply.error.get_or_insert_with(|| Arc::clone(&why));
+            self.finish_request(Outcome::Unsure, out)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the first request off the pipeline: it is answered, or it never will be. Returns its
+    /// position.
+    fn finish_request(
+        &mut self,
+        outcome: Outcome,
+        out: &mut dyn Effects,
+    ) -> Result<u64, ProtocolError> {
+        let reply = std::mem::take(&mut self.reply);
+        let Some((position, entry)) = self.pipeline.pop() else { return Ok(0) };
+        let outcome = if self.surplus > 0 { Outcome::Unsure } else { outcome };
+        if entry.changes {
+            self.settle_change(entry, outcome, reply.is_syntax_error);
+        }
+        if entry.describes {
+            self.described.pop_front();
+        }
+        if entry.refused && !reply.refused {
+            self.refusals.pop_front();
+        }
+        if entry.operation != 0 {
+            let copied = if reply.copied { std::mem::take(&mut self.up.copy_bytes) } else { 0 };
+            let rows = reply.rows.or((reply.data_rows > 0).then_some(reply.data_rows));
+            let answer = Answer {
+                rows,
+                bytes_up: u64::from(entry.bytes_up) + copied,
+                bytes_down: reply.bytes,
+                error: reply.error,
+            };
+            out.complete(self.operation(entry.operation), answer)?;
+        }
+        Ok(position)
+    }
+
+    /// The oldest open change has happened, or it has not.
+    fn settle_change(&mut self, entry: Entry, outcome: Outcome, is_syntax_error: bool) {
+        match self.changes.pop_front() {
+            Some(Change::Statement(name)) => _ = self.statements.settle(&name, outcome),
+            Some(Change::Portal(name)) => {
+                if let Some(portal) = self.portals.settle(&name, outcome) {
+                    self.reuse(portal);
+                }
+            }
+            Some(Change::Session(meaning, names)) => {
+                let whole = entry.request == Request::Execute
+                    || is_syntax_error && is_unreadable(meaning.as_deref())
+                    || meaning.as_ref().is_some_and(|meaning| meaning.statements == 1);
+                // Of several statements, those before the one that failed have left their marks.
+                let outcome = match outcome {
+                    Outcome::Failed if !whole => Outcome::Unsure,
+                    outcome => outcome,
+                };
+                self.settings.answered(meaning.as_deref(), outcome);
+                self.settle_prepared(meaning.as_deref(), &names, outcome);
+            }
+            None => {}
+        }
+    }
+
+    fn settle_prepared(
+        &mut self,
+        meaning: Option<&Classification>,
+        names: &[super::names::Name],
+        outcome: Outcome,
+    ) {
+        for name in names {
+            self.statements.settle(name, outcome);
+        }
+        let changes = meaning.map_or(&[PreparedChange::Unknown][..], |meaning| {
+            &meaning.changes.prepared
+        });
+        for change in changes {
+            match (change, outcome) {
+                (_, Outcome::Failed) => {}
+                (PreparedChange::Unknown, _) => self.statements.blur(),
+                (PreparedChange::DeallocateAll, Outcome::Done) if changes.len() == 1 => {
+                    self.statements.clear_named();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_unreadable(meaning: Option<&Classification>) -> bool {
+    meaning.is_none_or(|meaning| meaning.statements == 0)
+}

@@ -1,0 +1,203 @@
+//! How a statement becomes an operation, and is asked permission for.
+use super::names::{Name, significant};
+use super::pipeline::Entry;
+use super::serving::{Change, Serving};
+use super::statement::{Attributes, Portal, Statement};
+use crate::Shared;
+use crate::interpret::{Classification, PlainStrings, PreparedChange, SqlContext, TextEncoding};
+use gateway_core::{Attribute, Clearance, Operation, Parameter, Refusal, Verb};
+use gateway_protocol::Effects;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What a statement is asked permission for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A simple query: it is parsed and executed at once.
+    Query,
+    /// To be parsed. Judged as if it were executed, since the upstream must not see what it may
+    /// not execute.
+    Parse,
+    /// To be executed with values.
+    Execute,
+}
+
+/// The name of the attribute that says so; a simple query has none.
+const PHASE: &str = "sql.phase";
+
+impl Phase {
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Phase::Query => None,
+            Phase::Parse => Some("parse"),
+            Phase::Execute => Some("execute"),
+        }
+    }
+
+    /// A number for the decision: the attributes are not the same in every phase.
+    const fn shape(self, shape: u64) -> u64 {
+        (shape << 2) | self as u64
+    }
+}
+
+/// A statement that was read. `meaning` is `None` when it is no text at all.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) meaning: Option<Arc<Classification>>,
+    pub(super) strings: PlainStrings,
+    pub(super) encoding: TextEncoding,
+    pub(super) generation: u64,
+}
+
+/// The attributes of an operation in a phase.
+pub(super) fn attributes(meaning: Option<&Classification>, phase: Phase) -> Attributes {
+    let mut attributes =
+        meaning.map(|meaning| meaning.attributes.clone()).unwrap_or_default();
+    if let Some(name) = phase.name() {
+        attributes.push((Arc::from(PHASE), Attribute::Text(Arc::from(name))));
+    }
+    attributes
+}
+
+/// Everything about a statement that is asked permission for.
+pub(super) struct Question<'a> {
+    pub(super) meaning: Option<&'a Classification>,
+    pub(super) text: &'a str,
+    pub(super) parameters: &'a [Parameter],
+    pub(super) attributes: &'a Attributes,
+    pub(super) phase: Phase,
+}
+
+/// Asks permission. What cannot be read is `unknown`.
+pub(super) fn ask(
+    question: &Question<'_>,
+    shared: &Shared,
+    out: &mut dyn Effects,
+) -> Result<Clearance, Refusal> {
+    let (verb, effects, shape) = match question.meaning {
+        Some(meaning) => {
+            (meaning.verb, meaning.effects.as_slice(), Some(question.phase.shape(meaning.shape)))
+        }
+        None => (Verb::Unknown, shared.anything.as_slice(), None),
+    };
+    out.submit(&Operation {
+        protocol: crate::NAME,
+        verb,
+        effects,
+        statement: question.text,
+        parameters: question.parameters,
+        attributes: question.attributes,
+        shape,
+    })
+}
+
+impl Serving {
+    /// Finds out what a text does, if it is executed now.
+    pub(super) fn read<'a>(&mut self, text: &'a [u8]) -> Reading<'a> {
+        let context = self.settings.context(self.pipeline.has_open_segment());
+        let (strings, encoding) = (context.plain_strings, context.text_encoding);
+        let (text, meaning) = match std::str::from_utf8(text) {
+            Ok(text) => {
+                let meaning = self.shared.classifier.classify(text, context);
+                (Cow::Borrowed(text), Some(meaning))
+            }
+            Err(_) => (String::from_utf8_lossy(text), None),
+        };
+        Reading { text, meaning, strings, encoding, generation: self.settings.generation() }
+    }
+
+    /// What a prepared statement does, if it is executed now: its names are looked up anew when
+    /// the search path has become another. How its strings were read stays as it was.
+    pub(super) fn read_again(&mut self, statement: &Statement) -> Option<Arc<Classification>> {
+        let context = self.settings.context(self.pipeline.has_open_segment());
+        let search_path = context.search_path.clone();
+        let meaning = statement.meaning.as_ref()?;
+        if self.settings.generation() == statement.generation {
+            return Some(Arc::clone(meaning));
+        }
+        let context = SqlContext {
+            search_path,
+            plain_strings: statement.strings,
+            text_encoding: statement.encoding,
+        };
+        Some(self.shared.classifier.classify(&statement.text, &context))
+    }
+
+    /// Puts the effects of the prepared statements that a text executes into it.
+    pub(super) fn unite(&mut self, meaning: Arc<Classification>) -> Arc<Classification> {
+        if meaning.executes.is_empty() {
+            return meaning;
+        }
+        let mut executed = Vec::with_capacity(meaning.executes.len());
+        for name in &meaning.executes {
+            let statement = significant(name.as_bytes()).filter(|name| !name.is_empty()).and_then(
+                |name| self.statements.look_up(name, self.pipeline.segment()).one().cloned(),
+            );
+            let does = statement.and_then(|statement| self.read_again(&statement));
+            executed.push((name.as_str(), does));
+        }
+        let look_up = |name: &str| {
+            let (_, does) = executed.iter().find(|(executed, _)| *executed == name)?;
+            does.clone()
+        };
+        self.shared.classifier.unite(&meaning, look_up)
+    }
+
+    /// The statement goes upstream as `entry`: what it may change is kept until it is answered.
+    pub(super) fn push_statement(
+        &mut self,
+        mut entry: Entry,
+        meaning: Option<Arc<Classification>>,
+    ) {
+        let position = self.pipeline.next();
+        self.settings.sent(position, meaning.as_deref());
+        if meaning.as_ref().is_none_or(|meaning| !meaning.changes.is_empty()) {
+            let names = meaning.as_ref().map(|meaning| self.change_prepared(meaning, position));
+            self.changes.push_back(Change::Session(meaning, names.unwrap_or_default()));
+            entry.changes = true;
+        }
+        self.pipeline.push(entry);
+    }
+
+    /// The names among SQL's own prepared statements, which are those of the protocol as well.
+    fn change_prepared(&mut self, meaning: &Classification, position: u64) -> Vec<Name> {
+        let mut names = Vec::new();
+        for change in &meaning.changes.prepared {
+            let (name, statement) = match change {
+                PreparedChange::Prepare(prepared) => {
+                    let meaning = Arc::clone(&prepared.classification);
+                    let statement = Statement::new(
+                        &Reading {
+                            text: Cow::Borrowed(&prepared.statement),
+                            meaning: Some(meaning),
+                            // It was read within the text that prepared it.
+                            strings: PlainStrings::Standard,
+                            encoding: TextEncoding::Utf8,
+                            generation: self.settings.generation(),
+                        },
+                        Box::default(),
+                        &self.held,
+                    );
+                    (&prepared.name, Some(Arc::new(statement)))
+                }
+                PreparedChange::Deallocate(name) => (name, None),
+                PreparedChange::DeallocateAll | PreparedChange::Unknown => continue,
+            };
+            match significant(name.as_bytes()) {
+                Some(key) if !key.is_empty() => {
+                    names.push(self.statements.change(key, position, statement));
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// Memory that a portal does not need any more.
+    pub(super) fn reuse(&mut self, portal: Portal) {
+        if portal.parameters.capacity() > self.spare.capacity() {
+            self.spare = portal.parameters;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! From the StartupMessage to the first ReadyForQuery. What the client sends to prove who it is
+//! passes unseen and is never recorded.
+use super::serving::{Fault, Serving, Step, whole};
+use crate::codec::{Header, response, startup};
+use crate::error::Error;
+use gateway_protocol::{Answer, Effects, ProtocolError};
+use std::sync::Arc;
+
+/// PostgreSQL takes no longer answer to an authentication request (`PG_MAX_AUTH_TOKEN_LENGTH`).
+const ANSWER_BYTES_MAX: usize = 65_535 + 5;
+/// AuthenticationOk.
+const OK: [u8; 4] = [0; 4];
+
+/// How far the login is.
+#[derive(Debug)]
+pub(super) struct Login {
+    /// The minor version of the protocol that was asked for, and then agreed on.
+    minor: u16,
+    /// The client asked for a newer one.
+    lowered: bool,
+    /// The upstream has said something.
+    begun: bool,
+    authenticated: bool,
+    /// The operation `authenticate` was answered.
+    completed: bool,
+    bytes_up: u64,
+    bytes_down: u64,
+}
+
+impl Login {
+    pub(super) const fn new(minor: u16, lowered: bool, bytes_up: usize) -> Login {
+        Login {
+            minor,
+            lowered,
+            begun: false,
+            authenticated: false,
+            completed: false,
+            bytes_up: bytes_up as u64,
+            bytes_down: 0,
+        }
+    }
+}
+
+impl Serving {
+    /// A message of the client. Only answers to authentication requests are sent at this point.
+    pub(super) fn step_login_client(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+    ) -> Result<Step, Error> {
+        match header.kind {
+            b'p' => {
+                let name = "the longest authentication message";
+                if whole(header, bytes, ANSWER_BYTES_MAX, name)?.is_none() {
+                    return Ok(Step::Wait);
+                }
+                if let Some(login) = &mut self.login {
+                    login.bytes_up += header.size as u64;
+                }
+                Ok(Step::Pass(header.size))
+            }
+            b'X' => self.terminate(header, bytes),
+            b'Q' | b'P' | b'B' | b'E' | b'D' | b'C' | b'H' | b'S' | b'F' | b'd' | b'c' | b'f' => {
+                Err(Error::Order)
+            }
+            _ => Err(Error::Type),
+        }
+    }
+
+    /// A message of the upstream.
+    pub(super) fn step_login_upstream(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        let Some(login) = &mut self.login else { return Err(Error::Order.into()) };
+        let begun = std::mem::replace(&mut login.begun, true);
+        login.bytes_down += header.size as u64;
+        if !begun && login.lowered && !matches!(header.kind, b'v' | b'E') {
+            // It is the first message, so nothing waits to be passed before it.
+            out.send_client(&response::negotiate(login.minor));
+        }
+        match header.kind {
+            b'v' if !begun => {
+                let minor = response::negotiated_minor(body)?;
+                if minor > login.minor {
+                    return Err(Error::Version.into());
+                }
+                login.minor = minor;
+            }
+            b'R' if !login.authenticated => self.authentication(body, out)?,
+            b'E' => self.login_failed(body, out)?,
+            b'K' if login.authenticated && self.cancel.is_none() => {
+                return self.replace_key(header.size, body);
+            }
+            b'S' if login.authenticated => {
+                let (name, value) = response::parameter_status(body)?;
+                self.settings.reported(name, value);
+            }
+            b'Z' if login.authenticated => {
+                response::ready(body)?;
+                self.login = None;
+            }
+            b'N' => {}
+            b'R' | b'K' | b'S' | b'Z' | b'v' => return Err(Error::Order.into()),
+            _ => return Err(Error::Unasked.into()),
+        }
+        Ok(Step::Pass(header.size))
+    }
+
+    fn authentication(&mut self, body: &[u8], out: &mut dyn Effects) -> Result<(), Fault> {
+        let (code, rest) = body.split_first_chunk::<4>().ok_or(Error::Truncated)?;
+        if *code != OK {
+            return Ok(());
+        }
+        if !rest.is_empty() {
+            return Err(Error::Trailing.into());
+        }
+        if let Some(login) = &mut self.login {
+            login.authenticated = true;
+        }
+        Ok(self.complete_login(None, out)?)
+    }
+
+    fn login_failed(&mut self, body: &[u8], out: &mut dyn Effects) -> Result<(), Fault> {
+        let fields = response::error(body)?;
+        self.upstream_leaves |= fields.is_fatal();
+        Ok(self.complete_login(Some(fields.summary()), out)?)
+    }
+
+    /// Records how the login went, once.
+    pub(super) fn complete_login(
+        &mut self,
+        error: Option<Arc<str>>,
+        out: &mut dyn Effects,
+    ) -> Result<(), ProtocolError> {
+        let Some(login) = &mut self.login else { return Ok(()) };
+        if std::mem::replace(&mut login.completed, true) {
+            return Ok(());
+        }
+        let (bytes_up, bytes_down) = (login.bytes_up, login.bytes_down);
+        out.complete(self.admitted.id(), Answer { rows: None, bytes_up, bytes_down, error })
+    }
+
+    /// The upstream's cancel key stays here; the client gets one of ours, which is in the table
+    /// before the client can know it.
+    fn replace_key(&mut self, size: usize, body: &[u8]) -> Result<Step, Fault> {
+        let (process, secret) = response::backend_key(body)?;
+        let longest = match &self.login {
+            Some(login) if login.minor >= 2 => startup::SECRET_BYTES_MAX,
+            _ => startup::SECRET_BYTES_MIN,
+        };
+        if !(startup::SECRET_BYTES_MIN..=longest).contains(&secret.len()) {
+            return Err(Error::Length.into());
+        }
+        let session = self.admitted.id().session;
+        let cancels = &self.shared.cancels;
+        let key = cancels.register(session, self.origin, process, secret);
+        let key = key.ok_or(Fault::Client(Error::CancelTable))?;
+        let message = response::make_backend_key(process, key.secret());
+        self.cancel = Some(key);
+        Ok(Step::Replace(size, message))
+    }
+}

@@ -1,0 +1,312 @@
+//! The first messages of a connection, up to the StartupMessage or the CancelRequest.
+use super::login::Login;
+use super::serving::Serving;
+use super::{PgSession, Stage, refusal};
+use crate::Shared;
+use crate::codec::request::cancel_request;
+use crate::codec::startup::{self, Packet, Parameters};
+use crate::error::Error;
+use crate::interpret::{SearchPath, SqlContext};
+use gateway_core::{Attribute, Effect, Object, Operation, Verb};
+use gateway_protocol::{Answer, Effects, ProtocolError, Side};
+use std::sync::Arc;
+
+/// Which questions about encryption were asked. Each may be asked once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    tls: bool,
+    gss: bool,
+}
+
+/// A StartupMessage longer than this is not recorded whole.
+const VALUE_BYTES_MAX: usize = 256;
+/// Settings that change nothing about what a session may do or how its SQL is read.
+const HARMLESS: [&str; 7] = [
+    "application_name",
+    "client_encoding",
+    "datestyle",
+    "extra_float_digits",
+    "fallback_application_name",
+    "intervalstyle",
+    "timezone",
+];
+
+impl PgSession {
+    /// Takes the packet that `bytes[at..]` begins with. Returns its size, or 0 when it is not
+    /// whole yet.
+    pub(super) fn open(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        out: &mut dyn Effects,
+    ) -> Result<usize, ProtocolError> {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let size = match startup::packet_size(rest) {
+            Ok(Some(size)) => size,
+            Ok(None) => return Ok(0),
+            Err(error) => return Err(self.fault(error, out)),
+        };
+        let Some(packet) = rest.get(..size) else { return Ok(0) };
+        match startup::packet(packet) {
+            Ok(Packet::Ssl) if self.ask(|asked| &mut asked.tls) => out.send_client(b"N"),
+            Ok(Packet::Gssenc) if self.ask(|asked| &mut asked.gss) => out.send_client(b"N"),
+            Ok(Packet::Ssl | Packet::Gssenc | Packet::OtherVersion) => {
+                return Err(self.fault(Error::Version, out));
+            }
+            Ok(Packet::Cancel { process, secret }) => self.cancel(process, secret, out)?,
+            Ok(Packet::Startup { minor, parameters }) => self.start(packet, minor, parameters, out),
+            Err(error) => return Err(self.fault(error, out)),
+        }
+        Ok(size)
+    }
+
+    /// True the first time.
+    fn ask(&mut self, which: impl Fn(&mut Asked) -> &mut bool) -> bool {
+        match &mut self.stage {
+            Stage::Opening(asked) => !std::mem::replace(which(asked), true),
+            _ => false,
+        }
+    }
+
+    fn fault(&mut self, error: Error, out: &mut dyn Effects) -> ProtocolError {
+        self.stage = Stage::Ended;
+        out.send_client(&refusal::fault(error, true));
+        error.of(Side::Client)
+    }
+
+    /// Whoever may connect may also interrupt what he started: the effect is `connect`.
+    fn cancel(
+        &mut self,
+        process: u32,
+        secret: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<(), ProtocolError> {
+        let found = self.shared.cancels.find(self.origin, process, secret);
+        let attributes: Vec<_> = found
+            .iter()
+            .map(|found| text_attribute("sql.cancels", &found.session.to_string()))
+            .collect();
+        let cleared = out.submit(&Operation {
+            protocol: crate::NAME,
+            verb: Verb::Connect,
+            effects: &[Effect { verb: Verb::Connect, objects: Vec::new() }],
+            statement: "CANCEL",
+            parameters: &[],
+            attributes: &attributes,
+            shape: None,
+        });
+        self.stage = Stage::Ended;
+        match (cleared, found) {
+            (Ok(clearance), Some(found)) => {
+                let request = cancel_request(process, &found.secret);
+                out.send_upstream(&clearance, &request);
+                let answer = Answer { bytes_up: request.len() as u64, ..Answer::default() };
+                self.stage = Stage::Cancelling(clearance.id(), answer);
+                Ok(())
+            }
+            // PostgreSQL does not tell a client that its key is wrong, and neither do we.
+            (Ok(clearance), None) => {
+                let error = Some(Arc::from(Error::CancelKey.text()));
+                out.complete(clearance.id(), Answer { error, ..Answer::default() })?;
+                Err(Error::CancelKey.of(Side::Client))
+            }
+            (Err(_), _) => {
+                out.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks whether this user may log in with these settings.
+    fn start(
+        &mut self,
+        packet: &[u8],
+        minor: u16,
+        parameters: Parameters<'_>,
+        out: &mut dyn Effects,
+    ) {
+        let startup = Startup::read(parameters, &self.shared);
+        let cleared = out.submit(&Operation {
+            protocol: crate::NAME,
+            verb: startup.verb(),
+            effects: &startup.effects,
+            statement: "",
+            parameters: &[],
+            attributes: &startup.attributes,
+            shape: None,
+        });
+        let clearance = match cleared {
+            Ok(clearance) => clearance,
+            Err(denied) => {
+                self.stage = Stage::Ended;
+                out.send_client(&refusal::farewell(&denied));
+                out.close();
+                return;
+            }
+        };
+        // A minor version that the gateway does not know could change what follows. The upstream
+        // is asked for one that it does know, and the client is told so.
+        let spoken = minor.min(startup::MINOR_MAX);
+        out.send_upstream(&clearance, &startup::with_minor(packet, spoken));
+        let login = Login::new(spoken, spoken != minor, packet.len());
+        let shared = Arc::clone(&self.shared);
+        let serving = Serving::new(shared, self.origin, clearance, login, startup.search_path);
+        self.stage = Stage::Serving(Box::new(serving));
+    }
+}
+
+fn text_attribute(name: &str, value: &str) -> (Arc<str>, Attribute) {
+    (Arc::from(name), Attribute::Text(Arc::from(value)))
+}
+
+/// What a StartupMessage asks for.
+struct Startup {
+    effects: Vec<Effect>,
+    attributes: Vec<(Arc<str>, Attribute)>,
+    search_path: SearchPath,
+}
+
+impl Startup {
+    fn read(parameters: Parameters<'_>, shared: &Shared) -> Startup {
+        let mut startup = Startup {
+            effects: vec![Effect { verb: Verb::Authenticate, objects: Vec::new() }],
+            attributes: Vec::new(),
+            search_path: SearchPath::default(),
+        };
+        let (mut user, mut database) = (None, None);
+        for (name, value) in parameters.iter() {
+            match name {
+                b"user" => user = Some(value),
+                b"database" => database = Some(value),
+                b"replication" => startup.replication(value),
+                b"options" => startup.options(value, shared),
+                _ if name.starts_with(b"_pq_.") => {}
+                _ => startup.setting(name, value, shared),
+            }
+        }
+        // The database is by default the one with the user's name.
+        let database = database.filter(|name| !name.is_empty()).or(user);
+        for (name, value) in [("sql.user", user), ("sql.database", database)] {
+            if let Some(value) = value {
+                startup.attribute(name, value);
+            }
+        }
+        startup
+    }
+
+    fn verb(&self) -> Verb {
+        self.effects.iter().map(|effect| effect.verb).max().unwrap_or(Verb::Unknown)
+    }
+
+    fn attribute(&mut self, name: &str, value: &[u8]) {
+        let value = crate::codec::value::text(value, VALUE_BYTES_MAX);
+        self.attributes.push(text_attribute(name, &value));
+    }
+
+    fn effect(&mut self, verb: Verb, objects: &[Object]) {
+        let effect = match self.effects.iter_mut().find(|effect| effect.verb == verb) {
+            Some(effect) => effect,
+            None => {
+                self.effects.push(Effect { verb, objects: Vec::new() });
+                let Some(effect) = self.effects.last_mut() else { return };
+                effect
+            }
+        };
+        for object in objects {
+            if !effect.objects.contains(object) {
+                effect.objects.push(object.clone());
+            }
+        }
+    }
+
+    /// A replication connection, unless the value certainly says no (`parse_bool`).
+    fn replication(&mut self, value: &[u8]) {
+        let value = value.to_ascii_lowercase();
+        let no = !value.is_empty()
+            && (b"false".starts_with(&value)
+                || b"no".starts_with(&value)
+                || (value.len() > 1 && b"off".starts_with(&value))
+                || value == b"0");
+        if !no {
+            self.effect(Verb::Admin, &[Object::Unresolved(Arc::from("*"))]);
+            self.attribute("sql.replication", &value);
+        }
+    }
+
+    /// The command line of the server process: `-c name=value` and `--name=value`. Any other
+    /// switch acts on the server itself.
+    fn options(&mut self, value: &[u8], shared: &Shared) {
+        self.attribute("sql.options", value);
+        let words = split_options(value);
+        let mut words = words.iter().map(Vec::as_slice);
+        while let Some(word) = words.next() {
+            let setting = match word {
+                b"-c" => words.next(),
+                [b'-', b'c' | b'-', setting @ ..] => Some(setting),
+                _ => None,
+            };
+            let assignment = setting.and_then(|setting| {
+                let equals = memchr::memchr(b'=', setting)?;
+                let (name, value) = setting.split_at(equals);
+                Some((name, value.get(1..).unwrap_or_default()))
+            });
+            match assignment {
+                Some((name, value)) => {
+                    // The server reads a dash in a name as an underscore.
+                    let name: Vec<u8> =
+                        name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect();
+                    self.setting(&name, value, shared);
+                }
+                None => self.effect(Verb::Admin, &[Object::Unresolved(Arc::from("*"))]),
+            }
+        }
+    }
+
+    /// A setting at start is what SET would be.
+    fn setting(&mut self, name: &[u8], value: &[u8], shared: &Shared) {
+        let (name, value) = match (std::str::from_utf8(name), std::str::from_utf8(value)) {
+            (Ok(name), Ok(value)) => (name.to_ascii_lowercase(), value),
+            _ => return self.effect(Verb::Unknown, &[Object::Unresolved(Arc::from("*"))]),
+        };
+        if name == "search_path" {
+            self.search_path = SearchPath::parse(value);
+            return;
+        }
+        if name == "application_name" {
+            self.attribute("sql.application", value.as_bytes());
+        }
+        if HARMLESS.contains(&name.as_str()) {
+            return;
+        }
+        let plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        let parts_are_plain =
+            name.split('.').all(|part| !part.is_empty() && part.chars().all(plain));
+        if !parts_are_plain || value.contains('\\') {
+            return self.effect(Verb::Unknown, &[Object::Unresolved(Arc::from("*"))]);
+        }
+        let quoted = name.replace('.', "\".\"");
+        let statement = format!("SET \"{quoted}\" TO '{}'", value.replace('\'', "''"));
+        let meaning = shared.classifier.classify(&statement, &SqlContext::default());
+        for effect in &meaning.effects {
+            if effect.verb != Verb::Read {
+                self.effect(effect.verb, &effect.objects);
+            }
+        }
+    }
+}
+
+/// Splits as `pg_split_opts`: at white space that no backslash precedes.
+fn split_options(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => words.extend(word.take()),
+            b'\\' => word.get_or_insert_default().extend(bytes.next()),
+            _ => word.get_or_insert_default().push(byte),
+        }
+    }
+    words.extend(word);
+    words
+}

@@ -1,0 +1,63 @@
+//! What a client is told when something of its does not pass.
+use crate::codec::response::Complaint;
+use crate::error::Error;
+use gateway_core::Refusal;
+
+/// "Insufficient privilege", which is what a refusal is to a PostgreSQL client.
+const REFUSED: &str = "42501";
+/// "Program limit exceeded".
+const LIMITED: &str = "54000";
+
+/// Why something went upstream that cannot succeed. Kept until its answer comes.
+#[derive(Clone, Debug)]
+pub(super) enum Wording {
+    /// The policy says no, or it could not be recorded.
+    Refused(Refusal),
+    /// A limit of the gateway, by its key in the configuration.
+    Limited(&'static str),
+}
+
+impl Wording {
+    /// The text that the upstream gets to see. It names the operation, so that the server's log
+    /// can be matched with the gateway's, and says nothing of the statement.
+    pub(super) fn for_upstream(&self) -> String {
+        match self {
+            Wording::Refused(refusal) => format!("gateway refused operation {}", refusal.id),
+            Wording::Limited(_) => String::from("gateway refused a request over a limit"),
+        }
+    }
+
+    /// The ErrorResponse that the client gets.
+    pub(super) fn for_client(&self, utf8: bool) -> Vec<u8> {
+        let (code, message, detail) = match self {
+            Wording::Refused(refusal) => (
+                REFUSED,
+                refusal.to_string(),
+                Some(format!("Operation {}. The server has not seen it.", refusal.id)),
+            ),
+            Wording::Limited(name) => {
+                (LIMITED, format!("gateway: the session has reached {name}"), None)
+            }
+        };
+        Complaint { fatal: false, code, message: &message, detail: detail.as_deref(), utf8 }.encode()
+    }
+}
+
+/// The last words to a client that may not begin.
+pub(crate) fn farewell(refusal: &Refusal) -> Vec<u8> {
+    let detail = format!("Operation {}.", refusal.id);
+    Complaint {
+        fatal: true,
+        code: REFUSED,
+        message: &refusal.to_string(),
+        detail: Some(&detail),
+        utf8: true,
+    }
+    .encode()
+}
+
+/// The last words to a client that broke the protocol.
+pub(super) fn fault(error: Error, utf8: bool) -> Vec<u8> {
+    let message = format!("gateway: {error}");
+    Complaint { fatal: true, code: error.sqlstate(), message: &message, detail: None, utf8 }.encode()
+}

@@ -1,0 +1,396 @@
+//! The client's messages once it is logged in: which pass, which are judged, which are replaced.
+use super::judge::{Phase, Question, Reading, ask, attributes};
+use super::names::{Lookup, significant};
+use super::pipeline::{Entry, Request};
+use super::refusal::Wording;
+use super::serving::{Change, Copy, Rest, Serving, Step, whole};
+use super::statement::{Keep, Portal, Statement, record_values};
+use crate::codec::request::{self, Target};
+use crate::codec::{HEADER_BYTES, Header};
+use crate::error::Error;
+use crate::interpret::{Classification, PreparedChange};
+use gateway_core::{Effect, Object, Operation, Verb};
+use gateway_protocol::Effects;
+use std::sync::Arc;
+
+/// The state of what the client sends.
+#[derive(Debug, Default)]
+pub(super) struct Upward {
+    /// The rest of a frame that passes, or is dropped, in pieces.
+    pub(super) rest: Rest,
+    /// The client has said goodbye.
+    pub(super) terminated: bool,
+    /// The upstream ignores everything up to the next Sync, so it need not get it.
+    pub(super) absorbing: bool,
+    /// Copy data that was sent and not attributed to a request yet, in bytes.
+    pub(super) copy_bytes: u64,
+}
+
+/// PostgreSQL takes no longer Describe, Execute or Close (`PQ_SMALL_MESSAGE_LIMIT`).
+const SMALL_BYTES_MAX: usize = 10_000;
+const SMALL: &str = "the longest message of this type";
+
+impl Serving {
+    /// Takes the message that `bytes` begin with.
+    pub(super) fn step_request(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Error> {
+        match header.kind {
+            b'S' => return self.sync(header),
+            b'X' => return self.terminate(header, bytes),
+            b'Q' | b'P' | b'B' | b'E' | b'D' | b'C' | b'H' | b'F' | b'd' | b'c' | b'f' => {}
+            b'p' => return Err(Error::Order),
+            _ => return Err(Error::Type),
+        }
+        if self.up.absorbing {
+            return Ok(self.up.rest.begin(header.size, bytes.len(), true));
+        }
+        match header.kind {
+            b'd' => {
+                self.up.copy_bytes += header.size as u64;
+                return Ok(self.up.rest.begin(header.size, bytes.len(), false));
+            }
+            b'c' | b'f' => return self.end_copy(header, bytes),
+            b'H' if header.size != HEADER_BYTES => return Err(Error::Length),
+            b'H' => return Ok(Step::Pass(header.size)),
+            _ if self.reply.copy.is_reading() => return Err(Error::Copying),
+            _ => {}
+        }
+        let limits = &self.shared.limits;
+        let (limit, name) = match header.kind {
+            b'Q' | b'P' => (limits.statement_bytes, "limits.statement_bytes"),
+            b'B' | b'F' => (limits.bind_bytes, "limits.bind_bytes"),
+            _ => (SMALL_BYTES_MAX, SMALL),
+        };
+        let Some(body) = whole(header, bytes, limit, name)? else { return Ok(Step::Wait) };
+        self.check_room()?;
+        match header.kind {
+            b'Q' => self.query(header.size, body, out),
+            b'P' => self.parse(header.size, body, out),
+            b'B' => self.bind(header.size, body),
+            b'E' => self.execute(header.size, body, out),
+            b'D' => self.describe(header.size, body),
+            b'C' => self.close(header.size, body),
+            _ => self.call_function(header.size, body, out),
+        }
+    }
+
+    fn check_room(&self) -> Result<(), Error> {
+        if self.pipeline.len() < self.shared.limits.pipeline { Ok(()) } else { Err(Error::Pipeline) }
+    }
+
+    fn sync(&mut self, header: Header) -> Result<Step, Error> {
+        if header.size != HEADER_BYTES {
+            return Err(Error::Length);
+        }
+        self.check_room()?;
+        self.up.absorbing = false;
+        let reading = self.reply.copy.is_reading();
+        let request = if reading { Request::MaybeSync } else { Request::Sync };
+        self.pipeline.push(Entry::new(request, header.size));
+        Ok(Step::Pass(header.size))
+    }
+
+    /// The client says goodbye. Nothing that it sends behind that is looked at.
+    pub(super) fn terminate(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Error> {
+        if header.size != HEADER_BYTES || bytes.len() < HEADER_BYTES {
+            return Err(Error::Length);
+        }
+        self.up.terminated = true;
+        Ok(Step::Pass(header.size))
+    }
+
+    /// CopyDone or CopyFail. Outside of a copy the upstream ignores them.
+    fn end_copy(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Error> {
+        if header.kind == b'c' && header.size != HEADER_BYTES {
+            return Err(Error::Length);
+        }
+        self.check_room()?;
+        match &mut self.reply.copy {
+            Copy::In { ended } | Copy::Both { ended } => *ended = true,
+            Copy::None | Copy::Out => {}
+        }
+        if self.pipeline.front().is_some() {
+            self.pipeline.push(Entry::new(Request::CopyEnd, header.size));
+        }
+        Ok(self.up.rest.begin(header.size, bytes.len(), false))
+    }
+
+    fn query(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
+        let reading = self.read(request::query(body)?);
+        let meaning = reading.meaning.map(|meaning| self.unite(meaning));
+        if let Some(wording) = self.limit_prepared(meaning.as_deref()) {
+            return Ok(self.refuse(Request::Query, size, wording));
+        }
+        let none = Vec::new();
+        let question = Question {
+            meaning: meaning.as_deref(),
+            text: &reading.text,
+            parameters: &[],
+            attributes: meaning.as_ref().map_or(&none, |meaning| &meaning.attributes),
+            phase: Phase::Query,
+        };
+        match ask(&question, &self.shared, out) {
+            Ok(clearance) => {
+                let mut entry = Entry::new(Request::Query, size);
+                entry.operation = clearance.id().seq;
+                self.push_statement(entry, meaning);
+                Ok(Step::Cleared(size, clearance))
+            }
+            Err(denied) => Ok(self.refuse(Request::Query, size, Wording::Refused(denied))),
+        }
+    }
+
+    fn parse(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
+        let parse = request::parse(body)?;
+        let name = significant(parse.name);
+        if let Some(wording) = self.limit_statement(name, parse.text.len()) {
+            return Ok(self.refuse(Request::Parse, size, wording));
+        }
+        let mut reading = self.read(parse.text);
+        let meaning = reading.meaning.take().map(|meaning| (self.unite(Arc::clone(&meaning)), meaning));
+        let (united, meaning) = meaning.unzip();
+        reading.meaning = meaning;
+        let attributes = attributes(united.as_deref(), Phase::Parse);
+        let question = Question {
+            meaning: united.as_deref(),
+            text: &reading.text,
+            parameters: &[],
+            attributes: &attributes,
+            phase: Phase::Parse,
+        };
+        let clearance = match ask(&question, &self.shared, out) {
+            Ok(clearance) => clearance,
+            Err(denied) => {
+                return Ok(self.refuse(Request::Parse, size, Wording::Refused(denied)));
+            }
+        };
+        let mut entry = Entry::new(Request::Parse, size);
+        entry.operation = clearance.id().seq;
+        if let Some(name) = name {
+            let statement = self.prepare(name, &reading, &parse);
+            let position = self.pipeline.next();
+            let name = self.statements.change(name, position, Some(statement));
+            self.changes.push_back(Change::Statement(name));
+            entry.changes = true;
+        }
+        self.pipeline.push(entry);
+        Ok(Step::Cleared(size, clearance))
+    }
+
+    /// The statement that a Parse makes. Many clients send the same unnamed one again and again.
+    fn prepare(
+        &mut self,
+        name: &[u8],
+        reading: &Reading<'_>,
+        parse: &request::Parse<'_>,
+    ) -> Arc<Statement> {
+        let last = self.last_unnamed.as_ref().filter(|_| name.is_empty());
+        if let Some(last) = last.filter(|last| last.is_same(reading, parse.types())) {
+            return Arc::clone(last);
+        }
+        let statement = Arc::new(Statement::new(reading, parse.types().collect(), &self.held));
+        if name.is_empty() {
+            self.last_unnamed = Some(Arc::clone(&statement));
+        }
+        statement
+    }
+
+    fn bind(&mut self, size: usize, body: &[u8]) -> Result<Step, Error> {
+        let bind = request::bind(body)?;
+        let mut entry = Entry::new(Request::Bind, size);
+        let Some(name) = significant(bind.portal) else {
+            // A name that cannot be followed: whoever executes it executes the unknown.
+            self.pipeline.push(entry);
+            return Ok(Step::Pass(size));
+        };
+        if !self.portals.contains(name) && self.portals.len() >= self.shared.limits.portals {
+            return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
+        }
+        let statement = significant(bind.statement).and_then(|name| {
+            self.statements.look_up(name, self.pipeline.segment()).one().cloned()
+        });
+        let mut parameters = std::mem::take(&mut self.spare);
+        let limits = &self.shared.limits;
+        let keep = Keep {
+            value_bytes: limits.parameter_bytes,
+            total_bytes: limits.parameters_bytes,
+        };
+        let type_of =
+            |index| statement.as_ref().map_or(0, |statement| statement.parameter_type(index));
+        record_values(&mut parameters, bind.values.iter(), type_of, &self.shared.types, keep);
+        let portal = Portal { statement, parameters };
+        let name = self.portals.change(name, self.pipeline.next(), Some(portal));
+        self.changes.push_back(Change::Portal(name));
+        entry.changes = true;
+        self.pipeline.push(entry);
+        Ok(Step::Pass(size))
+    }
+
+    fn execute(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
+        let name = request::execute(body)?;
+        let segment = self.pipeline.segment();
+        let statement = significant(name)
+            .and_then(|name| self.portals.look_up(name, segment).one()?.statement.clone());
+        let meaning = statement
+            .as_deref()
+            .and_then(|statement| self.read_again(statement))
+            .map(|meaning| self.unite(meaning));
+        if let Some(wording) = self.limit_prepared(meaning.as_deref()) {
+            return Ok(self.refuse(Request::Execute, size, wording));
+        }
+        let portal = significant(name).and_then(|name| match self.portals.look_up(name, segment) {
+            Lookup::One(portal) => Some(portal),
+            Lookup::Absent | Lookup::Ambiguous => None,
+        });
+        let unseen;
+        let made;
+        let (text, known) = match &statement {
+            Some(statement) => (&*statement.text, &statement.attributes),
+            None => {
+                unseen = format!("portal \"{}\"", String::from_utf8_lossy(name));
+                made = attributes(None, Phase::Execute);
+                (unseen.as_str(), &made)
+            }
+        };
+        // They are those of the statement, unless it means something else by now.
+        let fresh = match (&statement, &meaning) {
+            (Some(statement), Some(meaning)) => {
+                let before = statement.meaning.as_ref();
+                let same = before.is_some_and(|before| Arc::ptr_eq(before, meaning));
+                (!same).then(|| attributes(Some(meaning), Phase::Execute))
+            }
+            _ => None,
+        };
+        let question = Question {
+            meaning: meaning.as_deref(),
+            text,
+            parameters: portal.map_or(&[], |portal| portal.parameters.as_slice()),
+            attributes: fresh.as_ref().unwrap_or(known),
+            phase: Phase::Execute,
+        };
+        match ask(&question, &self.shared, out) {
+            Ok(clearance) => {
+                let mut entry = Entry::new(Request::Execute, size);
+                entry.operation = clearance.id().seq;
+                self.push_statement(entry, meaning);
+                Ok(Step::Cleared(size, clearance))
+            }
+            Err(denied) => Ok(self.refuse(Request::Execute, size, Wording::Refused(denied))),
+        }
+    }
+
+    fn describe(&mut self, size: usize, body: &[u8]) -> Result<Step, Error> {
+        let entry = match request::target(body)? {
+            Target::Portal(_) => Entry::new(Request::DescribePortal, size),
+            Target::Statement(name) => {
+                let statement = significant(name).and_then(|name| {
+                    self.statements.look_up(name, self.pipeline.segment()).one().cloned()
+                });
+                self.described.push_back(statement);
+                let mut entry = Entry::new(Request::DescribeStatement, size);
+                entry.describes = true;
+                entry
+            }
+        };
+        self.pipeline.push(entry);
+        Ok(Step::Pass(size))
+    }
+
+    fn close(&mut self, size: usize, body: &[u8]) -> Result<Step, Error> {
+        let mut entry = Entry::new(Request::Close, size);
+        let position = self.pipeline.next();
+        let change = match request::target(body)? {
+            Target::Statement(name) => significant(name)
+                .filter(|name| self.statements.contains(name))
+                .map(|name| Change::Statement(self.statements.change(name, position, None))),
+            Target::Portal(name) => significant(name)
+                .filter(|name| self.portals.contains(name))
+                .map(|name| Change::Portal(self.portals.change(name, position, None))),
+        };
+        entry.changes = change.is_some();
+        self.changes.extend(change);
+        self.pipeline.push(entry);
+        Ok(Step::Pass(size))
+    }
+
+    /// A function by its number: what it does, nobody knows.
+    fn call_function(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Error> {
+        let call = request::function_call(body)?;
+        let limits = &self.shared.limits;
+        let keep = Keep {
+            value_bytes: limits.parameter_bytes,
+            total_bytes: limits.parameters_bytes,
+        };
+        let mut parameters = Vec::new();
+        record_values(&mut parameters, call.values.iter(), |_| 0, &self.shared.types, keep);
+        let name = format!("function:{}", call.function);
+        let object = Object::Unresolved(Arc::from(name.as_str()));
+        let asked = out.submit(&Operation {
+            protocol: crate::NAME,
+            verb: Verb::Execute,
+            effects: &[Effect { verb: Verb::Execute, objects: vec![object] }],
+            statement: &name,
+            parameters: &parameters,
+            attributes: &[],
+            shape: None,
+        });
+        match asked {
+            Ok(clearance) => {
+                self.settings.sent_call(self.pipeline.next());
+                let mut entry = Entry::new(Request::FunctionCall, size);
+                entry.operation = clearance.id().seq;
+                self.pipeline.push(entry);
+                Ok(Step::Cleared(size, clearance))
+            }
+            Err(denied) => Ok(self.refuse(Request::FunctionCall, size, Wording::Refused(denied))),
+        }
+    }
+
+    /// Something that cannot succeed goes upstream in the place of a request, so the upstream
+    /// answers at the right moment and fails the transaction as it would for any error.
+    fn refuse(&mut self, request: Request, size: usize, wording: Wording) -> Step {
+        let words = wording.for_upstream();
+        let instead = match request {
+            Request::Query => request::failing_query(&words),
+            Request::FunctionCall => request::failing_function_call(),
+            _ => request::failing_parse(&words),
+        };
+        self.refusals.push_back(wording);
+        let mut entry = Entry::new(request, size);
+        entry.refused = true;
+        self.pipeline.push(entry);
+        self.up.absorbing |= request.is_extended();
+        Step::Replace(size, instead)
+    }
+
+    /// Is there no room for one more prepared statement?
+    fn limit_statement(&self, name: Option<&[u8]>, text_bytes: usize) -> Option<Wording> {
+        let limits = &self.shared.limits;
+        let name = name?;
+        if !self.statements.contains(name) && self.statements.len() >= limits.statements {
+            return Some(Wording::Limited("limits.prepared_statements"));
+        }
+        let too_much = self.held.bytes() + text_bytes > limits.prepared_bytes;
+        // The unnamed one makes room for itself.
+        (too_much && !name.is_empty()).then_some(Wording::Limited("limits.prepared_bytes"))
+    }
+
+    /// The same for what SQL prepares.
+    fn limit_prepared(&self, meaning: Option<&Classification>) -> Option<Wording> {
+        meaning?.changes.prepared.iter().find_map(|change| match change {
+            PreparedChange::Prepare(prepared) => {
+                self.limit_statement(significant(prepared.name.as_bytes()), prepared.statement.len())
+            }
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! The settings of a session on which the meaning of its SQL depends, as far as they are certain.
+//!
+//! A setting can change by a statement that is seen, by code that is not seen, and by the end of
+//! a transaction. The upstream reports some settings, but only before the next ReadyForQuery. So
+//! a value counts as certain only while nothing is on its way that could make it another one.
+//! In doubt the context says so, and a statement that hangs on the doubt is `unknown`.
+use super::names::Outcome;
+use crate::codec::response::Transaction;
+use crate::interpret::{
+    Classification, PlainStrings, SearchPath, SearchPathChange, SqlContext, TextEncoding,
+};
+use gateway_core::Verb;
+
+/// What happened since the last ReadyForQuery.
+#[derive(Clone, Copy, Debug, Default)]
+struct Since {
+    committed: bool,
+    rolled_back: bool,
+    failed: bool,
+}
+
+/// The tracked settings. Positions are those of the pipeline; a mark of `n` means that the request
+/// at position `n - 1` was the last of its sort.
+#[derive(Debug)]
+pub(super) struct Settings {
+    context: SqlContext,
+    /// Another number, another search path in the context.
+    generation: u64,
+    /// The last reports.
+    strings_are_standard: bool,
+    text_is_utf8: bool,
+    /// The upstream reports its search path (PostgreSQL 18).
+    path_is_reported: bool,
+    /// What the session began with.
+    initial: SearchPath,
+    /// What holds now, what will when the transaction commits, and what when it rolls back.
+    now: SearchPath,
+    if_committed: SearchPath,
+    if_rolled_back: SearchPath,
+    /// The three are not the same.
+    path_is_dirty: bool,
+    /// Code ran in this transaction that may have changed a setting until its end.
+    is_revertible: bool,
+    /// The last request that may change a reported setting, the search path, or that may end a
+    /// transaction.
+    risky: u64,
+    path_changing: u64,
+    ending: u64,
+    /// Everything before this position is answered.
+    answered: u64,
+    since: Since,
+}
+
+impl Settings {
+    pub(super) fn new(initial: SearchPath) -> Settings {
+        Settings {
+            context: SqlContext {
+                search_path: initial.clone(),
+                plain_strings: PlainStrings::Uncertain,
+                text_encoding: TextEncoding::Uncertain,
+            },
+            generation: 0,
+            strings_are_standard: false,
+            text_is_utf8: false,
+            path_is_reported: false,
+            now: initial.clone(),
+            if_committed: initial.clone(),
+            if_rolled_back: initial.clone(),
+            initial,
+            path_is_dirty: false,
+            is_revertible: false,
+            risky: 0,
+            path_changing: 0,
+            ending: 0,
+            answered: 0,
+            since: Since::default(),
+        }
+    }
+
+    /// Does the client certainly read UTF-8?
+    pub(super) const fn text_is_utf8(&self) -> bool {
+        self.text_is_utf8
+    }
+
+    /// The number of the search path in [`Settings::context`].
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What is certain for a request that is sent now. `open_segment`: requests wait for answers
+    /// behind which a Sync was sent, so a failure of theirs would not stop this one.
+    pub(super) fn context(&mut self, open_segment: bool) -> &SqlContext {
+        let may_end = open_segment || self.ending > self.answered;
+        let stable = self.risky <= self.answered && !(self.is_revertible && may_end);
+        self.context.plain_strings = if stable && self.strings_are_standard {
+            PlainStrings::Standard
+        } else {
+            PlainStrings::Uncertain
+        };
+        self.context.text_encoding = if stable && self.text_is_utf8 {
+            TextEncoding::Utf8
+        } else {
+            TextEncoding::Uncertain
+        };
+        let path_is_certain =
+            self.path_changing <= self.answered && !(self.path_is_dirty && may_end);
+        if path_is_certain {
+            if self.context.search_path != self.now {
+                self.context.search_path = self.now.clone();
+                self.generation += 1;
+            }
+        } else if self.context.search_path.is_known() {
+            self.context.search_path = SearchPath::unknown();
+            self.generation += 1;
+        }
+        &self.context
+    }
+
+    /// A statement goes upstream as the request at `position`. `None`: one that cannot be read.
+    pub(super) fn sent(&mut self, position: u64, statement: Option<&Classification>) {
+        let mark = position + 1;
+        let Some(statement) = statement else {
+            (self.risky, self.path_changing, self.ending) = (mark, mark, mark);
+            self.is_revertible = true;
+            return;
+        };
+        let changes = &statement.changes;
+        let runs_code = |verb| {
+            matches!(verb, Verb::Execute | Verb::Define | Verb::Admin | Verb::Unknown)
+        };
+        if changes.plain_strings
+            || changes.text_encoding
+            || statement.effects.iter().any(|effect| runs_code(effect.verb))
+        {
+            self.risky = mark;
+            self.is_revertible = true;
+        }
+        if changes.search_path != SearchPathChange::Unchanged {
+            self.path_changing = mark;
+        }
+        // BEGIN, COMMIT and the like read nothing in particular.
+        let ends = |verb, objects: &[_]| verb == Verb::Read && objects.is_empty();
+        if changes.may_revert
+            || statement.effects.iter().any(|effect| ends(effect.verb, &effect.objects))
+        {
+            self.ending = mark;
+        }
+    }
+
+    /// A function is called by its number as the request at `position`.
+    pub(super) fn sent_call(&mut self, position: u64) {
+        self.risky = position + 1;
+        self.is_revertible = true;
+    }
+
+    /// A statement was answered. `None`: one that cannot be read.
+    pub(super) fn answered(&mut self, statement: Option<&Classification>, outcome: Outcome) {
+        if self.path_is_reported || outcome == Outcome::Failed {
+            return;
+        }
+        let Some(Classification { changes: change, .. }) = statement else {
+            return self.set_path(SearchPath::unknown(), SearchPath::unknown());
+        };
+        if change.search_path == SearchPathChange::Unchanged {
+            return;
+        }
+        if outcome == Outcome::Unsure || change.may_revert {
+            return self.set_path(SearchPath::unknown(), SearchPath::unknown());
+        }
+        match &change.search_path {
+            SearchPathChange::Unchanged => {}
+            SearchPathChange::Becomes(path) => self.set_path(path.clone(), path.clone()),
+            SearchPathChange::BecomesLocally(path) => {
+                self.set_path(path.clone(), self.if_committed.clone());
+            }
+            SearchPathChange::Reset => self.set_path(self.initial.clone(), self.initial.clone()),
+            SearchPathChange::Unknown => {
+                self.set_path(SearchPath::unknown(), SearchPath::unknown());
+            }
+        }
+    }
+
+    fn set_path(&mut self, now: SearchPath, if_committed: SearchPath) {
+        self.now = now;
+        self.if_committed = if_committed;
+        self.path_is_dirty =
+            self.now != self.if_rolled_back || self.if_committed != self.if_rolled_back;
+    }
+
+    /// A command was completed. Its tag tells the truth about the end of a transaction: a COMMIT
+    /// of a failed one is tagged ROLLBACK.
+    pub(super) fn completed(&mut self, tag: &[u8]) {
+        match tag {
+            b"COMMIT" | b"PREPARE TRANSACTION" => self.since.committed = true,
+            b"ROLLBACK" => self.since.rolled_back = true,
+            _ => {}
+        }
+    }
+
+    /// A request failed.
+    pub(super) fn failed(&mut self) {
+        self.since.failed = true;
+    }
+
+    /// The upstream reported a setting.
+    pub(super) fn reported(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"standard_conforming_strings" => self.strings_are_standard = value == b"on",
+            b"client_encoding" => {
+                self.text_is_utf8 = [&b"UTF8"[..], b"UNICODE", b"SQL_ASCII"]
+                    .iter()
+                    .any(|known| value.eq_ignore_ascii_case(known));
+            }
+            b"search_path" => {
+                let path = std::str::from_utf8(value)
+                    .map_or(SearchPath::unknown(), SearchPath::parse);
+                self.path_is_reported = true;
+                self.set_path(path.clone(), path);
+            }
+            _ => {}
+        }
+    }
+
+    /// ReadyForQuery for the request at `position`: everything that changed before is reported.
+    pub(super) fn ready(&mut self, position: u64, transaction: Transaction) {
+        self.answered = self.answered.max(position + 1);
+        let since = std::mem::take(&mut self.since);
+        if self.path_is_dirty {
+            self.end_path(since, transaction);
+        }
+        if transaction == Transaction::Idle && self.risky <= self.answered {
+            self.is_revertible = false;
+        }
+    }
+
+    fn end_path(&mut self, since: Since, transaction: Transaction) {
+        let rolled_back = since.rolled_back || since.failed;
+        let settled = match transaction {
+            _ if self.path_is_reported => match transaction {
+                Transaction::Idle => self.now.clone(),
+                _ => return,
+            },
+            // More than one thing happened at once: nobody knows in which order.
+            Transaction::Idle if rolled_back && since.committed => SearchPath::unknown(),
+            Transaction::Idle if rolled_back => self.if_rolled_back.clone(),
+            Transaction::Idle => self.if_committed.clone(),
+            // COMMIT AND CHAIN, ROLLBACK TO, ROLLBACK AND CHAIN.
+            Transaction::Open if since.committed || since.rolled_back => SearchPath::unknown(),
+            Transaction::Open | Transaction::Failed => return,
+        };
+        self.if_rolled_back = settled.clone();
+        self.set_path(settled.clone(), settled);
+    }
+}

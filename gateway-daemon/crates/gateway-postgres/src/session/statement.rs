@@ -1,0 +1,178 @@
+//! Prepared statements and portals: what the gateway keeps of them until they are executed.
+use super::judge::{Phase, Reading, attributes};
+use super::names::Same;
+use crate::codec::types::TypeNames;
+use crate::interpret::{Classification, PlainStrings, TextEncoding};
+use gateway_core::{Attribute, Parameter};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Attributes of an operation.
+pub(super) type Attributes = Vec<(Arc<str>, Attribute)>;
+
+/// How much text the prepared statements of a session hold, in bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A prepared statement.
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// Its text as it is recorded.
+    pub(super) text: Box<str>,
+    /// What it does. `None`: it is no text at all.
+    pub(super) meaning: Option<Arc<Classification>>,
+    /// How its strings were read.
+    pub(super) strings: PlainStrings,
+    pub(super) encoding: TextEncoding,
+    /// The search path under which its names were looked up.
+    pub(super) generation: u64,
+    /// The attributes of its execution.
+    pub(super) attributes: Attributes,
+    /// The types of its parameters that the client gave; 0 where it left them open.
+    given: Box<[u32]>,
+    /// The types that the upstream told.
+    described: OnceLock<Box<[u32]>>,
+    held: Held,
+}
+
+impl Statement {
+    pub(super) fn new(reading: &Reading<'_>, given: Box<[u32]>, held: &Held) -> Statement {
+        held.0.fetch_add(reading.text.len(), Ordering::Relaxed);
+        Statement {
+            text: Box::from(&*reading.text),
+            meaning: reading.meaning.clone(),
+            strings: reading.strings,
+            encoding: reading.encoding,
+            generation: reading.generation,
+            attributes: attributes(reading.meaning.as_deref(), Phase::Execute),
+            given,
+            described: OnceLock::new(),
+            held: held.clone(),
+        }
+    }
+
+    /// Would this text, read now, make the same statement?
+    pub(super) fn is_same(
+        &self,
+        reading: &Reading<'_>,
+        given: impl ExactSizeIterator<Item = u32>,
+    ) -> bool {
+        let same_meaning = match (&self.meaning, &reading.meaning) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            _ => false,
+        };
+        same_meaning
+            && self.generation == reading.generation
+            && self.strings == reading.strings
+            && self.encoding == reading.encoding
+            && *self.text == *reading.text
+            && self.given.iter().copied().eq(given)
+    }
+
+    /// The upstream told the types of its parameters.
+    pub(super) fn describe(&self, types: Vec<u32>) {
+        let _ = self.described.set(types.into());
+    }
+
+    /// The type of a parameter; 0 when nobody said.
+    pub(super) fn parameter_type(&self, index: usize) -> u32 {
+        let types = self.described.get().unwrap_or(&self.given);
+        types.get(index).copied().unwrap_or(0)
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        self.held.0.fetch_sub(self.text.len(), Ordering::Relaxed);
+    }
+}
+
+/// A statement with values: what is executed.
+#[derive(Debug)]
+pub(super) struct Portal {
+    /// `None`: of a statement that the gateway has not seen, or of one of several.
+    pub(super) statement: Option<Arc<Statement>>,
+    /// The values, as they are recorded.
+    pub(super) parameters: Vec<Parameter>,
+}
+
+impl Same for Portal {
+    /// Two Binds never make the same portal.
+    fn same(&self, other: &Portal) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+/// How much of the values is recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keep {
+    pub(super) value_bytes: usize,
+    pub(super) total_bytes: usize,
+}
+
+/// What a value costs in a record besides its bytes.
+const VALUE_OVERHEAD_BYTES: usize = 8;
+
+/// Writes values into `parameters`, whose memory is used again.
+pub(super) fn record_values<'a>(
+    parameters: &mut Vec<Parameter>,
+    values: impl Iterator<Item = (bool, Option<&'a [u8]>)>,
+    type_of: impl Fn(usize) -> u32,
+    names: &TypeNames,
+    keep: Keep,
+) {
+    let mut left = keep.total_bytes;
+    let mut omitted = (0_u64, 0_u64);
+    let mut count = 0;
+    for (index, (binary, value)) in values.enumerate() {
+        if left < VALUE_OVERHEAD_BYTES {
+            omitted.0 += 1;
+            omitted.1 += value.map_or(0, <[u8]>::len) as u64;
+            continue;
+        }
+        left -= VALUE_OVERHEAD_BYTES;
+        let oid = type_of(index);
+        if parameters.len() <= index {
+            parameters.push(Parameter { kind: None, value: None, cut_from: None });
+        }
+        if let Some(parameter) = parameters.get_mut(index) {
+            parameter.kind = names.name(oid);
+            let limit = keep.value_bytes.min(left);
+            left -= value_into(parameter, value, binary, oid, limit).min(left);
+        }
+        count = index + 1;
+    }
+    parameters.truncate(count);
+    if omitted.0 > 0 {
+        parameters.push(Parameter {
+            kind: Some(Arc::from("omitted")),
+            value: Some(format!("{} more values", omitted.0)),
+            cut_from: Some(omitted.1),
+        });
+    }
+}
+
+/// Returns how many bytes it took.
+fn value_into(
+    parameter: &mut Parameter,
+    value: Option<&[u8]>,
+    binary: bool,
+    oid: u32,
+    limit: usize,
+) -> usize {
+    let Some(value) = value else {
+        parameter.value = None;
+        parameter.cut_from = None;
+        return 0;
+    };
+    let text = parameter.value.get_or_insert_default();
+    text.clear();
+    parameter.cut_from = crate::codec::value::describe(text, value, binary, oid, limit);
+    text.len()
+}
