@@ -1,0 +1,1 @@
+//! Journals on disks that are full, and daemons that are killed.

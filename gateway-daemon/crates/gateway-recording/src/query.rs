@@ -1,0 +1,206 @@
+//! Questions to the journal: which operations, which sessions, and what comes next.
+//!
+//! Everything here streams with bounded memory, however large the journal is. What belongs
+//! together lies apart in the journal: an operation's outcome comes after it, its session's
+//! beginning long before. Outcomes are waited for in a bounded [`window`], beginnings are kept in
+//! a bounded store of [`openings`] that can look back.
+mod follow;
+mod openings;
+mod operations;
+mod pattern;
+mod sessions;
+mod window;
+
+pub use follow::{Follower, Start};
+pub use operations::{Operations, operations};
+pub use pattern::Pattern;
+pub use sessions::{Sessions, sessions};
+
+use crate::error::ReadError;
+use crate::reader::{Position, Reader, Records, Visit};
+use crate::record::{NoteKind, RecordKind, StoredOperation};
+use crate::view::{SessionEnding, SessionView};
+use gateway_core::{SessionId, SessionOpened, Timestamp, TreeId, Verb};
+use rustc_hash::FxHashSet;
+use std::sync::Arc;
+
+/// What is looked for. Every field that is set narrows; the default finds everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// Of this session.
+    pub session: Option<SessionId>,
+    /// Of this tree.
+    pub tree: Option<TreeId>,
+    /// By this principal, or with it as a delegate.
+    pub principal: Option<Pattern>,
+    /// On this resource.
+    pub resource: Option<Pattern>,
+    /// By this protocol.
+    pub protocol: Option<String>,
+    /// Operations decided at this moment or later; sessions that were open then or later.
+    ///
+    /// Segments are left out by the time of their first record. Where the clock was set back
+    /// by more than the time that a segment spans, operations from before that can be missed.
+    pub since: Option<Timestamp>,
+    /// Of sessions that are open now.
+    pub live: bool,
+    /// Operations with this verb among their effects. Not asked of sessions.
+    pub verb: Option<Verb>,
+    /// Operations with this verdict: `allow`, `deny`, `approved`, `denied`, `expired`. Not asked
+    /// of sessions.
+    pub verdict: Option<String>,
+    /// Operations with this text in their statement, a parameter or the name of an object, in
+    /// whichever case. Not asked of sessions.
+    pub grep: Option<String>,
+    /// Operations that disclosed this field. None has yet. Not asked of sessions.
+    pub disclosed: Option<String>,
+}
+
+impl Query {
+    /// What can be said of an operation without its session.
+    fn wants_operation(&self, operation: &StoredOperation, grep: Option<&str>) -> bool {
+        self.disclosed.is_none()
+            && self
+                .session
+                .is_none_or(|session| session == operation.id.session)
+            && self.since.is_none_or(|since| operation.time >= since)
+            && self
+                .protocol
+                .as_deref()
+                .is_none_or(|protocol| *protocol == *operation.protocol)
+            && self
+                .resource
+                .as_ref()
+                .is_none_or(|resource| resource.matches(&operation.resource))
+            && self.verb.is_none_or(|verb| {
+                operation.verb == verb || operation.effects.iter().any(|e| e.verb == verb)
+            })
+            && self
+                .verdict
+                .as_deref()
+                .is_none_or(|verdict| verdict == operation.verdict.name())
+            && grep.is_none_or(|text| mentions(operation, text))
+    }
+
+    /// What can be said of a session from its first record; `None`: that record is lost.
+    fn wants_subject(&self, opened: Option<&SessionOpened>) -> bool {
+        let Some(opened) = opened else {
+            return self.tree.is_none()
+                && self
+                    .principal
+                    .as_ref()
+                    .is_none_or(|principal| principal.matches("unknown"));
+        };
+        let subject = &opened.subject;
+        let mut principals = std::iter::once(&subject.principal).chain(&subject.delegates);
+        self.session.is_none_or(|session| session == opened.session)
+            && self.tree.is_none_or(|tree| tree == subject.lineage.tree)
+            && self
+                .principal
+                .as_ref()
+                .is_none_or(|pattern| principals.any(|principal| pattern.matches(&principal.id)))
+    }
+
+    /// What can be said of a session only when its end is known.
+    fn wants_session(&self, session: &SessionView) -> bool {
+        let end = match &session.ending {
+            SessionEnding::Closed(closed) => Some(closed.time),
+            SessionEnding::Lost { before } => *before,
+            SessionEnding::Live => None,
+        };
+        (!self.live || session.is_live())
+            && self
+                .since
+                .is_none_or(|since| end.is_none_or(|end| end >= since))
+            && self.protocol.is_none_or_eq(session.protocol.as_deref())
+            && self
+                .resource
+                .as_ref()
+                .is_none_or(|resource| resource.matches(&session.resource_or_destination()))
+    }
+}
+
+/// The comparison of a wanted text with one that may not be known.
+trait Wanted {
+    fn is_none_or_eq(&self, known: Option<&str>) -> bool;
+}
+
+impl Wanted for Option<String> {
+    fn is_none_or_eq(&self, known: Option<&str>) -> bool {
+        self.is_none() || self.as_deref() == known
+    }
+}
+
+/// `text` is in lower case.
+fn mentions(operation: &StoredOperation, text: &str) -> bool {
+    let found = |place: &str| place.to_lowercase().contains(text);
+    found(&operation.statement)
+        || operation
+            .effects
+            .iter()
+            .flat_map(|e| &e.objects)
+            .any(|object| found(object.name()))
+        || operation
+            .parameters
+            .iter()
+            .filter_map(|p| p.value.as_deref())
+            .any(found)
+}
+
+/// Where to begin, and what to leave out.
+fn plan(reader: &Reader, query: &Query, of_sessions: bool) -> Result<Records, ReadError> {
+    let mut start = Position::default();
+    if let (Some(since), false) = (query.since, of_sessions) {
+        start = first_since(reader, since)?;
+    }
+    let mut visit: Option<Arc<Visit>> = None;
+    if let Some(index) = reader.index() {
+        match index.visit(query) {
+            Ok(found) => visit = found.map(Arc::new),
+            // Slower, and the same answer.
+            Err(error) => tracing::warn!(%error, "the index is not asked"),
+        }
+    }
+    Ok(reader.records_from(start).visiting(visit))
+}
+
+/// The last segment that begins before a moment, as far as the segments' times go up.
+fn first_since(reader: &Reader, since: Timestamp) -> Result<Position, ReadError> {
+    let mut start = Position::default();
+    for segment in reader.segments()? {
+        let position = Position { segment, offset: 0 };
+        match reader.records_from(position).next() {
+            Some(Ok(record)) if record.kind.time() >= since => break,
+            Some(Ok(_)) => start = position,
+            // Unreadable ones are read past, and said, on the way.
+            Some(Err(_)) | None => {}
+        }
+    }
+    Ok(start)
+}
+
+/// The sessions that are open now, and up to where that was found out.
+fn live_sessions(reader: &Reader) -> (FxHashSet<SessionId>, Position) {
+    let mut live = FxHashSet::default();
+    let mut records = reader.records();
+    if !reader.is_written() {
+        return (live, Position::default());
+    }
+    // Errors are for the scan that shows the records.
+    while let Some(record) = records.next() {
+        match record.map(|record| record.kind) {
+            Ok(RecordKind::SessionOpened(opened)) => {
+                live.insert(opened.session);
+            }
+            Ok(RecordKind::SessionClosed(closed)) => {
+                live.remove(&closed.session);
+            }
+            Ok(RecordKind::Note(note)) if note.kind == NoteKind::Opened => live.clear(),
+            _ => {}
+        }
+    }
+    (live, records.position())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Sessions from their beginning to their end, in the order in which they began.
+use super::openings::weight;
+use super::window::Window;
+use super::{Query, plan};
+use crate::error::ReadError;
+use crate::reader::{Reader, Records};
+use crate::record::{NoteKind, RecordKind};
+use crate::view::{SessionEnding, SessionView};
+use std::sync::Arc;
+
+/// The sessions that a query finds, from the oldest on, as far as the journal goes now.
+///
+/// An error stands for records that cannot be read. The iterator goes on behind it, unless a file
+/// operation failed.
+pub fn sessions(reader: &Reader, query: &Query) -> Result<Sessions, ReadError> {
+    let records = plan(reader, query, true)?;
+    Ok(Sessions {
+        reader: reader.clone(),
+        query: query.clone(),
+        records,
+        window: Window::default(),
+        over: false,
+    })
+}
+
+/// Made by [`sessions()`].
+#[derive(Debug)]
+pub struct Sessions {
+    reader: Reader,
+    query: Query,
+    records: Records,
+    window: Window<SessionView>,
+    /// The one session that was asked for has ended.
+    over: bool,
+}
+
+impl Iterator for Sessions {
+    type Item = Result<SessionView, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(view) = self.window.pop_settled() {
+                if self.query.wants_session(&view) {
+                    return Some(Ok(view));
+                }
+                continue;
+            }
+            if self.window.is_full() {
+                self.look_ahead();
+                continue;
+            }
+            let record = if self.over { None } else { self.records.next() };
+            match record {
+                Some(Ok(record)) => self.observe(record.kind),
+                Some(Err(error)) => return Some(Err(error)),
+                None if self.window.is_empty() => return None,
+                None => settle_rest(&mut self.window, &self.reader),
+            }
+        }
+    }
+}
+
+impl Sessions {
+    fn observe(&mut self, kind: RecordKind) {
+        match kind {
+            RecordKind::SessionOpened(opened) => {
+                if self.query.wants_subject(Some(&opened)) {
+                    let (session, weight) = (opened.session, weight(&opened));
+                    self.window
+                        .push((session, 0), SessionView::new(opened), weight, None);
+                }
+            }
+            RecordKind::SessionClosed(closed) => {
+                self.over = self.query.session == Some(closed.session);
+                complete(&mut self.window, RecordKind::SessionClosed(closed));
+            }
+            kind => complete(&mut self.window, kind),
+        }
+    }
+
+    /// The window is full and its first session is open: reads ahead for the ends of all that are
+    /// in it.
+    fn look_ahead(&mut self) {
+        let mut records = self.records.fork();
+        while !self.window.is_settled() {
+            match records.next() {
+                Some(Ok(record)) => complete(&mut self.window, record.kind),
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+        settle_rest(&mut self.window, &self.reader);
+    }
+}
+
+/// What has no end at the end of the journal is open, if there is somebody to hold it open.
+fn settle_rest(window: &mut Window<SessionView>, reader: &Reader) {
+    let live = reader.is_written();
+    window.settle_all(|view| {
+        if !live {
+            view.ending = SessionEnding::Lost { before: None };
+        }
+    });
+}
+
+/// What a record says about sessions that began before it.
+fn complete(window: &mut Window<SessionView>, kind: RecordKind) {
+    match kind {
+        RecordKind::Operation(operation) => {
+            if let Some(view) = window.waiting(operation.id.session, 0) {
+                view.operations += 1;
+                view.denied += u64::from(operation.was_refused());
+                // Opening a session is decided before its protocol is known.
+                if view
+                    .protocol
+                    .as_ref()
+                    .is_none_or(|known| *known != operation.protocol)
+                {
+                    view.protocol = Some(Arc::clone(&operation.protocol));
+                }
+                if view
+                    .resource
+                    .as_ref()
+                    .is_none_or(|known| *known != operation.resource)
+                {
+                    view.resource = Some(Arc::clone(&operation.resource));
+                }
+            }
+        }
+        RecordKind::Outcome(outcome) => {
+            if let Some(view) = window.waiting(outcome.id.session, 0) {
+                view.bytes_up += outcome.bytes_up;
+                view.bytes_down += outcome.bytes_down;
+            }
+        }
+        RecordKind::SessionClosed(closed) => {
+            window.settle(closed.session, 0, |view| view.close(closed));
+        }
+        RecordKind::Note(note) if note.kind == NoteKind::Opened => {
+            let before = Some(note.time);
+            window.settle_all(|view| view.ending = SessionEnding::Lost { before });
+        }
+        _ => {}
+    }
+}

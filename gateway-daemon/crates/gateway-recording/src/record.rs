@@ -1,0 +1,151 @@
+//! Records as they are read back: owned, and in the words of gateway-core.
+use crate::reader::Position;
+use gateway_core::{
+    Attribute, Effect, Mode, OperationId, OperationOutcome, Parameter, SessionClosed, SessionId,
+    SessionOpened, Timestamp, Verb, Verdict,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// One record of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Where it begins.
+    pub position: Position,
+    /// Its number: one more than that of the record before.
+    pub sequence: u64,
+    /// What it says.
+    pub kind: RecordKind,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordKind {
+    /// A connection was taken over.
+    SessionOpened(Arc<SessionOpened>),
+    /// An operation was decided.
+    Operation(StoredOperation),
+    /// An operation was answered.
+    Outcome(OperationOutcome),
+    /// A connection ended.
+    SessionClosed(SessionClosed),
+    /// The daemon has something to say about itself.
+    Note(Note),
+}
+
+impl RecordKind {
+    /// When it happened.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        match self {
+            RecordKind::SessionOpened(record) => record.time,
+            RecordKind::Operation(record) => record.time,
+            RecordKind::Outcome(record) => record.time,
+            RecordKind::SessionClosed(record) => record.time,
+            RecordKind::Note(record) => record.time,
+        }
+    }
+
+    /// The session it belongs to, unless it is the daemon's own.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            RecordKind::SessionOpened(record) => Some(record.session),
+            RecordKind::Operation(record) => Some(record.id.session),
+            RecordKind::Outcome(record) => Some(record.id.session),
+            RecordKind::SessionClosed(record) => Some(record.session),
+            RecordKind::Note(_) => None,
+        }
+    }
+}
+
+/// An operation as it was decided: [`gateway_core::OperationRecord`], owned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredOperation {
+    /// Which one.
+    pub id: OperationId,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// The protocol it came by.
+    pub protocol: Arc<str>,
+    /// The verb that people would name it by.
+    pub verb: Verb,
+    /// Everything it does.
+    pub effects: Vec<Effect>,
+    /// The catalogue name of the destination, or `host:port`.
+    pub resource: Arc<str>,
+    /// Its text.
+    pub statement: String,
+    /// Its bind values.
+    pub parameters: Vec<Parameter>,
+    /// What the protocol adds.
+    pub attributes: Vec<(Arc<str>, Attribute)>,
+    /// What the rules said.
+    pub verdict: Verdict,
+    /// How the policy was applied.
+    pub mode: Mode,
+    /// The rule that decided.
+    pub rule: Option<Arc<str>>,
+    /// What the rule said to the client.
+    pub message: Option<Arc<str>>,
+}
+
+impl StoredOperation {
+    /// Was it stopped? Then no outcome will ever follow.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.verdict == Verdict::Deny && self.mode == Mode::Enforce
+    }
+}
+
+/// What the daemon says about itself between the records of sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When.
+    pub time: Timestamp,
+    /// Of which kind.
+    pub kind: NoteKind,
+    /// In words.
+    pub text: String,
+}
+
+/// The kind of a [`Note`]. New ones are added at the end, which is another format version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoteKind {
+    /// The journal was opened for writing. Written by the journal itself; sessions that are open
+    /// before it ended with the daemon that served them.
+    Opened,
+    /// The daemon began its work.
+    Start,
+    /// The daemon ended its work.
+    Stop,
+    /// Something was cut or found damaged when the journal was opened. Written by the journal.
+    Recovered,
+    /// Events of the kernel were lost here.
+    Gap,
+    /// Other policies came into force, or were rejected.
+    Policy,
+}
+
+impl NoteKind {
+    /// The name used in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            NoteKind::Opened => "opened",
+            NoteKind::Start => "start",
+            NoteKind::Stop => "stop",
+            NoteKind::Recovered => "recovered",
+            NoteKind::Gap => "gap",
+            NoteKind::Policy => "policy",
+        }
+    }
+}
+
+impl fmt::Display for NoteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

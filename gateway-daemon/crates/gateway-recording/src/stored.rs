@@ -1,0 +1,196 @@
+//! The payload of a record: postcard, written from borrowed values and read back as owned ones.
+//!
+//! Most records are stored as gateway-core declares them; a test pins their bytes, so that a
+//! change there cannot pass unseen. Operations have a form of their own here, because attributes
+//! are an untagged enum, which a format without field names cannot read back.
+use crate::record::{Note, RecordKind, StoredOperation};
+use gateway_core::{
+    Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter,
+    SessionClosed, SessionOpened, Timestamp, Verb, Verdict,
+};
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Serialize, Serializer};
+use std::sync::Arc;
+
+/// The first byte of what a checksum covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Tag {
+    SessionOpened = 1,
+    Operation = 2,
+    Outcome = 3,
+    SessionClosed = 4,
+    Note = 5,
+}
+
+/// Appends to a vector in whole slices; postcard's own flavor for that goes byte by byte.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Replaces the content of `buffer` by the kind and the payload of a record.
+pub(crate) fn encode<T: Serialize>(
+    buffer: &mut Vec<u8>,
+    tag: Tag,
+    value: &T,
+) -> Result<(), postcard::Error> {
+    buffer.clear();
+    buffer.push(tag as u8);
+    postcard::serialize_with_flavor(value, Appending(buffer))
+}
+
+/// Reads what [`encode`] wrote.
+pub(crate) fn decode(body: &[u8]) -> Result<RecordKind, String> {
+    let (tag, payload) = body.split_first().ok_or("it is empty")?;
+    let kind = match *tag {
+        tag if tag == Tag::SessionOpened as u8 => {
+            RecordKind::SessionOpened(Arc::new(whole::<SessionOpened>(payload)?))
+        }
+        tag if tag == Tag::Operation as u8 => {
+            RecordKind::Operation(whole::<OperationRead>(payload)?.into())
+        }
+        tag if tag == Tag::Outcome as u8 => {
+            RecordKind::Outcome(whole::<OperationOutcome>(payload)?)
+        }
+        tag if tag == Tag::SessionClosed as u8 => {
+            RecordKind::SessionClosed(whole::<SessionClosed>(payload)?)
+        }
+        tag if tag == Tag::Note as u8 => RecordKind::Note(whole::<Note>(payload)?),
+        other => return Err(format!("kind {other} is not known here")),
+    };
+    Ok(kind)
+}
+
+fn whole<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(payload) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// How an operation is written.
+#[derive(Serialize)]
+pub(crate) struct OperationWritten<'a> {
+    id: OperationId,
+    time: Timestamp,
+    protocol: &'a str,
+    verb: Verb,
+    effects: &'a [Effect],
+    resource: &'a str,
+    statement: &'a str,
+    parameters: &'a [Parameter],
+    attributes: Attributes<'a>,
+    verdict: Verdict,
+    mode: Mode,
+    rule: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+struct Attributes<'a>(&'a [(Arc<str>, Attribute)]);
+
+#[derive(Serialize, Deserialize)]
+enum Tagged<T> {
+    Bool(bool),
+    Int(i64),
+    Text(T),
+}
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(name, value)| {
+            let value = match value {
+                Attribute::Bool(value) => Tagged::Bool(*value),
+                Attribute::Int(value) => Tagged::Int(*value),
+                Attribute::Text(value) => Tagged::Text(&**value),
+            };
+            (&**name, value)
+        }))
+    }
+}
+
+impl<'a> From<&OperationRecord<'a>> for OperationWritten<'a> {
+    fn from(record: &OperationRecord<'a>) -> Self {
+        OperationWritten {
+            id: record.id,
+            time: record.time,
+            protocol: record.protocol,
+            verb: record.verb,
+            effects: record.effects,
+            resource: record.resource,
+            statement: record.statement,
+            parameters: record.parameters,
+            attributes: Attributes(record.attributes),
+            verdict: record.verdict,
+            mode: record.mode,
+            rule: record.rule,
+            message: record.message,
+        }
+    }
+}
+
+/// How an operation is read.
+#[derive(Deserialize)]
+struct OperationRead {
+    id: OperationId,
+    time: Timestamp,
+    protocol: Arc<str>,
+    verb: Verb,
+    effects: Vec<Effect>,
+    resource: Arc<str>,
+    statement: String,
+    parameters: Vec<Parameter>,
+    attributes: Vec<(Arc<str>, Tagged<Arc<str>>)>,
+    verdict: Verdict,
+    mode: Mode,
+    rule: Option<Arc<str>>,
+    message: Option<Arc<str>>,
+}
+
+impl From<OperationRead> for StoredOperation {
+    fn from(read: OperationRead) -> Self {
+        let plain = |value| match value {
+            Tagged::Bool(value) => Attribute::Bool(value),
+            Tagged::Int(value) => Attribute::Int(value),
+            Tagged::Text(value) => Attribute::Text(value),
+        };
+        StoredOperation {
+            id: read.id,
+            time: read.time,
+            protocol: read.protocol,
+            verb: read.verb,
+            effects: read.effects,
+            resource: read.resource,
+            statement: read.statement,
+            parameters: read.parameters,
+            attributes: read
+                .attributes
+                .into_iter()
+                .map(|(n, v)| (n, plain(v)))
+                .collect(),
+            verdict: read.verdict,
+            mode: read.mode,
+            rule: read.rule,
+            message: read.message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What is written reads back, and its bytes do not change unseen.
+use super::*;
+use crate::FORMAT_VERSION;
+use crate::record::{NoteKind, RecordKind};
+use crate::testing::{Parts, closed, opened, outcome};
+use gateway_core::Object;
+
+fn bytes<T: Serialize>(tag: Tag, value: &T) -> Vec<u8> {
+    let mut buffer = b"left over".to_vec();
+    encode(&mut buffer, tag, value).unwrap();
+    buffer
+}
+
+fn full_operation() -> Parts {
+    let mut parts = Parts::new(7, 3, "SELECT $1");
+    parts.effects.push(Effect {
+        verb: Verb::Delete,
+        objects: vec![Object::Unresolved("x".into()), Object::Named("ü".into())],
+    });
+    parts.attributes = vec![
+        ("a".into(), Attribute::Bool(true)),
+        ("b".into(), Attribute::Int(-5)),
+        ("c".into(), Attribute::Text("t".into())),
+    ];
+    parts.parameters = vec![
+        Parameter {
+            kind: Some("int4".into()),
+            value: Some("1".into()),
+            cut_from: None,
+        },
+        Parameter {
+            kind: None,
+            value: None,
+            cut_from: Some(1 << 40),
+        },
+    ];
+    parts
+}
+
+#[test]
+fn every_kind_reads_back() {
+    let session = opened(1, 2, "local:alice");
+    let kinds = [
+        (
+            bytes(Tag::SessionOpened, &session),
+            RecordKind::SessionOpened(Arc::new(session)),
+        ),
+        (
+            bytes(Tag::Outcome, &outcome(1, 2)),
+            RecordKind::Outcome(outcome(1, 2)),
+        ),
+        (
+            bytes(Tag::SessionClosed, &closed(1)),
+            RecordKind::SessionClosed(closed(1)),
+        ),
+    ];
+    for (bytes, kind) in kinds {
+        assert_eq!(decode(&bytes), Ok(kind));
+    }
+    let parts = full_operation().denied();
+    let written = bytes(Tag::Operation, &OperationWritten::from(&parts.record()));
+    let Ok(RecordKind::Operation(read)) = decode(&written) else {
+        panic!("{:?}", decode(&written));
+    };
+    assert_eq!(read.id, parts.id);
+    assert_eq!(read.effects, parts.effects);
+    assert_eq!(read.attributes, parts.attributes);
+    assert_eq!(read.parameters, parts.parameters);
+    assert_eq!(read.statement, parts.statement);
+    assert_eq!((read.verdict, read.mode), (parts.verdict, parts.mode));
+    assert_eq!(read.rule.as_deref(), Some("nobody drops"));
+    assert_eq!(read.message, None);
+}
+
+/// The disk format follows the declarations in gateway-core. When this fails, somebody changed
+/// one: raise `FORMAT_VERSION`, and the sums here.
+#[test]
+fn the_bytes_of_every_kind_are_those_of_this_format_version() {
+    let note = Note {
+        time: Timestamp(1),
+        kind: NoteKind::Policy,
+        text: "t".into(),
+    };
+    let sums = [
+        bytes(Tag::SessionOpened, &opened(1, 2, "local:alice")),
+        bytes(
+            Tag::Operation,
+            &OperationWritten::from(&full_operation().record()),
+        ),
+        bytes(Tag::Outcome, &outcome(1, 2)),
+        bytes(Tag::SessionClosed, &closed(1)),
+        bytes(Tag::Note, &note),
+    ]
+    .map(|bytes| (bytes.len(), crc32c::crc32c(&bytes)));
+    assert_eq!(
+        (FORMAT_VERSION, sums),
+        (1, PINNED),
+        "the disk format has changed"
+    );
+}
+
+const PINNED: [(usize, u32); 5] = [
+    (153, 3_314_877_545),
+    (108, 1_213_887_716),
+    (17, 2_102_908_124),
+    (39, 1_230_324_119),
+    (5, 3_730_595_984),
+];
+
+#[test]
+fn what_is_cut_off_or_too_long_is_an_error_and_never_a_panic() {
+    let parts = full_operation();
+    let whole = bytes(Tag::Operation, &OperationWritten::from(&parts.record()));
+    for end in 0..whole.len() {
+        assert!(decode(&whole[..end]).is_err(), "{end} bytes");
+    }
+    let longer = [&whole[..], &[0]].concat();
+    assert_eq!(decode(&longer), Err("1 bytes too many".into()));
+    assert_eq!(decode(&[99, 1, 2]), Err("kind 99 is not known here".into()));
+}
+
+proptest::proptest! {
+    #[test]
+    fn random_payloads_never_panic(tag in 0u8..7, payload: Vec<u8>) {
+        let _ = decode(&[&[tag][..], &payload].concat());
+    }
+}

@@ -1,0 +1,182 @@
+//! Records and journals for the tests of this crate.
+use crate::journal::{Clock, Durability, Journal, JournalOptions};
+use crate::reader::Reader;
+use crate::record::{Record, RecordKind};
+use gateway_core::{
+    Assurance, Attribute, Destination, Effect, Lineage, Mode, Object, OperationId,
+    OperationOutcome, OperationRecord, Parameter, Principal, Process, Provenance, Recorder,
+    SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verb, Verdict,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A clock that goes on by a millisecond with each look.
+pub(crate) fn clock() -> Clock {
+    let now = AtomicU64::new(1_700_000_000_000_000_000);
+    Arc::new(move || Timestamp(now.fetch_add(1_000_000, Ordering::Relaxed)))
+}
+
+/// Small segments, so that tests meet their ends.
+pub(crate) fn options(dir: &Path) -> JournalOptions {
+    JournalOptions {
+        segment_bytes: 64 << 10,
+        durability: Durability::Within(Duration::from_millis(5)),
+        wait_max: Duration::from_secs(20),
+        ..JournalOptions::new(dir, clock(), 0x5eed)
+    }
+}
+
+pub(crate) fn open(dir: &Path) -> Journal {
+    Journal::open(options(dir)).unwrap().0
+}
+
+pub(crate) fn process(pid: u32, exe: &str) -> Process {
+    Process {
+        pid,
+        start: u64::from(pid) * 1000,
+        exe: exe.into(),
+        argv: vec![exe.into(), "-c".into()],
+        uid: 1000,
+        cwd: Some("/build".into()),
+        cgroup: "/ci/job".into(),
+        container: None,
+        provenance: Provenance::Kernel,
+        argv_cut: false,
+        exited: false,
+    }
+}
+
+pub(crate) fn opened(session: u64, tree: u64, principal: &str) -> SessionOpened {
+    SessionOpened {
+        session: SessionId(session),
+        time: Timestamp(1_700_000_000_000_000_000 + session),
+        subject: Arc::new(Subject {
+            principal: Principal {
+                id: principal.into(),
+                assurance: Assurance::Kernel,
+                groups: vec!["engineering".into()],
+            },
+            delegates: vec![],
+            lineage: Lineage {
+                tree: TreeId(tree),
+                processes: vec![process(7, "/bin/sh"), process(8, "/usr/bin/psql")],
+            },
+        }),
+        destination: Destination::from_address(([10, 0, 0, 7], 5432).into()),
+        policy: "ci".into(),
+    }
+}
+
+pub(crate) fn closed(session: u64) -> SessionClosed {
+    SessionClosed {
+        session: SessionId(session),
+        time: Timestamp(1_700_000_001_000_000_000 + session),
+        protocol: "postgres".into(),
+        resource: "prod-orders".into(),
+        operations: 3,
+        denied: 1,
+        bytes_up: 100,
+        bytes_down: 200,
+        end: SessionEnd::Client,
+        error: None,
+    }
+}
+
+pub(crate) fn outcome(session: u64, seq: u32) -> OperationOutcome {
+    OperationOutcome {
+        id: OperationId {
+            session: SessionId(session),
+            seq,
+        },
+        time: Timestamp(1_700_000_000_500_000_000 + session),
+        rows: Some(2),
+        bytes_up: 20,
+        bytes_down: 40,
+        error: None,
+    }
+}
+
+/// What the parts of an operation are borrowed from.
+pub(crate) struct Parts {
+    pub(crate) id: OperationId,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) attributes: Vec<(Arc<str>, Attribute)>,
+    pub(crate) statement: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) mode: Mode,
+    pub(crate) time: Timestamp,
+}
+
+impl Parts {
+    pub(crate) fn new(session: u64, seq: u32, statement: &str) -> Parts {
+        Parts {
+            id: OperationId {
+                session: SessionId(session),
+                seq,
+            },
+            effects: vec![Effect {
+                verb: Verb::Read,
+                objects: vec![Object::Named("public.users".into())],
+            }],
+            parameters: vec![],
+            attributes: vec![("sql.has_where".into(), Attribute::Bool(true))],
+            statement: statement.to_owned(),
+            verdict: Verdict::Allow,
+            mode: Mode::Enforce,
+            time: Timestamp(1_700_000_000_100_000_000 + session * 1000 + u64::from(seq)),
+        }
+    }
+
+    pub(crate) fn denied(mut self) -> Parts {
+        self.verdict = Verdict::Deny;
+        self
+    }
+
+    pub(crate) fn record(&self) -> OperationRecord<'_> {
+        OperationRecord {
+            id: self.id,
+            time: self.time,
+            protocol: "postgres",
+            verb: self.effects[0].verb,
+            effects: &self.effects,
+            resource: "prod-orders",
+            statement: &self.statement,
+            parameters: &self.parameters,
+            attributes: &self.attributes,
+            verdict: self.verdict,
+            mode: self.mode,
+            rule: (self.verdict == Verdict::Deny).then_some("nobody drops"),
+            message: None,
+        }
+    }
+}
+
+/// Appends an operation.
+pub(crate) fn operate(journal: &Journal, session: u64, seq: u32, statement: &str) {
+    journal
+        .operation(&Parts::new(session, seq, statement).record())
+        .unwrap();
+}
+
+/// All records; an error fails the test.
+pub(crate) fn records(dir: &Path) -> Vec<Record> {
+    Reader::open(dir)
+        .unwrap()
+        .records()
+        .map(|record| record.unwrap())
+        .collect()
+}
+
+/// The statements of all operations, in order.
+pub(crate) fn statements(dir: &Path) -> Vec<String> {
+    let operations = records(dir)
+        .into_iter()
+        .filter_map(|record| match record.kind {
+            RecordKind::Operation(operation) => Some(operation.statement),
+            _ => None,
+        });
+    operations.collect()
+}
