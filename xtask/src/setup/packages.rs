@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 struct Package {
@@ -84,7 +84,7 @@ pub(super) fn provide(parts: &[Part]) -> Result<()> {
 /// Installs these packages, whether or not they are there already.
 pub(super) fn install(names: &[&str]) -> Result<()> {
     require_root(names)?;
-    let quiet = QuietServices::begin()?;
+    let quiet = QuietServices::begin(Path::new(POLICY))?;
     process::run(apt_get().args(["-qq", "update"]))?;
     process::run(
         apt_get()
@@ -134,51 +134,64 @@ fn apt_get() -> Command {
     command
 }
 
+/// What invoke-rc.d asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
-const POLICY_ASIDE: &str = "/usr/sbin/policy-rc.d.before-gateway-setup";
+/// "Action forbidden by policy".
+const FORBID: &str = "#!/bin/sh\n# Left by a killed `cargo xtask setup`: remove it.\nexit 101\n";
 
-/// While this lives, Debian starts no service that it installs: invoke-rc.d asks `policy-rc.d`.
-/// A policy that the host has of its own is put aside and comes back.
-struct QuietServices(());
+/// While this lives, Debian starts no service that it installs. A policy that the host has of its
+/// own is put aside and comes back.
+struct QuietServices {
+    policy: PathBuf,
+    aside: PathBuf,
+    restored: bool,
+}
 
 impl QuietServices {
-    fn begin() -> Result<QuietServices> {
+    fn begin(policy: &Path) -> Result<QuietServices> {
+        let aside = policy.with_extension("d.before-gateway-setup");
         // Still there: an earlier setup was killed. What was put aside then is the host's own.
-        if !Path::new(POLICY_ASIDE).exists() {
-            match fs::rename(POLICY, POLICY_ASIDE) {
+        if !aside.exists() {
+            match fs::rename(policy, &aside) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error).context(POLICY),
+                Err(error) => return Err(error).with_context(|| policy.display().to_string()),
             }
         }
-        let quiet = QuietServices(());
-        fs::write(
-            POLICY,
-            "#!/bin/sh\n# Left by a killed `cargo xtask setup`: remove it.\nexit 101\n",
-        )
-        .context(POLICY)?;
-        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).context(POLICY)?;
+        let quiet = QuietServices {
+            policy: policy.to_owned(),
+            aside,
+            restored: false,
+        };
+        fs::write(policy, FORBID)?;
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
         Ok(quiet)
     }
 
-    fn end(self) -> Result<()> {
-        std::mem::forget(self);
-        restore().context("the host's policy-rc.d could not be restored")
+    fn end(mut self) -> Result<()> {
+        self.restore()
+            .context("the host's policy-rc.d could not be restored")
+    }
+
+    fn restore(&mut self) -> std::io::Result<()> {
+        self.restored = true;
+        match fs::rename(&self.aside, &self.policy) {
+            Err(error) if error.kind() == ErrorKind::NotFound => fs::remove_file(&self.policy),
+            other => other,
+        }
     }
 }
 
 impl Drop for QuietServices {
     fn drop(&mut self) {
-        if let Err(error) = restore() {
-            eprintln!("setup: {POLICY} could not be restored: {error}");
+        if !self.restored
+            && let Err(error) = self.restore()
+        {
+            eprintln!(
+                "setup: {} could not be restored: {error}",
+                self.policy.display()
+            );
         }
-    }
-}
-
-fn restore() -> std::io::Result<()> {
-    match fs::rename(POLICY_ASIDE, POLICY) {
-        Err(error) if error.kind() == ErrorKind::NotFound => fs::remove_file(POLICY),
-        other => other,
     }
 }
 
@@ -193,5 +206,31 @@ mod tests {
         let missing = missing(&[&nowhere, &everywhere]).unwrap();
         let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
         assert_eq!(names, ["gateway-no-such-package"]);
+    }
+
+    #[test]
+    fn services_are_held_back_and_the_host_gets_its_own_policy_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let policy = directory.path().join("policy-rc.d");
+        let files = || fs::read_dir(directory.path()).unwrap().count();
+
+        let quiet = QuietServices::begin(&policy).unwrap();
+        assert!(fs::read_to_string(&policy).unwrap().contains("exit 101"));
+        quiet.end().unwrap();
+        assert_eq!(files(), 0, "a host without one has none afterwards");
+
+        fs::write(&policy, "the host's own").unwrap();
+        drop(QuietServices::begin(&policy).unwrap());
+        assert_eq!(
+            fs::read_to_string(&policy).unwrap(),
+            "the host's own",
+            "also after a failure"
+        );
+
+        // Killed, and run again.
+        std::mem::forget(QuietServices::begin(&policy).unwrap());
+        QuietServices::begin(&policy).unwrap().end().unwrap();
+        assert_eq!(fs::read_to_string(&policy).unwrap(), "the host's own");
+        assert_eq!(files(), 1);
     }
 }

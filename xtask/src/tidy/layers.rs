@@ -73,7 +73,9 @@ fn below(layer: Layer) -> &'static [Layer] {
         Layer::Abi | Layer::Core | Layer::Harness => &[],
         Layer::Kernel => &[Layer::Abi],
         Layer::Spi | Layer::Service => &[Layer::Core],
-        Layer::Protocol | Layer::Driver | Layer::Kit => &[Layer::Core, Layer::Spi],
+        Layer::Protocol | Layer::Driver => &[Layer::Core, Layer::Spi],
+        // It has the fakes of the drivers' ports too.
+        Layer::Kit => &[Layer::Core, Layer::Spi, Layer::Driver],
         Layer::App => &[
             Layer::Abi,
             Layer::Core,
