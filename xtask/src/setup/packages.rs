@@ -85,13 +85,32 @@ pub(super) fn provide(parts: &[Part]) -> Result<()> {
 pub(super) fn install(names: &[&str]) -> Result<()> {
     require_root(names)?;
     let quiet = QuietServices::begin(Path::new(POLICY))?;
-    process::run(apt_get().args(["-qq", "update"]))?;
-    process::run(
+    process::read(apt_get().args(["-qq", "update"]))?;
+    process::read(
         apt_get()
             .args(["-qq", "--yes", "--no-install-recommends", "install"])
             .args(names),
     )?;
-    quiet.end()
+    quiet.end()?;
+    disable_services(names);
+    Ok(())
+}
+
+/// A service that came with a package which only we wanted does not begin at the next boot either.
+/// What was installed before is the host's own and stays as it is.
+fn disable_services(names: &[&str]) {
+    for (package, service) in [
+        ("postgresql-15", "postgresql"),
+        ("pgbouncer", "pgbouncer"),
+        ("haproxy", "haproxy"),
+    ] {
+        let mut disable = Command::new("systemctl");
+        disable.args(["--quiet", "disable", service]);
+        // Where there is no systemd there is nothing that starts it.
+        if names.contains(&package) && process::read(&mut disable).is_ok() {
+            println!("setup: the service {service} is installed and disabled");
+        }
+    }
 }
 
 fn missing<'a>(wanted: &[&'a Package]) -> Result<Vec<&'a Package>> {
