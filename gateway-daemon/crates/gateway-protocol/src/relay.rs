@@ -45,6 +45,11 @@ use turn::{Output, Outputs};
 /// own budget, which would let one bulk transfer keep the thread for several milliseconds.
 const ROUNDS_MAX: usize = 16;
 
+/// An incomplete frame up to this size is copied before what is read next, so that it needs no
+/// memory of its own to grow in. More would let a peer that sends byte by byte buy a large copy
+/// with each of them.
+const COPIED_MAX: usize = 16 * 1024;
+
 /// What one link may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayLimits {
@@ -403,7 +408,7 @@ impl<S: Stream> Relay<S> {
         let Scratch { input, outputs } = scratch;
         let end = self.end_mut(from);
         let kept = end.held.len();
-        if kept > input.len() / 2 {
+        if kept > COPIED_MAX {
             return self.poll_receive_large(from, context, outputs);
         }
         let Some(room) = input.get_mut(kept..) else {
@@ -560,10 +565,11 @@ impl<S: Stream> Relay<S> {
         }
     }
 
-    /// Writes at once what the receiver takes, and keeps the rest.
+    /// Writes at once what the receiver takes, and keeps the rest. Words of the gateway for a side
+    /// that was told the end already come too late.
     fn send(&mut self, to: Side, output: &Output, input: &[u8], context: &mut Context<'_>) {
         let end = self.end_mut(to);
-        if output.is_empty() || end.deaf.is_some() {
+        if output.is_empty() || end.told || end.deaf.is_some() {
             return;
         }
         let mut cursor = turn::Cursor::default();

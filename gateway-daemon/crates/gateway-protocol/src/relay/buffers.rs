@@ -9,8 +9,10 @@ use std::task::{Context, Poll, ready};
 /// A buffer up to this size is kept when it runs empty: the end of a frame that was cut in two
 /// is short, and comes again and again in a bulk transfer.
 const KEPT_MAX: usize = 1024;
-/// With less room than this behind a large incomplete frame, the buffer grows.
-const ROOM_MIN: usize = 64 * 1024;
+/// With less room than this behind a large incomplete frame, the buffer grows,
+const ROOM_MIN: usize = 16 * 1024;
+/// and by this much at least.
+const GROWTH_MIN: usize = 64 * 1024;
 
 /// Bytes of one side that the session did not use yet: `bytes[start..end]`. What lies behind
 /// `end` is zeroed room for the next read.
@@ -58,7 +60,7 @@ impl Held {
                 self.end -= self.start;
                 self.start = 0;
             }
-            let wanted = self.end.saturating_mul(2).max(self.end + ROOM_MIN);
+            let wanted = self.end.saturating_mul(2).max(self.end + GROWTH_MIN);
             let length = wanted.min(limit).max(self.end);
             if length > self.bytes.len() {
                 self.bytes.reserve_exact(length - self.bytes.len());

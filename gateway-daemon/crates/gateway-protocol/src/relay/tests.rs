@@ -1,1 +1,820 @@
-//! Tests of the relay.
+//! The relay over streams in memory that read, write, stall and fail as the test wants.
+use super::turn::{self, Outputs};
+use super::{End, RelayLimits, relay};
+use crate::protocol::Closed;
+use crate::session::{Effects, ProtocolError, Session, Side};
+use crate::stop::{Stop, StopReason};
+use gateway_core::{Clearance, Effect, Operation, SessionEnd, Verb};
+use gateway_testkit::chunks::{self, Dice};
+use gateway_testkit::{FakeJudge, MemoryRecorder, samples};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What comes behind the last byte of a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    Open,
+    End,
+    Reset,
+}
+
+/// One end of a link in memory.
+#[derive(Debug)]
+struct Wire {
+    /// What it says, and how that ends.
+    says: Vec<u8>,
+    tail: Tail,
+    /// Bytes that it takes in all; then it stalls.
+    takes: usize,
+    /// Writing fails once it took everything it takes.
+    fails: bool,
+    /// Reads and writes are this large at most; often smaller, often not yet.
+    grain: usize,
+    dice: Dice,
+    said: usize,
+    took: Vec<u8>,
+    told: bool,
+    aborted: bool,
+    dropped: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    reads_after_stall: usize,
+}
+
+impl Wire {
+    fn new(says: &[u8], tail: Tail, seed: u64) -> Arc<Mutex<Wire>> {
+        let mut dice = Dice::new(seed);
+        let grain = 1 << (3 + dice.below(15));
+        Arc::new(Mutex::new(Wire {
+            says: says.to_vec(),
+            tail,
+            takes: usize::MAX,
+            fails: false,
+            grain,
+            dice,
+            said: 0,
+            took: Vec::new(),
+            told: false,
+            aborted: false,
+            dropped: false,
+            reader: None,
+            writer: None,
+            reads_after_stall: 0,
+        }))
+    }
+}
+
+struct Plug(Arc<Mutex<Wire>>);
+
+impl Drop for Plug {
+    fn drop(&mut self) {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .dropped = true;
+    }
+}
+
+impl super::Stream for Plug {
+    fn abort(&self) {
+        self.0.lock().unwrap().aborted = true;
+    }
+}
+
+impl AsyncRead for Plug {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut wire = self.0.lock().unwrap();
+        let left = wire.says.len() - wire.said;
+        if left > 0 && wire.dice.below(4) == 0 {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if left == 0 {
+            return match wire.tail {
+                Tail::End => Poll::Ready(Ok(())),
+                Tail::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Tail::Open => {
+                    wire.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            };
+        }
+        let grain = wire.grain;
+        let n = (1 + wire.dice.below(grain))
+            .min(left)
+            .min(buffer.remaining());
+        let said = wire.said;
+        buffer.put_slice(&wire.says[said..said + n]);
+        wire.said += n;
+        if wire.took.len() == wire.takes {
+            wire.reads_after_stall += n;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Plug {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut wire = self.0.lock().unwrap();
+        assert!(!wire.told, "nothing is written behind the end");
+        let room = wire.takes - wire.took.len();
+        if room == 0 {
+            if wire.fails {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            wire.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if wire.dice.below(4) == 0 {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let all: usize = slices.iter().map(|slice| slice.len()).sum();
+        let grain = wire.grain;
+        let n = (1 + wire.dice.below(grain)).min(all).min(room);
+        let mut left = n;
+        for slice in slices {
+            let part = &slice[..left.min(slice.len())];
+            wire.took.extend_from_slice(part);
+            left -= part.len();
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().unwrap().told = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+const HEAD: usize = 5;
+
+/// A frame of the test's protocol: kind, length, payload.
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![kind];
+    frame.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while bytes.len() >= HEAD {
+        let length = HEAD + u32::from_be_bytes(bytes[1..HEAD].try_into().unwrap()) as usize;
+        let Some((frame, rest)) = bytes.split_at_checked(length) else {
+            break;
+        };
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
+}
+
+/// `p` passes, `d` is refused and answered, `s` is replaced, `n` vanishes, `x` passes and closes,
+/// `e` is an error with words, `E` one without, `!` breaks the rules, `z` is a panic.
+struct Framed {
+    clearance: Clearance,
+}
+
+impl Framed {
+    fn take(
+        &mut self,
+        from: Side,
+        frame: &[u8],
+        at: usize,
+        out: &mut dyn Effects,
+    ) -> Result<(), ProtocolError> {
+        let all = at..at + frame.len();
+        let kind = frame[0];
+        match (from, kind) {
+            (Side::Client, b'p' | b'x') => out.pass_upstream(&self.clearance, all),
+            (Side::Client, b's') => out.send_upstream(&self.clearance, frame),
+            (Side::Client, b'd') => {
+                let effects = [Effect {
+                    verb: Verb::Delete,
+                    objects: Vec::new(),
+                }];
+                let operation = Operation {
+                    protocol: "framed",
+                    verb: Verb::Delete,
+                    effects: &effects,
+                    statement: "d",
+                    parameters: &[],
+                    attributes: &[],
+                    shape: Some(1),
+                };
+                out.submit(&operation).unwrap_err();
+                let mut answer = frame.to_vec();
+                answer[0] = b'D';
+                out.send_client(&answer);
+            }
+            // In two pieces, which are one again when they leave.
+            (Side::Upstream, b'p' | b'x') => {
+                out.pass_client(at..at + 1);
+                out.pass_client(at + 1..at + frame.len());
+            }
+            (Side::Upstream, b's') => out.send_client(frame),
+            (_, b'!') => out.pass_client(at..at + frame.len() + 1),
+            (_, b'e') => {
+                out.send_client(b"words");
+                return Err(ProtocolError::Client("asked for it"));
+            }
+            (_, b'E') => return Err(ProtocolError::Upstream("asked for it")),
+            (_, b'z') => panic!("asked for it"),
+            _ => {}
+        }
+        if kind == b'x' {
+            out.close();
+        }
+        Ok(())
+    }
+}
+
+impl Session for Framed {
+    fn receive(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<usize, ProtocolError> {
+        let mut at = 0;
+        for frame in frames(bytes) {
+            self.take(from, frame, at, out)?;
+            at += frame.len();
+            if frame[0] == b'x' {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    fn finish(
+        &mut self,
+        from: Side,
+        unused: usize,
+        _: &mut dyn Effects,
+    ) -> Result<(), ProtocolError> {
+        match (unused, from) {
+            (0, _) => Ok(()),
+            (_, Side::Client) => Err(ProtocolError::Client("cut short")),
+            (_, Side::Upstream) => Err(ProtocolError::Upstream("cut short")),
+        }
+    }
+}
+
+type Shared = Arc<Mutex<Wire>>;
+
+async fn run(client: &Shared, upstream: &Shared, stop: &Arc<Stop>, limits: RelayLimits) -> Closed {
+    run_from(client, upstream, stop, limits, [&[], &[]]).await
+}
+
+async fn run_from(
+    client: &Shared,
+    upstream: &Shared,
+    stop: &Arc<Stop>,
+    limits: RelayLimits,
+    before: [&[u8]; 2],
+) -> Closed {
+    let judge = FakeJudge::denying(&[Verb::Delete]);
+    let mut governor = samples::governor(Arc::new(judge), Arc::new(MemoryRecorder::default()));
+    let clearance = samples::connect(&mut governor);
+    let client = End::new(Plug(Arc::clone(client)), before[0].to_vec());
+    let upstream = End::new(Plug(Arc::clone(upstream)), before[1].to_vec());
+    let session = Box::new(Framed { clearance });
+    relay(
+        client,
+        upstream,
+        Arc::clone(stop),
+        governor,
+        session,
+        limits,
+    )
+    .await
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+/// Runs a link to its end; the clock is not real, so a limit of time costs none.
+fn play(client: &Shared, upstream: &Shared) -> Closed {
+    block_on(run(
+        client,
+        upstream,
+        &Arc::default(),
+        RelayLimits::default(),
+    ))
+}
+
+/// A random stream of frames, from empty ones to some that are larger than the scratch memory.
+fn traffic(kinds: &[u8], dice: &mut Dice, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for number in 0..count {
+        let size = match dice.below(100) {
+            0 => dice.below(200_000),
+            1..10 => dice.below(5_000),
+            _ => dice.below(40),
+        };
+        let kind = kinds[dice.below(kinds.len())];
+        let payload: Vec<u8> = (0..size).map(|at| (number * 31 + at) as u8).collect();
+        bytes.extend(frame(kind, &payload));
+    }
+    bytes
+}
+
+/// Fails without printing half a megabyte.
+#[track_caller]
+fn same<T: PartialEq>(one: &T, other: &T, what: impl std::fmt::Display) {
+    assert!(one == other, "different: {what}");
+}
+
+fn of_kinds<'a>(bytes: &'a [u8], kinds: &[u8]) -> Vec<&'a [u8]> {
+    frames(bytes)
+        .into_iter()
+        .filter(|frame| kinds.contains(&frame[0]))
+        .collect()
+}
+
+#[test]
+fn every_split_stall_and_partial_write_gives_the_same_bytes() {
+    for seed in 0..60 {
+        let mut dice = Dice::new(seed);
+        let count = 1 + dice.below(120);
+        let up = traffic(b"pppsdn", &mut dice, count);
+        let down = traffic(b"pppsn", &mut dice, count);
+        // What came before the protocol was known is part of the stream like any other byte.
+        let (cut_up, cut_down) = (dice.below(up.len()), dice.below(down.len()));
+        let client = Wire::new(&up[cut_up..], Tail::End, dice.roll());
+        let upstream = Wire::new(&down[cut_down..], Tail::End, dice.roll());
+        let before = [&up[..cut_up], &down[..cut_down]];
+        let limits = RelayLimits::default();
+        let closed = block_on(run_from(
+            &client,
+            &upstream,
+            &Arc::default(),
+            limits,
+            before,
+        ));
+
+        let (client, upstream) = (client.lock().unwrap(), upstream.lock().unwrap());
+        assert_eq!(closed.error, None, "seed {seed}");
+        same(
+            &frames(&upstream.took),
+            &of_kinds(&up, b"ps"),
+            format!("seed {seed}"),
+        );
+        let got = of_kinds(&client.took, b"ps");
+        same(&got, &of_kinds(&down, b"ps"), format!("seed {seed}"));
+        let denied = of_kinds(&client.took, b"D");
+        let asked = of_kinds(&up, b"d");
+        // The end of the upstream is passed on; refusals that come later have no way any more.
+        assert!(
+            denied.len() == asked.len() || closed.ending.end == SessionEnd::Upstream,
+            "seed {seed}"
+        );
+        assert!(
+            denied.iter().zip(&asked).all(|(a, b)| a[1..] == b[1..]),
+            "seed {seed}"
+        );
+        assert!(client.told && upstream.told && !client.aborted && !upstream.aborted);
+        assert_eq!(closed.ending.bytes_up, up.len() as u64);
+        assert_eq!(closed.ending.bytes_down, client.took.len() as u64);
+        assert!(matches!(
+            closed.ending.end,
+            SessionEnd::Client | SessionEnd::Upstream
+        ));
+    }
+}
+
+#[test]
+fn a_turn_is_the_same_for_every_chunking() {
+    let mut dice = Dice::new(7);
+    let up = traffic(b"pppsdn", &mut dice, 60);
+    for chunks in chunks::selection(up.len(), 40) {
+        let judge = FakeJudge::denying(&[Verb::Delete]);
+        let mut governor = samples::governor(Arc::new(judge), Arc::new(MemoryRecorder::default()));
+        let mut session = Framed {
+            clearance: samples::connect(&mut governor),
+        };
+        let mut outputs = Outputs::default();
+        let (mut held, mut upstream) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            held.extend_from_slice(&up[chunk]);
+            let used = turn::receive(
+                &mut session,
+                Side::Client,
+                &held,
+                &mut governor,
+                &mut outputs,
+            );
+            upstream.extend(outputs.to_upstream.to_vec(&held));
+            held.drain(..used.unwrap());
+        }
+        same(&frames(&upstream), &of_kinds(&up, b"ps"), "upstream");
+        assert!(held.is_empty());
+    }
+}
+
+#[test]
+fn neighbouring_pieces_leave_as_one() {
+    let judge = Arc::new(FakeJudge::allow_all());
+    let mut governor = samples::governor(judge, Arc::new(MemoryRecorder::default()));
+    let mut session = Framed {
+        clearance: samples::connect(&mut governor),
+    };
+    let input: Vec<u8> = (0..50).flat_map(|_| frame(b'p', b"row")).collect();
+    let mut outputs = Outputs::default();
+    turn::receive(
+        &mut session,
+        Side::Upstream,
+        &input,
+        &mut governor,
+        &mut outputs,
+    )
+    .unwrap();
+    assert_eq!(
+        (outputs.to_client.pieces(), outputs.to_client.len()),
+        (1, input.len())
+    );
+}
+
+#[test]
+fn a_session_that_breaks_the_rules_sends_nothing() {
+    let down = [frame(b'p', b"secret"), frame(b'!', b"")].concat();
+    let client = Wire::new(b"", Tail::Open, 1);
+    let upstream = Wire::new(&down[down.len() - HEAD..], Tail::Open, 1);
+    let closed = play(&client, &upstream);
+    assert!(
+        matches!(closed.error, Some(ProtocolError::Gateway(_))),
+        "{:?}",
+        closed.error
+    );
+    assert_eq!(closed.ending.end, SessionEnd::Error);
+    assert!(client.lock().unwrap().took.is_empty());
+    assert!(client.lock().unwrap().aborted);
+}
+
+#[test]
+fn who_does_not_read_is_not_read_for_and_memory_stays_bounded() {
+    for seed in 0..20 {
+        let up = traffic(b"p", &mut Dice::new(seed), 2_000);
+        let client = Wire::new(&up, Tail::End, seed);
+        let upstream = Wire::new(b"", Tail::Open, seed + 1);
+        upstream.lock().unwrap().takes = 1_000;
+        let stop = Arc::<Stop>::default();
+        let closed = block_on(async {
+            let link = run(&client, &upstream, &stop, RelayLimits::default());
+            let ended = tokio::time::timeout(Duration::from_secs(60), link).await;
+            assert!(
+                ended.is_err(),
+                "it waits for as long as the upstream does not read"
+            );
+        });
+        let () = closed;
+        let (client, upstream) = (client.lock().unwrap(), upstream.lock().unwrap());
+        assert_eq!(upstream.took.len(), 1_000);
+        // At most one turn and one frame of 200,000 bytes lie in between.
+        assert!(
+            client.said <= 1_000 + 600_000,
+            "seed {seed}: {}",
+            client.said
+        );
+    }
+}
+
+#[test]
+fn a_client_that_only_asks_for_refusals_is_read_no_further_than_it_reads() {
+    let up: Vec<u8> = (0..100_000)
+        .flat_map(|_| frame(b'd', b"0123456789"))
+        .collect();
+    let client = Wire::new(&up, Tail::End, 3);
+    client.lock().unwrap().takes = 100;
+    let upstream = Wire::new(b"", Tail::Open, 4);
+    block_on(async {
+        let stop = Arc::default();
+        let link = run(&client, &upstream, &stop, RelayLimits::default());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(60), link)
+                .await
+                .is_err()
+        );
+    });
+    let client = client.lock().unwrap();
+    assert!(client.said < 400_000, "{} bytes were read", client.said);
+}
+
+#[test]
+fn the_end_of_one_side_leaves_the_other_direction_open() {
+    let (question, answer) = (
+        frame(b'p', b"question"),
+        traffic(b"p", &mut Dice::new(1), 50),
+    );
+    for (first, label) in [
+        (Side::Client, SessionEnd::Client),
+        (Side::Upstream, SessionEnd::Upstream),
+    ] {
+        let (says_client, says_upstream) = match first {
+            Side::Client => (&question, &answer),
+            Side::Upstream => (&answer, &question),
+        };
+        let client = Wire::new(says_client, Tail::End, 1);
+        let upstream = Wire::new(says_upstream, Tail::End, 2);
+        let (slow, quick) = match first {
+            Side::Client => (&upstream, &client),
+            Side::Upstream => (&client, &upstream),
+        };
+        slow.lock().unwrap().grain = 3;
+        quick.lock().unwrap().grain = 1 << 17;
+        let closed = play(&client, &upstream);
+        assert_eq!((closed.ending.end, closed.error), (label, None));
+        same(&upstream.lock().unwrap().took, says_client, "up");
+        same(&client.lock().unwrap().took, says_upstream, "down");
+    }
+}
+
+#[test]
+fn a_reset_goes_on_as_a_reset_behind_what_came_before_it() {
+    for seed in 0..30 {
+        let down = traffic(b"p", &mut Dice::new(seed), 30);
+        let client = Wire::new(b"", Tail::Open, seed);
+        let upstream = Wire::new(&down, Tail::Reset, seed + 99);
+        let closed = play(&client, &upstream);
+        let client = client.lock().unwrap();
+        same(&client.took, &down, format!("seed {seed}"));
+        assert!(
+            client.aborted && !client.told,
+            "never the clean end of a whole answer"
+        );
+        assert_eq!(closed.ending.end, SessionEnd::Upstream);
+        assert!(matches!(
+            closed.error,
+            Some(ProtocolError::Io {
+                side: Side::Upstream,
+                ..
+            })
+        ));
+    }
+}
+
+#[test]
+fn a_server_that_stops_listening_is_heard_to_its_last_word() {
+    for tail in [Tail::End, Tail::Reset] {
+        let up = traffic(b"p", &mut Dice::new(5), 50);
+        let down = frame(b'p', b"too many clients already");
+        let client = Wire::new(&up, Tail::Open, 5);
+        let upstream = Wire::new(&down, tail, 6);
+        upstream.lock().unwrap().takes = 10;
+        upstream.lock().unwrap().fails = true;
+        upstream.lock().unwrap().grain = 1;
+        let closed = play(&client, &upstream);
+        assert_eq!(client.lock().unwrap().took, down);
+        assert_eq!(closed.ending.end, SessionEnd::Upstream);
+        assert!(client.lock().unwrap().aborted);
+    }
+}
+
+#[test]
+fn a_close_delivers_both_ways_and_waits_for_the_peers() {
+    let up = [traffic(b"p", &mut Dice::new(8), 20), frame(b'x', b"bye")].concat();
+    let client = Wire::new(
+        &[up.clone(), frame(b'p', b"too late")].concat(),
+        Tail::End,
+        8,
+    );
+    let upstream = Wire::new(b"", Tail::End, 9);
+    // The upstream's own end comes late, so that the close is the client's.
+    upstream.lock().unwrap().tail = Tail::Open;
+    let closed = play(&client, &upstream);
+    assert_eq!(closed.ending.end, SessionEnd::Client);
+    same(
+        &upstream.lock().unwrap().took,
+        &up,
+        "nothing behind the last frame",
+    );
+    assert!(upstream.lock().unwrap().told && client.lock().unwrap().told);
+    assert!(!upstream.lock().unwrap().aborted && !client.lock().unwrap().aborted);
+    assert!(upstream.lock().unwrap().dropped && client.lock().unwrap().dropped);
+}
+
+#[test]
+fn an_error_with_words_ends_cleanly_and_one_without_does_not() {
+    for (kind, told) in [(b'e', true), (b'E', false)] {
+        let up = [
+            frame(b'p', b"before"),
+            frame(kind, b""),
+            frame(b'p', b"after"),
+        ]
+        .concat();
+        let client = Wire::new(&up, Tail::End, 1);
+        let upstream = Wire::new(b"", Tail::Open, 2);
+        let closed = play(&client, &upstream);
+        let (client, upstream) = (client.lock().unwrap(), upstream.lock().unwrap());
+        assert_eq!(closed.ending.end, SessionEnd::Error);
+        assert_eq!(
+            closed.ending.error.as_deref(),
+            closed.error.map(|e| e.to_string()).as_deref()
+        );
+        assert_eq!(
+            upstream.took,
+            frame(b'p', b"before"),
+            "what was sent before is delivered"
+        );
+        assert!(upstream.aborted);
+        assert_eq!((client.told, client.aborted), (told, !told));
+        assert_eq!(client.took, if told { b"words".as_slice() } else { b"" });
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_in_a_frame_is_an_error_of_its_sender() {
+    let whole = frame(b'p', b"whole");
+    let cut = [whole.clone(), frame(b'p', b"half")[..7].to_vec()].concat();
+    let client = Wire::new(&cut, Tail::End, 1);
+    let upstream = Wire::new(b"", Tail::Open, 2);
+    let closed = play(&client, &upstream);
+    assert_eq!(closed.error, Some(ProtocolError::Client("cut short")));
+    assert_eq!(upstream.lock().unwrap().took, whole);
+}
+
+#[test]
+fn a_frame_without_end_meets_the_limit() {
+    let mut up = frame(b'p', &vec![0; 4_000_000]);
+    up[1..HEAD].copy_from_slice(&u32::MAX.to_be_bytes());
+    let client = Wire::new(&up, Tail::Open, 1);
+    client.lock().unwrap().grain = 1 << 17;
+    let upstream = Wire::new(b"", Tail::Open, 2);
+    let limits = RelayLimits {
+        frame_bytes_max: 1 << 20,
+        ..RelayLimits::default()
+    };
+    let closed = block_on(run(&client, &upstream, &Arc::default(), limits));
+    let error = closed.error.unwrap();
+    assert!(
+        matches!(
+            error,
+            ProtocolError::TooLarge {
+                side: Side::Client,
+                limit: 1_048_576,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(client.lock().unwrap().said <= 1 << 20);
+    assert!(upstream.lock().unwrap().took.is_empty());
+}
+
+#[test]
+fn a_stop_ends_both_sides_at_once() {
+    for reason in [StopReason::Killed, StopReason::Drained] {
+        let client = Wire::new(b"", Tail::Open, 1);
+        let upstream = Wire::new(b"", Tail::Open, 2);
+        let stop = Arc::<Stop>::default();
+        let closed = block_on(async {
+            let link = run(&client, &upstream, &stop, RelayLimits::default());
+            let killer = async {
+                tokio::task::yield_now().await;
+                stop.stop(reason);
+            };
+            tokio::join!(link, killer).0
+        });
+        assert_eq!(closed.ending.end, SessionEnd::Killed);
+        assert!(closed.ending.error.is_some());
+        assert!(client.lock().unwrap().aborted && upstream.lock().unwrap().aborted);
+    }
+}
+
+#[test]
+fn a_stop_also_ends_a_link_that_is_closing() {
+    let client = Wire::new(&frame(b'x', b""), Tail::Open, 1);
+    let upstream = Wire::new(b"", Tail::Open, 2);
+    upstream.lock().unwrap().takes = 0;
+    let stop = Arc::<Stop>::default();
+    let limits = RelayLimits {
+        linger: Duration::from_secs(1 << 20),
+        ..RelayLimits::default()
+    };
+    block_on(async {
+        let link = run(&client, &upstream, &stop, limits);
+        let killer = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            stop.stop(StopReason::Killed);
+        };
+        tokio::join!(link, killer)
+    });
+    assert!(upstream.lock().unwrap().aborted);
+}
+
+#[test]
+fn last_words_that_nobody_takes_end_in_a_reset_after_the_linger() {
+    let up = frame(b'e', b"");
+    let client = Wire::new(&up, Tail::Open, 1);
+    client.lock().unwrap().takes = 2;
+    let upstream = Wire::new(b"", Tail::Open, 2);
+    let closed = play(&client, &upstream);
+    assert_eq!(closed.ending.bytes_down, 2);
+    assert!(client.lock().unwrap().aborted && !client.lock().unwrap().told);
+    assert!(upstream.lock().unwrap().aborted);
+}
+
+#[test]
+fn an_idle_link_ends_only_when_it_is_idle() {
+    let client = Wire::new(b"", Tail::Open, 1);
+    let upstream = Wire::new(b"", Tail::Open, 2);
+    let limits = RelayLimits {
+        idle: Some(Duration::from_secs(10)),
+        ..RelayLimits::default()
+    };
+    block_on(async {
+        let begun = tokio::time::Instant::now();
+        let stop = Arc::default();
+        let talk = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+                let mut wire = upstream.lock().unwrap();
+                wire.says.extend(frame(b'p', b"tick"));
+                wire.reader.take().unwrap().wake();
+            }
+        };
+        let (closed, ()) = tokio::join!(run(&client, &upstream, &stop, limits), talk);
+        assert_eq!(closed.ending.end, SessionEnd::Killed);
+        assert_eq!(begun.elapsed().as_secs(), 45);
+    });
+}
+
+#[test]
+fn a_panic_in_a_session_leaves_the_thread_usable() {
+    let doomed = Wire::new(&frame(b'z', b""), Tail::End, 1);
+    let quiet = Wire::new(b"", Tail::Open, 2);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&doomed, &quiet)));
+    assert!(ended.is_err());
+    let up = frame(b'p', b"still here");
+    let (client, upstream) = (Wire::new(&up, Tail::End, 3), Wire::new(b"", Tail::End, 4));
+    play(&client, &upstream);
+    assert_eq!(upstream.lock().unwrap().took, up);
+}
+
+#[test]
+fn a_busy_link_lets_others_run() {
+    let up = frame(b'p', &[7; 40]).repeat(20_000);
+    let client = Wire::new(&up, Tail::End, 1);
+    let upstream = Wire::new(b"", Tail::End, 2);
+    for wire in [&client, &upstream] {
+        wire.lock().unwrap().grain = 64;
+    }
+    block_on(async {
+        let stop = Arc::default();
+        let mut link = std::pin::pin!(run(&client, &upstream, &stop, RelayLimits::default()));
+        let mut polls = 0;
+        std::future::poll_fn(|context| {
+            polls += 1;
+            link.as_mut().poll(context).map(|_| ())
+        })
+        .await;
+        assert!(polls > up.len() / 64 / 100, "{polls} pauses");
+    });
+    same(&upstream.lock().unwrap().took, &up, "everything came");
+}
+
+#[test]
+fn a_waiting_session_is_small() {
+    let client = Wire::new(b"", Tail::Open, 1);
+    let stop = Arc::default();
+    let link = run(&client, &client, &stop, RelayLimits::default());
+    let size = size_of_val(&link);
+    println!("the future of a link: {size} bytes");
+    assert!(size <= 4096, "{size} bytes");
+}
