@@ -39,6 +39,7 @@ impl Field {
     fn open() -> Field {
         let subtree = Arc::new(Subtree::create().unwrap());
         let namespace = Namespace::create().unwrap();
+        answer_for_loopback(&namespace);
         let sniffer = Sniffer::start(&namespace, SINK_PORT).unwrap();
         let mut caller = namespace.command("/usr/bin/python3");
         let host = namespace.host().to_string();
@@ -67,6 +68,7 @@ impl Field {
     fn map(&self, token: &str, free: &Job) -> String {
         serde_json::json!({
             "host": self.namespace.address().to_string(),
+            "own_address": self.namespace.host().to_string(),
             "host6": self.namespace.address_v6().to_string(),
             "port": SINK_PORT,
             "called_port": CALLED_PORT,
@@ -191,6 +193,14 @@ fn an_allowed_flow_arrives_and_is_recorded() {
     assert_eq!(sessions[0]["protocol"], "opaque");
     assert_eq!(sessions[0]["resource"], "sink");
     assert_eq!(sessions[0]["bytes_up"], token.len());
+}
+
+/// A neighbour that means harm answers ARP for 127.0.0.1 too, so that packets which leave the host
+/// with that destination find their way.
+fn answer_for_loopback(namespace: &Namespace) {
+    let mut command = namespace.command("sh");
+    command.args(["-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet"]);
+    running::run(&mut command).unwrap().success().unwrap();
 }
 
 /// A stranger who finds the daemon's listener gets nothing from it.

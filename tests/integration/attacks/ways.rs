@@ -175,6 +175,7 @@ time.sleep(0.2)
         "fast-open",
         r#"
 s = socket.socket()
+s.settimeout(None)
 MSG_FASTOPEN = 0x20000000
 s.sendto(token, MSG_FASTOPEN, (host, port))
 s.shutdown(socket.SHUT_WR)
@@ -313,25 +314,28 @@ s.recv(1)
         64,
         "bound-device-after-connect",
         r#"
-s = socket.create_connection(("127.0.0.1", database))
+s = socket.socket()
+s.bind((where["own_address"], 0))
+s.connect(("127.0.0.1", database))
 s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
 for attempt in range(5):
     s.send(token)
     time.sleep(0.05)
 "#,
     ),
-    way(
+    root(
         65,
         "source-route",
         r#"
-s = socket.create_connection(("127.0.0.1", database))
-LOOSE = bytes([131, 7, 4]) + socket.inet_aton(host) + b"\0"
-s.setsockopt(socket.IPPROTO_IP, 4, LOOSE)
-s.send(token)
-time.sleep(0.2)
+resolvers = [line.split()[1] for line in open("/etc/resolv.conf") if line.startswith("nameserver") and "." in line]
+resolver = (resolvers + ["127.0.0.1"])[0]
+loose = bytes([131, 7, 4]) + socket.inet_aton(host) + b"\0"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.bind((where["own_address"], 0))
+s.setsockopt(socket.IPPROTO_IP, 4, loose)
+s.sendto(token, (resolver, 53))
 "#,
-    )
-    .that_may_fail(),
+    ),
     way(
         65,
         "routing-header",
