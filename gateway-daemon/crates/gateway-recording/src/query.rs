@@ -180,12 +180,12 @@ fn first_since(reader: &Reader, since: Timestamp) -> Result<Position, ReadError>
 }
 
 /// The sessions that are open now, and up to where that was found out.
-fn live_sessions(reader: &Reader) -> (FxHashSet<SessionId>, Position) {
+fn live_sessions(reader: &Reader) -> Result<(FxHashSet<SessionId>, Position), ReadError> {
     let mut live = FxHashSet::default();
-    let mut records = reader.records();
     if !reader.is_written() {
-        return (live, Position::default());
+        return Ok((live, reader.end()?));
     }
+    let mut records = reader.records();
     // Errors are for the scan that shows the records.
     while let Some(record) = records.next() {
         match record.map(|record| record.kind) {
@@ -199,7 +199,7 @@ fn live_sessions(reader: &Reader) -> (FxHashSet<SessionId>, Position) {
             _ => {}
         }
     }
-    (live, records.position())
+    Ok((live, records.position()))
 }
 
 #[cfg(test)]

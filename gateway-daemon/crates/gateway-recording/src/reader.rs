@@ -109,7 +109,7 @@ impl Reader {
             let mut records = self.records_from(Position { segment, offset: 0 });
             // What is damaged on the way is for those to say who read it.
             while records.next().is_some() {}
-            last = last.max(records.position());
+            last = records.position();
             if records.position().segment > segment || records.position().offset > HEADER_BYTES {
                 break;
             }

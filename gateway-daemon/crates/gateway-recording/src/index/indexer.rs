@@ -117,27 +117,39 @@ impl Shared {
     fn run(&self) {
         let mut put_aside = false;
         while !self.stopped() {
-            let opened = if std::mem::take(&mut put_aside) {
+            let opened = if self.rebuild.swap(false, Ordering::AcqRel) {
+                super::remove(&self.dir).and_then(|()| Index::open(&self.dir, &self.reader))
+            } else if put_aside {
                 Index::rebuild(&self.dir)
             } else {
                 Index::open(&self.dir, &self.reader)
             };
-            let done = opened.and_then(|index| self.keep(Arc::new(index)));
-            *self.index.write() = None;
-            let Err(error) = done else { continue };
-            let pause = self.tell(&error, &mut put_aside);
-            self.pause(pause);
+            put_aside = false;
+            let done = opened.and_then(|index| {
+                let index = Arc::new(index);
+                let done = self.keep(&index);
+                self.withdraw(index);
+                done
+            });
+            if let Err(error) = done {
+                let pause = self.tell(&error, &mut put_aside);
+                self.pause(pause);
+            }
+        }
+    }
+
+    /// Takes the index back, and waits for those who still ask it: its database knows its
+    /// directory by name, and must be gone before another one is there.
+    fn withdraw(&self, index: Arc<Index>) {
+        *self.index.write() = None;
+        while Arc::strong_count(&index) > 1 && !self.stopped() {
+            std::thread::park_timeout(LOOK_EVERY / 10);
         }
     }
 
     /// Follows the journal; returns in order to stop, or to be built anew.
-    fn keep(&self, index: Arc<Index>) -> Result<(), IndexError> {
-        if self.rebuild.swap(false, Ordering::AcqRel) {
-            drop(index);
-            super::remove(&self.dir)?;
-            return Ok(());
-        }
-        *self.index.write() = Some(Arc::clone(&index));
+    fn keep(&self, index: &Arc<Index>) -> Result<(), IndexError> {
+        *self.index.write() = Some(Arc::clone(index));
         let mut flushed = Instant::now();
         let mut dirty = false;
         loop {
@@ -178,11 +190,7 @@ impl Shared {
                 }
                 RETRY_IN_USE
             }
-            IndexError::Corrupt { .. }
-            | IndexError::Database {
-                source: sled::Error::Corruption { .. },
-                ..
-            } => {
+            error if makes_no_sense(error) => {
                 *put_aside = true;
                 status.rebuilt += 1;
                 let aside = aside(&self.dir);
@@ -215,5 +223,18 @@ impl Shared {
             }
             std::thread::park_timeout(left);
         }
+    }
+}
+
+/// Is it the files? What the kernel says (no space, no permission) a new index would not help.
+fn makes_no_sense(error: &IndexError) -> bool {
+    match error {
+        IndexError::Corrupt { .. } => true,
+        IndexError::Database {
+            source: sled::Error::Io(error),
+            ..
+        } => error.raw_os_error().is_none(),
+        IndexError::Database { .. } => true,
+        IndexError::InUse { .. } | IndexError::Io { .. } => false,
     }
 }

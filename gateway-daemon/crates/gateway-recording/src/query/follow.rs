@@ -41,7 +41,7 @@ impl Follower {
             Start::End => reader.records_from(reader.end()?),
         };
         Ok(Follower {
-            scan: Scan::new(reader, query, records),
+            scan: Scan::new(reader, query, records)?,
         })
     }
 

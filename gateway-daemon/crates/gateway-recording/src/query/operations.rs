@@ -17,7 +17,7 @@ use std::time::Instant;
 pub fn operations(reader: &Reader, query: &Query) -> Result<Operations, ReadError> {
     let records = plan(reader, query, false)?;
     Ok(Operations {
-        scan: Scan::new(reader, query, records),
+        scan: Scan::new(reader, query, records)?,
     })
 }
 
@@ -66,16 +66,21 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(reader: &Reader, query: &Query, records: Records) -> Scan {
-        Scan {
+    pub(super) fn new(reader: &Reader, query: &Query, records: Records) -> Result<Scan, ReadError> {
+        let live = if query.live {
+            Some(live_sessions(reader)?)
+        } else {
+            None
+        };
+        Ok(Scan {
             openings: Openings::new(reader, records.position()),
-            live: query.live.then(|| live_sessions(reader)),
+            live,
             grep: query.grep.as_ref().map(|text| text.to_lowercase()),
             query: query.clone(),
             records,
             window: Window::default(),
             over: false,
-        }
+        })
     }
 
     /// Reads one record; `None` at the end.
