@@ -1,1 +1,128 @@
-fn main() {}
+//! The one binary: parses, loads the configuration, and hands over. No logic lives here.
+mod args;
+mod command;
+mod commands;
+mod config;
+mod daemon;
+mod exit;
+mod terminal;
+mod wiring;
+
+use crate::args::Arguments;
+use crate::command::Command;
+use crate::config::{Config, ConfigError};
+use crate::exit::{Exit, Failure};
+use clap::Parser;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let written = match Arguments::try_parse() {
+        Ok(written) => written,
+        Err(error) => {
+            // A reader that went away (`gateway --help | head`) changes nothing.
+            let _ = error.print();
+            return ExitCode::from(usage_code(&error));
+        }
+    };
+    let named = written.config.clone();
+    let command = match command::validate(written, terminal::moment::now()) {
+        Ok(command) => command,
+        Err(failure) => return ended(Err(failure)),
+    };
+    if let Command::Run(run) = &command {
+        return ExitCode::from(match config::load(named.as_deref()) {
+            Ok(config) => commands::run::run(&config, run),
+            Err(error) => {
+                eprintln!("gateway: run: {error}");
+                commands::run::FAILED
+            }
+        });
+    }
+    ended(execute(&command, named.as_deref()))
+}
+
+/// `gateway run` fails as env(1) does, since its command may end with 2 as well.
+fn usage_code(error: &clap::Error) -> u8 {
+    match u8::try_from(error.exit_code()) {
+        Ok(2) if is_run(std::env::args_os().skip(1)) => commands::run::FAILED,
+        Ok(code) => code,
+        Err(_) => Exit::Usage as u8,
+    }
+}
+
+/// Is `run` the command? What comes before it can only be `--config FILE`.
+fn is_run(mut words: impl Iterator<Item = OsString>) -> bool {
+    while let Some(word) = words.next() {
+        if word == "--config" {
+            words.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            return word == "run";
+        }
+    }
+    false
+}
+
+fn ended(result: Result<Exit, Failure>) -> ExitCode {
+    match result {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            eprintln!("gateway: {}", terminal::escape::lines(&failure.message));
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn load(named: Option<&Path>) -> Result<Config, Failure> {
+    config::load(named).map_err(|error: ConfigError| Failure::usage(error.to_string()))
+}
+
+fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
+    let config = load(named)?;
+    match command {
+        Command::Daemon => daemon::run(&config),
+        Command::Run(_) => Ok(Exit::Done),
+        Command::Status { json } => commands::status::status(&config, *json),
+        Command::Trees { json } => commands::trees::trees(&config, *json),
+        Command::Lineage { target, json } => commands::lineage::lineage(&config, *target, *json),
+        Command::Sessions { filter, json } => commands::records::sessions(&config, filter, *json),
+        Command::Log {
+            filter,
+            follow,
+            json,
+        } => commands::records::log(&config, filter, *follow, *json),
+        Command::Show { session, json } => commands::records::show(&config, *session, *json),
+        Command::Kill { target, json } => commands::kill::kill(&config, *target, *json),
+        Command::PolicyCheck { path, json } => {
+            commands::policy::check(&config, path.as_deref(), *json)
+        }
+        Command::PolicyTest { path, json } => {
+            commands::policy::test(&config, path.as_deref(), *json)
+        }
+        Command::PolicyExplain(explain) => commands::policy::explain(&config, explain),
+        Command::Uninstall => commands::uninstall::uninstall(&config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_found_among_options() {
+        for (line, expected) in [
+            ("run", true),
+            ("run --nope", true),
+            ("--config /x run", true),
+            ("--config=/x run -- ls", true),
+            ("--config run status", false),
+            ("status run", false),
+            ("--nope", false),
+            ("", false),
+        ] {
+            let words = line.split_whitespace().map(OsString::from);
+            assert_eq!(is_run(words), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The command line as it is written. [`crate::command`] makes of it what is meant.
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Sees, judges and records what the processes of governed trees do on the network.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gateway",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration, \
+                        3 the daemon cannot be reached, 4 not permitted."
+)]
+pub(crate) struct Arguments {
+    /// The configuration file [default: /etc/gateway/gateway.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "GATEWAY_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: CommandArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CommandArguments {
+    /// The daemon
+    Daemon,
+    /// Runs a command as the root of a governed tree
+    #[command(
+        after_help = "Exit codes: the command's own, 125 the gateway failed, 126 not \
+                            executable, 127 not found, 128 + the signal that ended it."
+    )]
+    Run(RunArguments),
+    /// What is in force, what lives, what was lost; exit 0 only when a policy is enforced
+    Status(JsonArguments),
+    /// The governed trees
+    Trees(JsonArguments),
+    /// One lineage drawn as a tree, with who and why
+    Lineage(LineageArguments),
+    /// The sessions that match
+    Sessions(SessionsArguments),
+    /// The operations that match
+    Log(LogArguments),
+    /// One session whole
+    Show(ShowArguments),
+    /// Ends live sessions now
+    Kill(KillArguments),
+    /// Checks, tests and explains policies, without a daemon
+    #[command(subcommand)]
+    Policy(PolicyArguments),
+    /// Detaches the programs, stops the daemon, removes pins and cgroups; keeps the journal
+    Uninstall,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonArguments {
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The policy of the new tree; without it the caller's cgroup decides
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// Already the process that becomes the command; set by `gateway run` itself
+    #[arg(long, hide = true)]
+    pub(crate) in_place: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, num_args = 1.., value_name = "CMD ARG")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LineageArguments {
+    /// A process id, a tree (t…) or a session (s…)
+    #[arg(value_name = "PID|TREE|SESSION")]
+    pub(crate) target: String,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilterArguments {
+    /// Who; `*` matches any characters
+    #[arg(long, value_name = "P")]
+    pub(crate) principal: Option<String>,
+    /// The tree (t…)
+    #[arg(long, value_name = "T")]
+    pub(crate) tree: Option<String>,
+    /// The resource; `*` matches any characters
+    #[arg(long, value_name = "R")]
+    pub(crate) resource: Option<String>,
+    /// The protocol
+    #[arg(long, value_name = "P")]
+    pub(crate) protocol: Option<String>,
+    /// Not before: a time ago (2h, 30m, 7d) or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only of sessions that are open
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArguments {
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArguments {
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// A verb that the operation has
+    #[arg(long, value_name = "V")]
+    pub(crate) verb: Option<String>,
+    /// The verdict
+    #[arg(long, value_name = "V")]
+    pub(crate) verdict: Option<String>,
+    /// The statement holds this text, whatever its case
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// A field that was disclosed in the clear
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) disclosed: Option<String>,
+    /// Goes on with what comes
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The session (s…)
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+    /// The session and then its operations, one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArguments {
+    /// A session (s…) or a tree (t…)
+    #[arg(value_name = "SESSION|TREE")]
+    pub(crate) target: String,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyArguments {
+    /// Says what is wrong with policies, with file, line and column
+    Check(PolicyPathArguments),
+    /// Proves the cases that policies carry
+    Test(PolicyPathArguments),
+    /// Says which rules match, and why the verdict is what it is
+    Explain(ExplainArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyPathArguments {
+    /// A policy file or a directory of them [default: the policy directory]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The policy's name; may be left out when there is only one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// Who
+    #[arg(long, value_name = "P", default_value = "unknown")]
+    pub(crate) principal: String,
+    /// A group of that principal; may be given many times
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+    /// How far the process is from the root of its tree
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) depth: u16,
+    /// Where it goes
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) to: SocketAddr,
+    /// The protocol of the statement
+    #[arg(long, value_name = "P", default_value = "postgres")]
+    pub(crate) protocol: String,
+    /// A policy file or a directory of them [default: the policy directory]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The statement; without it the opening of a session is judged
+    #[arg(value_name = "STATEMENT")]
+    pub(crate) statement: Option<String>,
+}

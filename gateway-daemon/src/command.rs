@@ -1,0 +1,388 @@
+//! The command line as it is meant: what [`crate::args`] wrote, validated.
+use crate::args::{
+    Arguments, CommandArguments, ExplainArguments, FilterArguments, LogArguments, PolicyArguments,
+    RunArguments,
+};
+use crate::exit::Failure;
+use crate::terminal::moment;
+use gateway_control::{Filter, Target};
+use gateway_core::{SessionId, Timestamp};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Daemon,
+    Run(Run),
+    Status {
+        json: bool,
+    },
+    Trees {
+        json: bool,
+    },
+    Lineage {
+        target: Target,
+        json: bool,
+    },
+    Sessions {
+        filter: Filter,
+        json: bool,
+    },
+    Log {
+        filter: Filter,
+        follow: bool,
+        json: bool,
+    },
+    Show {
+        session: SessionId,
+        json: bool,
+    },
+    Kill {
+        target: Target,
+        json: bool,
+    },
+    PolicyCheck {
+        path: Option<PathBuf>,
+        json: bool,
+    },
+    PolicyTest {
+        path: Option<PathBuf>,
+        json: bool,
+    },
+    PolicyExplain(Explain),
+    Uninstall,
+}
+
+/// A command that is to run as the root of a tree.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) policy: Option<String>,
+    /// This process is the one that becomes the command.
+    pub(crate) in_place: bool,
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// A question about one statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Explain {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) policy: Option<String>,
+    pub(crate) principal: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) depth: usize,
+    /// Where it goes.
+    pub(crate) to: SocketAddr,
+    pub(crate) protocol: String,
+    pub(crate) statement: Option<String>,
+    pub(crate) json: bool,
+}
+
+/// Validates. `now` is what `--since` counts back from.
+pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Failure> {
+    Ok(match written.command {
+        CommandArguments::Daemon => Command::Daemon,
+        CommandArguments::Run(run) => Command::Run(validate_run(run)?),
+        CommandArguments::Status(status) => Command::Status { json: status.json },
+        CommandArguments::Trees(trees) => Command::Trees { json: trees.json },
+        CommandArguments::Lineage(lineage) => {
+            let target = lineage
+                .target
+                .parse()
+                .map_err(|error| usage("lineage", error))?;
+            Command::Lineage {
+                target,
+                json: lineage.json,
+            }
+        }
+        CommandArguments::Sessions(sessions) => Command::Sessions {
+            filter: validate_filter(sessions.filter, now)?,
+            json: sessions.json,
+        },
+        CommandArguments::Log(log) => validate_log(log, now)?,
+        CommandArguments::Show(show) => {
+            let session = show.session.parse().map_err(|error| usage("show", error))?;
+            Command::Show {
+                session,
+                json: show.json,
+            }
+        }
+        CommandArguments::Kill(kill) => match kill.target.parse() {
+            Ok(Target::Process(_)) => {
+                return Err(usage("kill", "expected a session (s…) or a tree (t…)"));
+            }
+            Ok(target) => Command::Kill {
+                target,
+                json: kill.json,
+            },
+            Err(error) => return Err(usage("kill", error)),
+        },
+        CommandArguments::Policy(PolicyArguments::Check(check)) => Command::PolicyCheck {
+            path: check.path,
+            json: check.json,
+        },
+        CommandArguments::Policy(PolicyArguments::Test(test)) => Command::PolicyTest {
+            path: test.path,
+            json: test.json,
+        },
+        CommandArguments::Policy(PolicyArguments::Explain(explain)) => {
+            Command::PolicyExplain(validate_explain(explain))
+        }
+        CommandArguments::Uninstall => Command::Uninstall,
+    })
+}
+
+fn usage(what: &str, reason: impl std::fmt::Display) -> Failure {
+    Failure::usage(format!("{what}: {reason}"))
+}
+
+fn validate_run(run: RunArguments) -> Result<Run, Failure> {
+    if run.policy.as_deref().is_some_and(str::is_empty) {
+        return Err(usage("run", "--policy: expected the name of a policy"));
+    }
+    let mut command = run.command.into_iter();
+    let program = command
+        .next()
+        .ok_or_else(|| usage("run", "expected a command"))?;
+    Ok(Run {
+        policy: run.policy,
+        in_place: run.in_place,
+        program,
+        arguments: command.collect(),
+    })
+}
+
+fn validate_filter(written: FilterArguments, now: Timestamp) -> Result<Filter, Failure> {
+    let parse_tree = |tree: String| tree.parse().map_err(|error| usage("--tree", error));
+    let parse_since =
+        |text: String| moment::since(&text, now).map_err(|reason| usage("--since", reason));
+    Ok(Filter {
+        principal: written.principal,
+        tree: written.tree.map(parse_tree).transpose()?,
+        session: None,
+        resource: written.resource,
+        protocol: written.protocol,
+        since: written.since.map(parse_since).transpose()?,
+        live: written.live,
+        ..Filter::default()
+    })
+}
+
+fn validate_log(log: LogArguments, now: Timestamp) -> Result<Command, Failure> {
+    let mut filter = validate_filter(log.filter, now)?;
+    let parse_verb = |verb: String| verb.parse().map_err(|error| usage("--verb", error));
+    filter.verb = log.verb.map(parse_verb).transpose()?;
+    if let Some(verdict) = &log.verdict
+        && !gateway_control::filter::VERDICTS.contains(&verdict.as_str())
+    {
+        let expected = gateway_control::filter::VERDICTS.join(", ");
+        let reason = format!("no such verdict: {verdict:?} (expected one of {expected})");
+        return Err(usage("--verdict", reason));
+    }
+    filter.verdict = log.verdict;
+    filter.grep = log.grep;
+    filter.disclosed = log.disclosed;
+    Ok(Command::Log {
+        filter,
+        follow: log.follow,
+        json: log.json,
+    })
+}
+
+fn validate_explain(explain: ExplainArguments) -> Explain {
+    Explain {
+        path: explain.path,
+        policy: explain.policy,
+        principal: explain.principal,
+        groups: explain.groups,
+        depth: usize::from(explain.depth),
+        to: explain.to,
+        protocol: explain.protocol,
+        statement: explain.statement,
+        json: explain.json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use clap::{CommandFactory, Parser};
+    use gateway_core::{TreeId, Verb};
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
+
+    fn parsed(line: &str) -> Result<Command, Exit> {
+        let words = std::iter::once("gateway").chain(line.split_whitespace());
+        let written = Arguments::try_parse_from(words).map_err(|error| {
+            assert_eq!(error.exit_code(), 2, "{line}");
+            Exit::Usage
+        })?;
+        validate(written, NOW).map_err(|failure| failure.exit)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_meant() {
+        let filter = Filter {
+            principal: Some("ci:*".into()),
+            tree: Some(TreeId(1)),
+            resource: Some("orders".into()),
+            protocol: Some("postgres".into()),
+            since: Some(Timestamp(NOW.0 - 7_200_000_000_000)),
+            live: true,
+            ..Filter::default()
+        };
+        let same = "--principal ci:* --tree t0000000000001 --resource orders --protocol postgres \
+                    --since 2h --live";
+        let log = Filter {
+            verb: Some(Verb::Delete),
+            verdict: Some("deny".into()),
+            grep: Some("users".into()),
+            disclosed: Some("email".into()),
+            ..filter.clone()
+        };
+        let run = |policy: Option<&str>, words: &[&str]| {
+            Command::Run(Run {
+                policy: policy.map(str::to_owned),
+                in_place: false,
+                program: words[0].into(),
+                arguments: words[1..].iter().map(Into::into).collect(),
+            })
+        };
+        let cases = [
+            ("daemon".to_owned(), Command::Daemon),
+            ("daemon --config /x".to_owned(), Command::Daemon),
+            (
+                "--config /x status --json".to_owned(),
+                Command::Status { json: true },
+            ),
+            ("trees".to_owned(), Command::Trees { json: false }),
+            (
+                "lineage 42".to_owned(),
+                Command::Lineage {
+                    target: Target::Process(42),
+                    json: false,
+                },
+            ),
+            (
+                format!("sessions {same}"),
+                Command::Sessions {
+                    filter: filter.clone(),
+                    json: false,
+                },
+            ),
+            (
+                format!(
+                    "log {same} --verb delete --verdict deny --grep users --disclosed email \
+                         --follow --json"
+                ),
+                Command::Log {
+                    filter: log,
+                    follow: true,
+                    json: true,
+                },
+            ),
+            (
+                "show s0000000000002".to_owned(),
+                Command::Show {
+                    session: SessionId(2),
+                    json: false,
+                },
+            ),
+            (
+                "kill t0000000000002".to_owned(),
+                Command::Kill {
+                    target: Target::Tree(TreeId(2)),
+                    json: false,
+                },
+            ),
+            (
+                "run -- ls -l --json".to_owned(),
+                run(None, &["ls", "-l", "--json"]),
+            ),
+            (
+                "run --policy p -- ls -- x".to_owned(),
+                run(Some("p"), &["ls", "--", "x"]),
+            ),
+            (
+                "policy check a.toml".to_owned(),
+                Command::PolicyCheck {
+                    path: Some("a.toml".into()),
+                    json: false,
+                },
+            ),
+            (
+                "policy test --json".to_owned(),
+                Command::PolicyTest {
+                    path: None,
+                    json: true,
+                },
+            ),
+            ("uninstall".to_owned(), Command::Uninstall),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parsed(&line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_2() {
+        for line in [
+            "",
+            "nope",
+            "status extra",
+            "status --jso",
+            "run",
+            "run ls",
+            "run --",
+            "run --policy",
+            "lineage",
+            "lineage x",
+            "lineage 0",
+            "lineage -1",
+            "show",
+            "show t0000000000001",
+            "show s1",
+            "kill 42",
+            "kill",
+            "log --verb drop",
+            "log --verdict perhaps",
+            "log --since yesterday",
+            "log --tree x",
+            "sessions --verb read",
+            "sessions --follow",
+            "policy",
+            "policy learn",
+            "policy replay",
+            "uninstall --force",
+            "daemon extra",
+        ] {
+            assert_eq!(parsed(line), Err(Exit::Usage), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_does_not_exist() {
+        for command in [
+            "login",
+            "doctor",
+            "replay s0000000000001",
+            "export",
+            "verify",
+            "approvals",
+            "revoke x",
+            "credentials list",
+            "trust export",
+            "help",
+        ] {
+            assert_eq!(parsed(command), Err(Exit::Usage), "{command}");
+        }
+    }
+}

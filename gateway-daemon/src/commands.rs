@@ -1,0 +1,20 @@
+//! What each command does, one file each.
+pub(crate) mod kill;
+pub(crate) mod lineage;
+pub(crate) mod policy;
+pub(crate) mod records;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod trees;
+pub(crate) mod uninstall;
+
+use crate::exit::Failure;
+use std::future::Future;
+
+/// Runs one question to the daemon to its end.
+pub(crate) fn ask<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(question)
+}

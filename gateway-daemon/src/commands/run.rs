@@ -1,0 +1,126 @@
+//! `gateway run`: a command as the root of a governed tree, governed before its first instruction.
+//!
+//! Two processes. The one that was called stays outside and waits: it forwards signals and ends
+//! with the command's exit code. The other one, started from the same binary, asks the daemon to
+//! govern *it*, by the credentials of its own connection, and only then becomes the command. If
+//! anything fails on the way, the command is not executed.
+mod wait;
+
+use super::ask;
+use crate::command::Run;
+use crate::config::Config;
+use crate::exit::Failure;
+use gateway_control::Client;
+use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
+use nix::sys::signal::Signal;
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// The gateway failed, in the words of env(1).
+pub(crate) const FAILED: u8 = 125;
+/// The command was found and cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// The command was not found.
+const NOT_FOUND: u8 = 127;
+/// Says which process waits, so that the other one notices when it is gone before it asked to be
+/// told.
+const WAITING: &str = "GATEWAY_RUN_WAITING";
+
+/// The exit code of the command, or of what kept it from running.
+pub(crate) fn run(config: &Config, run: &Run) -> u8 {
+    let ended = if run.in_place {
+        become_command(config, run)
+    } else {
+        start(config, run)
+    };
+    ended.unwrap_or_else(|failure| {
+        eprintln!("gateway: run: {failure}");
+        FAILED
+    })
+}
+
+fn start(config: &Config, run: &Run) -> Result<u8, Failure> {
+    let signals = wait::Signals::block()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("gateway");
+    if let Some(file) = &config.file {
+        command.arg("--config").arg(file);
+    }
+    command.args(["run", "--in-place"]);
+    if let Some(policy) = &run.policy {
+        command.arg("--policy").arg(policy);
+    }
+    command.arg("--").arg(&run.program).args(&run.arguments);
+    command.env(WAITING, std::process::id().to_string());
+    let child = command.spawn()?;
+    signals.wait_for(child)
+}
+
+fn become_command(config: &Config, run: &Run) -> Result<u8, Failure> {
+    if let Some(waiting) = std::env::var_os(WAITING) {
+        // Killing `gateway run` outright must not leave a command that nobody waits for.
+        set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from)?;
+        let parent = nix::unistd::getppid().as_raw().to_string();
+        if waiting.to_str() != Some(&parent) {
+            return Err(Failure::no("the process that waits is gone"));
+        }
+    }
+    let client = Client::new(&config.control_socket);
+    let policy = run.policy.as_deref();
+    let view = ask(async { client.run(policy).await.map_err(Failure::from) })?;
+    for measure in &view.harden {
+        harden(measure)?;
+    }
+    let mut command = Command::new(&run.program);
+    command.args(&run.arguments).env_remove(WAITING);
+    let error = command.exec();
+    eprintln!(
+        "gateway: run: {}: {error}",
+        Path::new(&run.program).display()
+    );
+    Ok(if error.kind() == ErrorKind::NotFound {
+        NOT_FOUND
+    } else {
+        NOT_EXECUTABLE
+    })
+}
+
+/// Applies one of a policy's measures to this process. What is not known is not ignored.
+fn harden(measure: &str) -> Result<(), Failure> {
+    match measure {
+        "close-sockets" => close_sockets(),
+        "no-new-privs" => Ok(set_no_new_privs().map_err(std::io::Error::from)?),
+        other => Err(Failure::no(format!(
+            "the policy asks for {other:?}, which is not built"
+        ))),
+    }
+}
+
+/// Sockets that were opened outside do not follow inside. Other descriptors stay as they are:
+/// a job server's pipes and process substitution pass through `env` too.
+fn close_sockets() -> Result<(), Failure> {
+    let mut keep = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let Some(number) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        if !target
+            .as_os_str()
+            .as_encoded_bytes()
+            .starts_with(b"socket:")
+        {
+            keep.push(number);
+        }
+    }
+    keep.sort_unstable();
+    close_fds::set_fds_cloexec(3, &keep);
+    Ok(())
+}

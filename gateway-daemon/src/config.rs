@@ -1,0 +1,73 @@
+//! The configuration: a file form that refuses what it does not know, and the resolved form that
+//! the rest of the program sees.
+mod file;
+mod limits;
+mod place;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) use limits::Limits;
+pub(crate) use resolve::{ConfigError, load};
+
+/// Where the configuration is when nobody says otherwise.
+pub(crate) const DEFAULT_FILE: &str = "/etc/gateway/gateway.toml";
+
+/// What is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The file that it came from; `None` when there was none and these are the defaults.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) control_socket: PathBuf,
+    pub(crate) policy_dir: PathBuf,
+    /// Where governing happens: `None` is the top of the cgroup2 hierarchy.
+    pub(crate) cgroup_root: Option<PathBuf>,
+    pub(crate) bpffs_dir: PathBuf,
+    /// Between two fsyncs of the journal; zero is one for each record.
+    pub(crate) durability: Duration,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            file: None,
+            state_dir: "/var/lib/gateway".into(),
+            control_socket: "/run/gateway/control.sock".into(),
+            policy_dir: "/etc/gateway/policies".into(),
+            cgroup_root: None,
+            bpffs_dir: "/sys/fs/bpf/gateway".into(),
+            durability: Duration::from_millis(100),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Where the journal is.
+    pub(crate) fn journal_dir(&self) -> PathBuf {
+        self.state_dir.join("journal")
+    }
+
+    /// Where the daemon keeps its things, by name.
+    pub(crate) fn paths(&self) -> BTreeMap<String, String> {
+        let text = |path: &Path| path.display().to_string();
+        let mut paths = BTreeMap::from([
+            ("state_dir".to_owned(), text(&self.state_dir)),
+            ("control_socket".to_owned(), text(&self.control_socket)),
+            ("policy_dir".to_owned(), text(&self.policy_dir)),
+            ("bpffs_dir".to_owned(), text(&self.bpffs_dir)),
+            ("journal".to_owned(), text(&self.journal_dir())),
+        ]);
+        if let Some(file) = &self.file {
+            paths.insert("config".to_owned(), text(file));
+        }
+        paths
+    }
+}
+
+#[cfg(test)]
+mod tests;

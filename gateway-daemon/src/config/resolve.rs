@@ -1,0 +1,220 @@
+//! From the file form to the resolved form: every mistake is named with file, line and column.
+use super::file::File;
+use super::place::Place;
+use super::{Config, DEFAULT_FILE};
+use crate::terminal::moment;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+
+/// A configuration file is a page of text, not a stream.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The configuration cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: {reason}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Something in it is wrong.
+    #[error("{}:{}:{}: {message}", file.display(), place.line, place.column)]
+    Mistake {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        place: Place,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+}
+
+/// Reads the configuration. Without a name, a file that is not there means the defaults.
+pub(crate) fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    // An empty GATEWAY_CONFIG is how scripts unset it.
+    let named = named.filter(|path| !path.as_os_str().is_empty());
+    load_from(named, Path::new(DEFAULT_FILE))
+}
+
+pub(super) fn load_from(named: Option<&Path>, default: &Path) -> Result<Config, ConfigError> {
+    let path = named.unwrap_or(default);
+    match read(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Config::default())
+        }
+        Err(error) => Err(ConfigError::Unreadable {
+            file: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("is not a file"));
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other("is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+/// Resolves the text of a configuration file.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let source = Source { path, text };
+    let file: File = toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        source.mistake(offset, error.message().to_owned())
+    })?;
+    source.refuse_unbuilt(&file)?;
+    let mut config = Config {
+        file: Some(path.to_owned()),
+        ..Config::default()
+    };
+    source.path(&mut config.state_dir, "state_dir", file.state_dir)?;
+    source.path(
+        &mut config.control_socket,
+        "control_socket",
+        file.control_socket,
+    )?;
+    source.path(&mut config.policy_dir, "policy_dir", file.policy_dir)?;
+    source.path(
+        &mut config.bpffs_dir,
+        "capture.bpffs_dir",
+        file.capture.bpffs_dir,
+    )?;
+    if let Some(root) = file
+        .capture
+        .cgroup_root
+        .filter(|root| root.get_ref() != "auto")
+    {
+        let mut path = PathBuf::new();
+        source.path(&mut path, "capture.cgroup_root", Some(root))?;
+        config.cgroup_root = Some(path);
+    }
+    if let Some(durability) = file.recording.durability {
+        config.durability = source.durability(&durability)?;
+    }
+    config.limits = file.limits.resolve(&source)?;
+    Ok(config)
+}
+
+/// A text with its name, for messages.
+pub(super) struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn mistake(&self, offset: usize, message: String) -> ConfigError {
+        let place = Place::of(self.text, offset);
+        ConfigError::Mistake {
+            file: self.path.to_owned(),
+            place,
+            message,
+        }
+    }
+
+    pub(super) fn at<T>(&self, value: &Spanned<T>, message: String) -> ConfigError {
+        self.mistake(value.span().start, message)
+    }
+
+    fn refuse_unbuilt(&self, file: &File) -> Result<(), ConfigError> {
+        let unbuilt = [
+            ("[control]", &file.control),
+            ("[directory]", &file.directory),
+            ("[[webhook]]", &file.webhook),
+            ("[[issuer]]", &file.issuer),
+            ("recording.retention", &file.recording.retention),
+        ];
+        for (name, value) in unbuilt {
+            if let Some(value) = value {
+                return Err(self.at(value, not_built(name)));
+            }
+        }
+        if let Some(servers) = &file.dns.servers
+            && servers.get_ref().as_str() != Some("system")
+        {
+            let message = not_built("dns.servers other than \"system\"");
+            return Err(self.at(servers, message));
+        }
+        match file
+            .recording
+            .disk_full
+            .as_ref()
+            .map(|value| (value, value.get_ref().as_str()))
+        {
+            None | Some((_, "deny")) => Ok(()),
+            Some((value, "oldest")) => {
+                Err(self.at(value, not_built("recording.disk_full = \"oldest\"")))
+            }
+            Some((value, other)) => Err(self.at(
+                value,
+                format!("recording.disk_full: {other:?} (expected \"deny\")"),
+            )),
+        }
+    }
+
+    fn path(
+        &self,
+        target: &mut PathBuf,
+        key: &str,
+        value: Option<Spanned<String>>,
+    ) -> Result<(), ConfigError> {
+        let Some(value) = value else { return Ok(()) };
+        let path = Path::new(value.get_ref());
+        let plain = path.is_absolute()
+            && path
+                .components()
+                .all(|part| !matches!(part, Component::ParentDir))
+            && path.file_name().is_some()
+            && !value.get_ref().contains('\0');
+        if !plain {
+            let message = format!("{key}: expected an absolute path below / without \"..\"");
+            return Err(self.at(&value, message));
+        }
+        *target = path.components().collect();
+        Ok(())
+    }
+
+    /// Between two fsyncs; zero is one for each record.
+    fn durability(&self, value: &Spanned<String>) -> Result<Duration, ConfigError> {
+        if value.get_ref() == "always" {
+            return Ok(Duration::ZERO);
+        }
+        let range = Duration::from_millis(1)..=Duration::from_secs(60);
+        duration(value.get_ref(), &range).map_err(|expected| {
+            self.at(
+                value,
+                format!("recording.durability: {expected}; or \"always\""),
+            )
+        })
+    }
+}
+
+/// A duration within a range, or what was expected.
+pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = moment::duration(text)?;
+    if range.contains(&duration) {
+        return Ok(duration);
+    }
+    let (least, most) = (
+        moment::written(*range.start()),
+        moment::written(*range.end()),
+    );
+    Err(format!("expected {least} to {most}"))
+}
+
+fn not_built(name: &str) -> String {
+    format!("{name}: known, but not built in this version")
+}

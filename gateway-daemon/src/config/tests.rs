@@ -1,0 +1,283 @@
+//! Every key, and every kind of mistake with its place.
+use super::resolve::{load_from, parse};
+use super::*;
+
+fn parsed(text: &str) -> Result<Config, String> {
+    parse(Path::new("/g.toml"), text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let config = parsed("").unwrap();
+    assert_eq!(
+        config,
+        Config {
+            file: Some("/g.toml".into()),
+            ..Config::default()
+        }
+    );
+}
+
+#[test]
+fn every_key_is_taken() {
+    let config = parsed(
+        r#"
+        state_dir = "/s"
+        control_socket = "/r//c.sock"
+        policy_dir = "/p/"
+        [capture]
+        cgroup_root = "/sys/fs/cgroup/unified/test"
+        bpffs_dir = "/sys/fs/bpf/test"
+        [dns]
+        servers = "system"
+        [limits]
+        sessions = 7
+        drain = "0s"
+        dial = "3s"
+        recognise = "150ms"
+        opaque_idle = "1d"
+        statement_bytes = "64KiB"
+        parameter_bytes = 0
+        processes = 5000
+        control_connections = 9
+        [recording]
+        durability = "always"
+        disk_full = "deny"
+        "#,
+    )
+    .unwrap();
+    let expected = Config {
+        file: Some("/g.toml".into()),
+        state_dir: "/s".into(),
+        control_socket: "/r/c.sock".into(),
+        policy_dir: "/p".into(),
+        cgroup_root: Some("/sys/fs/cgroup/unified/test".into()),
+        bpffs_dir: "/sys/fs/bpf/test".into(),
+        durability: Duration::ZERO,
+        limits: Limits {
+            sessions: 7,
+            drain: Duration::ZERO,
+            dial: Duration::from_secs(3),
+            recognise: Duration::from_millis(150),
+            opaque_idle: Some(Duration::from_secs(86_400)),
+            statement_bytes: 65_536,
+            parameter_bytes: 0,
+            processes: 5000,
+            control_connections: 9,
+            ..Limits::default()
+        },
+    };
+    assert_eq!(config, expected);
+    assert_eq!(
+        parsed("[capture]\ncgroup_root = \"auto\"")
+            .unwrap()
+            .cgroup_root,
+        None
+    );
+    let defaults = parsed("[recording]\ndurability = \"250ms\"").unwrap();
+    assert_eq!(defaults.durability, Duration::from_millis(250));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place() {
+    let cases = [
+        ("stat_dir = \"/s\"", "/g.toml:1:1: unknown field `stat_dir`"),
+        (
+            "[capture]\n  cgroup = \"x\"",
+            "/g.toml:2:3: unknown field `cgroup`",
+        ),
+        (
+            "[limits]\nsesions = 1",
+            "/g.toml:2:1: unknown field `sesions`",
+        ),
+        ("[captur]\n", "/g.toml:1:2: unknown field `captur`"),
+        (
+            "state_dir = 5",
+            "/g.toml:1:13: invalid type: integer `5`, expected a string",
+        ),
+        (
+            "state_dir = \"s\"",
+            "/g.toml:1:13: state_dir: expected an absolute path",
+        ),
+        (
+            "state_dir = \"/a/../b\"",
+            "/g.toml:1:13: state_dir: expected an absolute path",
+        ),
+        (
+            "state_dir = \"/\"",
+            "/g.toml:1:13: state_dir: expected an absolute path",
+        ),
+        (
+            "policy_dir = \"\"",
+            "/g.toml:1:14: policy_dir: expected an absolute path",
+        ),
+        (
+            "control_socket = \"/a\\u0000b\"",
+            "/g.toml:1:18: control_socket: expected",
+        ),
+        ("a = \n", "/g.toml:1:5: "),
+        (
+            "state_dir = \"/a\"\nstate_dir = \"/b\"",
+            "/g.toml:2:1: duplicate key",
+        ),
+        (
+            "[limits]\nsessions = 0",
+            "/g.toml:2:12: limits.sessions: expected a number from 1",
+        ),
+        (
+            "[limits]\nsessions = -1",
+            "/g.toml:2:12: limits.sessions: expected a number",
+        ),
+        (
+            "[limits]\nsessions = \"many\"",
+            "/g.toml:2:12: limits.sessions: expected a number",
+        ),
+        (
+            "[limits]\nsessions = true",
+            "/g.toml:2:12: expected a number, or a text such as",
+        ),
+        (
+            "[limits]\nsessions = 99999999999999999999",
+            "/g.toml:2:12: ",
+        ),
+        (
+            "[limits]\ndrain = \"5\"",
+            "/g.toml:2:9: limits.drain: \"5\" is not a duration",
+        ),
+        (
+            "[limits]\ndrain = 5",
+            "/g.toml:2:9: limits.drain: expected a text such as \"5s\"",
+        ),
+        (
+            "[limits]\ndrain = \"2d\"",
+            "/g.toml:2:9: limits.drain: expected 0ms to 1d",
+        ),
+        (
+            "[limits]\ndial = \"0s\"",
+            "/g.toml:2:8: limits.dial: expected 1ms to 1h",
+        ),
+        (
+            "[limits]\nopaque_idle = \"0s\"",
+            "/g.toml:2:15: limits.opaque_idle: expected 1s to 30d",
+        ),
+        (
+            "[limits]\nstatement_bytes = 5",
+            "/g.toml:2:19: limits.statement_bytes: expected 1024",
+        ),
+        (
+            "[limits]\nstatement_bytes = \"5 MB\"",
+            "/g.toml:2:19: limits.statement_bytes: expected",
+        ),
+        (
+            "[limits]\nbind_bytes = -1",
+            "/g.toml:2:14: limits.bind_bytes: expected 1024",
+        ),
+        (
+            "[limits]\nbind_bytes = []",
+            "/g.toml:2:14: expected a number, or a text such as",
+        ),
+        (
+            "[capture]\ncgroup_root = \"unified\"",
+            "/g.toml:2:15: capture.cgroup_root: expected",
+        ),
+        (
+            "[recording]\ndurability = \"now\"",
+            "/g.toml:2:14: recording.durability: \"now\"",
+        ),
+        (
+            "[recording]\ndurability = \"0s\"",
+            "/g.toml:2:14: recording.durability: expected 1ms to 1m; or",
+        ),
+        (
+            "[recording]\ndisk_full = \"drop\"",
+            "/g.toml:2:13: recording.disk_full: \"drop\"",
+        ),
+        (
+            "[dns]\nserver = \"system\"",
+            "/g.toml:2:1: unknown field `server`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let message = parsed(text).unwrap_err();
+        assert!(
+            message.starts_with(expected),
+            "{text:?}\n  {message}\n  {expected}"
+        );
+    }
+}
+
+#[test]
+fn what_is_known_but_not_built_is_refused_by_name() {
+    let cases = [
+        ("[control]\nlisten = \"127.0.0.1:7433\"", "[control]"),
+        ("[control]\nroles = { admin = [\"group:x\"] }", "[control]"),
+        ("[directory]\nfile = \"/x\"", "[directory]"),
+        ("[[webhook]]\nurl = \"https://x\"", "[[webhook]]"),
+        ("[[issuer]]\nname = \"github\"", "[[issuer]]"),
+        (
+            "[recording]\nretention = { days = 90 }",
+            "recording.retention",
+        ),
+        (
+            "[recording]\ndisk_full = \"oldest\"",
+            "recording.disk_full = \"oldest\"",
+        ),
+        (
+            "[dns]\nservers = [\"10.0.0.1\"]",
+            "dns.servers other than \"system\"",
+        ),
+    ];
+    for (text, name) in cases {
+        let message = parsed(text).unwrap_err();
+        let expected = format!("{name}: known, but not built in this version");
+        assert!(
+            message.starts_with("/g.toml:") && message.ends_with(&expected),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_named_file_must_be_there_and_the_default_need_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing.toml");
+    assert_eq!(load_from(None, &missing), Ok(Config::default()));
+    assert!(matches!(
+        load_from(Some(&missing), &missing),
+        Err(ConfigError::Unreadable { .. })
+    ));
+    assert!(
+        load_from(Some(directory.path()), &missing).is_err(),
+        "a directory"
+    );
+    let file = directory.path().join("g.toml");
+    std::fs::write(&file, [0xff, 0xfe]).unwrap();
+    assert!(
+        load_from(None, &file).is_err(),
+        "what is there must be good"
+    );
+    std::fs::write(&file, "#".repeat(2 * 1024 * 1024)).unwrap();
+    assert!(load_from(Some(&file), &missing).is_err(), "too large");
+    std::fs::write(&file, "state_dir = \"/x\"").unwrap();
+    assert_eq!(
+        load_from(Some(&file), &missing).unwrap().state_dir,
+        Path::new("/x")
+    );
+}
+
+#[test]
+fn every_limit_is_shown_under_its_key() {
+    let shown = Limits::default().shown();
+    let text: String = shown
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    let config = parsed(&format!("[limits]\n{text}")).unwrap();
+    assert_eq!(
+        config.limits,
+        Limits::default(),
+        "what status shows can be written back"
+    );
+    assert_eq!(shown["opaque_idle"], "never");
+    assert_eq!(shown["drain"], "5s");
+}

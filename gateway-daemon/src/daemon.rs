@@ -1,0 +1,31 @@
+//! `gateway daemon`: the order in which the parts come up, and in which they go.
+mod life;
+mod log;
+mod notify;
+mod parts;
+mod signals;
+pub(crate) mod state;
+mod threads;
+mod watch;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+
+/// Runs until it is told to end.
+pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
+    log::init();
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::not_permitted(
+            "gateway daemon has to be started by root",
+        ));
+    }
+    // No other thread yet, and tasks that are spawned are few: the sessions have threads of their
+    // own in the proxy.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(life::live(config));
+    // Followers of the log may still wait on their threads; nothing of theirs needs keeping.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    outcome
+}

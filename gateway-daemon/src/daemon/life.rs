@@ -1,0 +1,168 @@
+//! The life of the daemon: up, ready, told, drained, gone.
+use super::notify::Manager;
+use super::parts::{Parts, bring_up};
+use super::signals::{Signals, Told};
+use super::threads::Threads;
+use super::watch::watch;
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::terminal::moment;
+use gateway_policy::ReloadReport;
+use gateway_recording::{Note, NoteKind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{mpsc, oneshot};
+
+/// Why the daemon ends.
+enum Ended {
+    /// It was told to.
+    Told,
+    /// A part of it died. The kernel keeps governed trees cut off until it is back.
+    Broken(&'static str),
+}
+
+/// From the start to the end.
+pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let manager = Manager::from_environment();
+    let (parts, lineage_file) = bring_up(config)?;
+    let (fatal, mut broken) = mpsc::channel(4);
+    let threads = Threads::start(&parts, lineage_file, fatal)?;
+    let (changed, mut changes) = mpsc::channel(1);
+    watch(config.policy_dir.clone(), changed)?;
+
+    let Parts {
+        ports,
+        socket,
+        proxy,
+        governance,
+        journal,
+        ending,
+        state,
+        ..
+    } = parts;
+    let limits = control_limits(config);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let served = tokio::spawn(gateway_control::serve(socket, ports, limits, stopped));
+    let note = |kind: NoteKind, text: String| {
+        let note = Note {
+            time: moment::now(),
+            kind,
+            text,
+        };
+        if let Err(error) = journal.note(&note) {
+            tracing::error!(%error, "a note could not be recorded");
+        }
+    };
+    note(
+        NoteKind::Start,
+        format!("gateway {} started", env!("CARGO_PKG_VERSION")),
+    );
+    report(&governance.policies().report());
+    let status = || {
+        let count = governance.policies().set().summaries().len();
+        format!(
+            "{count} {} in force",
+            if count == 1 { "policy" } else { "policies" }
+        )
+    };
+    manager.ready(&status());
+    tracing::info!("ready: {}", status());
+
+    let ended = loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::End => break Ended::Told,
+                Told::Reload => {}
+            },
+            Some(_) = changes.recv() => {}
+            Some(part) = broken.recv() => break Ended::Broken(part),
+        }
+        manager.reloading();
+        let governance = Arc::clone(&governance);
+        if let Ok(reloaded) = tokio::task::spawn_blocking(move || governance.reload()).await {
+            report(&reloaded);
+            note(NoteKind::Policy, summary(&reloaded));
+        }
+        manager.ready(&status());
+    };
+
+    ending.store(true, Ordering::Release);
+    manager.stopping();
+    tracing::info!("ending");
+    let second = async { while signals.next().await != Told::End {} };
+    tokio::select! {
+        () = proxy.drain(config.limits.drain) => {}
+        () = second => tracing::warn!("told twice: sessions are not waited for"),
+    }
+    let _ = stop.send(());
+    let _ = served.await;
+    threads.end();
+    // The last owner ends what is left of the sessions, which writes their last records.
+    drop(proxy);
+    note(NoteKind::Stop, "the gateway ended".to_owned());
+    if let Err(error) = journal.sync() {
+        tracing::error!(%error, "the journal could not be brought to the disk");
+    }
+    drop(journal);
+    drop(state);
+    match ended {
+        Ended::Told => Ok(Exit::Done),
+        Ended::Broken(part) => Err(Failure::no(format!("{part} died; the log says why"))),
+    }
+}
+
+fn control_limits(config: &Config) -> gateway_control::Limits {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    gateway_control::Limits {
+        connections_max: config.limits.control_connections,
+        followers_max: config.limits.control_followers,
+        request_ms_max: millis(config.limits.control_request),
+        stall_ms_max: millis(config.limits.control_stall),
+        ..gateway_control::Limits::default()
+    }
+}
+
+/// Says in the log what a load of the policy directory did.
+fn report(report: &ReloadReport) {
+    for policy in &report.loaded {
+        tracing::info!(name = %policy.name, mode = %policy.mode, file = %policy.file, "a policy is in force");
+    }
+    for diagnostic in &report.diagnostics {
+        tracing::error!("a policy file is rejected: {diagnostic}");
+    }
+    for file in &report.rejected {
+        match &file.kept {
+            Some(kept) => {
+                tracing::error!(file = %file.file, %kept, "the last good version stays in force");
+            }
+            None => tracing::error!(file = %file.file, "it is not in force"),
+        }
+    }
+    for name in &report.removed {
+        tracing::warn!(%name, "a policy is gone; trees under it stay governed and are denied");
+    }
+    if let Some(reason) = &report.unsaved {
+        tracing::error!(reason, "the policies could not be kept for the next start");
+    }
+    if report.loaded.is_empty() {
+        tracing::warn!("no policy is in force: nothing new is governed");
+    }
+}
+
+/// The same in a line, for the journal. Names only.
+fn summary(report: &ReloadReport) -> String {
+    let names: Vec<&str> = report.loaded.iter().map(|policy| &*policy.name).collect();
+    let rejected: Vec<&str> = report.rejected.iter().map(|file| &*file.file).collect();
+    let names = names.join(", ");
+    match rejected.is_empty() {
+        true => format!("policies in force: {names}"),
+        false => format!(
+            "policies in force: {names}; files rejected: {}",
+            rejected.join(", ")
+        ),
+    }
+}

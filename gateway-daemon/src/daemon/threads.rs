@@ -1,0 +1,166 @@
+//! The threads beside the sessions: one follows the kernel's reports, one keeps house. When one of
+//! them dies, the daemon ends: governed trees are cut off then, and the service manager restarts.
+use super::parts::Parts;
+use crate::exit::Failure;
+use crate::wiring::cgroups::RunCgroups;
+use crate::wiring::clock;
+use crate::wiring::follower::Follower;
+use crate::wiring::identity::Principals;
+use gateway_capture::Capture;
+use gateway_lineage::{Forest, StateFile};
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// Between two rounds of the housekeeping.
+const ROUND: Duration = Duration::from_secs(1);
+/// Stale tags cost memory only.
+const ROUNDS_PER_SWEEP: u32 = 5;
+
+/// The threads, to be ended.
+pub(super) struct Threads {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts them. The name of one that dies is sent to `fatal`.
+    pub(super) fn start(
+        parts: &Parts,
+        lineage_file: StateFile,
+        fatal: Sender<&'static str>,
+    ) -> Result<Threads, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        let (follower, following) = (Arc::clone(&parts.follower), Arc::clone(&stop));
+        threads.push(supervised(
+            "gateway-follow",
+            &stop,
+            fatal.clone(),
+            move || {
+                follower.run(&following);
+            },
+        )?);
+        let mut house = House {
+            capture: Arc::clone(&parts.capture),
+            forest: Arc::clone(&parts.forest),
+            follower: Arc::clone(&parts.follower),
+            principals: Arc::clone(&parts.principals),
+            runs: Arc::clone(&parts.runs),
+            lineage_file,
+        };
+        let keeping = Arc::clone(&stop);
+        threads.push(supervised("gateway-house", &stop, fatal, move || {
+            house.keep(&keeping)
+        })?);
+        Ok(Threads { stop, threads })
+    }
+
+    /// Ends them, and waits until they have written what they had to write.
+    pub(super) fn end(self) {
+        self.stop.store(true, Ordering::Release);
+        for thread in self.threads {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn supervised(
+    name: &'static str,
+    stop: &Arc<AtomicBool>,
+    fatal: Sender<&'static str>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Failure> {
+    let stop = Arc::clone(stop);
+    let supervise = move || {
+        // What the closure leaves behind is not used again: the daemon ends.
+        let _ = catch_unwind(AssertUnwindSafe(work));
+        if !stop.load(Ordering::Acquire) {
+            let _ = fatal.try_send(name);
+        }
+    };
+    Ok(thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(supervise)?)
+}
+
+/// What has to be done now and then.
+struct House {
+    capture: Arc<Capture>,
+    forest: Arc<Forest>,
+    follower: Arc<Follower>,
+    principals: Arc<Principals>,
+    runs: Arc<RunCgroups>,
+    lineage_file: StateFile,
+}
+
+impl House {
+    fn keep(&mut self, stop: &AtomicBool) {
+        let mut round: u32 = 0;
+        while !stop.load(Ordering::Acquire) {
+            thread::park_timeout(ROUND);
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(ROUNDS_PER_SWEEP) {
+                self.sweep();
+            }
+            self.watch();
+            self.tidy();
+        }
+        self.save();
+    }
+
+    /// Tags of processes that are gone.
+    fn sweep(&self) {
+        match self.capture.sweep() {
+            Ok(0) => {}
+            Ok(removed) => tracing::debug!(removed, "stale tags are removed"),
+            Err(error) => tracing::error!(%error, "stale tags could not be removed"),
+        }
+    }
+
+    /// Programs that the kernel skipped, and tags that found no memory.
+    fn watch(&self) {
+        match self.capture.watch() {
+            Ok(0) => {}
+            Ok(written) => {
+                tracing::warn!(written, "the kernel missed tags; they are written now");
+                self.repair();
+            }
+            Err(error) => tracing::error!(%error, "missing tags could not be looked for"),
+        }
+    }
+
+    fn repair(&self) {
+        if let Err(error) = self.follower.repair() {
+            tracing::error!(%error, "the lineage could not be repaired");
+        }
+    }
+
+    fn tidy(&mut self) {
+        if self.forest.needs_repair() {
+            self.repair();
+        }
+        self.forest.sweep(clock::since_boot());
+        let alive: HashSet<_> = self
+            .forest
+            .trees()
+            .into_iter()
+            .filter(|tree| tree.alive > 0)
+            .map(|tree| tree.tree)
+            .collect();
+        self.runs.sweep(&alive);
+        self.principals.tidy();
+        self.save();
+    }
+
+    fn save(&mut self) {
+        if let Err(error) = self.forest.save(&mut self.lineage_file) {
+            tracing::error!(%error, "the lineage could not be saved");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Who stands behind a connection: the process by the kernel's word, its lineage, its principal,
+//! its policy. What is missing any of these is reset.
+use super::clock;
+use super::follower::Follower;
+use super::governance::Governance;
+use super::identity::Principals;
+use gateway_core::Subject;
+use gateway_lineage::{Forest, ProcessKey, Tag};
+use gateway_proxy::{Attributed, Attribution, Flow};
+use std::sync::Arc;
+
+/// Knows the subject of a flow.
+pub(crate) struct Attributor {
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) forest: Arc<Forest>,
+    pub(crate) principals: Arc<Principals>,
+    pub(crate) governance: Arc<Governance>,
+}
+
+impl Attribution for Attributor {
+    fn subject(&self, flow: &Flow) -> Option<Attributed> {
+        self.follower.catch_up();
+        let key = ProcessKey::new(flow.pid, flow.start);
+        let known = self
+            .forest
+            .lineage_of(key)
+            .filter(|lineage| lineage.tree == flow.tree);
+        let lineage = known.or_else(|| {
+            // No report of it came, or it was lost. The kernel's tag is the truth about the tree.
+            let tag = Tag {
+                key,
+                tree: flow.tree,
+                policy_slot: flow.policy_slot,
+                parent: None,
+            };
+            self.forest.adopt(tag, clock::since_boot())
+        })?;
+        if lineage.tree != flow.tree {
+            return None;
+        }
+        let policy = self.governance.policy_of(flow.policy_slot)?;
+        let principal = self.principals.of(&lineage);
+        let subject = Arc::new(Subject {
+            principal,
+            delegates: Vec::new(),
+            lineage,
+        });
+        Some(Attributed { subject, policy })
+    }
+}

@@ -1,0 +1,82 @@
+//! Who asks on the control socket: the kernel's tags outweigh every user and group.
+use super::governance::Governance;
+use gateway_capture::{Capture, TagEntry};
+use gateway_control::{Callers, Peer, PortError, Role, roles};
+use gateway_core::TreeId;
+use std::sync::Arc;
+
+/// How much of /proc/PID/cgroup is read.
+const CGROUP_BYTES_MAX: u64 = 64 * 1024;
+
+/// Callers, by tag and by cgroup.
+pub(crate) struct TaggedCallers {
+    pub(crate) capture: Arc<Capture>,
+    pub(crate) governance: Arc<Governance>,
+}
+
+impl TaggedCallers {
+    /// The caller's tag, if it is its own and not that of an earlier owner of its pid.
+    pub(crate) fn tag_of(&self, peer: &Peer) -> Result<Option<TagEntry>, PortError> {
+        let tags = self
+            .capture
+            .tags()
+            .map_err(|error| PortError(error.to_string()))?;
+        Ok(tags
+            .into_iter()
+            .find(|tag| tag.pid == peer.pid && peer.started_at(tag.start)))
+    }
+
+    /// The policy whose cgroups the caller stands in.
+    pub(crate) fn policy_by_cgroup(&self, peer: &Peer) -> Option<Arc<str>> {
+        let path = unified_cgroup(&peer.read("cgroup", CGROUP_BYTES_MAX).ok()?)?;
+        let root = self.capture.root().path.as_str();
+        let inside = root.is_empty() || path == root || path.starts_with(&format!("{root}/"));
+        let set = self.governance.policies().set();
+        let policy = set.for_cgroup(&path).filter(|_| inside)?;
+        Some(Arc::clone(policy.name()))
+    }
+}
+
+/// The line of the cgroup2 hierarchy, without its leading slash.
+fn unified_cgroup(text: &str) -> Option<String> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(path.trim_end_matches(" (deleted)").to_owned())
+}
+
+impl Callers for TaggedCallers {
+    fn tree_of(&self, peer: &Peer) -> Result<Option<TreeId>, PortError> {
+        if let Some(tag) = self.tag_of(peer)? {
+            return Ok(Some(tag.tree));
+        }
+        // It stands in a governed cgroup and has done nothing yet that would have tagged it: it is
+        // governed all the same, and the kernel is told so now.
+        let Some(policy) = self.policy_by_cgroup(peer) else {
+            return Ok(None);
+        };
+        let Some(slot) = self.governance.slot_of(&policy) else {
+            return Ok(None);
+        };
+        let governed = self.capture.govern(peer.pid, slot);
+        governed
+            .map(Some)
+            .map_err(|error| PortError(error.to_string()))
+    }
+
+    fn role_of(&self, peer: &Peer) -> Role {
+        roles::role_of(peer.uid, peer.gid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unified_hierarchy_is_found_among_others() {
+        let hybrid = "12:memory:/x\n1:name=systemd:/y\n0::/a/b\n";
+        assert_eq!(unified_cgroup(hybrid).as_deref(), Some("a/b"));
+        assert_eq!(unified_cgroup("0::/\n").as_deref(), Some(""));
+        assert_eq!(unified_cgroup("0::/a (deleted)\n").as_deref(), Some("a"));
+        assert_eq!(unified_cgroup("1:name=systemd:/y\n"), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! What the kernel half says, in the words of those who ask.
+use gateway_capture::{Capture, RootedBy, TagEntry};
+use gateway_lineage::{ProcessKey, Tag};
+use gateway_proxy::{CaptureError, Flow};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+/// The kernel half as the proxy knows it.
+pub(crate) struct KernelFlows(pub(crate) Arc<Capture>);
+
+impl gateway_proxy::Capture for KernelFlows {
+    fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError> {
+        let flow = self
+            .0
+            .flow(accepted)
+            .map_err(|error| CaptureError(error.to_string().into()))?;
+        Ok(flow.map(|flow| Flow {
+            destination: flow.destination,
+            tree: flow.tree,
+            pid: flow.pid,
+            start: flow.start,
+            policy_slot: flow.slot,
+            bound_source: flow.bound_source,
+            cookie: flow.cookie,
+            netns: 0,
+        }))
+    }
+}
+
+/// A process, as the lineage names it.
+pub(crate) const fn key(process: gateway_capture::ProcessKey) -> ProcessKey {
+    ProcessKey::new(process.pid, process.start)
+}
+
+/// A tag, as the lineage takes it.
+pub(crate) fn tag(entry: &TagEntry) -> Tag {
+    Tag {
+        key: ProcessKey::new(entry.pid, entry.start),
+        tree: entry.tree,
+        policy_slot: entry.slot,
+        parent: entry.parent.map(|(pid, start)| ProcessKey::new(pid, start)),
+    }
+}
+
+/// What made a process a root.
+pub(crate) const fn rooted(by: RootedBy) -> gateway_lineage::RootedBy {
+    match by {
+        RootedBy::Fork => gateway_lineage::RootedBy::CgroupAtFork,
+        RootedBy::Exec => gateway_lineage::RootedBy::CgroupAtExec,
+        RootedBy::Connect => gateway_lineage::RootedBy::CgroupAtConnect,
+    }
+}

@@ -1,0 +1,206 @@
+//! Brings the kernel's reports to the lineage: on a thread of its own, and on the thread that
+//! accepts a connection, so that its lineage is never older than the connection.
+use super::capture::{key, rooted, tag};
+use super::clock;
+use super::refusals::Refusals;
+use crate::terminal::moment;
+use gateway_capture::{Capture, CaptureError, Event, Events, Kind};
+use gateway_lineage::{Event as Report, Forest, Repaired};
+use gateway_recording::{Journal, Note, NoteKind};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::Mutex;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Forks and exits wake nobody, so that they cost the forking process nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long an accepted connection waits for the reports before it. They were written before the
+/// connection was; only the reading of a storm takes this long.
+const CATCH_UP_MAX: Duration = Duration::from_millis(50);
+/// After this many reports the clock is looked at.
+const BATCH: usize = 64;
+
+/// The reports on their way.
+pub(crate) struct Follower {
+    events: Mutex<Events>,
+    /// The ring's descriptor once more, to wait on it without holding the ring.
+    readable: OwnedFd,
+    capture: Arc<Capture>,
+    forest: Arc<Forest>,
+    /// The wall clock's time at boot, by which the kernel half's times are told.
+    epoch_ns: u64,
+    /// How many reports the kernel had counted as lost when that was last told to the lineage.
+    lost: AtomicU64,
+    /// Tags were lost: the kernel half waits for a rescan.
+    rescan: AtomicBool,
+    journal: Arc<Journal>,
+    refusals: Refusals,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        events: Events,
+        capture: Arc<Capture>,
+        forest: Arc<Forest>,
+        journal: Arc<Journal>,
+    ) -> Result<Follower, CaptureError> {
+        Ok(Follower {
+            readable: events.as_fd().try_clone_to_owned().map_err(|error| {
+                CaptureError::System {
+                    what: "share the ring of reports".to_owned(),
+                    detail: error.to_string(),
+                }
+            })?,
+            epoch_ns: gateway_capture::host::boot_epoch_ns()?,
+            lost: AtomicU64::new(capture.counters()?.events_lost),
+            events: Mutex::new(events),
+            capture,
+            forest,
+            rescan: AtomicBool::new(false),
+            journal,
+            refusals: Refusals::default(),
+        })
+    }
+
+    /// Applies the reports as they come, until `stop` is set.
+    pub(crate) fn run(&self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            let mut waited = [PollFd::new(self.readable.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(LOOK_EVERY).unwrap_or(PollTimeout::MAX);
+            let _ = poll(&mut waited, timeout);
+            let before = clock::since_boot();
+            if self.drain(&mut self.events.lock(), None) {
+                self.forest.followed_to(before);
+            }
+            if self.rescan.swap(false, Ordering::AcqRel) {
+                self.rescan();
+            }
+            self.tell_losses();
+        }
+    }
+
+    /// Applies the reports that are there, on the thread of an accepted connection.
+    pub(crate) fn catch_up(&self) {
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        if let Some(mut events) = self.events.try_lock_until(deadline) {
+            self.drain(&mut events, Some(deadline));
+        }
+    }
+
+    /// `true` when the ring was empty at the end.
+    fn drain(&self, events: &mut Events, deadline: Option<Instant>) -> bool {
+        loop {
+            for _ in 0..BATCH {
+                let Some(event) = events.next_event() else {
+                    return true;
+                };
+                self.apply(&event);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+        }
+    }
+
+    fn apply(&self, event: &Event) {
+        let time = event.time.0.saturating_sub(self.epoch_ns);
+        let process = key(event.process);
+        let (tree, uid, cgroup_id) = (event.tree, event.uid, event.cgroup);
+        match &event.kind {
+            Kind::Rooted(by) => self.forest.observe(&Report::Rooted {
+                time,
+                key: process,
+                tree,
+                policy_slot: event.slot,
+                uid,
+                cgroup_id,
+                how: rooted(*by),
+            }),
+            Kind::Forked { parent } => {
+                let parent = key(*parent);
+                let child = process;
+                self.forest.observe(&Report::Forked {
+                    time,
+                    parent,
+                    child,
+                    tree,
+                    uid,
+                    cgroup_id,
+                });
+            }
+            Kind::Executed {
+                file,
+                argv,
+                argv_cut,
+            } => self.forest.observe(&Report::Executed {
+                time,
+                key: process,
+                tree,
+                uid,
+                cgroup_id,
+                file,
+                argv,
+                argv_cut: *argv_cut,
+            }),
+            Kind::Exited => self.forest.observe(&Report::Exited {
+                time,
+                key: process,
+                tree,
+            }),
+            Kind::Refused { .. } => self.refusals.say(event),
+            Kind::Rescan => self.rescan.store(true, Ordering::Release),
+        }
+    }
+
+    /// Until this succeeds, untagged processes younger than the failure may not connect.
+    fn rescan(&self) {
+        match self.capture.watch() {
+            Ok(found) => tracing::warn!(found, "tags were lost in the kernel and are repaired"),
+            Err(error) => {
+                tracing::error!(%error, "tags were lost in the kernel; the repair is tried again");
+                self.rescan.store(true, Ordering::Release);
+            }
+        }
+        if let Err(error) = self.repair() {
+            tracing::error!(%error, "the lineage could not be repaired");
+        }
+    }
+
+    /// What the ring had no room for costs details, which are marked and looked up again.
+    fn tell_losses(&self) {
+        let Ok(counters) = self.capture.counters() else {
+            return;
+        };
+        let before = self.lost.swap(counters.events_lost, Ordering::AcqRel);
+        let count = counters.events_lost.saturating_sub(before);
+        if count == 0 {
+            return;
+        }
+        tracing::warn!(
+            count,
+            "reports of the kernel found no room; the lineage has a gap here"
+        );
+        self.forest.observe(&Report::Lost { count });
+        let text = format!("{count} reports of the kernel were lost");
+        let note = Note {
+            time: moment::now(),
+            kind: NoteKind::Gap,
+            text,
+        };
+        if let Err(error) = self.journal.note(&note) {
+            tracing::error!(%error, "the gap could not be recorded");
+        }
+        if let Err(error) = self.repair() {
+            tracing::error!(%error, "the lineage could not be repaired");
+        }
+    }
+
+    /// Makes the lineage agree with the kernel's tags.
+    pub(crate) fn repair(&self) -> Result<Repaired, CaptureError> {
+        let read_at = clock::since_boot();
+        let tags = self.capture.tags()?;
+        Ok(self.forest.repair(tags.iter().map(tag), read_at))
+    }
+}

@@ -1,0 +1,144 @@
+//! Counts and times for the metrics, between the governor and what stands behind it.
+use gateway_control::metrics::{BUCKETS_SECONDS, Histogram};
+use gateway_core::ports::Case;
+use gateway_core::{
+    Decision, Judge, OperationOutcome, OperationRecord, RecordError, Recorder, SessionClosed,
+    SessionOpened, Verdict,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The recorder, counted.
+pub(crate) struct CountedRecorder {
+    inner: Arc<dyn Recorder>,
+    /// The protocols that have a label of their own; what is not among them is `other`.
+    protocols: Vec<&'static str>,
+    allowed: Vec<AtomicU64>,
+    denied: Vec<AtomicU64>,
+    failures: AtomicU64,
+}
+
+impl CountedRecorder {
+    pub(crate) fn new(inner: Arc<dyn Recorder>, mut protocols: Vec<&'static str>) -> Self {
+        protocols.push("other");
+        let zeros = || protocols.iter().map(|_| AtomicU64::new(0)).collect();
+        let (allowed, denied) = (zeros(), zeros());
+        CountedRecorder {
+            inner,
+            protocols,
+            allowed,
+            denied,
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Protocol, verdict, how many.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let of = |verdict: Verdict, counts: &[AtomicU64]| {
+            let numbers: Vec<u64> = counts.iter().map(|n| n.load(Ordering::Relaxed)).collect();
+            let names = self.protocols.iter();
+            names
+                .zip(numbers)
+                .map(move |(name, number)| (*name, verdict.name(), number))
+                .collect::<Vec<_>>()
+        };
+        let mut all = of(Verdict::Allow, &self.allowed);
+        all.extend(of(Verdict::Deny, &self.denied));
+        all
+    }
+
+    /// Records that could not be kept.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn noted(&self, outcome: Result<(), RecordError>) -> Result<(), RecordError> {
+        if outcome.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Recorder for CountedRecorder {
+    fn session_opened(&self, record: &SessionOpened) -> Result<(), RecordError> {
+        self.noted(self.inner.session_opened(record))
+    }
+
+    fn operation(&self, record: &OperationRecord<'_>) -> Result<(), RecordError> {
+        let known = self
+            .protocols
+            .iter()
+            .position(|name| *name == record.protocol);
+        let index = known.unwrap_or(self.protocols.len() - 1);
+        let counts = match record.verdict {
+            Verdict::Allow => &self.allowed,
+            Verdict::Deny => &self.denied,
+        };
+        if let Some(count) = counts.get(index) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.noted(self.inner.operation(record))
+    }
+
+    fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {
+        self.noted(self.inner.outcome(record))
+    }
+
+    fn session_closed(&self, record: &SessionClosed) -> Result<(), RecordError> {
+        self.noted(self.inner.session_closed(record))
+    }
+}
+
+/// The judge, timed. Decisions that a session remembers do not come here.
+pub(crate) struct TimedJudge {
+    inner: Arc<dyn Judge>,
+    counts: [AtomicU64; BUCKETS_SECONDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl TimedJudge {
+    pub(crate) fn new(inner: Arc<dyn Judge>) -> TimedJudge {
+        let counts = std::array::from_fn(|_| AtomicU64::new(0));
+        TimedJudge {
+            inner,
+            counts,
+            nanos: AtomicU64::new(0),
+        }
+    }
+
+    /// How long decisions took.
+    pub(crate) fn histogram(&self) -> Histogram {
+        let counts = std::array::from_fn(|index: usize| {
+            self.counts
+                .get(index)
+                .map_or(0, |count| count.load(Ordering::Relaxed))
+        });
+        let sum_seconds = self.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+        Histogram {
+            counts,
+            sum_seconds,
+        }
+    }
+}
+
+impl Judge for TimedJudge {
+    fn generation(&self) -> u64 {
+        self.inner.generation()
+    }
+
+    fn decide(&self, case: &Case<'_>) -> Decision {
+        let started = Instant::now();
+        let decision = self.inner.decide(case);
+        let took = started.elapsed();
+        let seconds = took.as_secs_f64();
+        let bucket = BUCKETS_SECONDS.iter().position(|bound| seconds <= *bound);
+        if let Some(count) = self.counts.get(bucket.unwrap_or(BUCKETS_SECONDS.len())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        decision
+    }
+}
