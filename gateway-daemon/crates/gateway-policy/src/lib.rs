@@ -1,1 +1,43 @@
-//! Under construction.
+//! The policy language and its evaluation: files in, verdicts out.
+//!
+//! A policy file becomes a [`Policy`], or a list of [`Diagnostic`]s with file, line and column.
+//! Policies that fit together are a [`PolicySet`], which does not change; [`Policies`] holds the
+//! set in force, replaces it as a whole when the files change, and is the [`gateway_core::Judge`].
+//! Judging is a pure function: it knows no clock, no file, no protocol. The language itself is
+//! described for users in `docs/policy.md`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod case;
+mod catalogue;
+mod cgroup;
+mod compile;
+mod diagnostic;
+mod directory;
+mod document;
+mod evaluate;
+mod explain;
+mod glob;
+mod last_good;
+mod network;
+mod policies;
+mod policy;
+mod reader;
+mod rule;
+mod set;
+mod unbuilt;
+
+pub use case::{CaseOperation, CaseResult, Interpret, run_cases};
+pub use diagnostic::{Diagnostic, Location};
+pub use directory::{DirectoryError, FILE_MAX, FILES_MAX};
+pub use explain::{ExplainedEffect, Explanation, MatchedRule};
+pub use policies::{OpenError, Policies, RejectedFile, ReloadReport, Snapshot};
+pub use policy::{Policy, PolicySummary};
+pub use set::{Loaded, PolicySet};

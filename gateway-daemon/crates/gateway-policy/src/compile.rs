@@ -1,0 +1,344 @@
+//! From a file to a policy: checks its parts against each other, and builds the tables to judge by.
+use crate::catalogue::{Catalogue, Ports, Resource};
+use crate::diagnostic::{Diagnostic, Source, quoted};
+use crate::document::{self, CaseTable, PolicyFile, ResourceTable, RuleTable};
+use crate::glob::Glob;
+use crate::network::{Network, is_host_name};
+use crate::policy::{Candidates, CasePlace, Places, Policy, PolicyCase};
+use crate::reader::{Located, Reader, list, nearest};
+use crate::rule::Rule;
+use crate::unbuilt;
+use gateway_core::{Assurance, Destination, Principal, Verdict};
+use rustc_hash::FxHashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Reads and checks one policy file.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file; never empty.
+pub(crate) fn compile(source: &Source) -> Result<Policy, Vec<Diagnostic>> {
+    let (mut file, mut reader) = document::read(source);
+    let catalogue = catalogue(&mut reader, &file.resources);
+    check_names(&mut reader, &file);
+    let mut loose = Vec::new();
+    if reader.is_whole() {
+        for rule in &mut file.rules {
+            check_references(&mut reader, rule, &catalogue);
+        }
+        loose = check_cases(&mut reader, &file, &catalogue);
+    }
+    let diagnostics = reader.finish();
+    let name = match (file.name.take(), diagnostics.is_empty()) {
+        (Some(name), true) => name,
+        (None, true) => {
+            let location = source.location(0..0);
+            return Err(vec![
+                location.diagnostic("the policy has no name", "a `name` in [policy]"),
+            ]);
+        }
+        (_, false) => return Err(diagnostics),
+    };
+    Ok(build(source, name, file, catalogue, loose))
+}
+
+fn build(
+    source: &Source,
+    name: Located<String>,
+    file: PolicyFile,
+    catalogue: Catalogue,
+    places: Vec<CasePlace>,
+) -> Policy {
+    let locate = |span: &std::ops::Range<usize>| source.location(span.clone());
+    let protocols = file.resources.iter().filter_map(|resource| {
+        let protocol = resource.protocol.as_ref()?;
+        Some((protocol.value.as_str().into(), locate(&protocol.span)))
+    });
+    let places_of = Places {
+        name: locate(&name.span),
+        cgroups: file.cgroups.iter().map(|glob| locate(&glob.span)).collect(),
+        protocols: protocols.collect(),
+    };
+    let mut rules: Vec<Rule> = file.rules.into_iter().filter_map(rule).collect();
+    rules.sort_by(|a, b| (a.message.is_none(), &a.name).cmp(&(b.message.is_none(), &b.name)));
+    let named = catalogue
+        .resources()
+        .iter()
+        .map(|resource| candidates(&rules, |rule| rule.reaches(&resource.name)));
+    let cases = file.cases.into_iter().zip(places);
+    Policy {
+        name: name.value.into(),
+        file: Arc::clone(source.file()),
+        mode: file.mode,
+        allow_by_default: file.allow_by_default,
+        cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
+        named: named.collect(),
+        unnamed: candidates(&rules, |_| true),
+        rules: rules.into(),
+        catalogue,
+        cases: cases
+            .map(|(case, place)| policy_case(source, case, place))
+            .collect(),
+        places: places_of,
+    }
+}
+
+fn rule(table: RuleTable) -> Option<Rule> {
+    let resources = table
+        .resources
+        .map(|list| list.into_iter().map(|text| text.value).collect());
+    Some(Rule {
+        name: table.name?.value.into(),
+        verdict: table.verdict,
+        message: table.message.map(Into::into),
+        verbs: table.verbs,
+        principals: Rule::principals(table.principals),
+        resources: Rule::globs::<String>(resources),
+        objects: Rule::globs(table.objects),
+    })
+}
+
+fn candidates(rules: &[Rule], reaches: impl Fn(&Rule) -> bool) -> Candidates {
+    let of = |verdict| {
+        let numbers = rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.verdict == verdict && reaches(rule));
+        numbers
+            .filter_map(|(number, _)| u16::try_from(number).ok())
+            .collect()
+    };
+    Candidates {
+        deny: of(Verdict::Deny),
+        allow: of(Verdict::Allow),
+    }
+}
+
+fn policy_case(source: &Source, case: CaseTable, place: CasePlace) -> PolicyCase {
+    PolicyCase {
+        location: source.location(case.span),
+        principal: Principal {
+            id: case.principal.into(),
+            assurance: Assurance::Verified,
+            groups: case.groups.into_iter().map(Into::into).collect(),
+        },
+        resource: case.resource.value,
+        place,
+        protocol: case.protocol,
+        asked: case.asked,
+        verdict: case.verdict,
+        rule: case.rule.map(|rule| rule.value),
+    }
+}
+
+/// Every name once.
+fn check_names(reader: &mut Reader<'_>, file: &PolicyFile) {
+    let resources = file
+        .resources
+        .iter()
+        .filter_map(|resource| resource.name.as_ref());
+    unique(reader, "resource", resources);
+    unique(
+        reader,
+        "rule",
+        file.rules.iter().filter_map(|rule| rule.name.as_ref()),
+    );
+}
+
+fn unique<'a>(
+    reader: &mut Reader<'_>,
+    what: &str,
+    names: impl Iterator<Item = &'a Located<String>>,
+) {
+    let mut first: FxHashMap<&str, u32> = FxHashMap::default();
+    for name in names {
+        let line = reader.line(&name.span);
+        match first.get(name.value.as_str()) {
+            Some(other) => {
+                let message = format!("a second {what} has the name {}", quoted(&name.value));
+                let expected = format!("another name; the first one is on line {other}");
+                reader.error(name.span.clone(), message, expected);
+            }
+            None => {
+                first.insert(&name.value, line);
+            }
+        }
+    }
+}
+
+/// Builds the table of destinations, in which no two resources may claim the same.
+fn catalogue(reader: &mut Reader<'_>, tables: &[ResourceTable]) -> Catalogue {
+    let mut resources = Vec::new();
+    let mut hosts: Vec<(Network, Ports, u16)> = Vec::new();
+    let mut claims: FxHashMap<Network, Vec<(&ResourceTable, &Located<Network>)>> =
+        FxHashMap::default();
+    for table in tables {
+        let Some(name) = &table.name else { continue };
+        let index = u16::try_from(resources.len()).unwrap_or(u16::MAX);
+        let name: Arc<str> = name.value.as_str().into();
+        let protocol: Option<Arc<str>> = table
+            .protocol
+            .as_ref()
+            .map(|text| text.value.as_str().into());
+        let wrong_protocol = protocol
+            .as_ref()
+            .map(|protocol| format!("only {protocol} may be spoken to {name}").into());
+        resources.push(Resource {
+            name,
+            protocol,
+            wrong_protocol,
+        });
+        for host in &table.hosts {
+            let claimed = claims.entry(host.value).or_default();
+            let rival = claimed.iter().find(|(other, _)| {
+                !std::ptr::eq(*other, table) && ports_meet(&other.ports, &table.ports)
+            });
+            if let Some((other, place)) = rival {
+                let other = other.name.as_ref().map_or("", |name| &name.value);
+                let message = format!(
+                    "{} belongs to the resource {} too",
+                    host.value,
+                    quoted(other)
+                );
+                let line = reader.line(&place.span);
+                let expected = format!("other hosts or ports than on line {line}");
+                reader.error(host.span.clone(), message, expected);
+            }
+            claimed.push((table, host));
+            hosts.push((
+                host.value,
+                table.ports.clone().map(Vec::into_boxed_slice),
+                index,
+            ));
+        }
+    }
+    Catalogue::new(resources, hosts)
+}
+
+fn ports_meet(left: &Option<Vec<u16>>, right: &Option<Vec<u16>>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => left.iter().any(|port| right.binary_search(port).is_ok()),
+        _ => true,
+    }
+}
+
+/// A rule that names a resource must mean one. A pattern may match none yet.
+fn check_references(reader: &mut Reader<'_>, rule: &mut RuleTable, catalogue: &Catalogue) {
+    for reference in rule.resources.iter_mut().flatten() {
+        let text = &reference.value;
+        let glob = Glob::new(text);
+        let found = catalogue
+            .resources()
+            .iter()
+            .any(|resource| glob.matches(&resource.name));
+        if found {
+            continue;
+        }
+        if text.contains('*') {
+            if is_named_destination(text) {
+                let what = format!("the host name in {}", quoted(text));
+                let message = unbuilt::message(&what, "hosts by name");
+                reader.error(
+                    reference.span.clone(),
+                    message,
+                    "a pattern over address:port",
+                );
+            }
+            continue;
+        }
+        match place(text, catalogue) {
+            Ok(CasePlace::Unnamed(name)) => reference.value = name.to_string(),
+            Ok(CasePlace::Named(index)) => {
+                let name = catalogue.get(index).map_or("", |resource| &resource.name);
+                let message = format!("{} is the resource {} here", quoted(text), quoted(name));
+                reader.error(reference.span.clone(), message, format!("{name:?}"));
+            }
+            Err((message, expected)) => reader.error(reference.span.clone(), message, expected),
+        }
+    }
+}
+
+/// Finds the resource of every case, in their order.
+fn check_cases(
+    reader: &mut Reader<'_>,
+    file: &PolicyFile,
+    catalogue: &Catalogue,
+) -> Vec<CasePlace> {
+    let rules: Vec<&str> = file
+        .rules
+        .iter()
+        .filter_map(|rule| Some(rule.name.as_ref()?.value.as_str()))
+        .collect();
+    let mut places = Vec::new();
+    for case in &file.cases {
+        if let Some(rule) = &case.rule
+            && !rules.contains(&rule.value.as_str())
+        {
+            let message = format!("there is no rule {}", quoted(&rule.value));
+            reader.error(
+                rule.span.clone(),
+                message,
+                one_of("rule", &rule.value, &rules),
+            );
+        }
+        match place(&case.resource.value, catalogue) {
+            Ok(place) => places.push(place),
+            Err((message, expected)) => reader.error(case.resource.span.clone(), message, expected),
+        }
+    }
+    places
+}
+
+/// The place that a text without stars names: a resource, or a destination.
+fn place(text: &str, catalogue: &Catalogue) -> Result<CasePlace, (String, String)> {
+    if let Some(index) = catalogue.named(text) {
+        return Ok(CasePlace::Named(index));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>()
+        && address.port() != 0
+    {
+        let destination = Destination::from_address(address);
+        return Ok(match catalogue.find(&destination) {
+            Some(index) => CasePlace::Named(index),
+            None => CasePlace::Unnamed(destination.to_string().into()),
+        });
+    }
+    if is_named_destination(text) {
+        let what = format!("the host name in {}", quoted(text));
+        return Err((
+            unbuilt::message(&what, "hosts by name"),
+            "address:port".into(),
+        ));
+    }
+    let names: Vec<&str> = catalogue
+        .resources()
+        .iter()
+        .map(|resource| &*resource.name)
+        .collect();
+    let expected = one_of("resource", text, &names);
+    Err((
+        format!("there is no resource {}", quoted(text)),
+        format!("{expected}, or address:port like 10.0.0.7:5432 or [fd00::7]:5432"),
+    ))
+}
+
+/// `db.internal:5432`, `*.internal:*`
+fn is_named_destination(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let port = !port.is_empty()
+            && port
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'*');
+        port && is_host_name(host) && host.chars().any(char::is_alphabetic)
+    })
+}
+
+/// What was probably meant, or what there is.
+fn one_of(what: &str, text: &str, names: &[&str]) -> String {
+    match (nearest(text, names), names) {
+        (Some(near), _) => format!("{near:?}, perhaps"),
+        (None, []) => format!("a [[{what}]] of this name"),
+        (None, names) if names.len() <= 8 => list(names, '"'),
+        (None, _) => format!("the name of a [[{what}]] in this file"),
+    }
+}

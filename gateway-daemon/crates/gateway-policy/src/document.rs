@@ -1,0 +1,180 @@
+//! A policy file as it is written: every value checked by itself, none against another.
+mod case;
+mod resource;
+mod rule;
+
+use crate::cgroup::CgroupGlob;
+use crate::diagnostic::{Source, quoted};
+use crate::network::Network;
+use crate::reader::{Located, Reader, Section, Value};
+use crate::rule::PrincipalPattern;
+use crate::unbuilt;
+use gateway_core::{Mode, Verb, VerbSet, Verdict};
+use std::ops::Range;
+use toml::de::DeTable;
+
+/// The most resources, and the most rules, that one policy can have.
+pub(crate) const TABLES_MAX: usize = 2048;
+
+/// The file form of a policy. Where the reader found a mistake, something is missing here.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyFile {
+    pub(crate) name: Option<Located<String>>,
+    pub(crate) cgroups: Vec<Located<CgroupGlob>>,
+    pub(crate) mode: Mode,
+    pub(crate) allow_by_default: bool,
+    pub(crate) resources: Vec<ResourceTable>,
+    pub(crate) rules: Vec<RuleTable>,
+    pub(crate) cases: Vec<CaseTable>,
+}
+
+/// One `[[resource]]`.
+#[derive(Debug)]
+pub(crate) struct ResourceTable {
+    pub(crate) name: Option<Located<String>>,
+    pub(crate) protocol: Option<Located<String>>,
+    pub(crate) hosts: Vec<Located<Network>>,
+    /// `None`: all of them.
+    pub(crate) ports: Option<Vec<u16>>,
+}
+
+/// One `[[rule]]`. `None` in a list: everything.
+#[derive(Debug)]
+pub(crate) struct RuleTable {
+    pub(crate) name: Option<Located<String>>,
+    pub(crate) principals: Option<Vec<PrincipalPattern>>,
+    pub(crate) resources: Option<Vec<Located<String>>>,
+    pub(crate) verbs: VerbSet,
+    pub(crate) objects: Option<Vec<String>>,
+    pub(crate) verdict: Verdict,
+    pub(crate) message: Option<String>,
+}
+
+/// One `[[case]]`, complete.
+#[derive(Debug)]
+pub(crate) struct CaseTable {
+    pub(crate) span: Range<usize>,
+    pub(crate) principal: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) resource: Located<String>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) asked: Asked,
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: Option<Located<String>>,
+}
+
+/// What a case asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A statement, to be taken apart by its protocol.
+    Statement(String),
+    /// A verb on objects.
+    Verb(Verb, Vec<String>),
+}
+
+/// Reads a file, and leaves what is wrong with it in the reader.
+pub(crate) fn read(source: &Source) -> (PolicyFile, Reader<'_>) {
+    let (document, errors) = DeTable::parse_recoverable(source.text());
+    let mut reader = Reader::new(source, &errors);
+    let mut file = PolicyFile::default();
+    let root = Section {
+        name: "the file",
+        table: document.get_ref(),
+        span: 0..0,
+    };
+    if reader.is_whole() {
+        // The keys behind a broken table header seem to be keys of the file.
+        reader.check_keys(&root, &["policy", "resource", "rule", "case", "mask"]);
+    }
+    let head = "a table [policy] with a `name`";
+    if let Some(value) = reader.required(&root, "policy", head) {
+        read_policy(&mut reader, value, &mut file);
+    }
+    if let Some(value) = root.get("resource") {
+        let tables = reader.tables("resource", "[[resource]]", value, TABLES_MAX);
+        file.resources = tables
+            .iter()
+            .map(|table| resource::read(&mut reader, table))
+            .collect();
+    }
+    if let Some(value) = root.get("rule") {
+        let tables = reader.tables("rule", "[[rule]]", value, TABLES_MAX);
+        file.rules = tables
+            .iter()
+            .map(|table| rule::read(&mut reader, table))
+            .collect();
+    }
+    if let Some(value) = root.get("mask") {
+        for mask in reader.tables("mask", "[[mask]]", value, TABLES_MAX) {
+            let message = unbuilt::message("[[mask]]", "masking fields of answers");
+            reader.error(mask.span, message, "no [[mask]]");
+        }
+    }
+    if let Some(value) = root.get("case") {
+        let tables = reader.tables("case", "[[case]]", value, usize::MAX);
+        file.cases = tables
+            .iter()
+            .filter_map(|table| case::read(&mut reader, table))
+            .collect();
+    }
+    (file, reader)
+}
+
+/// All keys of a section: those that are built, then those that are known.
+fn check_keys(reader: &mut Reader<'_>, section: &Section<'_>, built: &[&str]) {
+    let known: Vec<&str> = built
+        .iter()
+        .copied()
+        .chain(unbuilt::keys(section.name))
+        .collect();
+    reader.check_keys(section, &known);
+    unbuilt::refuse(reader, section);
+}
+
+fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile) {
+    let Some(section) = reader.table("[policy]", value, "one table, written [policy]") else {
+        return;
+    };
+    check_keys(reader, &section, &["name", "cgroups", "mode", "default"]);
+    file.name = reader
+        .required(&section, "name", "a name of 1 to 200 characters")
+        .and_then(|value| reader.name("name", value));
+    if let Some(value) = section.get("cgroups") {
+        let globs = reader.strings("cgroups", value, "a list of globs over cgroup paths");
+        for text in globs.unwrap_or_default() {
+            match CgroupGlob::parse(&text.value) {
+                Ok(glob) => file.cgroups.push(Located {
+                    value: glob,
+                    span: text.span,
+                }),
+                Err((message, expected)) => reader.error(text.span, message, expected),
+            }
+        }
+    }
+    if let Some(value) = section.get("mode") {
+        let words = [Mode::Observe, Mode::Shadow, Mode::Enforce].map(|mode| (mode.name(), mode));
+        file.mode = reader.word("mode", value, &words).unwrap_or_default();
+    }
+    if let Some(value) = section.get("default") {
+        file.allow_by_default = read_verdict(reader, "default", value) == Some(Verdict::Allow);
+    }
+}
+
+/// `allow` or `deny`; `hold` is known.
+fn read_verdict(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<Verdict> {
+    const EXPECTED: &str = "\"allow\" or \"deny\"";
+    let text = reader.string(key, value, EXPECTED)?;
+    match text.value.as_str() {
+        "allow" => Some(Verdict::Allow),
+        "deny" => Some(Verdict::Deny),
+        other => {
+            let what = format!("`{key} = {}`", quoted(other));
+            let message = match other {
+                "hold" => unbuilt::message(&what, "holding an operation for a human"),
+                _ => format!("`{key}` is {}", quoted(other)),
+            };
+            reader.error(text.span, message, EXPECTED);
+            None
+        }
+    }
+}

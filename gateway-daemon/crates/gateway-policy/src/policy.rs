@@ -1,0 +1,196 @@
+//! One policy, ready to judge.
+use crate::catalogue::Catalogue;
+use crate::cgroup::{CgroupGlob, Rank};
+use crate::diagnostic::Location;
+use crate::document::Asked;
+use crate::evaluate::{Cause, Place, Question};
+use crate::rule::Rule;
+use gateway_core::ports::Case;
+use gateway_core::{Decision, Destination, Mode, Principal, Verdict};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A policy that has passed all checks. It does not change.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) name: Arc<str>,
+    pub(crate) file: Arc<str>,
+    pub(crate) mode: Mode,
+    pub(crate) allow_by_default: bool,
+    pub(crate) cgroups: Vec<CgroupGlob>,
+    pub(crate) catalogue: Catalogue,
+    /// Sorted by name, so that their order in the file cannot matter to anything; denials that
+    /// have a message for the client come first.
+    pub(crate) rules: Box<[Rule]>,
+    /// Which rules can apply, by the number of the resource.
+    pub(crate) named: Box<[Candidates]>,
+    /// Which rules can apply to a destination that no resource names. Their patterns are
+    /// matched with each decision.
+    pub(crate) unnamed: Candidates,
+    pub(crate) cases: Vec<PolicyCase>,
+    pub(crate) places: Places,
+}
+
+/// Numbers of rules, in the order of the rules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidates {
+    pub(crate) deny: Box<[u16]>,
+    pub(crate) allow: Box<[u16]>,
+}
+
+/// Where in the file the things are that other files can collide with.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) name: Location,
+    pub(crate) cgroups: Vec<Location>,
+    /// The resources that name a protocol: its place.
+    pub(crate) protocols: Vec<(Arc<str>, Location)>,
+}
+
+/// A `[[case]]`: a question with the answer that the policy must give.
+#[derive(Debug)]
+pub(crate) struct PolicyCase {
+    pub(crate) location: Location,
+    pub(crate) principal: Principal,
+    pub(crate) resource: String,
+    pub(crate) place: CasePlace,
+    pub(crate) protocol: Option<String>,
+    pub(crate) asked: Asked,
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: Option<String>,
+}
+
+/// The resource of a case, found when the file was checked.
+#[derive(Debug)]
+pub(crate) enum CasePlace {
+    Named(u16),
+    Unnamed(Arc<str>),
+}
+
+/// What people want to know about a policy in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicySummary {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How it is applied.
+    pub mode: Mode,
+    /// Its cgroup globs as they were written.
+    pub cgroups: Vec<Box<str>>,
+    /// The file that it came from.
+    pub file: Arc<str>,
+    /// How many resources it names.
+    pub resources: usize,
+    /// How many rules it has.
+    pub rules: usize,
+    /// How many cases prove it.
+    pub cases: usize,
+}
+
+impl Policy {
+    /// The name that `gateway run --policy` takes.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How it is applied.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The file that it came from.
+    #[must_use]
+    pub fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    /// What people want to know about it.
+    #[must_use]
+    pub fn summary(&self) -> PolicySummary {
+        PolicySummary {
+            name: Arc::clone(&self.name),
+            mode: self.mode,
+            cgroups: self.cgroups.iter().map(|glob| glob.text().into()).collect(),
+            file: Arc::clone(&self.file),
+            resources: self.catalogue.resources().len(),
+            rules: self.rules.len(),
+            cases: self.cases.len(),
+        }
+    }
+
+    /// Does one of its cgroup globs match the path? With or without a leading `/`.
+    #[must_use]
+    pub fn governs(&self, cgroup: &str) -> bool {
+        self.rank(cgroup.strip_prefix('/').unwrap_or(cgroup))
+            .is_some()
+    }
+
+    /// How specifically its globs match a path without a leading `/`.
+    pub(crate) fn rank(&self, cgroup: &str) -> Option<Rank> {
+        self.cgroups
+            .iter()
+            .filter(|glob| glob.matches(cgroup))
+            .map(CgroupGlob::rank)
+            .max()
+    }
+
+    /// The catalogue name of a destination, else `address:port`.
+    #[must_use]
+    pub fn resource_name(&self, destination: &Destination) -> Arc<str> {
+        match self
+            .catalogue
+            .find(destination)
+            .and_then(|index| self.catalogue.get(index))
+        {
+            Some(resource) => Arc::clone(&resource.name),
+            None => destination.to_string().into(),
+        }
+    }
+
+    /// Decides a case under this policy, whatever policy the case names.
+    #[must_use]
+    pub fn decide(&self, case: &Case<'_>) -> Decision {
+        let found = self.catalogue.find(case.destination);
+        let resource = match found.and_then(|index| self.catalogue.get(index)) {
+            Some(resource) => Arc::clone(&resource.name),
+            None => destination_name(case.destination),
+        };
+        let decision = |verdict, rule, message| Decision {
+            verdict,
+            mode: self.mode,
+            resource: Arc::clone(&resource),
+            rule,
+            message,
+        };
+        if self.mode == Mode::Observe {
+            return decision(Verdict::Allow, None, None);
+        }
+        let place = match found {
+            Some(index) => Place::Named(index),
+            None => Place::Unnamed(&resource),
+        };
+        let ruling = self.judge(&Question::of_case(case, place));
+        match ruling.cause {
+            Cause::Rule(index) => {
+                let rule = self.rules.get(usize::from(index));
+                let name = rule.map(|rule| Arc::clone(&rule.name));
+                decision(
+                    ruling.verdict,
+                    name,
+                    rule.and_then(|rule| rule.message.clone()),
+                )
+            }
+            Cause::Protocol => {
+                let resource = found.and_then(|index| self.catalogue.get(index));
+                let message = resource.and_then(|resource| resource.wrong_protocol.clone());
+                decision(ruling.verdict, None, message)
+            }
+            Cause::Default | Cause::Unnamed => decision(ruling.verdict, None, None),
+        }
+    }
+}
+
+fn destination_name(destination: &Destination) -> Arc<str> {
+    destination.to_string().into()
+}

@@ -1,0 +1,203 @@
+//! What the policy language knows and this version does not do: refused by name, never ignored.
+use crate::diagnostic::quoted;
+use crate::reader::{Reader, Section, Value, list};
+use toml::de::DeValue;
+
+/// A key that is known, but not built. Its default may be written out, since it changes nothing.
+struct Unbuilt {
+    section: &'static str,
+    key: &'static str,
+    purpose: &'static str,
+    accepts: Accepts,
+}
+
+enum Accepts {
+    /// No value at all.
+    Nothing,
+    /// The default; the other words are known. No words: any other text is.
+    Word {
+        default: &'static str,
+        known: &'static [&'static str],
+    },
+    /// The default; or a table with this key is known.
+    WordOrTable {
+        default: &'static str,
+        table: &'static str,
+    },
+    /// The empty list; what may be in it when it is built. No words: any text.
+    EmptyList { known: &'static [&'static str] },
+}
+
+const UNBUILT: &[Unbuilt] = &[
+    Unbuilt {
+        section: "[policy]",
+        key: "when_down",
+        purpose: "what happens while the daemon is dead",
+        accepts: Accepts::WordOrTable {
+            default: "deny",
+            table: "allow_after",
+        },
+    },
+    Unbuilt {
+        section: "[policy]",
+        key: "inbound",
+        purpose: "who may connect to what the tree listens on",
+        accepts: Accepts::Word {
+            default: "own-tree",
+            known: &["any"],
+        },
+    },
+    Unbuilt {
+        section: "[policy]",
+        key: "boundaries",
+        purpose: "services that run many jobs",
+        accepts: Accepts::EmptyList { known: &[] },
+    },
+    Unbuilt {
+        section: "[policy]",
+        key: "harden",
+        purpose: "what `gateway run` takes away",
+        accepts: Accepts::EmptyList {
+            known: &[
+                "close-sockets",
+                "no-new-privs",
+                "drop-capabilities",
+                "seccomp",
+            ],
+        },
+    },
+    Unbuilt {
+        section: "[[resource]]",
+        key: "credential",
+        purpose: "logging in upstream for the job",
+        accepts: Accepts::Nothing,
+    },
+    Unbuilt {
+        section: "[[resource]]",
+        key: "tls",
+        purpose: "TLS to the upstream",
+        accepts: Accepts::Nothing,
+    },
+    Unbuilt {
+        section: "[[rule]]",
+        key: "when",
+        purpose: "conditions in CEL",
+        accepts: Accepts::Nothing,
+    },
+    Unbuilt {
+        section: "[[rule]]",
+        key: "approvers",
+        purpose: "holding an operation for a human",
+        accepts: Accepts::EmptyList { known: &[] },
+    },
+    Unbuilt {
+        section: "[[rule]]",
+        key: "timeout",
+        purpose: "holding an operation for a human",
+        accepts: Accepts::Word {
+            default: "60s",
+            known: &[],
+        },
+    },
+    Unbuilt {
+        section: "[[rule]]",
+        key: "grant",
+        purpose: "holding an operation for a human",
+        accepts: Accepts::Word {
+            default: "once",
+            known: &[],
+        },
+    },
+    Unbuilt {
+        section: "[[rule]]",
+        key: "masks",
+        purpose: "masking fields of answers",
+        accepts: Accepts::EmptyList { known: &[] },
+    },
+];
+
+/// What is said about everything in this file.
+pub(crate) fn message(what: &str, purpose: &str) -> String {
+    format!("{what} is known, but not built in this version: {purpose}")
+}
+
+/// The keys of a section that are known but not built.
+pub(crate) fn keys(section: &str) -> impl Iterator<Item = &str> {
+    UNBUILT
+        .iter()
+        .filter(move |unbuilt| unbuilt.section == section)
+        .map(|unbuilt| unbuilt.key)
+}
+
+/// Refuses what the section asks for and this version does not do.
+pub(crate) fn refuse(reader: &mut Reader<'_>, section: &Section<'_>) {
+    for unbuilt in UNBUILT
+        .iter()
+        .filter(|unbuilt| unbuilt.section == section.name)
+    {
+        if let Some(value) = section.get(unbuilt.key) {
+            unbuilt.refuse(reader, value);
+        }
+    }
+}
+
+impl Unbuilt {
+    fn refuse(&self, reader: &mut Reader<'_>, value: &Value<'_>) {
+        let key = self.key;
+        match &self.accepts {
+            Accepts::Nothing => {
+                let message = message(&format!("`{key}`"), self.purpose);
+                reader.error(value.span(), message, format!("no `{key}`"));
+            }
+            Accepts::Word { default, known } => self.word(reader, value, default, known),
+            Accepts::WordOrTable { default, table } => match value.get_ref() {
+                DeValue::Table(found) if found.iter().any(|(key, _)| key.get_ref() == table) => {
+                    let what = format!("`{key} = {{ {table} = … }}`");
+                    let expected = format!("\"{default}\", the default");
+                    reader.error(value.span(), message(&what, self.purpose), expected);
+                }
+                DeValue::String(text) if text == default => {}
+                DeValue::String(text) => {
+                    let message = format!("`{key}` is {}", quoted(text));
+                    reader.error(value.span(), message, format!("\"{default}\""));
+                }
+                _ => reader.wrong_type(key, value, &format!("\"{default}\"")),
+            },
+            Accepts::EmptyList { known } => self.list(reader, value, known),
+        }
+    }
+
+    fn word(&self, reader: &mut Reader<'_>, value: &Value<'_>, default: &str, known: &[&str]) {
+        let expected = format!("\"{default}\", the default");
+        let Some(text) = reader.string(self.key, value, &expected) else {
+            return;
+        };
+        if text.value == default {
+            return;
+        }
+        let what = format!("`{} = {}`", self.key, quoted(&text.value));
+        if known.is_empty() || known.contains(&text.value.as_str()) {
+            reader.error(text.span, message(&what, self.purpose), expected);
+        } else {
+            let message = format!("`{}` is {}", self.key, quoted(&text.value));
+            reader.error(text.span, message, expected);
+        }
+    }
+
+    fn list(&self, reader: &mut Reader<'_>, value: &Value<'_>, known: &[&str]) {
+        let key = self.key;
+        let Some(texts) = reader.strings(key, value, "an empty list") else {
+            return;
+        };
+        for text in texts {
+            if known.is_empty() || known.contains(&text.value.as_str()) {
+                let what = format!("{} in `{key}`", quoted(&text.value));
+                reader.error(text.span, message(&what, self.purpose), "an empty list");
+            } else {
+                let message = format!("`{key}` has no value {}", quoted(&text.value));
+                let expected = format!("an empty list (later one of {})", list(known, '"'));
+                reader.error(text.span, message, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The policy crate from outside: files in, diagnostics, verdicts and reloads out.
+#[path = "policy/ask.rs"]
+mod ask;
+#[path = "policy/cases.rs"]
+mod cases;
+#[path = "policy/mistakes.rs"]
+mod mistakes;
+#[path = "policy/properties.rs"]
+mod properties;
+#[path = "policy/reload.rs"]
+mod reload;
+#[path = "policy/semantics.rs"]
+mod semantics;
+#[path = "policy/shipped.rs"]
+mod shipped;
+#[path = "policy/speed.rs"]
+mod speed;

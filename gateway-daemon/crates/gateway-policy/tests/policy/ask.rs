@@ -1,0 +1,132 @@
+//! Questions in short form.
+use gateway_core::ports::Case;
+use gateway_core::{
+    Assurance, Decision, Destination, Effect, Lineage, Object, Operation, Principal, Subject,
+    TreeId, Verb,
+};
+use gateway_policy::{Policy, PolicySet};
+use std::sync::Arc;
+
+/// A policy that must be without mistakes. The head is added when the text has none.
+pub(crate) fn policy(text: &str) -> Arc<Policy> {
+    let text = match text.contains("[policy]") {
+        true => text.to_owned(),
+        false => format!("[policy]\nname = \"p\"\n{text}"),
+    };
+    let loaded = PolicySet::load_texts([("p.toml", text.as_str())]);
+    let shown: Vec<String> = loaded.diagnostics.iter().map(|d| d.render()).collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n"));
+    let policy = loaded.set.policies().next().map(Arc::clone);
+    policy.expect("a policy")
+}
+
+/// `local:alice +dev +ops`: a principal with groups.
+pub(crate) fn principal(text: &str) -> Principal {
+    let mut words = text.split(" +");
+    Principal {
+        id: words.next().unwrap_or_default().into(),
+        assurance: Assurance::Kernel,
+        groups: words.map(Into::into).collect(),
+    }
+}
+
+/// `read public.a public.b; write ?users`: effects with their objects, `?` for unresolved ones.
+pub(crate) fn effects(text: &str) -> Vec<Effect> {
+    let effect = |part: &str| {
+        let mut words = part.split_whitespace();
+        let verb: Verb = words.next().expect("a verb").parse().expect("a verb");
+        let object = |word: &str| match word.strip_prefix('?') {
+            Some(name) => Object::Unresolved(name.into()),
+            None => Object::Named(word.into()),
+        };
+        Effect {
+            verb,
+            objects: words.map(object).collect(),
+        }
+    };
+    text.split(';')
+        .filter(|part| !part.trim().is_empty())
+        .map(effect)
+        .collect()
+}
+
+/// A question that nothing is special about but what is set.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) who: &'a str,
+    pub(crate) delegates: &'a [&'a str],
+    pub(crate) to: &'a str,
+    pub(crate) protocol: &'static str,
+    pub(crate) effects: &'a str,
+}
+
+impl Default for Ask<'_> {
+    fn default() -> Self {
+        Ask {
+            who: "local:alice",
+            delegates: &[],
+            to: "10.0.0.7:5432",
+            protocol: "postgres",
+            effects: "read",
+        }
+    }
+}
+
+impl Ask<'_> {
+    /// Hands the question over as a case of the policy `p`.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&Case<'_>) -> T) -> T {
+        let subject = Subject {
+            principal: principal(self.who),
+            delegates: self.delegates.iter().map(|text| principal(text)).collect(),
+            lineage: Lineage {
+                tree: TreeId(1),
+                processes: Vec::new(),
+            },
+        };
+        let destination = Destination::from_address(self.to.parse().expect("an address"));
+        let effects = effects(self.effects);
+        let operation = Operation {
+            protocol: self.protocol,
+            verb: effects.first().map_or(Verb::Read, |effect| effect.verb),
+            effects: &effects,
+            statement: "",
+            parameters: &[],
+            attributes: &[],
+            shape: None,
+        };
+        f(&Case {
+            policy: "p",
+            subject: &subject,
+            destination: &destination,
+            operation: &operation,
+        })
+    }
+
+    pub(crate) fn of(&self, policy: &Policy) -> Decision {
+        self.with(|case| {
+            let decision = policy.decide(case);
+            let explained = policy.explain(case);
+            if decision.mode != gateway_core::Mode::Observe {
+                assert_eq!(
+                    decision.verdict, explained.verdict,
+                    "explain is decide:\n{explained}"
+                );
+                assert_eq!(
+                    decision.rule, explained.rule,
+                    "explain is decide:\n{explained}"
+                );
+            }
+            assert_eq!(decision.resource, explained.resource);
+            decision
+        })
+    }
+
+    /// `allow by read`, `deny by default`.
+    pub(crate) fn verdict(&self, policy: &Policy) -> String {
+        let decision = self.of(policy);
+        match decision.rule {
+            Some(rule) => format!("{} by {rule}", decision.verdict),
+            None => decision.verdict.to_string(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What holds for every policy.
+use crate::ask::{Ask, effects, policy, principal};
+use gateway_core::{Effect, Object, Principal, Verb, Verdict};
+use gateway_policy::PolicySet;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+const VERBS: [&str; 6] = ["read", "write", "execute", "unknown", "connect", "*"];
+const PRINCIPALS: [&str; 5] = ["local:alice", "ci:*", "group:dev", "*", "unknown"];
+const RESOURCES: [&str; 5] = ["db", "d*", "*", "10.0.0.9:80", "*:80"];
+const OBJECTS: [&str; 6] = ["public.*", "public.a", "*.a", "*", "b", "hr.pay"];
+const WHO: [&str; 5] = [
+    "local:alice",
+    "local:bob +dev",
+    "ci:x",
+    "unknown",
+    "ci:y +dev +ops",
+];
+
+/// A rule as it is written.
+#[derive(Clone, Debug)]
+struct Written {
+    name: String,
+    allow: bool,
+    message: bool,
+    principals: Vec<&'static str>,
+    resources: Vec<&'static str>,
+    verbs: Vec<&'static str>,
+    objects: Vec<&'static str>,
+}
+
+fn list<const N: usize>(words: [&'static str; N]) -> impl Strategy<Value = Vec<&'static str>> {
+    prop_oneof![1 => Just(Vec::new()), 2 => subsequence(words.to_vec(), 1..=2)]
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    let lists = (
+        list(PRINCIPALS),
+        list(RESOURCES),
+        list(VERBS),
+        list(OBJECTS),
+    );
+    (any::<bool>(), any::<bool>(), lists).prop_map(|(allow, message, lists)| {
+        let (principals, resources, verbs, objects) = lists;
+        Written {
+            name: String::new(),
+            allow,
+            message,
+            principals,
+            resources,
+            verbs,
+            objects,
+        }
+    })
+}
+
+fn rules(max: usize) -> impl Strategy<Value = Vec<Written>> {
+    proptest::collection::vec(written(), 0..max).prop_map(|mut rules| {
+        for (number, rule) in rules.iter_mut().enumerate() {
+            rule.name = format!("r{number}");
+        }
+        rules
+    })
+}
+
+fn file(rules: &[Written], default: &str) -> String {
+    let mut text = format!(
+        "[policy]\nname = \"p\"\ndefault = \"{default}\"\n\
+         [[resource]]\nname = \"db\"\nhosts = [\"10.0.0.7\"]\nports = [5432]\n"
+    );
+    for rule in rules {
+        let verdict = if rule.allow { "allow" } else { "deny" };
+        text += &format!(
+            "[[rule]]\nname = \"{}\"\nverdict = \"{verdict}\"\n",
+            rule.name
+        );
+        if rule.message {
+            text += "message = \"m\"\n";
+        }
+        for (key, list) in [
+            ("principals", &rule.principals),
+            ("resources", &rule.resources),
+            ("verbs", &rule.verbs),
+            ("objects", &rule.objects),
+        ] {
+            if !list.is_empty() {
+                text += &format!("{key} = {list:?}\n");
+            }
+        }
+    }
+    text
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    who: &'static str,
+    delegates: Vec<&'static str>,
+    to: &'static str,
+    effects: String,
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let object = select(vec!["public.a", "public.b", "hr.pay", "b", "?a", "?b"]);
+    let effect = (
+        select(VERBS[..5].to_vec()),
+        proptest::collection::vec(object, 0..3),
+    )
+        .prop_map(|(verb, objects)| format!("{verb} {}", objects.join(" ")));
+    let effects = proptest::collection::vec(effect, 1..3).prop_map(|effects| effects.join(";"));
+    let delegates = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(WHO.to_vec(), 1..=1)];
+    let to = select(vec![
+        "10.0.0.7:5432",
+        "10.0.0.9:80",
+        "10.0.0.9:81",
+        "10.0.0.7:80",
+    ]);
+    (select(WHO.to_vec()), delegates, to, effects).prop_map(|(who, delegates, to, effects)| Asked {
+        who,
+        delegates,
+        to,
+        effects,
+    })
+}
+
+impl Asked {
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            who: self.who,
+            delegates: &self.delegates,
+            to: self.to,
+            effects: &self.effects,
+            ..Ask::default()
+        }
+    }
+}
+
+/// Globs, by definition.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(rest) => (0..=text.len()).any(|skip| glob(rest, &text[skip..])),
+        None => match pattern.chars().next() {
+            None => text.is_empty(),
+            Some(c) => text
+                .strip_prefix(c)
+                .is_some_and(|text| glob(&pattern[c.len_utf8()..], text)),
+        },
+    }
+}
+
+fn any_of(list: &[&str], matches: impl Fn(&str) -> bool) -> bool {
+    list.is_empty() || list.iter().any(|pattern| matches(pattern))
+}
+
+/// The users' contract, word by word, without tables and without thoughts of speed.
+fn reference(rules: &[Written], default_allow: bool, asked: &Asked) -> Verdict {
+    let resource = if asked.to == "10.0.0.7:5432" {
+        "db"
+    } else {
+        asked.to
+    };
+    let sweeping = |verb: Verb| {
+        matches!(
+            verb,
+            Verb::Define | Verb::Grant | Verb::Execute | Verb::Admin | Verb::Unknown
+        )
+    };
+    let applies = |rule: &Written, principal: &Principal, effect: &Effect| {
+        let verb = match effect.verb {
+            Verb::Unknown => rule.verbs.contains(&"unknown"),
+            verb => any_of(&rule.verbs, |name| name == "*" || name == verb.name()),
+        };
+        verb && any_of(&rule.resources, |pattern| glob(pattern, resource))
+            && any_of(&rule.principals, |pattern| {
+                match pattern.strip_prefix("group:") {
+                    Some(group) => principal.groups.iter().any(|name| glob(group, name)),
+                    None => glob(pattern, &principal.id),
+                }
+            })
+    };
+    let denies = |rule: &Written, effect: &Effect| {
+        let unrestricted = any_of(&rule.objects, |pattern| pattern == "*");
+        let meant = |pattern: &str, object: &Object| match object {
+            Object::Named(name) => glob(pattern, name),
+            Object::Unresolved(name) => {
+                let last = pattern.rsplit('.').next().unwrap_or(pattern);
+                pattern.ends_with('*') || glob(last, name)
+            }
+        };
+        let caught = effect
+            .objects
+            .iter()
+            .any(|object| any_of(&rule.objects, |p| meant(p, object)));
+        unrestricted || caught || (effect.objects.is_empty() && sweeping(effect.verb))
+    };
+    let covers = |rule: &Written, verb: Verb, object: Option<&Object>| {
+        let unrestricted = any_of(&rule.objects, |pattern| pattern == "*");
+        unrestricted
+            || match object {
+                None => !sweeping(verb),
+                Some(Object::Named(name)) => any_of(&rule.objects, |pattern| glob(pattern, name)),
+                Some(Object::Unresolved(_)) => false,
+            }
+    };
+    for principal in std::iter::once(&asked.who)
+        .chain(&asked.delegates)
+        .map(|who| principal(who))
+    {
+        for effect in effects(&asked.effects) {
+            let matching: Vec<&Written> = rules
+                .iter()
+                .filter(|rule| applies(rule, &principal, &effect))
+                .collect();
+            if matching
+                .iter()
+                .any(|rule| !rule.allow && denies(rule, &effect))
+            {
+                return Verdict::Deny;
+            }
+            let allows: Vec<_> = matching.iter().filter(|rule| rule.allow).collect();
+            let covered = match effect.objects.is_empty() {
+                true => allows.iter().any(|rule| covers(rule, effect.verb, None)),
+                false => effect.objects.iter().all(|object| {
+                    allows
+                        .iter()
+                        .any(|rule| covers(rule, effect.verb, Some(object)))
+                }),
+            };
+            if !covered && (effect.verb == Verb::Unknown || !default_allow) {
+                return Verdict::Deny;
+            }
+        }
+    }
+    Verdict::Allow
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
+
+    #[test]
+    fn the_verdict_is_that_of_the_contract(
+        rules in rules(6), default in select(vec!["allow", "deny"]), asked in asked(),
+    ) {
+        let decision = asked.ask().of(&policy(&file(&rules, default)));
+        prop_assert_eq!(decision.verdict, reference(&rules, default == "allow", &asked));
+    }
+
+    #[test]
+    fn the_order_of_rules_never_matters(
+        (rules, shuffled) in rules(6).prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
+        default in select(vec!["allow", "deny"]),
+        asked in asked(),
+    ) {
+        let decision = asked.ask().of(&policy(&file(&rules, default)));
+        let other = asked.ask().of(&policy(&file(&shuffled, default)));
+        prop_assert_eq!(decision, other, "the whole decision, with its rule and message");
+    }
+
+    #[test]
+    fn a_further_denial_never_allows(rules in rules(5), more in written(), asked in asked()) {
+        let more = Written { name: "more".into(), allow: false, ..more };
+        let before = asked.ask().of(&policy(&file(&rules, "deny"))).verdict;
+        let after = asked.ask().of(&policy(&file(&[&rules[..], &[more]].concat(), "deny"))).verdict;
+        prop_assert!(before == Verdict::Allow || after == Verdict::Deny);
+    }
+
+    #[test]
+    fn a_delegate_never_widens(rules in rules(5), asked in asked(), delegate in select(WHO.to_vec())) {
+        let policy = policy(&file(&rules, "deny"));
+        let before = asked.ask().of(&policy).verdict;
+        let mut narrowed = asked.clone();
+        narrowed.delegates.push(delegate);
+        let after = narrowed.ask().of(&policy).verdict;
+        prop_assert!(before == Verdict::Allow || after == Verdict::Deny);
+    }
+
+    #[test]
+    fn a_further_effect_never_allows(rules in rules(5), asked in asked(), more in asked()) {
+        let policy = policy(&file(&rules, "allow"));
+        let before = asked.ask().of(&policy).verdict;
+        let both = Asked { effects: format!("{};{}", asked.effects, more.effects), ..asked };
+        let after = both.ask().of(&policy).verdict;
+        prop_assert!(before == Verdict::Allow || after == Verdict::Deny);
+    }
+
+    #[test]
+    fn no_text_breaks_the_reader(
+        rules in rules(3), cuts in proptest::collection::vec((any::<usize>(), any::<usize>(), "\\PC{0,4}"), 1..4),
+    ) {
+        let mut text = file(&rules, "deny");
+        for (at, length, insert) in cuts {
+            let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let start = boundary(at % (text.len() + 1));
+            let end = boundary(start + length % 6).max(start);
+            text.replace_range(start..end, &insert);
+        }
+        let loaded = PolicySet::load_texts([("f.toml", text.as_str())]);
+        prop_assert_eq!(loaded.set.is_empty(), !loaded.diagnostics.is_empty(), "{}", &text);
+        let lines: Vec<&str> = text.split('\n').collect();
+        for diagnostic in &loaded.diagnostics {
+            let at = &diagnostic.location;
+            let line = lines[at.line as usize - 1].trim_end_matches('\r');
+            prop_assert_eq!(at.source.as_deref(), Some(line));
+            prop_assert!(at.column as usize <= line.chars().count() + 1, "{}", diagnostic.render());
+            prop_assert!(!diagnostic.message.is_empty() && !diagnostic.expected.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader(text in "[\\[\\]{}a-z\"'=,.#\\\\ \n\u{0}-\u{ff}]{0,60}") {
+        let loaded = PolicySet::load_texts([("f.toml", text.as_str())]);
+        prop_assert_eq!(loaded.set.is_empty(), !loaded.diagnostics.is_empty());
+        loaded.diagnostics.iter().for_each(|diagnostic| drop(diagnostic.render()));
+    }
+}
