@@ -41,37 +41,39 @@ impl Serving {
     ) -> Result<Step, Fault> {
         match header.kind {
             b'D' => {
-                self.expect(b'D', out)?;
+                self.expect(header, out)?;
                 self.reply.data_rows += 1;
             }
-            b'd' => self.copy_data(out)?,
+            b'd' => self.copy_data(header, out)?,
             b'C' => return self.command_complete(header, bytes, out),
             b'Z' => return self.ready(header, bytes, out),
             b'E' => return self.error(header, bytes, out),
             b'S' => return self.parameter_status(header, bytes),
             b't' => return self.parameter_description(header, bytes, out),
             b'N' | b'A' => return Ok(self.down.begin(header.size, bytes.len(), false)),
-            b'T' => self.row_description(out)?,
+            b'T' => self.row_description(header, out)?,
             b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c' => {
                 if header.size != HEADER_BYTES {
                     return Err(Error::Length.into());
                 }
-                self.bare(header.kind, out)?;
+                self.bare(header, out)?;
             }
-            b'G' | b'H' | b'W' => self.begin_copy(header.kind, out)?,
-            b'V' => _ = self.expect(b'V', out)?,
+            b'G' | b'H' | b'W' => self.begin_copy(header, out)?,
+            b'V' => _ = self.expect(header, out)?,
             b'R' | b'K' | b'v' => return Err(Error::Order.into()),
             _ => return Err(Error::Type.into()),
         }
-        self.reply.bytes += header.size as u64;
         Ok(self.down.begin(header.size, bytes.len(), false))
     }
 
     /// The request that a message of this kind answers.
-    fn expect(&mut self, kind: u8, out: &mut dyn Effects) -> Result<Entry, Fault> {
+    fn expect(&mut self, header: Header, out: &mut dyn Effects) -> Result<Entry, Fault> {
         loop {
             match self.pipeline.front() {
-                Some(entry) if !entry.refused && answers(entry.request, kind) => return Ok(entry),
+                Some(entry) if !entry.refused && answers(entry.request, header.kind) => {
+                    self.reply.bytes += header.size as u64;
+                    return Ok(entry);
+                }
                 // It has no answer.
                 Some(Entry { request: Request::CopyEnd, .. }) => {
                     self.finish_request(Outcome::Done, out)?;
@@ -102,9 +104,9 @@ impl Serving {
     }
 
     /// Messages without a body.
-    fn bare(&mut self, kind: u8, out: &mut dyn Effects) -> Result<(), Fault> {
-        let entry = self.expect(kind, out)?;
-        match (kind, entry.request) {
+    fn bare(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
+        let entry = self.expect(header, out)?;
+        match (header.kind, entry.request) {
             (b'c', _) => match self.reply.copy {
                 Copy::Out => self.reply.copy = Copy::None,
                 Copy::Both { .. } => {}
@@ -112,15 +114,14 @@ impl Serving {
             },
             (b'I', Request::Query) => {}
             _ => {
-                self.reply.bytes += HEADER_BYTES as u64;
                 self.finish_request(Outcome::Done, out)?;
             }
         }
         Ok(())
     }
 
-    fn row_description(&mut self, out: &mut dyn Effects) -> Result<(), Fault> {
-        let entry = self.expect(b'T', out)?;
+    fn row_description(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
+        let entry = self.expect(header, out)?;
         if entry.request != Request::Query {
             self.finish_request(Outcome::Done, out)?;
         }
@@ -137,7 +138,7 @@ impl Serving {
         let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
             return Ok(Step::Wait);
         };
-        self.expect(b't', out)?;
+        self.expect(header, out)?;
         let types = response::parameter_description(body)?;
         // With an answer too many about, it could be the description of another statement.
         if let Some(Some(statement)) = self.described.front()
@@ -158,22 +159,22 @@ impl Serving {
         Ok(Step::Pass(header.size))
     }
 
-    fn begin_copy(&mut self, kind: u8, out: &mut dyn Effects) -> Result<(), Fault> {
-        self.expect(kind, out)?;
+    fn begin_copy(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
+        self.expect(header, out)?;
         self.reply.copied = true;
-        self.reply.copy = match kind {
+        self.reply.copy = match header.kind {
             b'H' => Copy::Out,
             _ => {
                 // From here on the upstream ignores Sync and takes nothing but copy data.
                 let ended = self.pipeline.begin_copy().map_err(Fault::Client)?;
-                if kind == b'G' { Copy::In { ended } } else { Copy::Both { ended } }
+                if header.kind == b'G' { Copy::In { ended } } else { Copy::Both { ended } }
             }
         };
         Ok(())
     }
 
-    fn copy_data(&mut self, out: &mut dyn Effects) -> Result<(), Fault> {
-        self.expect(b'd', out)?;
+    fn copy_data(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
+        self.expect(header, out)?;
         match self.reply.copy {
             Copy::Out | Copy::Both { .. } => Ok(()),
             Copy::None | Copy::In { .. } => Err(Error::Unasked.into()),
@@ -191,7 +192,7 @@ impl Serving {
             return Ok(Step::Wait);
         };
         let tag = response::command_tag(body)?;
-        let entry = self.expect(b'C', out)?;
+        let entry = self.expect(header, out)?;
         match std::mem::take(&mut self.reply.copy) {
             Copy::In { ended } if !ended || !self.pipeline.end_copy() => {
                 return Err(Error::Unasked.into());
@@ -203,7 +204,6 @@ impl Serving {
         if let Some(rows) = response::rows(tag) {
             self.reply.rows = Some(self.reply.rows.unwrap_or(0).saturating_add(rows));
         }
-        self.reply.bytes += header.size as u64;
         if entry.request == Request::Execute {
             self.finish_request(Outcome::Done, out)?;
         }

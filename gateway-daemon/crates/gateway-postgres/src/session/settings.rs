@@ -17,6 +17,8 @@ struct Since {
     committed: bool,
     rolled_back: bool,
     failed: bool,
+    /// The search path changed before or behind one of these, and nobody knows which.
+    doubtful: bool,
 }
 
 /// The tracked settings. Positions are those of the pipeline; a mark of `n` means that the request
@@ -164,7 +166,9 @@ impl Settings {
         if change.search_path == SearchPathChange::Unchanged {
             return;
         }
-        if outcome == Outcome::Unsure || change.may_revert {
+        let ended = self.since.committed || self.since.rolled_back;
+        if outcome == Outcome::Unsure || change.may_revert || ended {
+            self.since.doubtful = true;
             return self.set_path(SearchPath::unknown(), SearchPath::unknown());
         }
         match &change.search_path {
@@ -241,6 +245,7 @@ impl Settings {
                 _ => return,
             },
             // More than one thing happened at once: nobody knows in which order.
+            _ if since.doubtful => SearchPath::unknown(),
             Transaction::Idle if rolled_back && since.committed => SearchPath::unknown(),
             Transaction::Idle if rolled_back => self.if_rolled_back.clone(),
             Transaction::Idle => self.if_committed.clone(),

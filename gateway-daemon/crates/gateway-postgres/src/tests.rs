@@ -1,0 +1,11 @@
+//! Transcripts of sessions, attacks on them, and every way to split them.
+mod copy;
+mod extended;
+mod harness;
+mod limits;
+mod login;
+mod malformed;
+mod messages;
+mod recognise;
+mod simple;
+mod values;

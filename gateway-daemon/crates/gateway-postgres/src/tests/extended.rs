@@ -1,0 +1,466 @@
+//! The extended query protocol: statements and portals, pipelines, and what an error skips.
+use super::harness::{Harness, Policy};
+use super::messages::{
+    all, bare, bind, bind_with, close, complete, data_row, describe, error, execute, flush, kinds,
+    parameter_description, parse, parse_with, query, ready, row_description, sync,
+};
+use gateway_core::Verb;
+use gateway_protocol::ProtocolError;
+
+fn executed() -> Vec<u8> {
+    all(&[data_row(b"1"), complete("SELECT 1")])
+}
+
+fn run(name: &str) -> Vec<u8> {
+    all(&[bind("", name), execute(""), sync()])
+}
+
+fn ran() -> Vec<u8> {
+    all(&[bare('2'), executed(), ready('I')])
+}
+
+/// What PostgreSQL says to something that went upstream in the place of a refused request.
+fn rejected() -> Vec<u8> {
+    all(&[error("42601", "syntax error at or near \"gateway\""), ready('I')])
+}
+
+#[test]
+fn a_statement_is_recorded_when_parsed_and_when_executed() {
+    let mut harness = Harness::ready(Policy::allowing());
+    let request = all(&[
+        parse_with("", "SELECT $1::int4", &[23]),
+        bind_with("", "", &[1], &[Some(&[0, 0, 0, 42])]),
+        describe('P', ""),
+        execute(""),
+        sync(),
+    ]);
+    harness.client(&request);
+    assert_eq!(harness.take_upstream(), request);
+    let answer = all(&[bare('1'), bare('2'), row_description(), executed(), ready('I')]);
+    harness.upstream(&answer);
+    assert_eq!(harness.outcome.to_client, answer);
+
+    let records = harness.records();
+    assert_eq!(harness.statements(), ["SELECT $1::int4", "SELECT $1::int4"]);
+    assert!(records[0].attributes.contains("parse") && records[0].parameters.is_empty());
+    assert!(records[1].attributes.contains("execute"));
+    assert_eq!(records[1].parameters, ["int4 42"]);
+    let answers = &harness.outcome.answers;
+    assert_eq!(answers.len(), 2);
+    assert_eq!((answers[0].1.rows, answers[1].1.rows), (None, Some(1)));
+    assert_eq!(answers[1].1.bytes_down, executed().len() as u64);
+}
+
+#[test]
+fn types_that_the_server_told_are_used() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("s", "SELECT $1"), describe('S', "s"), sync()]));
+    harness.upstream(&all(&[
+        bare('1'),
+        parameter_description(&[20]),
+        row_description(),
+        ready('I'),
+    ]));
+    harness.client(&bind_with("", "s", &[1], &[Some(&[0, 0, 0, 0, 0, 0, 0, 5])]));
+    harness.client(&all(&[execute(""), sync()]));
+    assert_eq!(harness.records()[1].parameters, ["int8 5"]);
+}
+
+#[test]
+fn a_refused_parse_never_reaches_the_server_and_nothing_behind_it_runs() {
+    let mut harness = Harness::ready(Policy::denying(&[Verb::Define]));
+    harness.client(&all(&[
+        parse("", "DROP TABLE t"),
+        bind("", ""),
+        describe('P', ""),
+        execute(""),
+        query("DROP TABLE t"),
+        sync(),
+        parse("", "SELECT 1"),
+        sync(),
+    ]));
+    let sent = harness.take_upstream();
+    assert_eq!(kinds(&sent), "P S P S");
+    assert!(!String::from_utf8_lossy(&sent).contains("DROP"));
+    harness.upstream(&all(&[rejected(), bare('1'), ready('I')]));
+    assert_eq!(harness.take_client(), "E42501 ZI 1 ZI");
+    assert_eq!(harness.statements(), ["!DROP TABLE t", "SELECT 1"]);
+}
+
+#[test]
+fn a_refused_parse_leaves_the_statement_of_that_name_alone() {
+    for name in ["", "s"] {
+        let mut harness = Harness::ready(Policy::denying(&[Verb::Define]));
+        harness.client(&all(&[parse(name, "SELECT 1"), sync()]));
+        harness.upstream(&all(&[bare('1'), ready('I')]));
+        harness.client(&all(&[parse(name, "DROP TABLE t"), run(name)])).take_upstream();
+        harness.upstream(&rejected());
+        harness.client(&run(name));
+        assert_eq!(harness.take_upstream(), run(name));
+        assert_eq!(
+            harness.statements(),
+            ["SELECT 1", "!DROP TABLE t", "SELECT 1"],
+            "what is executed is what was parsed"
+        );
+    }
+}
+
+#[test]
+fn a_statement_is_judged_anew_each_time_it_is_executed() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("s", "DELETE FROM t"), run("s")]));
+    harness.upstream(&all(&[bare('1'), ran()])).take_upstream();
+    harness.policy.deny(Verb::Delete);
+    harness.client(&run("s"));
+    let sent = harness.take_upstream();
+    assert_eq!(kinds(&sent), "B P S", "a Parse that fails stands for the Execute");
+    harness.upstream(&all(&[bare('2'), rejected()]));
+    assert!(harness.take_client().ends_with("2 E42501 ZI"));
+}
+
+#[test]
+fn an_error_skips_up_to_the_next_sync_and_no_further() {
+    let mut harness = Harness::ready(Policy::denying(&[Verb::Define]));
+    harness.client(&all(&[
+        parse("", "SELECT 1/0"),
+        bind("", ""),
+        execute(""),
+        parse("", "DROP TABLE t"),
+        parse("a", "SELECT 2"),
+        sync(),
+        parse("b", "SELECT 3"),
+        sync(),
+    ]));
+    assert_eq!(kinds(&harness.take_upstream()), "P B E P S P S");
+    harness.upstream(&all(&[
+        bare('1'),
+        bare('2'),
+        error("22012", "division by zero"),
+        ready('I'),
+        bare('1'),
+        ready('I'),
+    ]));
+    assert_eq!(harness.take_client(), "1 2 E22012 ZI 1 ZI");
+    let errors: Vec<_> =
+        harness.outcome.answers.iter().map(|(_, answer)| answer.error.as_deref()).collect();
+    assert_eq!(errors, [None, Some("22012: division by zero"), None]);
+}
+
+#[test]
+fn what_comes_behind_an_error_is_not_sent_at_all() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("", "SELEC"), flush()])).take_upstream();
+    harness.upstream(&error("42601", "syntax error"));
+    harness.client(&all(&[bind("", ""), execute(""), query("DROP TABLE t"), flush()]));
+    assert_eq!(harness.outcome.to_upstream, b"");
+    assert_eq!(harness.statements(), ["SELEC"]);
+    harness.client(&sync()).upstream(&ready('I'));
+    assert_eq!(harness.outcome.to_upstream, sync());
+    assert_eq!(harness.outcome.error, None);
+}
+
+#[test]
+fn a_sync_may_fail_as_well() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("", "INSERT INTO t VALUES (1)"), run("")]));
+    harness.upstream(&all(&[bare('1'), bare('2'), complete("INSERT 0 1")]));
+    harness.upstream(&all(&[error("23503", "a deferred constraint"), ready('I')]));
+    harness.client(&query("SELECT 1")).upstream(&all(&[complete("SELECT 1"), ready('I')]));
+    assert_eq!(harness.outcome.error, None);
+}
+
+#[test]
+fn a_portal_is_fetched_from_in_parts() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("", "SELECT a FROM t"), bind("p", ""), execute("p"), flush()]));
+    harness.upstream(&all(&[bare('1'), bare('2'), data_row(b"1"), data_row(b"2"), bare('s')]));
+    harness.client(&all(&[execute("p"), close('P', "p"), sync()]));
+    harness.upstream(&all(&[complete("SELECT 0"), bare('3'), ready('I')]));
+    let rows: Vec<_> = harness.outcome.answers.iter().map(|(_, answer)| answer.rows).collect();
+    assert_eq!(rows, [None, Some(2), Some(0)]);
+    assert_eq!(harness.statements(), ["SELECT a FROM t"; 3]);
+}
+
+#[test]
+fn what_is_not_known_is_not_executed() {
+    let known = || {
+        let mut harness = Harness::ready(Policy::denying(&[]));
+        harness.client(&all(&[parse("s", "SELECT 1"), sync()]));
+        harness.upstream(&all(&[bare('1'), ready('I')])).forget();
+        harness
+    };
+    for (name, requests) in [
+        ("no such portal", vec![execute("p")]),
+        ("no such statement", vec![bind("", "other"), execute("")]),
+        ("closed", vec![close('S', "s"), bind("", "s"), execute("")]),
+        ("a name that is not ASCII", vec![parse("é", "SELECT 1"), bind("", "é"), execute("")]),
+        ("such a portal", vec![bind("é", "s"), execute("é")]),
+    ] {
+        let mut harness = known();
+        harness.client(&all(&requests));
+        let last = harness.statements().pop().unwrap();
+        assert!(last.starts_with("!portal "), "{name}: {last}");
+        assert_ne!(kinds(&harness.take_upstream()).pop(), Some('E'), "{name}");
+    }
+}
+
+#[test]
+fn portals_end_with_their_transaction() {
+    let mut harness = Harness::ready(Policy::denying(&[]));
+    harness.client(&all(&[parse("", "SELECT 1"), bind("p", ""), sync()]));
+    harness.upstream(&all(&[bare('1'), bare('2'), ready('I')]));
+    harness.client(&all(&[execute("p"), sync()]));
+    assert_eq!(harness.statements(), ["SELECT 1", "!portal \"p\""]);
+
+    let mut harness = Harness::ready(Policy::denying(&[]));
+    harness.client(&all(&[query("BEGIN"), parse("", "SELECT 1"), bind("p", ""), sync()]));
+    harness.upstream(&all(&[complete("BEGIN"), ready('T'), bare('1'), bare('2'), ready('T')]));
+    harness.client(&all(&[execute("p"), sync()]));
+    assert_eq!(harness.statements(), ["BEGIN", "SELECT 1", "SELECT 1"]);
+}
+
+/// Each case: requests before, their answers, and requests whose Execute is looked at.
+#[test]
+fn a_name_means_what_the_server_takes_it_for() {
+    let parsed = || all(&[parse("s", "SELECT 'old'"), sync()]);
+    let ok = || all(&[bare('1'), ready('I')]);
+    let new = "SELECT 'new'";
+    let cases: [(&str, Vec<u8>, Vec<u8>, Vec<u8>, &str); 9] = [
+        ("kept", parsed(), ok(), run("s"), "SELECT 'old'"),
+        (
+            "replaced in one segment: the old one cannot run behind a Parse that failed",
+            parsed(),
+            ok(),
+            all(&[parse("s", new), run("s")]),
+            new,
+        ),
+        (
+            "the new Parse failed, since the name was taken",
+            all(&[parsed(), parse("s", new), sync()]),
+            all(&[ok(), error("42P05", "already exists"), ready('I')]),
+            run("s"),
+            "SELECT 'old'",
+        ),
+        (
+            "the new Parse has no answer yet: it could be either",
+            all(&[parsed(), parse("s", new), sync()]),
+            ok(),
+            run("s"),
+            "!portal \"\"",
+        ),
+        (
+            "closed and parsed anew, both answered",
+            all(&[parsed(), close('S', "s"), parse("s", new), sync()]),
+            all(&[ok(), bare('3'), bare('1'), ready('I')]),
+            run("s"),
+            new,
+        ),
+        (
+            "closed and parsed anew, but an error before skipped both",
+            all(&[parsed(), bind("", "none"), close('S', "s"), parse("s", new), sync()]),
+            all(&[ok(), error("26000", "no such statement"), ready('I')]),
+            run("s"),
+            "SELECT 'old'",
+        ),
+        (
+            "a first Parse without an answer: this or nothing",
+            parsed(),
+            vec![],
+            run("s"),
+            "SELECT 'old'",
+        ),
+        (
+            "names are told apart by 63 bytes",
+            all(&[parse(&"x".repeat(64), "SELECT 'old'"), sync()]),
+            ok(),
+            run(&"x".repeat(70)),
+            "SELECT 'old'",
+        ),
+        (
+            "a closed one is gone",
+            all(&[parsed(), close('S', "s"), sync()]),
+            all(&[ok(), bare('3'), ready('I')]),
+            run("s"),
+            "!portal \"\"",
+        ),
+    ];
+    for (name, before, answers, now, expected) in cases {
+        let mut harness = Harness::ready(Policy::denying(&[]));
+        harness.client(&before).upstream(&answers).client(&now);
+        assert_eq!(harness.outcome.error, None, "{name}");
+        assert_eq!(harness.statements().pop().unwrap(), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_bound_portal_keeps_its_statement() {
+    let mut harness = Harness::ready(Policy::denying(&[]));
+    harness.client(&all(&[
+        parse("s", "SELECT 'old'"),
+        bind("p", "s"),
+        close('S', "s"),
+        parse("s", "SELECT 'new'"),
+        execute("p"),
+        bind("q", "s"),
+        execute("q"),
+        sync(),
+    ]));
+    let expected =
+        ["SELECT 'old'", "SELECT 'new'", "SELECT 'old'", "SELECT 'new'"].map(String::from);
+    assert_eq!(harness.statements(), expected);
+}
+
+#[test]
+fn sql_and_the_protocol_share_one_name_space() {
+    let done = |tag: &str| all(&[complete(tag), ready('I')]);
+    let mut harness = Harness::ready(Policy::denying(&[Verb::Delete]));
+    harness.client(&query("PREPARE s AS SELECT 'sql'")).upstream(&done("PREPARE"));
+    harness.client(&run("s")).upstream(&ran());
+    assert_eq!(harness.statements().pop().unwrap(), "SELECT 'sql'");
+
+    harness.client(&query("EXECUTE s")).upstream(&done("SELECT 1"));
+    assert_eq!(harness.statements().pop().unwrap(), "EXECUTE s");
+    harness.client(&query("EXECUTE unseen")).upstream(&rejected());
+    assert_eq!(harness.statements().pop().unwrap(), "!EXECUTE unseen");
+
+    harness.client(&query("DEALLOCATE s")).upstream(&done("DEALLOCATE"));
+    harness.client(&query("EXECUTE s")).upstream(&rejected());
+    assert_eq!(harness.statements().pop().unwrap(), "!EXECUTE s");
+    harness.client(&query("PREPARE d AS DELETE FROM t")).upstream(&rejected());
+    assert_eq!(harness.statements().pop().unwrap(), "!PREPARE d AS DELETE FROM t");
+}
+
+#[test]
+fn what_a_prepared_statement_does_is_seen_in_its_execute() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("d", "DELETE FROM t"), sync()]));
+    harness.upstream(&all(&[bare('1'), ready('I')]));
+    harness.client(&query("EXECUTE d"));
+    assert_eq!(harness.records().pop().unwrap().verb, Verb::Delete);
+    harness.upstream(&all(&[complete("DELETE 1"), ready('I')]));
+    harness.policy.deny(Verb::Delete);
+    harness.client(&query("EXECUTE d")).upstream(&rejected());
+    assert_eq!(harness.statements().pop().unwrap(), "!EXECUTE d");
+    harness.client(&all(&[parse("x", "EXECUTE d"), sync()]));
+    assert_eq!(harness.statements().pop().unwrap(), "!EXECUTE d");
+}
+
+#[test]
+fn a_failed_text_may_have_prepared_before_it_failed() {
+    let mut harness = Harness::ready(Policy::denying(&[]));
+    harness.client(&all(&[parse("s", "SELECT 'old'"), sync()]));
+    harness.upstream(&all(&[bare('1'), ready('I')]));
+    harness.client(&query("DEALLOCATE s; PREPARE s AS SELECT 'new'; SELECT 1/0"));
+    harness.upstream(&all(&[
+        complete("DEALLOCATE"),
+        complete("PREPARE"),
+        error("22012", "division by zero"),
+        ready('I'),
+    ]));
+    harness.client(&run("s"));
+    assert_eq!(harness.statements().pop().unwrap(), "!portal \"\"");
+}
+
+#[test]
+fn deallocate_all_forgets_all() {
+    for text in ["DEALLOCATE ALL", "DISCARD ALL"] {
+        let mut harness = Harness::ready(Policy::denying(&[]));
+        harness.client(&all(&[parse("s", "SELECT 1"), sync()]));
+        harness.upstream(&all(&[bare('1'), ready('I')]));
+        harness.client(&query(text)).upstream(&all(&[complete(text), ready('I')]));
+        harness.client(&run("s"));
+        assert_eq!(harness.statements().pop().unwrap(), "!portal \"\"", "{text}");
+    }
+}
+
+#[test]
+fn a_statement_is_read_anew_under_another_search_path() {
+    let done = |tag: &str| all(&[complete(tag), ready('I')]);
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.policy.deny_object("secret.users");
+    harness.client(&all(&[parse("s", "DELETE FROM users"), run("s")]));
+    harness.upstream(&all(&[bare('1'), ran()]));
+    harness.client(&query("SET search_path TO secret")).upstream(&done("SET"));
+    harness.client(&run("s")).upstream(&all(&[bare('2'), rejected()]));
+    harness.client(&query("SET search_path TO public")).upstream(&done("SET"));
+    harness.client(&run("s")).upstream(&ran());
+    let deletes: Vec<_> = harness
+        .statements()
+        .into_iter()
+        .filter(|statement| statement.contains("DELETE"))
+        .collect();
+    let expected = ["DELETE FROM users", "DELETE FROM users", "!DELETE FROM users", "DELETE FROM users"];
+    assert_eq!(deletes, expected.map(String::from));
+}
+
+#[test]
+fn the_search_path_follows_the_transaction() {
+    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
+    let path = |steps: &[(&str, &str, char)]| {
+        let mut harness = Harness::ready(Policy::allowing());
+        for (statement, tag, state) in steps {
+            harness.client(&query(statement)).upstream(&done(tag, *state));
+        }
+        harness.client(&query("DELETE FROM users"));
+        harness.records().pop().unwrap().objects
+    };
+    let set = ("SET search_path TO other", "SET", 'T');
+    let local = ("SET LOCAL search_path TO other", "SET", 'T');
+    let begin = ("BEGIN", "BEGIN", 'T');
+    for (name, steps, expected) in [
+        ("as it began", vec![], "public.users"),
+        ("set", vec![("SET search_path TO other", "SET", 'I')], "other.users"),
+        ("in a transaction", vec![begin, set], "other.users"),
+        ("committed", vec![begin, set, ("COMMIT", "COMMIT", 'I')], "other.users"),
+        ("rolled back", vec![begin, set, ("ROLLBACK", "ROLLBACK", 'I')], "public.users"),
+        ("a failed one", vec![begin, set, ("COMMIT", "ROLLBACK", 'I')], "public.users"),
+        ("local", vec![begin, local], "other.users"),
+        ("local, committed", vec![begin, local, ("COMMIT", "COMMIT", 'I')], "public.users"),
+        ("to a savepoint", vec![begin, set, ("ROLLBACK TO a", "ROLLBACK", 'T')], "users"),
+        ("at once", vec![("SET search_path TO other; ROLLBACK", "ROLLBACK", 'I')], "users"),
+        ("the other way", vec![("ROLLBACK; SET search_path TO other", "ROLLBACK", 'I')], "users"),
+    ] {
+        assert_eq!(path(&steps), [expected], "{name}");
+    }
+}
+
+#[test]
+fn a_search_path_on_its_way_is_not_known() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&query("SET search_path TO other")).client(&query("DELETE FROM users"));
+    assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
+}
+
+#[test]
+fn answers_of_the_wrong_kind_end_the_session() {
+    let requests =
+        || all(&[parse("s", "SELECT 1"), describe('S', "s"), bind("", "s"), execute(""), sync()]);
+    for answer in [
+        vec![bare('2')],
+        vec![bare('1'), bare('2')],
+        vec![bare('1'), parameter_description(&[]), bare('n'), bare('3')],
+        vec![bare('1'), parameter_description(&[]), bare('n'), data_row(b"")],
+        vec![bare('1'), parameter_description(&[]), bare('n'), bare('2'), row_description()],
+        vec![bare('1'), ready('I')],
+        vec![bare('1'), bare('n'), bare('2'), complete("SELECT 1"), complete("SELECT 1")],
+    ] {
+        let mut harness = Harness::ready(Policy::allowing());
+        harness.client(&requests()).upstream(&answer.concat());
+        assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))), "{answer:?}");
+    }
+}
+
+#[test]
+fn ten_thousand_statements_may_wait() {
+    let mut harness = Harness::ready(Policy::allowing());
+    let one = all(&[parse("", "SELECT 1"), bind("", ""), describe('P', ""), execute("")]);
+    let mut requests = one.repeat(10_000);
+    requests.extend(sync());
+    harness.client(&requests);
+    assert_eq!(harness.take_upstream(), requests);
+    let answer = all(&[bare('1'), bare('2'), row_description(), executed()]);
+    harness.upstream(&answer.repeat(10_000)).upstream(&ready('I'));
+    assert_eq!(harness.outcome.error, None);
+    assert_eq!(harness.records().len(), 20_000);
+    assert_eq!(harness.outcome.to_client.len(), answer.len() * 10_000 + ready('I').len());
+}

@@ -1,0 +1,365 @@
+//! A session between two byte streams: what it sends to each side, what it asks permission for,
+//! and what it says of the answers.
+use super::messages;
+use crate::{Limits, Origin, PgSession, Shared};
+use gateway_core::governor::SessionContext;
+use gateway_core::ports::Case;
+use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
+use gateway_core::{
+    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, Mode, Operation,
+    OperationId, Principal, RecordError, Recorder, Refusal, SessionId, Subject, Timestamp, TreeId,
+    Verb, Verdict,
+};
+use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What the policy of a test refuses.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    verbs: Mutex<Vec<Verb>>,
+    objects: Mutex<Vec<String>>,
+    generation: AtomicU64,
+    broken_recorder: AtomicBool,
+    records: Mutex<Vec<Record>>,
+}
+
+impl Policy {
+    /// Refuses these verbs, and `unknown`.
+    pub(super) fn denying(verbs: &[Verb]) -> Arc<Policy> {
+        let policy = Policy::default();
+        policy.verbs.lock().unwrap().extend(verbs.iter().chain(&[Verb::Unknown]));
+        Arc::new(policy)
+    }
+
+    pub(super) fn allowing() -> Arc<Policy> {
+        Arc::default()
+    }
+
+    pub(super) fn deny(&self, verb: Verb) {
+        self.verbs.lock().unwrap().push(verb);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Refuses what touches this object, or could.
+    pub(super) fn deny_object(&self, object: &str) {
+        self.objects.lock().unwrap().push(object.into());
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn break_recorder(&self) {
+        self.broken_recorder.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An operation as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Record {
+    pub(super) seq: u32,
+    pub(super) verb: Verb,
+    pub(super) statement: String,
+    pub(super) parameters: Vec<String>,
+    pub(super) attributes: String,
+    pub(super) objects: Vec<String>,
+    pub(super) denied: bool,
+}
+
+impl Judge for Policy {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    fn decide(&self, case: &Case<'_>) -> Decision {
+        let denied_objects = self.objects.lock().unwrap();
+        let denied = self
+            .verbs
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|verb| case.operation.verbs().contains(*verb))
+            || case.operation.effects.iter().flat_map(|effect| &effect.objects).any(|object| {
+                denied_objects.iter().any(|denied| match object {
+                    gateway_core::Object::Named(name) => **name == **denied,
+                    // It could be in any schema.
+                    gateway_core::Object::Unresolved(name) => {
+                        &**name == "*" || denied.ends_with(&format!(".{name}"))
+                    }
+                })
+            });
+        Decision {
+            verdict: if denied { Verdict::Deny } else { Verdict::Allow },
+            mode: Mode::Enforce,
+            resource: "orders".into(),
+            rule: None,
+            message: None,
+        }
+    }
+}
+
+impl Recorder for Policy {
+    fn session_opened(&self, _: &SessionOpened) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn operation(&self, record: &OperationRecord<'_>) -> Result<(), RecordError> {
+        if self.broken_recorder.load(Ordering::Relaxed) {
+            return Err(RecordError("full".into()));
+        }
+        let parameter = |parameter: &gateway_core::Parameter| {
+            let kind = parameter.kind.as_deref().unwrap_or("?");
+            let value = parameter.value.as_deref().unwrap_or("NULL");
+            match parameter.cut_from {
+                Some(size) => format!("{kind} {value} of {size}"),
+                None => format!("{kind} {value}"),
+            }
+        };
+        self.records.lock().unwrap().push(Record {
+            seq: record.id.seq,
+            verb: record.verb,
+            statement: record.statement.into(),
+            parameters: record.parameters.iter().map(parameter).collect(),
+            attributes: format!("{:?}", record.attributes),
+            objects: record
+                .effects
+                .iter()
+                .flat_map(|effect| effect.objects.iter().map(ToString::to_string))
+                .collect(),
+            denied: record.verdict == Verdict::Deny,
+        });
+        Ok(())
+    }
+
+    fn outcome(&self, _: &OperationOutcome) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn session_closed(&self, _: &SessionClosed) -> Result<(), RecordError> {
+        Ok(())
+    }
+}
+
+pub(super) fn origin(tree: u64) -> Origin {
+    Origin { tree: TreeId(tree), destination: ([10, 0, 0, 7], 5432).into() }
+}
+
+/// What came out of a session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) to_client: Vec<u8>,
+    pub(super) to_upstream: Vec<u8>,
+    pub(super) answers: Vec<(u32, Answer)>,
+    pub(super) closed: bool,
+    pub(super) error: Option<ProtocolError>,
+}
+
+/// A session with both of its ends in the hands of the test.
+pub(super) struct Harness {
+    session: PgSession,
+    governor: Governor,
+    pub(super) policy: Arc<Policy>,
+    pub(super) outcome: Outcome,
+    held: [Vec<u8>; 2],
+}
+
+struct Ends<'a> {
+    governor: &'a mut Governor,
+    outcome: &'a mut Outcome,
+    from: Side,
+    input: &'a [u8],
+    passed: usize,
+}
+
+impl Ends<'_> {
+    fn take(&mut self, from: Side, range: Range<usize>) -> Vec<u8> {
+        assert_eq!(from, self.from, "bytes go back where they came from");
+        assert!(range.start >= self.passed, "bytes pass twice or out of order");
+        assert!(!range.is_empty(), "nothing is passed");
+        self.passed = range.end;
+        self.input[range].to_vec()
+    }
+}
+
+impl Effects for Ends<'_> {
+    fn pass_upstream(&mut self, clearance: &Clearance, range: Range<usize>) {
+        assert_eq!(clearance.id().session, self.governor.session());
+        let bytes = self.take(Side::Client, range);
+        self.outcome.to_upstream.extend(bytes);
+    }
+
+    fn pass_client(&mut self, range: Range<usize>) {
+        let bytes = self.take(Side::Upstream, range);
+        self.outcome.to_client.extend(bytes);
+    }
+
+    fn send_upstream(&mut self, clearance: &Clearance, bytes: &[u8]) {
+        assert_eq!(clearance.id().session, self.governor.session());
+        self.outcome.to_upstream.extend(bytes);
+    }
+
+    fn send_client(&mut self, bytes: &[u8]) {
+        self.outcome.to_client.extend(bytes);
+    }
+
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal> {
+        assert!(!operation.effects.is_empty(), "an operation without effects");
+        self.governor.submit(operation, Timestamp(1))
+    }
+
+    fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
+        assert!(
+            self.outcome.answers.iter().all(|(seq, _)| *seq != id.seq),
+            "operation {id} is answered twice"
+        );
+        self.outcome.answers.push((id.seq, answer));
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.outcome.closed = true;
+    }
+}
+
+impl Harness {
+    pub(super) fn new(policy: Arc<Policy>) -> Harness {
+        Harness::with_limits(policy, Limits::default())
+    }
+
+    pub(super) fn with_limits(policy: Arc<Policy>, limits: Limits) -> Harness {
+        Harness::in_gateway(&Arc::new(Shared::new(limits)), policy, 7, origin(1))
+    }
+
+    pub(super) fn in_gateway(
+        shared: &Arc<Shared>,
+        policy: Arc<Policy>,
+        session: u64,
+        origin: Origin,
+    ) -> Harness {
+        let principal =
+            Principal { id: "local:ci".into(), assurance: Assurance::Kernel, groups: Vec::new() };
+        let context = SessionContext {
+            session: SessionId(session),
+            subject: Arc::new(Subject {
+                principal,
+                delegates: Vec::new(),
+                lineage: Lineage { tree: origin.tree, processes: Vec::new() },
+            }),
+            destination: Destination::from_address(origin.destination),
+            policy: "p".into(),
+        };
+        let governor =
+            Governor::open(context, policy.clone(), policy.clone(), Timestamp(1)).unwrap();
+        Harness {
+            session: PgSession::new(Arc::clone(shared), origin),
+            governor,
+            policy,
+            outcome: Outcome::default(),
+            held: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// Logged in, with nothing in the streams any more.
+    pub(super) fn ready(policy: Arc<Policy>) -> Harness {
+        Harness::ready_with(policy, Limits::default())
+    }
+
+    pub(super) fn ready_with(policy: Arc<Policy>, limits: Limits) -> Harness {
+        let mut harness = Harness::with_limits(policy, limits);
+        harness.client(&messages::startup(0, &[("user", "ci"), ("database", "app")]));
+        harness.upstream(&welcome());
+        assert_eq!(harness.outcome.error, None);
+        harness.forget();
+        harness
+    }
+
+    /// Empties the streams and the records.
+    pub(super) fn forget(&mut self) {
+        self.outcome = Outcome::default();
+        self.policy.records.lock().unwrap().clear();
+    }
+
+    /// What has been recorded.
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.policy.records.lock().unwrap().clone()
+    }
+
+    /// Bytes of the client arrive.
+    pub(super) fn client(&mut self, bytes: &[u8]) -> &mut Harness {
+        self.feed(Side::Client, bytes)
+    }
+
+    /// Bytes of the upstream arrive.
+    pub(super) fn upstream(&mut self, bytes: &[u8]) -> &mut Harness {
+        self.feed(Side::Upstream, bytes)
+    }
+
+    pub(super) fn feed(&mut self, from: Side, bytes: &[u8]) -> &mut Harness {
+        if self.outcome.error.is_some() || self.outcome.closed {
+            return self;
+        }
+        let held = &mut self.held[usize::from(from == Side::Upstream)];
+        held.extend(bytes);
+        let mut ends = Ends {
+            governor: &mut self.governor,
+            outcome: &mut self.outcome,
+            from,
+            input: held,
+            passed: 0,
+        };
+        let result = self.session.receive(from, held, &mut ends);
+        let passed = ends.passed;
+        match result {
+            Ok(used) => {
+                assert!(passed <= used, "more is passed than used");
+                held.drain(..used);
+            }
+            Err(error) => self.outcome.error = Some(error),
+        }
+        self
+    }
+
+    /// A side has sent its last byte.
+    pub(super) fn finish(&mut self, from: Side) -> &mut Harness {
+        let unused = self.held[usize::from(from == Side::Upstream)].len();
+        let mut ends = Ends {
+            governor: &mut self.governor,
+            outcome: &mut self.outcome,
+            from,
+            input: &[],
+            passed: 0,
+        };
+        if let Err(error) = self.session.finish(from, unused, &mut ends) {
+            self.outcome.error = Some(error);
+        }
+        self
+    }
+
+    /// Takes what is in the upstream's stream.
+    pub(super) fn take_upstream(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outcome.to_upstream)
+    }
+
+    /// Takes what is in the client's stream, as kinds of messages.
+    pub(super) fn take_client(&mut self) -> String {
+        messages::kinds(&std::mem::take(&mut self.outcome.to_client))
+    }
+
+    /// The statements that were recorded, each with `!` when it was denied.
+    pub(super) fn statements(&self) -> Vec<String> {
+        self.records()
+            .into_iter()
+            .map(|record| format!("{}{}", if record.denied { "!" } else { "" }, record.statement))
+            .collect()
+    }
+}
+
+/// What a PostgreSQL says to a client that it trusts.
+pub(super) fn welcome() -> Vec<u8> {
+    messages::all(&[
+        messages::authentication(0),
+        messages::parameter_status("client_encoding", "UTF8"),
+        messages::parameter_status("standard_conforming_strings", "on"),
+        messages::backend_key(42, &[1, 2, 3, 4]),
+        messages::ready('I'),
+    ])
+}

@@ -1,0 +1,347 @@
+//! From the first byte to the first ReadyForQuery, and the cancel keys that are handed out there.
+use super::harness::{Harness, Policy, origin, welcome};
+use super::messages::{
+    all, authentication, backend_key, cancel_request, error_field, gssenc_request, kinds,
+    negotiate, notice, parameter_status, parse, password, query, raw, ready, severe, ssl_request,
+    startup, terminate,
+};
+use crate::{Limits, Origin, Shared};
+use gateway_core::Verb;
+use gateway_protocol::{ProtocolError, Side};
+use std::sync::Arc;
+
+fn user() -> Vec<u8> {
+    startup(0, &[("user", "ci")])
+}
+
+#[test]
+fn encryption_is_declined_once_each_and_nothing_of_it_goes_upstream() {
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&ssl_request()).client(&gssenc_request()).client(&user());
+    assert_eq!(harness.outcome.to_client, b"NN");
+    assert_eq!(harness.take_upstream(), user());
+
+    for twice in [ssl_request(), gssenc_request()] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&twice).client(&twice);
+        assert_eq!(kinds(&harness.outcome.to_client[1..]), "E0A000");
+        assert_eq!(harness.outcome.to_upstream, b"");
+        assert!(harness.outcome.error.is_some());
+    }
+}
+
+#[test]
+fn the_login_is_asked_for_before_the_startup_message_goes() {
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&startup(0, &[("user", "ci"), ("database", "app"), ("application_name", "x")]));
+    let records = harness.records();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].verb, Verb::Authenticate);
+    for word in ["sql.user", "\"ci\"", "sql.database", "\"app\"", "sql.application", "\"x\""] {
+        assert!(records[0].attributes.contains(word), "{word}: {}", records[0].attributes);
+    }
+}
+
+#[test]
+fn a_refused_login_never_reaches_the_server() {
+    let mut harness = Harness::new(Policy::denying(&[Verb::Authenticate]));
+    harness.client(&all(&[user(), query("DROP TABLE t")]));
+    assert_eq!(harness.outcome.to_upstream, b"");
+    assert_eq!(harness.take_client(), "E42501");
+    assert!(harness.outcome.closed);
+}
+
+#[test]
+fn a_login_that_cannot_be_recorded_does_not_happen() {
+    let policy = Policy::allowing();
+    policy.break_recorder();
+    let mut harness = Harness::new(policy);
+    harness.client(&user());
+    assert_eq!(harness.outcome.to_upstream, b"");
+    assert!(harness.outcome.closed);
+}
+
+#[test]
+fn what_a_startup_message_asks_for_is_seen() {
+    let cases: [(&str, &str, Option<Verb>); 20] = [
+        ("replication", "true", Some(Verb::Admin)),
+        ("replication", "database", Some(Verb::Admin)),
+        ("replication", "1", Some(Verb::Admin)),
+        ("replication", "On", Some(Verb::Admin)),
+        ("replication", "off", None),
+        ("replication", "F", None),
+        ("replication", "0", None),
+        ("options", "-c statement_timeout=5s", None),
+        ("options", "-c role=postgres", Some(Verb::Admin)),
+        ("options", "--role=postgres", Some(Verb::Admin)),
+        ("options", "-crole=postgres", Some(Verb::Admin)),
+        ("options", "-c work_mem=1\\ MB -c ROLE=x", Some(Verb::Admin)),
+        ("options", "-c session-authorization=postgres", Some(Verb::Admin)),
+        ("options", "-O", Some(Verb::Admin)),
+        ("options", "-c", Some(Verb::Admin)),
+        ("role", "postgres", Some(Verb::Admin)),
+        ("Role", "postgres", Some(Verb::Admin)),
+        ("x\"y", "1", Some(Verb::Unknown)),
+        ("DateStyle", "ISO", None),
+        ("client_encoding", "UTF8", None),
+    ];
+    for (name, value, verb) in cases {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(0, &[("user", "ci"), (name, value)]));
+        let expected = verb.unwrap_or(Verb::Authenticate);
+        assert_eq!(harness.records()[0].verb, expected, "{name}={value}");
+        assert_eq!(harness.outcome.error, None);
+
+        let mut harness = Harness::new(Policy::denying(&[Verb::Admin]));
+        harness.client(&startup(0, &[("user", "ci"), (name, value)]));
+        assert_eq!(harness.outcome.to_upstream.is_empty(), verb.is_some(), "{name}={value}");
+    }
+}
+
+#[test]
+fn the_search_path_of_the_startup_message_counts() {
+    for (name, value) in [
+        ("search_path", "secret"),
+        ("options", "-c search_path=secret,public"),
+        ("options", "-c search-path=secret"),
+    ] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(0, &[("user", "ci"), (name, value)])).upstream(&welcome());
+        harness.client(&query("TABLE users"));
+        let objects = harness.records().pop().unwrap().objects;
+        assert!(objects[0].contains("users"), "{objects:?}");
+        assert_ne!(objects, ["public.users"], "{name}={value}");
+    }
+}
+
+#[test]
+fn an_exchange_of_secrets_passes_and_is_not_recorded() {
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&user());
+    harness.take_upstream();
+    harness.upstream(&authentication(10)).client(&password("hunter2"));
+    assert_eq!(harness.take_upstream(), password("hunter2"));
+    harness.upstream(&authentication(11)).client(&password("more"));
+    harness.upstream(&authentication(12)).upstream(&welcome());
+    assert_eq!(harness.take_client(), "R R R R S S K ZI");
+    let told = format!("{:?} {:?}", harness.records(), harness.outcome.answers);
+    assert!(!told.contains("hunter2") && !told.contains("more"), "{told}");
+    assert_eq!(harness.outcome.answers.len(), 1);
+    assert_eq!(harness.outcome.answers[0].1.error, None);
+}
+
+#[test]
+fn a_failed_login_is_recorded_with_the_servers_words() {
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&user());
+    harness.upstream(&severe("FATAL", "28P01", "password authentication failed for user \"ci\""));
+    assert_eq!(harness.take_client(), "E28P01");
+    let error = harness.outcome.answers[0].1.error.clone().unwrap();
+    assert_eq!(&*error, "28P01: password authentication failed for user \"ci\"");
+    harness.finish(Side::Upstream);
+    assert_eq!(harness.outcome.error, None);
+}
+
+#[test]
+fn queries_before_the_login_never_pass() {
+    for message in [query("SELECT 1"), parse("", "SELECT 1"), raw(b'?', &[])] {
+        for before in [vec![], authentication(3), authentication(0)] {
+            let mut harness = Harness::new(Policy::allowing());
+            harness.client(&user());
+            harness.take_upstream();
+            harness.upstream(&before).client(&message);
+            assert_eq!(harness.outcome.to_upstream, b"");
+            assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+        }
+    }
+}
+
+#[test]
+fn a_password_after_the_login_does_not_pass() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&password("x"));
+    assert_eq!(harness.outcome.to_upstream, b"");
+    assert_eq!(harness.take_client(), "E08P01");
+}
+
+#[test]
+fn a_server_that_answers_nonsense_at_login_is_named() {
+    for messages in [
+        vec![ready('I')],
+        vec![parameter_status("a", "b")],
+        vec![backend_key(1, &[0; 4])],
+        vec![authentication(0), authentication(0)],
+        vec![authentication(0), backend_key(1, &[0; 4]), backend_key(1, &[0; 4])],
+        vec![authentication(0), backend_key(1, &[0; 3])],
+        vec![authentication(0), backend_key(1, &[0; 5])],
+        vec![authentication(0), negotiate(0)],
+        vec![authentication(0), raw(b'T', &[0, 0])],
+        vec![authentication(0), raw(b'Z', b"X")],
+        vec![raw(b'R', &[0, 0])],
+        vec![raw(b'?', &[])],
+        vec![negotiate(1)],
+        vec![b"Ecould not fork\n\0".to_vec()],
+    ] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&user()).upstream(&messages.concat());
+        assert!(
+            matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))),
+            "{messages:?}: {:?}",
+            harness.outcome.error
+        );
+    }
+}
+
+#[test]
+fn notices_pass_at_login() {
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&user()).upstream(&all(&[notice("hello"), welcome()]));
+    assert_eq!(harness.take_client(), "N R S S K ZI");
+}
+
+#[test]
+fn versions_are_agreed_on() {
+    // Asked, told by the upstream, what goes upstream, what the client sees.
+    for (asked, told, sent, seen) in [
+        (0, None, 0, "R S S K ZI"),
+        (2, None, 2, "R S S K ZI"),
+        (2, Some(0), 2, "v R S S K ZI"),
+        (3, None, 2, "v R S S K ZI"),
+        (9999, Some(2), 2, "v R S S K ZI"),
+        (9999, Some(0), 2, "v R S S K ZI"),
+    ] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(asked, &[("user", "ci")]));
+        assert_eq!(harness.take_upstream(), startup(sent, &[("user", "ci")]));
+        harness.upstream(&told.map(negotiate).unwrap_or_default()).upstream(&welcome());
+        assert_eq!(harness.take_client(), seen, "{asked} {told:?}");
+        assert_eq!(harness.outcome.error, None);
+    }
+    for version in [0x0002_0000, 0x0004_0000, 0] {
+        let mut harness = Harness::new(Policy::allowing());
+        let mut packet = user();
+        packet[4..8].copy_from_slice(&u32::to_be_bytes(version));
+        harness.client(&packet);
+        assert_eq!(harness.take_client(), "E0A000");
+    }
+}
+
+#[test]
+fn a_cancel_key_is_as_long_as_the_upstreams_and_never_the_same() {
+    for (minor, length, fits) in
+        [(0, 4, true), (0, 32, false), (2, 4, true), (2, 32, true), (2, 256, true), (2, 257, false)]
+    {
+        let mut harness = Harness::new(Policy::allowing());
+        let secret = vec![7; length];
+        harness.client(&startup(minor, &[("user", "ci")]));
+        harness.upstream(&all(&[authentication(0), backend_key(42, &secret), ready('I')]));
+        assert_eq!(harness.outcome.error.is_none(), fits, "{minor} {length}");
+        if fits {
+            let key = &harness.outcome.to_client[9..];
+            assert_eq!(key[..9], backend_key(42, &secret)[..9], "the process number stays");
+            assert_eq!(key[9..].len(), length + 6, "ReadyForQuery is behind it");
+            assert_ne!(&key[9..9 + length], secret);
+        }
+    }
+}
+
+fn logged_in(shared: &Arc<Shared>, number: u64, place: Origin) -> (Harness, Vec<u8>) {
+    let mut harness = Harness::in_gateway(shared, Policy::allowing(), number, place);
+    harness.client(&user()).upstream(&welcome());
+    let to_client = &harness.outcome.to_client;
+    let secret = to_client[to_client.len() - 10..to_client.len() - 6].to_vec();
+    (harness, secret)
+}
+
+fn cancel(shared: &Arc<Shared>, place: Origin, packet: &[u8], policy: Arc<Policy>) -> Harness {
+    let mut harness = Harness::in_gateway(shared, policy, 99, place);
+    harness.client(packet);
+    harness
+}
+
+#[test]
+fn a_cancel_reaches_the_server_with_its_own_key() {
+    let shared = Arc::new(Shared::new(Limits::default()));
+    let (session, secret) = logged_in(&shared, 7, origin(1));
+    let packet = all(&[ssl_request(), cancel_request(42, &secret)]);
+    let mut harness = cancel(&shared, origin(1), &packet, Policy::allowing());
+    assert_eq!(harness.outcome.to_upstream, cancel_request(42, &[1, 2, 3, 4]));
+    assert!(!harness.outcome.closed, "the client waits until the server has taken it");
+    assert_eq!(harness.statements(), ["CANCEL"]);
+    assert!(harness.records()[0].attributes.contains("s0000000000007"));
+    harness.finish(Side::Upstream);
+    assert_eq!(harness.outcome.answers.len(), 1);
+
+    drop(session);
+    let harness = cancel(&shared, origin(1), &packet, Policy::allowing());
+    assert_eq!(harness.outcome.to_upstream, b"", "the session is over");
+    assert!(shared.cancels.is_empty());
+}
+
+#[test]
+fn a_cancel_with_a_wrong_key_or_from_elsewhere_is_dropped_in_silence() {
+    let shared = Arc::new(Shared::new(Limits::default()));
+    let (_session, secret) = logged_in(&shared, 7, origin(1));
+    let elsewhere = Origin { destination: ([10, 0, 0, 8], 5432).into(), ..origin(1) };
+    let good = cancel_request(42, &secret);
+    let mut longer = secret.clone();
+    longer.push(0);
+    for (place, packet) in [
+        (origin(2), good.clone()),
+        (elsewhere, good.clone()),
+        (origin(1), cancel_request(43, &secret)),
+        (origin(1), cancel_request(42, &[1, 2, 3, 4])),
+        (origin(1), cancel_request(42, &longer)),
+    ] {
+        let harness = cancel(&shared, place, &packet, Policy::allowing());
+        assert_eq!(harness.outcome.to_upstream, b"");
+        assert_eq!(harness.outcome.to_client, b"");
+        assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+        assert_eq!(harness.statements(), ["CANCEL"]);
+        assert!(harness.outcome.answers[0].1.error.is_some());
+    }
+    let denied = cancel(&shared, origin(1), &good, Policy::denying(&[Verb::Connect]));
+    assert_eq!(denied.outcome.to_upstream, b"");
+    assert_eq!(denied.statements(), ["!CANCEL"]);
+    assert!(denied.outcome.closed);
+}
+
+#[test]
+fn a_full_table_of_keys_ends_the_login() {
+    let shared = Arc::new(Shared::new(Limits { cancel_keys: 1, ..Limits::default() }));
+    let (first, _) = logged_in(&shared, 7, origin(1));
+    let (second, _) = logged_in(&shared, 8, origin(1));
+    assert_eq!(kinds(&second.outcome.to_client), "R S S E53300");
+    assert!(second.outcome.error.is_some());
+    drop(first);
+    let (third, _) = logged_in(&shared, 9, origin(1));
+    assert_eq!(third.outcome.error, None);
+}
+
+#[test]
+fn leaving_is_allowed_between_messages_only() {
+    let mut harness = Harness::new(Policy::allowing());
+    assert_eq!(harness.finish(Side::Client).outcome.error, None);
+
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[terminate(), query("DROP TABLE t")]));
+    assert_eq!(harness.take_upstream(), terminate());
+    assert_eq!(harness.finish(Side::Client).finish(Side::Upstream).outcome.error, None);
+
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&user()[..5]).finish(Side::Client);
+    assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&user()).finish(Side::Upstream);
+    assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
+    assert!(harness.outcome.answers[0].1.error.is_some(), "the login is answered");
+}
+
+#[test]
+fn the_refusal_says_who_refused_what() {
+    let mut harness = Harness::new(Policy::denying(&[Verb::Authenticate]));
+    harness.client(&user());
+    let message = error_field(&harness.outcome.to_client, 'M').unwrap();
+    assert!(message.starts_with("gateway: authenticate on orders denied"), "{message}");
+}

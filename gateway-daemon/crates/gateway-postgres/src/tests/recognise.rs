@@ -1,0 +1,92 @@
+//! What a connection has to begin with to be PostgreSQL.
+use super::harness::origin;
+use super::messages::{cancel_request, gssenc_request, ssl_request, startup};
+use crate::{Limits, Postgres};
+use gateway_core::governor::RefusalReason;
+use gateway_core::{Destination, OperationId, Refusal, SessionId, Verb};
+use gateway_protocol::{Opening, Protocol, Recognition};
+
+fn recognise(client: &[u8], upstream: &[u8]) -> Recognition {
+    let destination = Destination::from_address(origin(1).destination);
+    Postgres::new(Limits::default()).recognise(Opening {
+        destination: &destination,
+        client,
+        upstream,
+    })
+}
+
+#[test]
+fn every_opening_of_postgres_is_known_at_eight_bytes_and_not_before() {
+    for opening in [
+        startup(0, &[("user", "ci")]),
+        startup(2, &[("user", "ci")]),
+        startup(9999, &[]),
+        ssl_request(),
+        gssenc_request(),
+        cancel_request(1, &[0; 4]),
+        cancel_request(1, &[0; 256]),
+    ] {
+        for length in 0..8 {
+            let seen = recognise(&opening[..length], &[]);
+            assert_eq!(seen, Recognition::NeedMore, "{:?}", &opening[..length]);
+        }
+        for length in [8, opening.len()] {
+            assert_eq!(recognise(&opening[..length], &[]), Recognition::Yes, "{opening:?}");
+        }
+    }
+}
+
+#[test]
+fn other_openings_are_refused_at_the_first_byte_that_shows_it() {
+    let cases: [&[u8]; 12] = [
+        b"G",
+        b"GET / HTTP/1.1\r\n",
+        b"\x16\x03\x01",
+        b"SSH-2.0-x\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        &[0, 1],
+        &[0, 0, 0, 7],
+        &[0, 0, 0x27, 0x11],
+        &[0, 0, 0, 9, 4, 210, 22, 47],
+        &[0, 0, 0, 8, 0, 2, 0, 0],
+        &[0, 0, 0, 8, 0, 3, 0, 0],
+        &[0, 0, 0, 15, 4, 210, 22, 46],
+    ];
+    for opening in cases {
+        assert_eq!(recognise(opening, &[]), Recognition::No, "{opening:?}");
+    }
+}
+
+#[test]
+fn a_server_that_speaks_first_is_no_postgres() {
+    assert_eq!(recognise(&[], b"SSH-2.0-x"), Recognition::No);
+    assert_eq!(recognise(&ssl_request(), b"N"), Recognition::No);
+}
+
+#[test]
+fn a_refusal_is_worded_for_whoever_can_read_it() {
+    let postgres = Postgres::new(Limits::default());
+    let destination = Destination::from_address(origin(1).destination);
+    let refusal = Refusal {
+        id: OperationId { session: SessionId(7), seq: 1 },
+        verb: Verb::Connect,
+        resource: "orders".into(),
+        reason: RefusalReason::Denied { rule: None, message: None },
+    };
+    let words = |client: &[u8]| {
+        postgres.refuse(Opening { destination: &destination, client, upstream: &[] }, &refusal)
+    };
+    for opening in [startup(0, &[("user", "ci")]), ssl_request(), gssenc_request()] {
+        let words = words(&opening);
+        assert_eq!(super::messages::kinds(&words), "E42501");
+        assert_eq!(super::messages::error_field(&words, 'S').unwrap(), "FATAL");
+        assert_eq!(super::messages::error_field(&words, 'V').unwrap(), "FATAL");
+        let message = super::messages::error_field(&words, 'M').unwrap();
+        assert_eq!(
+            message,
+            "gateway: connect on orders denied: no rule allows it (session s0000000000007)"
+        );
+    }
+    assert!(words(&cancel_request(1, &[0; 4])).is_empty());
+    assert!(words(b"GET /").is_empty());
+}
