@@ -334,7 +334,7 @@ impl Forest {
         let (replay, note) = file.read();
         let _writing = self.writing.lock();
         let mut table = self.table.write();
-        if !replay.is_empty() && table.len() == 0 {
+        if !replay.is_empty() && table.is_unused() {
             replay.fill(&mut table);
         }
         Restored {

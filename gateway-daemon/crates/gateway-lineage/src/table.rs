@@ -228,6 +228,11 @@ impl Table {
         self.nodes.len()
     }
 
+    /// Has nothing been put in yet?
+    pub(crate) fn is_unused(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     pub(crate) fn detail_bytes(&self) -> usize {
         self.detail_bytes
     }

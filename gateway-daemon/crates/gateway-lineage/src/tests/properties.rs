@@ -180,20 +180,39 @@ fn allowed_trees(events: &[Event<'_>]) -> FxHashMap<ProcessKey, (u64, Vec<TreeId
         }
     }
     for event in events {
-        let (key, tree) = match *event {
-            Event::Rooted { key, tree, .. } | Event::Executed { key, tree, .. } => (key, tree),
-            Event::Forked { child, tree, .. } => (child, tree),
+        let (keys, tree) = match *event {
+            Event::Rooted { key, tree, .. } | Event::Executed { key, tree, .. } => {
+                (vec![key], tree)
+            }
+            Event::Forked {
+                parent,
+                child,
+                tree,
+                ..
+            } => (vec![parent, child], tree),
             Event::Exited { .. } | Event::Lost { .. } => continue,
         };
-        let has_exited =
-            |event: &Event<'_>| matches!(event, Event::Exited { key: ended, .. } if *ended == key);
-        if events.iter().any(has_exited)
-            && let Some((_, allowed)) = trees.get_mut(&key)
-        {
-            allowed.push(tree);
+        for key in keys {
+            let has_exited = events
+                .iter()
+                .any(|event| matches!(event, Event::Exited { key: ended, .. } if *ended == key));
+            if has_exited && let Some((_, allowed)) = trees.get_mut(&key) {
+                allowed.push(tree);
+            }
         }
     }
     trees
+}
+
+fn concerning<'a>(key: ProcessKey, events: &[Event<'a>]) -> Vec<Event<'a>> {
+    let concerns = |event: &&Event<'_>| match **event {
+        Event::Rooted { key: about, .. }
+        | Event::Executed { key: about, .. }
+        | Event::Exited { key: about, .. } => about == key,
+        Event::Forked { parent, child, .. } => parent == key || child == key,
+        Event::Lost { .. } => true,
+    };
+    events.iter().filter(concerns).copied().collect()
 }
 
 fn drained(world: &mut World) {
@@ -247,7 +266,9 @@ proptest! {
                 if let Some(lineage) = world.forest.lineage_of(key) {
                     prop_assert!(
                         allowed.contains(&lineage.tree),
-                        "{key:?} is in {}, allowed: {allowed:?}", lineage.tree
+                        "{key:?} is in {}, allowed: {allowed:?}\n{:#?}",
+                        lineage.tree,
+                        concerning(key, &delivered[..=position])
                     );
                     prop_assert_eq!(world.forest.tree_of_process(key), Some(lineage.tree));
                     prop_assert_eq!(lineage.process().map(|p| p.pid), Some(key.pid));
