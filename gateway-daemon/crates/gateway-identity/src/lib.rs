@@ -1,1 +1,42 @@
-//! Under construction.
+//! Whose tree is it, and how sure are we?
+//!
+//! First form: the kernel's word. The principal of a tree is the login uid of the process at its
+//! root, which survives sudo, su and setsid, or else the uid of that process: `local:alice`, with
+//! [`gateway_core::Assurance::Kernel`]. It is read once, when the tree is rooted, and stays.
+//!
+//! | What the kernel says | Principal |
+//! |---|---|
+//! | login uid 1000, uid 0 (alice called sudo) | `local:alice` |
+//! | no login uid, uid 1000 | `local:alice` |
+//! | uid 0 | `local:root`, by whatever name the directory gives it |
+//! | a uid that the directory does not know, or cannot be asked about | `local:#1000` |
+//! | 65534, which the kernel shows for a user it cannot map | as any other: `local:nobody` |
+//! | a login uid that cannot be read, though the root is there | `unknown` |
+//! | 4294967295, which is no user | `unknown` |
+//!
+//! What a login uid is worth: once set it can only be changed with CAP_AUDIT_CONTROL, but a process
+//! in which it is *unset*, as in most services, may set it to whatever it likes. It is therefore
+//! taken from the kernel half's report where that has it ([`Root::login_uid`]), and else read as
+//! soon as the tree is rooted. A service outside of every governed tree can still set its own
+//! before it becomes a root: that is why this is not called verified.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod accounts;
+mod identities;
+mod local;
+mod login;
+mod state;
+
+pub use accounts::{Accounts, AccountsError, SystemAccounts};
+pub use identities::{Identities, Root, TREES_MAX, identify};
+pub use local::local_id;
+pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
+pub use state::{IdentityFile, IdentityNote};
