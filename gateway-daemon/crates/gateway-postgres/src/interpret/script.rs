@@ -1,0 +1,240 @@
+//! A text of SQL as a sequence of statements: each is read in the session that those before leave.
+use super::classification::{
+    Classification, Prepared, PreparedChange, SearchPathChange, SessionChanges, anything, has_where,
+};
+use super::context::{SearchPath, SqlContext};
+use super::effects::{EffectSet, strongest};
+use super::parse::parse_each;
+use super::walk::Walk;
+use gateway_core::{Effect, Verb};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
+
+/// Reads a text. Its shape number is still to be given.
+pub(super) fn interpret(sql: &str, context: &SqlContext) -> Classification {
+    let Some(statements) = parse_each(sql) else {
+        return Classification::unreadable();
+    };
+    let mut script = Script::new(context);
+    for (text, statement) in &statements {
+        Walk::run(&mut script, text, statement);
+    }
+    script.finish(statements.len())
+}
+
+/// What the statements of one text share.
+pub(super) struct Script {
+    /// The search path as it is at this point of the text.
+    pub(super) path: SearchPath,
+    /// Every UPDATE and DELETE so far has a WHERE.
+    pub(super) has_where: bool,
+    /// Another value of a literal could mean another classification.
+    pub(super) depends_on_literals: bool,
+    /// What the text changes but for the path, which is below.
+    pub(super) changes: SessionChanges,
+    context: SqlContext,
+    effects: EffectSet,
+    /// What this text prepared, by name.
+    prepared: FxHashMap<String, PreparedHere>,
+    /// What it executes and did not prepare.
+    executes: FxHashSet<String>,
+    /// The path that comes back when the transaction ends.
+    session_path: SearchPath,
+    /// What became of the session's path.
+    session_change: SearchPathChange,
+    /// The path was set for the transaction only.
+    is_local: bool,
+    /// What the statement that is being read does to the path.
+    pending: Vec<PathChange>,
+}
+
+/// What a statement does to the search path.
+pub(super) enum PathChange {
+    /// It becomes this one, or unknown.
+    Set(SearchPath),
+    /// It becomes this one until the transaction ends.
+    SetLocally(SearchPath),
+    /// It becomes what it was when the session began, which is not known here.
+    Reset,
+}
+
+/// A statement that the text itself prepared.
+struct PreparedHere {
+    path: SearchPath,
+    classification: Arc<Classification>,
+    /// Its effects are among those of the text.
+    is_united: bool,
+}
+
+impl Script {
+    fn new(context: &SqlContext) -> Script {
+        Script {
+            path: context.search_path.clone(),
+            has_where: true,
+            depends_on_literals: false,
+            changes: SessionChanges::default(),
+            context: context.clone(),
+            effects: EffectSet::default(),
+            prepared: FxHashMap::default(),
+            executes: FxHashSet::default(),
+            session_path: context.search_path.clone(),
+            session_change: SearchPathChange::Unchanged,
+            is_local: false,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Adds what one statement does. Only now does the path change that it sets: the names in the
+    /// statement itself were looked up before it ran.
+    pub(super) fn absorb(&mut self, effects: EffectSet) {
+        self.effects.unite(effects.effects());
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                PathChange::Set(path) => self.set_session_path(path),
+                PathChange::SetLocally(path) => {
+                    self.path = path;
+                    self.is_local = true;
+                }
+                PathChange::Reset => {
+                    self.set_session_path(SearchPath::unknown());
+                    self.session_change = SearchPathChange::Reset;
+                }
+            }
+        }
+    }
+
+    /// The search path becomes another once the statement has run.
+    pub(super) fn change_path(&mut self, change: PathChange) {
+        self.pending.push(change);
+    }
+
+    fn set_session_path(&mut self, path: SearchPath) {
+        self.path = path.clone();
+        self.is_local = false;
+        self.session_path = path.clone();
+        self.session_change = if path.is_known() {
+            SearchPathChange::Becomes(path)
+        } else {
+            SearchPathChange::Unknown
+        };
+    }
+
+    /// The transaction ends well: what was set for it alone goes.
+    pub(super) fn commit(&mut self) {
+        self.path = self.session_path.clone();
+        self.is_local = false;
+    }
+
+    /// What was set goes back to a point that may lie before this text.
+    pub(super) fn roll_back(&mut self) {
+        if self.session_change != SearchPathChange::Unchanged || self.is_local {
+            self.session_change = SearchPathChange::Unknown;
+        }
+        self.path = SearchPath::unknown();
+        self.session_path = SearchPath::unknown();
+        self.is_local = false;
+        self.changes.may_revert = true;
+    }
+
+    /// PREPARE: reads the statement on its own, as it will be read again when it runs under
+    /// another path.
+    pub(super) fn prepare(&mut self, name: &str, statement: Option<&str>) -> Arc<Classification> {
+        let context = SqlContext {
+            search_path: self.path.clone(),
+            ..self.context.clone()
+        };
+        let classification = match statement {
+            Some(statement) => interpret(statement, &context),
+            None => Classification::unreadable(),
+        };
+        let classification = Arc::new(classification);
+        self.has_where &= classification.has_where();
+        self.changes
+            .prepared
+            .push(PreparedChange::Prepare(Prepared {
+                name: name.to_owned(),
+                statement: Arc::from(statement.unwrap_or_default().trim()),
+                classification: Arc::clone(&classification),
+            }));
+        let here = PreparedHere {
+            path: self.path.clone(),
+            classification: Arc::clone(&classification),
+            is_united: false,
+        };
+        self.prepared.insert(name.to_owned(), here);
+        classification
+    }
+
+    /// DEALLOCATE of one name, or of all.
+    pub(super) fn deallocate(&mut self, name: Option<&str>) {
+        self.changes.prepared.push(match name {
+            Some(name) => {
+                self.prepared.remove(name);
+                PreparedChange::Deallocate(name.to_owned())
+            }
+            None => {
+                self.prepared.clear();
+                PreparedChange::DeallocateAll
+            }
+        });
+    }
+
+    /// EXECUTE: what this text prepared itself, under the path that is still in force, is known.
+    /// The rest the session must know.
+    pub(super) fn execute(&mut self, name: &str) {
+        match self.prepared.get_mut(name) {
+            Some(here) if here.path == self.path => {
+                if !std::mem::replace(&mut here.is_united, true) {
+                    self.effects.unite(&here.classification.own_effects);
+                }
+            }
+            _ => {
+                self.executes.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn finish(self, statements: usize) -> Classification {
+        let search_path = match (self.is_local, self.session_change) {
+            (false, change) => change,
+            (true, SearchPathChange::Unchanged) => SearchPathChange::BecomesLocally(self.path),
+            (true, _) => SearchPathChange::Unknown,
+        };
+        let own_effects = if self.executes.is_empty() || !self.effects.effects().is_empty() {
+            self.effects.finish()
+        } else {
+            Vec::new()
+        };
+        let mut effects = own_effects.clone();
+        if !self.executes.is_empty() {
+            effects.push(Effect {
+                verb: Verb::Unknown,
+                objects: vec![anything()],
+            });
+        }
+        let mut executes: Vec<String> = self.executes.into_iter().collect();
+        executes.sort();
+        Classification {
+            shape: 0,
+            verb: strongest(&effects),
+            effects: merged(effects),
+            attributes: has_where(self.has_where && executes.is_empty()),
+            statements,
+            changes: SessionChanges {
+                search_path,
+                ..self.changes
+            },
+            executes,
+            own_effects,
+            own_has_where: self.has_where,
+            depends_on_literals: self.depends_on_literals,
+        }
+    }
+}
+
+/// One effect per verb.
+pub(super) fn merged(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut set = EffectSet::default();
+    set.unite(&effects);
+    set.finish()
+}

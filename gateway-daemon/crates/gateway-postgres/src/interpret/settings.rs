@@ -1,0 +1,219 @@
+//! Settings: SET, RESET, and the function and the view that do the same.
+use super::calls::literal_text;
+use super::context::SearchPath;
+use super::names;
+use super::script::PathChange;
+use super::tree::{Tree, Value};
+use super::walk::Walk;
+use gateway_core::Verb;
+use pg_query::protobuf::VariableSetKind;
+
+/// Settings with which a session acts on the server or takes its protections away.
+const ADMIN_SETTINGS: &[&str] = &[
+    "allow_system_table_mods",
+    "dynamic_library_path",
+    "extension_control_path",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "session_replication_role",
+    "shared_preload_libraries",
+];
+
+/// What a setting becomes.
+enum NewValue {
+    Path(SearchPath),
+    Role(String),
+    /// What it was when the session began.
+    Reset,
+    /// A value without a meaning here, or one that is not known.
+    Other,
+}
+
+impl<'a> Walk<'a, '_> {
+    /// SET, SET LOCAL, RESET.
+    pub(super) fn set_statement(&mut self, tree: &'a Tree) {
+        self.effects.touch(Verb::Read);
+        let name = tree.text("name");
+        match tree.choice::<VariableSetKind>("kind") {
+            Some(VariableSetKind::VarSetValue) => {
+                let value = set_value(name, tree.list("args"));
+                self.assign(name, value, tree.flag("is_local"));
+            }
+            Some(VariableSetKind::VarSetDefault | VariableSetKind::VarReset) => {
+                self.assign(name, NewValue::Reset, tree.flag("is_local"));
+            }
+            Some(VariableSetKind::VarResetAll) => self.reset_all(),
+            // SET TRANSACTION and SET SESSION CHARACTERISTICS.
+            Some(VariableSetKind::VarSetMulti) => {}
+            _ => self.unknown_setting(),
+        }
+        self.children(tree);
+    }
+
+    /// Every setting goes back to what it was when the session began, but for the role.
+    pub(super) fn reset_all(&mut self) {
+        self.script.change_path(PathChange::Reset);
+        self.script.changes.plain_strings = true;
+        self.script.changes.text_encoding = true;
+    }
+
+    /// Any setting may become anything, the role among them.
+    pub(super) fn unknown_setting(&mut self) {
+        self.effects.add_anything(Verb::Admin);
+        self.reset_all();
+        self.script
+            .change_path(PathChange::Set(SearchPath::unknown()));
+        self.script.changes.role = true;
+    }
+
+    /// The function `set_config(name, value, is_local)`: SET of that name, when it is a literal.
+    /// Otherwise it could be SET ROLE.
+    pub(super) fn set_config(&mut self, tree: &'a Tree) {
+        let [name, value, is_local] = tree.list("args") else {
+            self.effects
+                .add(Verb::Execute, names::qualified("pg_catalog", "set_config"));
+            self.unknown_setting();
+            return;
+        };
+        let Some(name) = literal_text(name) else {
+            self.effects
+                .add(Verb::Execute, names::qualified("pg_catalog", "set_config"));
+            self.unknown_setting();
+            return;
+        };
+        self.effects.touch(Verb::Read);
+        let value = match (Setting::of(name), literal_text(value)) {
+            (Setting::SearchPath, Some(text)) => NewValue::Path(SearchPath::parse(text)),
+            (Setting::Role, Some(text)) => NewValue::Role(text.to_owned()),
+            _ => NewValue::Other,
+        };
+        let is_certain = self
+            .certain_calls
+            .iter()
+            .any(|call| std::ptr::eq(*call, tree));
+        match literal_flag(is_local) {
+            Some(is_local) if is_certain => self.assign(name, value, is_local),
+            _ => {
+                self.assign(name, value, false);
+                if Setting::of(name) == Setting::SearchPath {
+                    self.script
+                        .change_path(PathChange::Set(SearchPath::unknown()));
+                }
+            }
+        }
+    }
+
+    fn assign(&mut self, name: &str, value: NewValue, is_local: bool) {
+        match Setting::of(name) {
+            Setting::SearchPath if matches!(value, NewValue::Reset) && !is_local => {
+                self.script.change_path(PathChange::Reset);
+            }
+            Setting::SearchPath => {
+                let path = match value {
+                    NewValue::Path(path) => path,
+                    _ => SearchPath::unknown(),
+                };
+                let change = if is_local {
+                    PathChange::SetLocally
+                } else {
+                    PathChange::Set
+                };
+                self.script.change_path(change(path));
+            }
+            Setting::Role => {
+                let role = match value {
+                    NewValue::Role(role) => role,
+                    _ => "default".to_owned(),
+                };
+                self.effects.add(Verb::Admin, names::of_kind("role", &role));
+                self.script.changes.role = true;
+            }
+            Setting::PlainStrings => self.script.changes.plain_strings = true,
+            Setting::TextEncoding => self.script.changes.text_encoding = true,
+            Setting::Admin => {
+                let object = names::of_kind("parameter", &name.to_ascii_lowercase());
+                self.effects.add(Verb::Admin, object);
+            }
+            Setting::Other => {}
+        }
+    }
+
+    /// Remembers the calls that stand alone in a SELECT without anything else: they certainly run,
+    /// so what they set is set.
+    pub(super) fn collect_certain_calls(&mut self, statement: &'a Tree) {
+        if statement.kind() != "SelectStmt" {
+            return;
+        }
+        let is_bare = statement.fields().all(|(name, value)| match (name, value) {
+            ("target_list", _) => true,
+            (_, Value::Tree(_)) => false,
+            (_, Value::List(values)) => values.is_empty(),
+            _ => true,
+        });
+        if is_bare {
+            let values = statement
+                .trees("target_list")
+                .filter_map(|target| target.tree("val"));
+            self.certain_calls
+                .extend(values.filter(|value| value.kind() == "FuncCall"));
+        }
+    }
+}
+
+/// Settings that mean something here. The server compares their names without regard to case.
+#[derive(PartialEq, Eq)]
+enum Setting {
+    SearchPath,
+    Role,
+    PlainStrings,
+    TextEncoding,
+    Admin,
+    Other,
+}
+
+impl Setting {
+    fn of(name: &str) -> Setting {
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "search_path" => Setting::SearchPath,
+            "role" | "session_authorization" => Setting::Role,
+            "standard_conforming_strings" => Setting::PlainStrings,
+            "client_encoding" => Setting::TextEncoding,
+            name if ADMIN_SETTINGS.contains(&name) => Setting::Admin,
+            _ => Setting::Other,
+        }
+    }
+}
+
+/// Does a SET of this name mean the same whatever literals it has?
+pub(super) fn is_free_of_literals(tree: &Tree) -> bool {
+    tree.choice::<VariableSetKind>("kind") == Some(VariableSetKind::VarSetValue)
+        && Setting::of(tree.text("name")) == Setting::Other
+}
+
+/// The value in a SET. A list of names is a path, each as it is written: `SET search_path = 'a, b'`
+/// is one schema with a comma in its name.
+fn set_value(name: &str, arguments: &[Value]) -> NewValue {
+    let texts: Option<Vec<&str>> = arguments
+        .iter()
+        .map(|value| {
+            value
+                .tree()
+                .filter(|tree| tree.kind() == "AConst")?
+                .get("val")
+                .string()
+        })
+        .collect();
+    match (Setting::of(name), texts) {
+        (Setting::SearchPath, Some(schemas)) => NewValue::Path(SearchPath::of(schemas)),
+        (Setting::Role, Some(texts)) => NewValue::Role(texts.concat()),
+        _ => NewValue::Other,
+    }
+}
+
+/// The value of a literal of type boolean.
+fn literal_flag(value: &Value) -> Option<bool> {
+    let tree = value.tree().filter(|tree| tree.kind() == "AConst")?;
+    let constant = tree.tree("val").filter(|value| value.kind() == "Boolean")?;
+    Some(constant.flag("boolval"))
+}

@@ -1,0 +1,90 @@
+//! Statements about the session itself: transactions, settings, cursors, prepared statements,
+//! notifications.
+use crate::interpret::names;
+use crate::interpret::parse::prepared_text;
+use crate::interpret::tree::Tree;
+use crate::interpret::walk::Walk;
+use gateway_core::Verb;
+use pg_query::protobuf::{DiscardMode, TransactionStmtKind};
+
+pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
+    match tree.kind() {
+        "TransactionStmt" => transaction(walk, tree),
+        "VariableSetStmt" => walk.set_statement(tree),
+        // What a cursor reads was judged when it was declared. The tables in SET CONSTRAINTS are
+        // names of constraints.
+        "VariableShowStmt" | "ConstraintsSetStmt" | "FetchStmt" | "ClosePortalStmt"
+        | "ListenStmt" | "UnlistenStmt" => walk.effects.touch(Verb::Read),
+        "NotifyStmt" => {
+            walk.act(
+                Verb::Write,
+                [names::of_kind("channel", tree.text("conditionname"))],
+            );
+        }
+        "DeclareCursorStmt" => {
+            walk.effects.touch(Verb::Read);
+            walk.children(tree);
+        }
+        "PrepareStmt" => {
+            let prepared = walk
+                .script
+                .prepare(tree.text("name"), prepared_text(walk.text));
+            walk.effects.unite(&prepared.effects);
+            if prepared.statements != 1 {
+                walk.effects.add_anything(Verb::Unknown);
+            }
+        }
+        "ExecuteStmt" => {
+            if walk.plan_only {
+                walk.effects.touch(Verb::Read);
+            } else {
+                walk.script.execute(tree.text("name"));
+            }
+            walk.children(tree);
+        }
+        "DeallocateStmt" => {
+            walk.effects.touch(Verb::Read);
+            let name = tree.text("name");
+            walk.script
+                .deallocate((!tree.flag("isall")).then_some(name));
+        }
+        "DiscardStmt" => {
+            walk.effects.touch(Verb::Read);
+            match tree.choice::<DiscardMode>("target") {
+                Some(
+                    DiscardMode::DiscardPlans
+                    | DiscardMode::DiscardSequences
+                    | DiscardMode::DiscardTemp,
+                ) => {}
+                _ => {
+                    walk.reset_all();
+                    walk.script.changes.role = true;
+                    walk.script.deallocate(None);
+                }
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn transaction(walk: &mut Walk<'_, '_>, tree: &Tree) {
+    walk.effects.touch(Verb::Read);
+    match tree.choice::<TransactionStmtKind>("kind") {
+        Some(
+            TransactionStmtKind::TransStmtBegin
+            | TransactionStmtKind::TransStmtStart
+            | TransactionStmtKind::TransStmtSavepoint
+            | TransactionStmtKind::TransStmtRelease
+            | TransactionStmtKind::TransStmtCommitPrepared
+            | TransactionStmtKind::TransStmtRollbackPrepared,
+        ) => {}
+        Some(TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtPrepare) => {
+            walk.script.commit();
+        }
+        Some(TransactionStmtKind::TransStmtRollback | TransactionStmtKind::TransStmtRollbackTo) => {
+            walk.script.roll_back();
+        }
+        Some(TransactionStmtKind::Undefined) | None => walk.effects.add_anything(Verb::Unknown),
+    }
+}
