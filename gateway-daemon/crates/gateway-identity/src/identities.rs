@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// How many trees are remembered. One more is `unknown`, which only rules for everyone match.
@@ -46,8 +47,9 @@ struct Shared {
     state: Mutex<State>,
     /// There is somebody to look up, or it is over.
     work: Condvar,
-    /// Somebody was looked up.
+    /// Somebody was looked up: for tasks, and for threads.
     answered: Notify,
+    answered_to_threads: Condvar,
     accounts: Box<dyn Accounts>,
 }
 
@@ -96,6 +98,7 @@ impl Identities {
             state: Mutex::default(),
             work: Condvar::new(),
             answered: Notify::new(),
+            answered_to_threads: Condvar::new(),
             accounts,
         });
         let identities = Identities { shared, logins };
@@ -150,6 +153,9 @@ impl Identities {
     /// For a tree whose beginning was not reported, `root` is the first process of a lineage.
     /// A gap there means that it may not be the root, and then the tree is nobody's.
     pub async fn principal(&self, tree: TreeId, root: Option<&Process>) -> Principal {
+        if !self.begin(tree, root) {
+            return Principal::unknown();
+        }
         loop {
             // Registered before the check, so that no answer falls in between.
             let mut answered = std::pin::pin!(self.shared.answered.notified());
@@ -158,17 +164,51 @@ impl Identities {
                 return principal;
             }
             if !self.knows(tree) {
-                let Some(root) = root.filter(|root| root.provenance != Provenance::Gap) else {
-                    return Principal::unknown();
-                };
-                self.rooted(tree, &Root::from(root));
-                if !self.knows(tree) {
-                    return Principal::unknown();
-                }
-                continue;
+                return Principal::unknown();
             }
             answered.await;
         }
+    }
+
+    /// As [`Identities::principal`], for a thread: waits for the directory for at most `patience`,
+    /// and then tells whose tree it is by number.
+    #[must_use]
+    pub fn principal_within(
+        &self,
+        tree: TreeId,
+        root: Option<&Process>,
+        patience: Duration,
+    ) -> Principal {
+        if !self.begin(tree, root) {
+            return Principal::unknown();
+        }
+        if let Some(principal) = self.settled(tree) {
+            return principal;
+        }
+        let mut state = self.shared.state.lock();
+        self.shared.answered_to_threads.wait_while_for(
+            &mut state,
+            |state| {
+                state
+                    .trees
+                    .get(&tree)
+                    .is_some_and(|entry| entry.name == Name::Pending)
+            },
+            patience,
+        );
+        drop(state);
+        self.settled(tree).unwrap_or_else(|| self.by_number(tree))
+    }
+
+    /// Makes a tree known whose beginning was not reported. `false`: it is nobody's.
+    fn begin(&self, tree: TreeId, root: Option<&Process>) -> bool {
+        if self.knows(tree) {
+            return true;
+        }
+        if let Some(root) = root.filter(|root| root.provenance != Provenance::Gap) {
+            self.rooted(tree, &Root::from(root));
+        }
+        self.knows(tree)
     }
 
     /// Whose tree it is, by number: `local:#1000`.
@@ -330,6 +370,7 @@ impl Shared {
             state = self.state.lock();
             state.answer(uid, &name);
             self.answered.notify_waiters();
+            self.answered_to_threads.notify_all();
         }
     }
 

@@ -265,6 +265,7 @@ impl Forest {
         let tags: FxHashMap<ProcessKey, Tag> = tags.into_iter().map(|tag| (tag.key, tag)).collect();
         let mut tags: Vec<Tag> = tags.into_values().collect();
         tags.sort_unstable_by_key(|tag| tag.key);
+        let lost = self.table.read().begin_repair();
         let mut repaired = Repaired::default();
         for tag in &tags {
             self.repair_one(tag, read_at, &mut repaired);
@@ -272,7 +273,7 @@ impl Forest {
         let _writing = self.writing.lock();
         self.table
             .write()
-            .finish_repair(&tags, read_at, &mut repaired);
+            .finish_repair(&tags, read_at, lost, &mut repaired);
         repaired
     }
 

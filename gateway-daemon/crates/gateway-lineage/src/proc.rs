@@ -2,14 +2,24 @@
 use crate::event::ProcessKey;
 use procfs::ProcError;
 use procfs::process::Process;
+use std::fs::File;
 use std::hash::Hasher;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// How much of /proc/PID/cmdline is read: one byte more than is kept shows that it was cut.
 const CMDLINE_BYTES_MAX: u64 = 4097;
 /// How much of /proc/PID/status is read; the line `Uid:` stands in the first few hundred bytes.
 const STATUS_BYTES_MAX: u64 = 4096;
+
+/// How long a process's arguments are waited for. They lie in its own memory, whose lock it can
+/// hold for as long as it likes; nothing else that is read here waits for the process.
+const ARGUMENTS_PATIENCE: Duration = Duration::from_millis(100);
+/// How many such reads may hang at a time. With this many, no arguments are read at all.
+const HANGING_MAX: usize = 8;
 
 /// How much to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +81,8 @@ pub trait ProcSource: Send + Sync {
 pub struct SystemProc {
     root: PathBuf,
     ticks_per_second: u64,
+    /// One reference for each read of arguments that is under way.
+    reading: Arc<()>,
 }
 
 impl SystemProc {
@@ -80,6 +92,7 @@ impl SystemProc {
         SystemProc {
             root: PathBuf::from("/proc"),
             ticks_per_second: procfs::ticks_per_second(),
+            reading: Arc::new(()),
         }
     }
 
@@ -102,9 +115,43 @@ impl SystemProc {
         };
         if depth == Depth::Whole {
             facts.uid = read_uid(&process);
-            read_arguments(&process, &mut facts);
+            self.read_arguments(&process, &mut facts);
         }
         Ok(Some(facts))
+    }
+
+    fn read_arguments(&self, process: &Process, facts: &mut Facts) {
+        let Ok(file) = process.open_relative("cmdline") else {
+            return;
+        };
+        let Some(argv) = self.read_patiently(file, ARGUMENTS_PATIENCE) else {
+            facts.argv_cut = true;
+            return;
+        };
+        facts.argv = argv;
+        facts.argv_cut = facts.argv.len() as u64 >= CMDLINE_BYTES_MAX;
+        facts.argv.truncate(crate::image::ARGV_BYTES_MAX);
+    }
+
+    /// Reads on a thread of its own, which is left alone when it takes too long.
+    fn read_patiently(&self, file: File, patience: Duration) -> Option<Vec<u8>> {
+        if Arc::strong_count(&self.reading) > HANGING_MAX {
+            return None;
+        }
+        let reading = Arc::clone(&self.reading);
+        let (sender, receiver) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("cmdline".to_owned())
+            .stack_size(64 << 10);
+        let read = move || {
+            let mut contents = Vec::new();
+            let read = file.take(CMDLINE_BYTES_MAX).read_to_end(&mut contents);
+            // Nobody may be waiting any more.
+            let _ = sender.send(read.map(|_| contents));
+            drop(reading);
+        };
+        thread.spawn(read).ok()?;
+        receiver.recv_timeout(patience).ok()?.ok()
     }
 }
 
@@ -165,21 +212,6 @@ fn read_uid(process: &Process) -> Option<u32> {
         .nth(1)?
         .parse()
         .ok()
-}
-
-fn read_arguments(process: &Process, facts: &mut Facts) {
-    let Ok(file) = process.open_relative("cmdline") else {
-        return;
-    };
-    if file
-        .take(CMDLINE_BYTES_MAX)
-        .read_to_end(&mut facts.argv)
-        .is_err()
-    {
-        facts.argv.clear();
-    }
-    facts.argv_cut = facts.argv.len() as u64 >= CMDLINE_BYTES_MAX;
-    facts.argv.truncate(crate::image::ARGV_BYTES_MAX);
 }
 
 #[cfg(test)]
@@ -289,6 +321,42 @@ mod tests {
         }
         sleeper.0.wait().expect("wait");
         assert_eq!(proc.look(key, Depth::Whole), Look::Gone);
+    }
+
+    #[test]
+    fn a_process_that_does_not_let_its_arguments_be_read_holds_nobody_up() {
+        let proc = SystemProc::new();
+        let patience = Duration::from_millis(5);
+        let mut held = Vec::new();
+        for _ in 0..HANGING_MAX {
+            let (reader, writer) = std::io::pipe().expect("pipe");
+            held.push(writer);
+            assert_eq!(
+                proc.read_patiently(std::os::fd::OwnedFd::from(reader).into(), patience),
+                None
+            );
+        }
+        let begun = std::time::Instant::now();
+        let plain = || File::open("/proc/self/cmdline").expect("own arguments");
+        let long = Duration::from_secs(100);
+        assert_eq!(
+            proc.read_patiently(plain(), long),
+            None,
+            "no further threads"
+        );
+        assert!(begun.elapsed() < long);
+        drop(held);
+        while Arc::strong_count(&proc.reading) > 1 {
+            assert!(
+                begun.elapsed().as_secs() < 10,
+                "the hanging reads never end"
+            );
+            std::thread::yield_now();
+        }
+        assert!(
+            proc.read_patiently(plain(), long)
+                .is_some_and(|argv| !argv.is_empty())
+        );
     }
 
     #[test]

@@ -238,6 +238,30 @@ async fn a_slow_directory_delays_those_who_need_it_and_nobody_else() {
     );
 }
 
+#[test]
+fn a_thread_waits_no_longer_than_it_wants_to() {
+    let (identities, go, _) = slow();
+    identities.rooted(TreeId(1), &root(2, 1000));
+    let short = Duration::from_millis(10);
+    assert_eq!(
+        &*identities.principal_within(TreeId(1), None, short).id,
+        "local:#1000"
+    );
+    assert_eq!(
+        identities.principal_within(TreeId(2), None, short),
+        Principal::unknown()
+    );
+    let found = process(1, 0, Provenance::Proc);
+    let long = Duration::from_secs(20);
+    let principal = identities.principal_within(TreeId(3), Some(&found), long);
+    assert_eq!(&*principal.id, "local:alice");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| identities.principal_within(TreeId(1), None, long));
+        go.send(()).expect("it asks");
+        assert_eq!(&*waiting.join().expect("answered").id, "local:build");
+    });
+}
+
 #[tokio::test]
 async fn a_directory_that_fails_is_asked_again() {
     let (identities, go, _) = slow();

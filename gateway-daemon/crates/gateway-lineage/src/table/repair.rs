@@ -171,9 +171,21 @@ impl Table {
         repaired.corrected += 1;
     }
 
-    /// Ends a repair: who is not in the map any more has exited. Who started, or was heard of,
+    /// How many reports were lost when a repair begins: it does not make good what is lost later.
+    pub(crate) fn begin_repair(&self) -> u64 {
+        self.lost
+    }
+
+    /// Ends a repair that began when so many reports were lost: who is not in the map any more has exited. Who started, or was heard of,
     /// after the reading began may have been missed by it.
-    pub(crate) fn finish_repair(&mut self, tags: &[Tag], read_at: u64, repaired: &mut Repaired) {
+    pub(crate) fn finish_repair(
+        &mut self,
+        tags: &[Tag],
+        read_at: u64,
+        lost: u64,
+        repaired: &mut Repaired,
+    ) {
+        self.suspect &= self.lost != lost;
         let tagged: FxHashSet<ProcessKey> = tags.iter().map(|tag| tag.key).collect();
         let vanished = self.nodes.iter().filter(|(_, node)| {
             let before = node.key.start < read_at && node.told < read_at;
@@ -184,7 +196,6 @@ impl Table {
             repaired.vanished += 1;
             self.mark_exited(index, read_at);
         }
-        self.suspect = false;
         self.settle(read_at);
     }
 }

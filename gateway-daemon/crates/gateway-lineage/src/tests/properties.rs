@@ -407,7 +407,7 @@ proptest! {
             let event = Event::Exited { time: u64::MAX, key, tree: TreeId(0) };
             table.apply(&event, &Sightings::default());
         }
-        table.finish_repair(&[], u64::MAX, &mut repaired);
+        table.finish_repair(&[], u64::MAX, table.begin_repair(), &mut repaired);
         // Time cannot pass any more, so the grace is cut short by the bound alone.
         table.check();
         prop_assert!(table.alive() == 0);
