@@ -18,8 +18,11 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The version of what is in the trees. Another one is built anew.
 const FORMAT: u32 = 1;
@@ -29,6 +32,10 @@ const CACHE_BYTES: u64 = 4 << 20;
 const BATCH: usize = 4096;
 /// How many sessions are held in memory between commits, to know what of them is written down.
 const KNOWN_MAX: usize = 16_384;
+/// The lock is a flock: it outlives the database by the moment in which its threads end, or in
+/// which a process that was just forked still has the file.
+const LOCK_LOOKS: usize = 15;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Between the principal and the session in a key. No UTF-8 text has this byte.
 const SEPARATOR: u8 = 0xff;
 
@@ -108,16 +115,41 @@ impl Index {
     }
 
     fn open_any(dir: PathBuf) -> Result<Index, IndexError> {
-        let opened = guarded(&dir, || {
+        // Who did what is nobody's business but root's.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|source| IndexError::Io {
+                doing: "create",
+                path: dir.clone(),
+                source,
+            })?;
+        for _ in 0..LOCK_LOOKS {
+            match Index::open_database(&dir) {
+                Err(IndexError::Database {
+                    source: sled::Error::Io(error),
+                    ..
+                }) if is_lock(&error) => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                other => return other,
+            }
+        }
+        Err(IndexError::InUse { dir })
+    }
+
+    fn open_database(dir: &Path) -> Result<Index, IndexError> {
+        guarded(dir, || {
             let db = sled::Config::new()
-                .path(&dir)
+                .path(dir)
                 .cache_capacity(CACHE_BYTES)
                 .mode(sled::Mode::LowSpace)
                 // The indexer says when: a thread less, and no writes while nothing happens.
                 .flush_every_ms(None)
                 .open()?;
             Ok(Index {
-                dir: dir.clone(),
+                dir: dir.to_owned(),
                 sessions: db.open_tree("sessions")?,
                 trees: db.open_tree("trees")?,
                 principals: db.open_tree("principals")?,
@@ -125,14 +157,7 @@ impl Index {
                 progress: db.open_tree("progress")?,
                 db,
             })
-        });
-        match opened {
-            Err(IndexError::Database {
-                source: sled::Error::Io(error),
-                ..
-            }) if is_lock(&error) => Err(IndexError::InUse { dir }),
-            other => other,
-        }
+        })
     }
 
     fn ask<T>(&self, question: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {

@@ -8,8 +8,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 const NAME: &str = "lock";
+/// A process that the last owner had just forked holds the lock until it executes something.
+const LOOKS: usize = 15;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Held as long as the journal is open for writing.
 ///
@@ -38,18 +42,25 @@ impl WriterLock {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed("open", error))?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) => {
-                let mut text = String::new();
-                let read = file.read_to_string(&mut text);
-                let owner = read.ok().and_then(|_| text.trim().parse().ok());
-                return Err(JournalError::InUse {
-                    dir: dir.to_owned(),
-                    owner,
-                });
+        let mut looks = 0;
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+                Ok(_) => break,
+                Err(Errno::EAGAIN | Errno::EACCES) if looks < LOOKS => {
+                    looks += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    let mut text = String::new();
+                    let read = file.read_to_string(&mut text);
+                    let owner = read.ok().and_then(|_| text.trim().parse().ok());
+                    return Err(JournalError::InUse {
+                        dir: dir.to_owned(),
+                        owner,
+                    });
+                }
+                Err(error) => return Err(failed("lock", error.into())),
             }
-            Err(error) => return Err(failed("lock", error.into())),
         }
         // The number only makes the message of the next daemon clearer; without it all still holds.
         let named = file
@@ -64,13 +75,14 @@ impl WriterLock {
 
 /// Is the journal open for writing, in whichever process?
 pub(crate) fn is_held(dir: &Path) -> bool {
-    let Ok(file) = File::open(dir.join(NAME)) else {
-        return false;
+    let file = match File::open(dir.join(NAME)) {
+        Ok(file) => file,
+        // Not to be told is not to know; a daemon that lives is the case without consequences.
+        Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
     };
     let mut asked = whole_file();
     match fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked)) {
         Ok(_) => i32::from(asked.l_type) != libc::F_UNLCK,
-        // Not to be told is not to know; a daemon that lives is the case without consequences.
         Err(_) => true,
     }
 }

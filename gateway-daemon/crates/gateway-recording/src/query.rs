@@ -187,7 +187,7 @@ fn live_sessions(reader: &Reader) -> Result<(FxHashSet<SessionId>, Position), Re
     }
     let mut records = reader.records();
     // Errors are for the scan that shows the records.
-    while let Some(record) = records.next() {
+    for record in records.by_ref() {
         match record.map(|record| record.kind) {
             Ok(RecordKind::SessionOpened(opened)) => {
                 live.insert(opened.session);

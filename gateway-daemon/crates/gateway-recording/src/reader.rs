@@ -159,6 +159,10 @@ pub struct Records {
 }
 
 /// What was tried to get to the next record.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives for one step; a box per record would cost more"
+)]
 enum Step {
     Read(Record),
     Moved,

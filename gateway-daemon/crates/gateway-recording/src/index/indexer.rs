@@ -145,6 +145,7 @@ impl Shared {
         while Arc::strong_count(&index) > 1 && !self.stopped() {
             std::thread::park_timeout(LOOK_EVERY / 10);
         }
+        index_closed(index);
     }
 
     /// Follows the journal; returns in order to stop, or to be built anew.
@@ -236,5 +237,17 @@ fn makes_no_sense(error: &IndexError) -> bool {
         } => error.raw_os_error().is_none(),
         IndexError::Database { .. } => true,
         IndexError::InUse { .. } | IndexError::Io { .. } => false,
+    }
+}
+
+/// A database that met files it cannot make sense of can give up once more when it is closed.
+fn index_closed(index: Arc<Index>) {
+    let dir = index.dir.clone();
+    let closed = super::guarded(&dir, move || {
+        drop(index);
+        Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::debug!(%error, "the index was not closed in order");
     }
 }

@@ -4,7 +4,7 @@ use crate::journal::Journal;
 use crate::query::operations;
 use crate::testing::{closed, open, opened, operate, outcome};
 use gateway_core::{Recorder, TreeId};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 struct Place {
     _dir: tempfile::TempDir,

@@ -1,5 +1,5 @@
 //! Operations with their outcomes and their sessions, in the order in which they were decided.
-use super::openings::Openings;
+use super::openings::{self, Openings};
 use super::window::Window;
 use super::{Query, live_sessions, plan};
 use crate::error::ReadError;
@@ -140,7 +140,8 @@ impl Scan {
             return;
         }
         let refused = operation.was_refused();
-        let weight = weight(&operation);
+        // Shared with others of its session, and still held in memory by each of them alone.
+        let weight = weight(&operation) + session.as_deref().map_or(0, openings::weight);
         let view = OperationView {
             sequence,
             operation,
@@ -183,7 +184,7 @@ fn complete(window: &mut Window<OperationView>, kind: RecordKind) {
     }
 }
 
-/// About what an operation takes in memory. Its session is shared, and counted there.
+/// About what an operation takes in memory.
 fn weight(operation: &StoredOperation) -> usize {
     let objects: usize = operation
         .effects

@@ -7,7 +7,7 @@ use std::time::Instant;
 /// How many views may wait.
 const VIEWS_MAX: usize = 8192;
 /// How much they may weigh, in bytes.
-const WEIGHT_MAX: usize = 16 << 20;
+const WEIGHT_MAX: usize = 32 << 20;
 
 /// A queue of views, in which each can be found by its session and its number there.
 ///

@@ -148,7 +148,7 @@ impl WritableSegment {
 
     /// Overwrites a range with zeros.
     pub(crate) fn clear(&self, range: Range<u64>) -> io::Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut offset = range.start;
         let end = range.end.min(self.bytes);
         while offset < end {
