@@ -1,4 +1,7 @@
 //! Globs over cgroup paths: `*` is one component, `**` any number, and the longest literal prefix wins.
+//!
+//! What is below a cgroup that a glob names is governed with it, since a process takes its tag
+//! along; so every glob ends as if with `/**`.
 use crate::diagnostic::quoted;
 use crate::glob::{self, Glob, PATTERN_MAX};
 use std::fmt;
@@ -7,15 +10,9 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CgroupGlob {
     text: Box<str>,
+    /// The last one is always [`Component::AnyNumber`], and no other one is behind the last
+    /// [`Component::One`].
     components: Box<[Component]>,
-    rank: Rank,
-}
-
-/// How specific a glob is. The greatest rank that matches a path has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Rank {
-    /// A path without any star is its own literal prefix, and no other one is longer.
-    whole: bool,
     /// The bytes in front of the first star.
     literal: usize,
 }
@@ -69,27 +66,17 @@ impl CgroupGlob {
                 _ => {}
             }
         }
-        let components = text
+        let components = head(text)
             .split('/')
-            .map(|component| match component {
-                "**" => Component::AnyNumber,
-                _ => Component::One(Glob::new(component)),
-            })
-            .collect();
-        let rank = match text.find('*') {
-            Some(literal) => Rank {
-                whole: false,
-                literal,
-            },
-            None => Rank {
-                whole: true,
-                literal: text.len(),
-            },
-        };
+            .filter(|component| !component.is_empty());
+        let components = components.map(|component| match component {
+            "**" => Component::AnyNumber,
+            _ => Component::One(Glob::new(component)),
+        });
         Ok(CgroupGlob {
             text: text.into(),
-            components,
-            rank,
+            components: components.chain([Component::AnyNumber]).collect(),
+            literal: text.find('*').unwrap_or(text.len()),
         })
     }
 
@@ -98,16 +85,19 @@ impl CgroupGlob {
         &self.text
     }
 
-    pub(crate) fn rank(&self) -> Rank {
-        self.rank
-    }
-
-    /// The text in front of the first star.
+    /// The text in front of the first star. The longer it is, the more specific the glob.
     pub(crate) fn literal_prefix(&self) -> &str {
-        self.text.get(..self.rank.literal).unwrap_or_default()
+        self.text.get(..self.literal).unwrap_or_default()
     }
 
-    /// Does the glob match a path without a leading `/`? The empty path is the mount itself.
+    /// The glob without what it does not need at its end: two with the same head name the same
+    /// cgroups.
+    pub(crate) fn head(&self) -> &str {
+        head(&self.text)
+    }
+
+    /// Does the glob name the cgroup of a path, or one above it? The path is without a leading
+    /// `/`; the empty path is the mount itself.
     pub(crate) fn matches(&self, path: &str) -> bool {
         let parts: Vec<&str> = path.split('/').filter(|_| !path.is_empty()).collect();
         let (mut at, mut part) = (0, 0);
@@ -136,7 +126,7 @@ impl CgroupGlob {
         }
     }
 
-    /// Is there a path that both globs match?
+    /// Is there a cgroup that both globs govern?
     pub(crate) fn overlaps(&self, other: &CgroupGlob) -> bool {
         let (left, right) = (&self.components, &other.components);
         // reachable[j]: the first i components here and the first j there match a common path.
@@ -177,6 +167,18 @@ impl fmt::Display for CgroupGlob {
     }
 }
 
+fn head(mut text: &str) -> &str {
+    loop {
+        match text
+            .strip_suffix("**")
+            .map(|rest| rest.strip_suffix('/').unwrap_or(rest))
+        {
+            Some(rest) => text = rest,
+            None => return text,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +197,7 @@ mod tests {
             ("a/**", "ab", false),
             ("a/*", "a", false),
             ("a/*", "a/b", true),
-            ("a/*", "a/b/c", false),
+            ("a/*", "a/b/c", true),
             ("a/*/**", "a", false),
             ("a/*/**", "a/b", true),
             ("**", "", true),
@@ -203,6 +205,8 @@ mod tests {
             ("**/c", "c", true),
             ("**/c", "a/b/c", true),
             ("**/b/**/c", "a/b/x/b/c", true),
+            ("**/b/**/c", "a/b/x/b/c/d", true),
+            ("a/*/c", "a/b/d/c", false),
             ("**/b/*/c", "b/b/b/c", true),
             ("**/b/*/c", "b/c", false),
             ("a/**/**/b", "a/b", true),
@@ -222,7 +226,9 @@ mod tests {
                 false,
             ),
             ("a", "a", true),
-            ("a", "a/b", false),
+            ("a", "a/b", true),
+            ("a", "ab", false),
+            ("a/b", "a", false),
         ] {
             assert_eq!(glob(pattern).matches(path), expected, "{pattern} {path}");
         }
@@ -243,13 +249,17 @@ mod tests {
         for (left, right, expected) in [
             ("a/*", "a/**", true),
             ("a/**", "a", true),
-            ("a/*", "a", false),
+            ("a/*", "a", true),
+            ("a/*", "a/*/d", true),
             ("a/*/c", "a/b*/c", true),
             ("a/*/c", "a/*/d", false),
             ("a/*-x", "a/y-*", true),
-            ("**/a", "**/b", false),
+            ("**/a", "**/b", true),
             ("**/a/**", "b/**", true),
-            ("*", "**/x/*", false),
+            ("*", "**/x/*", true),
+            ("a/b", "a/c", false),
+            ("a/b", "a", true),
+            ("a/*x", "a/*y/z", false),
         ] {
             assert_eq!(
                 glob(left).overlaps(&glob(right)),
@@ -265,20 +275,28 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_literal_prefix_ranks_higher_and_a_whole_path_highest() {
-        let ranks = ["**", "a*/**", "a/**", "a/b*", "a/b/**", "a"].map(|text| glob(text).rank());
-        assert!(
-            ranks.is_sorted() && ranks.windows(2).all(|pair| pair[0] < pair[1]),
-            "{ranks:?}"
-        );
-        assert_eq!(glob("a/**").rank(), glob("a/*").rank());
-        assert_eq!(glob("a/b*").literal_prefix(), "a/b");
+    fn a_glob_has_a_literal_prefix_and_a_head() {
+        for (text, prefix, head) in [
+            ("**", "", ""),
+            ("a", "a", "a"),
+            ("a/**", "a/", "a"),
+            ("a/**/**", "a/", "a"),
+            ("a/*/**", "a/", "a/*"),
+            ("**/a", "", "**/a"),
+            ("a/b*", "a/b", "a/b*"),
+        ] {
+            assert_eq!(
+                (glob(text).literal_prefix(), glob(text).head()),
+                (prefix, head),
+                "{text}"
+            );
+        }
     }
 
     /// The definition, without any cleverness.
     fn naive(pattern: &[&str], path: &[&str]) -> bool {
         match pattern.split_first() {
-            None => path.is_empty(),
+            None => true,
             Some((&"**", rest)) => (0..=path.len()).any(|skip| naive(rest, &path[skip..])),
             Some((one, rest)) => {
                 !path.is_empty() && Glob::new(one).matches(path[0]) && naive(rest, &path[1..])

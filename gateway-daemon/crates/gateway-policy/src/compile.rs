@@ -4,11 +4,11 @@ use crate::diagnostic::{Diagnostic, Source, quoted};
 use crate::document::{self, CaseTable, PolicyFile, ResourceTable, RuleTable};
 use crate::glob::Glob;
 use crate::network::{Network, is_host_name};
-use crate::policy::{Candidates, CasePlace, Places, Policy, PolicyCase};
+use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
-use crate::rule::Rule;
+use crate::rulebook::Rulebook;
 use crate::unbuilt;
-use gateway_core::{Assurance, Destination, Principal, Verdict};
+use gateway_core::{Assurance, Destination, Principal};
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,12 +59,8 @@ fn build(
         cgroups: file.cgroups.iter().map(|glob| locate(&glob.span)).collect(),
         protocols: protocols.collect(),
     };
-    let mut rules: Vec<Rule> = file.rules.into_iter().filter_map(rule).collect();
-    rules.sort_by(|a, b| (a.message.is_none(), &a.name).cmp(&(b.message.is_none(), &b.name)));
-    let named = catalogue
-        .resources()
-        .iter()
-        .map(|resource| candidates(&rules, |rule| rule.reaches(&resource.name)));
+    let names = catalogue.resources().iter().map(|resource| &*resource.name);
+    let rules = Rulebook::new(file.rules, names);
     let cases = file.cases.into_iter().zip(places);
     Policy {
         name: name.value.into(),
@@ -72,45 +68,12 @@ fn build(
         mode: file.mode,
         allow_by_default: file.allow_by_default,
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
-        named: named.collect(),
-        unnamed: candidates(&rules, |_| true),
-        rules: rules.into(),
+        rules,
         catalogue,
         cases: cases
             .map(|(case, place)| policy_case(source, case, place))
             .collect(),
         places: places_of,
-    }
-}
-
-fn rule(table: RuleTable) -> Option<Rule> {
-    let resources = table
-        .resources
-        .map(|list| list.into_iter().map(|text| text.value).collect());
-    Some(Rule {
-        name: table.name?.value.into(),
-        verdict: table.verdict,
-        message: table.message.map(Into::into),
-        verbs: table.verbs,
-        principals: Rule::principals(table.principals),
-        resources: Rule::globs::<String>(resources),
-        objects: Rule::globs(table.objects),
-    })
-}
-
-fn candidates(rules: &[Rule], reaches: impl Fn(&Rule) -> bool) -> Candidates {
-    let of = |verdict| {
-        let numbers = rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.verdict == verdict && reaches(rule));
-        numbers
-            .filter_map(|(number, _)| u16::try_from(number).ok())
-            .collect()
-    };
-    Candidates {
-        deny: of(Verdict::Deny),
-        allow: of(Verdict::Allow),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The meaning of a policy: which verdict its rules give. Pure, and the order of rules never matters.
-use crate::document::TABLES_MAX;
-use crate::policy::{Candidates, Policy};
-use crate::rule::Rule;
+use crate::policy::Policy;
+use crate::rule_set::RuleSet;
 use gateway_core::ports::Case;
 use gateway_core::{Effect, Object, Principal, Verb, Verdict};
 
@@ -82,30 +81,23 @@ impl Policy {
         if !self.is_spoken_there(question) {
             return Ruling::deny(Cause::Protocol);
         }
-        if let Some(rule) = self.denial(question) {
+        let here = self.reach(question.place);
+        let of_principal = self.rules.speaking_of(question.principal).and(&here);
+        if let Some(rule) = self.denial(question, &here, &of_principal) {
             return Ruling::deny(Cause::Rule(rule));
         }
         if question.effects.is_empty() {
             // Nothing said about an operation is nothing known about it.
             return Ruling::deny(Cause::Default);
         }
-        let mut cause = Cause::Default;
-        for (number, principal) in question.principals().enumerate() {
-            let mut speakers = Speakers::new(principal);
-            for effect in question.effects {
-                match self.coverage(question, effect, &mut speakers) {
-                    Some(rule) if number == 0 && effect.verb == question.verb => {
-                        // Of several, the first in the order of names, as with denials.
-                        cause = match cause {
-                            Cause::Rule(other) => Cause::Rule(rule.min(other)),
-                            _ => Cause::Rule(rule),
-                        };
-                    }
-                    Some(_) => {}
-                    None if effect.verb == Verb::Unknown => return Ruling::deny(Cause::Unnamed),
-                    None if self.allow_by_default => {}
-                    None => return Ruling::deny(Cause::Default),
-                }
+        let cause = match self.allowance(question, &of_principal) {
+            Ok(rule) => rule.map_or(Cause::Default, Cause::Rule),
+            Err(cause) => return Ruling::deny(cause),
+        };
+        for delegate in question.delegates {
+            let of_delegate = self.rules.speaking_of(delegate).and(&here);
+            if let Err(cause) = self.allowance(question, &of_delegate) {
+                return Ruling::deny(cause);
             }
         }
         Ruling {
@@ -133,56 +125,58 @@ impl Policy {
         **protocol == *question.protocol || opening
     }
 
-    /// The rules that can apply at a place.
-    pub(crate) fn candidates(&self, place: Place<'_>) -> &Candidates {
+    /// The rules that apply at a place.
+    pub(crate) fn reach(&self, place: Place<'_>) -> RuleSet {
         match place {
-            // Every resource has an entry. If one had not, only patterns would be asked.
-            Place::Named(index) => self.named.get(usize::from(index)).unwrap_or(&self.unnamed),
-            Place::Unnamed(_) => &self.unnamed,
+            Place::Named(index) => self.rules.at(index),
+            Place::Unnamed(name) => self.rules.reaching(name),
         }
     }
 
-    /// The numbers are of this policy, so each has its rule.
-    pub(crate) fn rules_of<'p>(
-        &'p self,
-        numbers: &'p [u16],
-        place: Place<'p>,
-    ) -> impl Iterator<Item = (u16, &'p Rule)> {
-        numbers
-            .iter()
-            .filter_map(|number| Some((*number, self.rules.get(usize::from(*number))?)))
-            .filter(move |(_, rule)| match place {
-                Place::Named(_) => true,
-                Place::Unnamed(name) => rule.reaches(name),
-            })
-    }
-
-    /// The first denying rule in the order of rules that catches anything.
-    fn denial(&self, question: &Question<'_>) -> Option<u16> {
-        let numbers = &self.candidates(question.place).deny;
-        self.rules_of(numbers, question.place)
-            .find(|(_, rule)| {
-                question.effects.iter().any(|effect| rule.catches(effect))
-                    && question
-                        .principals()
-                        .any(|principal| rule.speaks_of(principal))
-            })
+    /// The first denying rule, in the order of rules, that catches any effect for anyone.
+    fn denial(
+        &self,
+        question: &Question<'_>,
+        here: &RuleSet,
+        of_principal: &RuleSet,
+    ) -> Option<u16> {
+        let mut of_anyone = *of_principal;
+        for delegate in question.delegates {
+            of_anyone = of_anyone.or(&self.rules.speaking_of(delegate).and(here));
+        }
+        let denials = of_anyone.and(&self.rules.denials);
+        self.rules
+            .of(&denials)
+            .find(|(_, rule)| question.effects.iter().any(|effect| rule.catches(effect)))
             .map(|(number, _)| number)
     }
 
-    /// The first rule that takes part in covering all of an effect; `None` if part of it is open.
-    fn coverage(
-        &self,
-        question: &Question<'_>,
-        effect: &Effect,
-        speakers: &mut Speakers<'_>,
-    ) -> Option<u16> {
-        let numbers = &self.candidates(question.place).allow;
-        let mut cover = |object: Option<&Object>| {
-            self.rules_of(numbers, question.place)
-                .find(|(number, rule)| {
-                    rule.covers(effect.verb, object) && speakers.has(*number, rule)
-                })
+    /// Is every effect allowed by these rules, or left to a default that allows? The answer is the
+    /// rule that allows the effect which names the operation, of several the first.
+    fn allowance(&self, question: &Question<'_>, rules: &RuleSet) -> Result<Option<u16>, Cause> {
+        let allowances = rules.and(&self.rules.allowances);
+        let mut first: Option<u16> = None;
+        for effect in question.effects {
+            match self.coverage(effect, &allowances.and(self.rules.with_verb(effect.verb))) {
+                Some(rule) if effect.verb == question.verb => {
+                    first = Some(first.map_or(rule, |first| first.min(rule)));
+                }
+                Some(_) => {}
+                None if effect.verb == Verb::Unknown => return Err(Cause::Unnamed),
+                None if self.allow_by_default => {}
+                None => return Err(Cause::Default),
+            }
+        }
+        Ok(first)
+    }
+
+    /// The first of the rules that takes part in covering all of an effect; `None` if part of it
+    /// is open.
+    fn coverage(&self, effect: &Effect, allowances: &RuleSet) -> Option<u16> {
+        let cover = |object: Option<&Object>| {
+            let mut rules = self.rules.of(allowances);
+            rules
+                .find(|(_, rule)| rule.covers(effect.verb, object))
                 .map(|(number, _)| number)
         };
         if effect.objects.is_empty() {
@@ -193,40 +187,5 @@ impl Policy {
             first = first.min(cover(Some(object))?);
         }
         Some(first)
-    }
-}
-
-/// Which rules speak of one principal. Remembered, since an operation can have many objects and a
-/// principal many groups.
-struct Speakers<'a> {
-    principal: &'a Principal,
-    asked: [u64; WORDS],
-    speak: [u64; WORDS],
-}
-
-const WORDS: usize = TABLES_MAX.div_ceil(64);
-
-impl<'a> Speakers<'a> {
-    fn new(principal: &'a Principal) -> Speakers<'a> {
-        Speakers {
-            principal,
-            asked: [0; WORDS],
-            speak: [0; WORDS],
-        }
-    }
-
-    fn has(&mut self, number: u16, rule: &Rule) -> bool {
-        let (word, bit) = (usize::from(number / 64), 1u64 << (number % 64));
-        let (Some(asked), Some(speak)) = (self.asked.get_mut(word), self.speak.get_mut(word))
-        else {
-            return rule.speaks_of(self.principal);
-        };
-        if *asked & bit == 0 {
-            *asked |= bit;
-            if rule.speaks_of(self.principal) {
-                *speak |= bit;
-            }
-        }
-        *speak & bit != 0
     }
 }

@@ -83,10 +83,7 @@ impl Policy {
             }
         }
         let rule = match ruling.cause {
-            Cause::Rule(number) => self
-                .rules
-                .get(usize::from(number))
-                .map(|rule| Arc::clone(&rule.name)),
+            Cause::Rule(number) => self.rules.get(number).map(|rule| Arc::clone(&rule.name)),
             _ => None,
         };
         let because = self.because(
@@ -145,10 +142,13 @@ impl Policy {
         principal: &gateway_core::Principal,
         effect: &Effect,
     ) -> ExplainedEffect {
-        let candidates = self.candidates(question.place);
+        let rules = self
+            .rules
+            .speaking_of(principal)
+            .and(&self.reach(question.place));
         let mut matched = Vec::new();
-        for (_, rule) in self.rules_of(&candidates.deny, question.place) {
-            if rule.speaks_of(principal) && rule.catches(effect) {
+        for (_, rule) in self.rules.of(&rules.and(&self.rules.denials)) {
+            if rule.catches(effect) {
                 let objects = touched(rule, effect);
                 matched.push(MatchedRule {
                     rule: Arc::clone(&rule.name),
@@ -159,10 +159,7 @@ impl Policy {
         }
         let mut covered = vec![false; effect.objects.len()];
         let mut open = true;
-        for (_, rule) in self.rules_of(&candidates.allow, question.place) {
-            if !rule.speaks_of(principal) {
-                continue;
-            }
+        for (_, rule) in self.rules.of(&rules.and(&self.rules.allowances)) {
             let mut objects = Vec::new();
             for (object, covered) in effect.objects.iter().zip(&mut covered) {
                 if rule.covers(effect.verb, Some(object)) {

@@ -75,7 +75,8 @@ impl Glob {
     /// separator (`.`, `/` or `:`).
     pub(crate) fn could_mean(&self, name: &str) -> bool {
         let component = name.rsplit(SEPARATORS).next().unwrap_or(name);
-        if component.is_empty() {
+        if component.is_empty() || component.contains('*') {
+            // Protocols say `*` for what may be anything.
             return true;
         }
         let last = match &self.shape {
@@ -245,6 +246,9 @@ mod tests {
             ("session:42", "42", true),
             ("*.a.users", "users", true),
             ("*superusers", "users", false),
+            ("vault.keys", "*", true),
+            ("vault.keys", "vault.*", true),
+            ("vault.keys", "vault.", true),
         ] {
             assert_eq!(
                 Glob::new(pattern).could_mean(name),

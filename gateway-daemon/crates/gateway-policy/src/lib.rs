@@ -31,6 +31,8 @@ mod policies;
 mod policy;
 mod reader;
 mod rule;
+mod rule_set;
+mod rulebook;
 mod set;
 mod unbuilt;
 

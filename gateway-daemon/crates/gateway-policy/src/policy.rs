@@ -1,10 +1,10 @@
 //! One policy, ready to judge.
 use crate::catalogue::Catalogue;
-use crate::cgroup::{CgroupGlob, Rank};
+use crate::cgroup::CgroupGlob;
 use crate::diagnostic::Location;
 use crate::document::Asked;
 use crate::evaluate::{Cause, Place, Question};
-use crate::rule::Rule;
+use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
 use gateway_core::{Decision, Destination, Mode, Principal, Verdict};
 use serde::Serialize;
@@ -19,23 +19,9 @@ pub struct Policy {
     pub(crate) allow_by_default: bool,
     pub(crate) cgroups: Vec<CgroupGlob>,
     pub(crate) catalogue: Catalogue,
-    /// Sorted by name, so that their order in the file cannot matter to anything; denials that
-    /// have a message for the client come first.
-    pub(crate) rules: Box<[Rule]>,
-    /// Which rules can apply, by the number of the resource.
-    pub(crate) named: Box<[Candidates]>,
-    /// Which rules can apply to a destination that no resource names. Their patterns are
-    /// matched with each decision.
-    pub(crate) unnamed: Candidates,
+    pub(crate) rules: Rulebook,
     pub(crate) cases: Vec<PolicyCase>,
     pub(crate) places: Places,
-}
-
-/// Numbers of rules, in the order of the rules.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Candidates {
-    pub(crate) deny: Box<[u16]>,
-    pub(crate) allow: Box<[u16]>,
 }
 
 /// Where in the file the things are that other files can collide with.
@@ -119,20 +105,19 @@ impl Policy {
         }
     }
 
-    /// Does one of its cgroup globs match the path? With or without a leading `/`.
+    /// Does one of its globs name the cgroup or one above it? With or without a leading `/`.
     #[must_use]
     pub fn governs(&self, cgroup: &str) -> bool {
-        self.rank(cgroup.strip_prefix('/').unwrap_or(cgroup))
-            .is_some()
+        self.literal_prefix_len(cgroup).is_some()
     }
 
-    /// How specifically its globs match a path without a leading `/`.
-    pub(crate) fn rank(&self, cgroup: &str) -> Option<Rank> {
-        self.cgroups
-            .iter()
-            .filter(|glob| glob.matches(cgroup))
-            .map(CgroupGlob::rank)
-            .max()
+    /// How specifically its globs name a cgroup or one above it: the length in bytes of the
+    /// longest literal prefix of those that do.
+    #[must_use]
+    pub fn literal_prefix_len(&self, cgroup: &str) -> Option<usize> {
+        let cgroup = cgroup.strip_prefix('/').unwrap_or(cgroup);
+        let globs = self.cgroups.iter().filter(|glob| glob.matches(cgroup));
+        globs.map(|glob| glob.literal_prefix().len()).max()
     }
 
     /// The catalogue name of a destination, else `address:port`.
@@ -173,7 +158,7 @@ impl Policy {
         let ruling = self.judge(&Question::of_case(case, place));
         match ruling.cause {
             Cause::Rule(index) => {
-                let rule = self.rules.get(usize::from(index));
+                let rule = self.rules.get(index);
                 let name = rule.map(|rule| Arc::clone(&rule.name));
                 decision(
                     ruling.verdict,

@@ -1,6 +1,7 @@
 //! One rule, ready to be matched.
+use crate::document::RuleTable;
 use crate::glob::Glob;
-use gateway_core::{Effect, Object, Principal, Verb, VerbSet, Verdict};
+use gateway_core::{Effect, Object, Verb, VerbSet};
 use std::sync::Arc;
 
 /// Who a rule speaks of.
@@ -13,66 +14,36 @@ pub(crate) enum PrincipalPattern {
 }
 
 impl PrincipalPattern {
-    pub(crate) fn matches(&self, principal: &Principal) -> bool {
-        match self {
-            PrincipalPattern::Id(glob) => glob.matches(&principal.id),
-            PrincipalPattern::Group(glob) => {
-                principal.groups.iter().any(|group| glob.matches(group))
-            }
-        }
-    }
-
-    fn is_any(&self) -> bool {
+    pub(crate) fn is_any(&self) -> bool {
         matches!(self, PrincipalPattern::Id(glob) if glob.is_any())
     }
 }
 
-/// A rule of a policy. `None` in a list: everything.
+/// What remains of a rule of a policy when it is known whom, where and which verbs it is about.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) name: Arc<str>,
-    pub(crate) verdict: Verdict,
     pub(crate) message: Option<Arc<str>>,
-    pub(crate) verbs: VerbSet,
-    pub(crate) principals: Option<Box<[PrincipalPattern]>>,
-    pub(crate) resources: Option<Box<[Glob]>>,
-    pub(crate) objects: Option<Box<[Glob]>>,
-}
-
-/// A list that holds `*` restricts nothing.
-pub(crate) fn restriction<T>(
-    list: Option<Vec<T>>,
-    is_any: impl Fn(&T) -> bool,
-) -> Option<Box<[T]>> {
-    list.filter(|list| !list.iter().any(is_any))
-        .map(Vec::into_boxed_slice)
+    verbs: VerbSet,
+    /// `None`: all of them.
+    objects: Option<Box<[Glob]>>,
 }
 
 impl Rule {
-    pub(crate) fn principals(
-        list: Option<Vec<PrincipalPattern>>,
-    ) -> Option<Box<[PrincipalPattern]>> {
-        restriction(list, PrincipalPattern::is_any)
-    }
-
-    pub(crate) fn globs<T: AsRef<str>>(list: Option<Vec<T>>) -> Option<Box<[Glob]>> {
-        let globs = list.map(|list| list.iter().map(|text| Glob::new(text.as_ref())).collect());
-        restriction(globs, Glob::is_any)
-    }
-
-    pub(crate) fn speaks_of(&self, principal: &Principal) -> bool {
-        let Some(patterns) = &self.principals else {
-            return true;
-        };
-        patterns.iter().any(|pattern| pattern.matches(principal))
-    }
-
-    /// Does the rule apply to the resource of this name?
-    pub(crate) fn reaches(&self, resource: &str) -> bool {
-        let Some(globs) = &self.resources else {
-            return true;
-        };
-        globs.iter().any(|glob| glob.matches(resource))
+    /// `None` when the rule has no name, which was said by then.
+    pub(crate) fn new(table: &mut RuleTable) -> Option<Rule> {
+        let globs: Option<Vec<Glob>> = table
+            .objects
+            .take()
+            .map(|list| list.iter().map(|text| Glob::new(text)).collect());
+        Some(Rule {
+            name: table.name.take()?.value.into(),
+            message: table.message.take().map(Into::into),
+            verbs: table.verbs,
+            objects: globs
+                .filter(|globs| !globs.iter().any(Glob::is_any))
+                .map(Vec::into_boxed_slice),
+        })
     }
 
     /// Does a denying rule catch the effect, principal and resource aside?

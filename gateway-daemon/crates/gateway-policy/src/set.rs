@@ -1,5 +1,5 @@
 //! All policies in force together: an immutable snapshot.
-use crate::cgroup::Rank;
+use crate::cgroup::CgroupGlob;
 use crate::compile::compile;
 use crate::diagnostic::{Diagnostic, Source, quoted};
 use crate::directory::{self, DirectoryError};
@@ -106,13 +106,12 @@ impl PolicySet {
     /// path is that of `/proc/PID/cgroup` after `0::`, with or without its leading `/`.
     #[must_use]
     pub fn for_cgroup(&self, path: &str) -> Option<&Arc<Policy>> {
-        let path = path.strip_prefix('/').unwrap_or(path);
-        let ranked = self
+        let named = self
             .policies()
-            .filter_map(|policy| Some((policy.rank(path)?, policy)));
-        // No two have the same rank for one path; that was checked.
-        ranked
-            .max_by_key(|(rank, _)| *rank)
+            .filter_map(|policy| Some((policy.literal_prefix_len(path)?, policy)));
+        // No two have the same length for one path; that was checked.
+        named
+            .max_by_key(|(length, _)| *length)
             .map(|(_, policy)| policy)
     }
 
@@ -187,7 +186,9 @@ pub(crate) fn collisions(policies: &BTreeMap<Arc<str>, Arc<Policy>>) -> Vec<Coll
     let mut found = Vec::new();
     let mut names: FxHashMap<&str, Vec<(&Arc<str>, &Policy)>> = FxHashMap::default();
     // Only globs with the same literal prefix can be equally specific for one path.
-    let mut prefixes: FxHashMap<(Rank, &str), Vec<Claim<'_>>> = FxHashMap::default();
+    let mut prefixes: FxHashMap<&str, Vec<Claim<'_>>> = FxHashMap::default();
+    // And of two that name the same cgroups one would never count.
+    let mut heads: FxHashMap<&str, Vec<Claim<'_>>> = FxHashMap::default();
     for (file, policy) in policies {
         let namesakes = names.entry(&*policy.name).or_default();
         for other in namesakes.iter().take(COLLISIONS_MAX) {
@@ -196,21 +197,37 @@ pub(crate) fn collisions(policies: &BTreeMap<Arc<str>, Arc<Policy>>) -> Vec<Coll
         namesakes.push((file, policy));
         for (index, glob) in policy.cgroups.iter().enumerate() {
             let claim: Claim<'_> = (file, policy, index);
-            let claims = prefixes
-                .entry((glob.rank(), glob.literal_prefix()))
-                .or_default();
-            let rivals = claims.iter().filter(|(_, other, index)| {
-                let overlaps = |other| glob.overlaps(other);
-                !std::ptr::eq(*other, &**policy) && other.cgroups.get(*index).is_some_and(overlaps)
+            let equal = prefixes.entry(glob.literal_prefix()).or_default();
+            let same = heads.entry(glob.head()).or_default();
+            let ties = rivals(claim, equal, |other| glob.overlaps(other));
+            let twins = rivals(claim, same, |other| {
+                glob.literal_prefix() != other.literal_prefix()
             });
-            for rival in rivals.take(COLLISIONS_MAX) {
-                found.extend(tie(claim, *rival));
-                found.extend(tie(*rival, claim));
+            for rival in ties.chain(twins) {
+                found.extend(tie(claim, rival));
+                found.extend(tie(rival, claim));
             }
-            claims.push(claim);
+            equal.push(claim);
+            same.push(claim);
         }
     }
     found
+}
+
+/// The globs of other policies that collide with one.
+fn rivals<'a>(
+    claim: Claim<'a>,
+    others: &[Claim<'a>],
+    collides: impl Fn(&CgroupGlob) -> bool,
+) -> impl Iterator<Item = Claim<'a>> {
+    let (_, policy, _) = claim;
+    others
+        .iter()
+        .filter(move |(_, other, index)| {
+            !std::ptr::eq(*other, policy) && other.cgroups.get(*index).is_some_and(&collides)
+        })
+        .take(COLLISIONS_MAX)
+        .copied()
 }
 
 /// Two policies of one name.
@@ -233,13 +250,18 @@ fn tie(here: Claim<'_>, there: Claim<'_>) -> Option<Collision> {
         other.cgroups.get(other_index)?,
         other.places.cgroups.get(other_index)?,
     );
-    let message = format!(
-        "a cgroup can match {} here and {} of policy {}, and both have the literal prefix {}",
+    let (here, there) = (
         quoted(glob.text()),
-        quoted(rival.text()),
-        quoted(&other.name),
-        quoted(glob.literal_prefix()),
+        format!("{} of policy {}", quoted(rival.text()), quoted(&other.name)),
     );
+    let message = if glob.head() == rival.head() {
+        format!("{here} here and {there} govern the same cgroups")
+    } else {
+        let prefix = quoted(glob.literal_prefix());
+        format!(
+            "{here} here and {there} can govern the same cgroup, and both have the literal prefix {prefix}"
+        )
+    };
     let expected = format!("globs of different literal prefix; the other is at {rival_place}");
     Some(collision(file, with, place.diagnostic(message, expected)))
 }

@@ -737,8 +737,8 @@ fn files_that_collide() {
         &policy("p", "a/**"),
         &policy("q", "a/**"),
         &[
-            "a.toml:3:12: error: a cgroup can match \"a/**\" here and \"a/**\" of policy \"q\", and both have the literal prefix \"a/\" (expected globs of different literal prefix; the other is at b.toml:3:12)",
-            "b.toml:3:12: error: a cgroup can match",
+            "a.toml:3:12: error: \"a/**\" here and \"a/**\" of policy \"q\" govern the same cgroups (expected globs of different literal prefix; the other is at b.toml:3:12)",
+            "b.toml:3:12: error: \"a/**\" here and",
         ],
     );
     check_two(
@@ -752,7 +752,22 @@ fn files_that_collide() {
         &["a.toml:3:12:", "b.toml:3:12:"],
     );
     check_two(&policy("p", "a/*/c"), &policy("q", "a/*/d"), &[]);
-    check_two(&policy("p", "a/**"), &policy("q", "a"), &[]);
+    let twins = [
+        "a.toml:3:12: error: \"a/**\" here and \"a\" of policy \"q\" govern the same cgroups",
+        "b.toml:3:12: error: \"a\" here and \"a/**\" of policy \"p\" govern the same cgroups",
+    ];
+    check_two(&policy("p", "a/**"), &policy("q", "a"), &twins);
+    let tie = [
+        "a.toml:3:12: error: \"a/*\" here and \"a/*/d\" of policy \"q\" can govern the same cgroup, and both have the literal prefix \"a/\" (expected globs",
+        "b.toml:3:12: error: ",
+    ];
+    check_two(&policy("p", "a/*"), &policy("q", "a/*/d"), &tie);
+    check_two(
+        &policy("p", "a*"),
+        &policy("q", "a"),
+        &["a.toml:3:12:", "b.toml:3:12:"],
+    );
+    check_two(&policy("p", "a/*"), &policy("q", "a"), &[]);
     check_two(&policy("p", "a/**"), &policy("q", "a/b/**"), &[]);
     check_two(
         &policy("p", "**"),

@@ -234,7 +234,7 @@ fn reference(rules: &[Written], default_allow: bool, asked: &Asked) -> Verdict {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
     #[test]
     fn the_verdict_is_that_of_the_contract(

@@ -193,6 +193,8 @@ fn a_denial_catches_one_object_of_many_and_every_one_that_could_be_meant() {
             ("read ?other.keys", "deny by secret"),
             // `hr.*` could be any of them.
             ("read ?monkeys", "deny by secret"),
+            // The word of protocols for an object that may be anything.
+            ("admin ?*", "deny by secret"),
             ("connect", "allow by all"),
             ("read", "allow by all"),
             // A DO block, and what does not parse, could touch them too.
@@ -207,6 +209,7 @@ fn a_denial_catches_one_object_of_many_and_every_one_that_could_be_meant() {
         &[
             ("read ?keys", "deny by keys"),
             ("read ?monkeys", "allow by all"),
+            ("write ?*", "deny by keys"),
         ],
     );
 }
@@ -466,7 +469,7 @@ fn a_cgroup_is_under_the_policy_with_the_longest_literal_prefix() {
     let files = [
         ("all", "**"),
         ("system", "system.slice/**"),
-        ("runner", "system.slice/runner.service/**"),
+        ("runner", "system.slice/runner.service/*/**"),
         ("itself", "system.slice/runner.service"),
         ("jobs", "system.slice/ci-*.service/**"),
     ]
@@ -490,6 +493,7 @@ fn a_cgroup_is_under_the_policy_with_the_longest_literal_prefix() {
         ("/system.slice/sshd.service", "system"),
         ("system.slice/runner.service", "itself"),
         ("system.slice/runner.service/job-1", "runner"),
+        ("system.slice/runner.service/job-1/step", "runner"),
         ("system.slice/ci-7.service", "jobs"),
         ("system.slice/ci-7.service/a/b", "jobs"),
         ("system.slice/ci-7.slice", "system"),
@@ -497,6 +501,19 @@ fn a_cgroup_is_under_the_policy_with_the_longest_literal_prefix() {
         let policy = loaded.set.for_cgroup(path).map(|policy| &**policy.name());
         assert_eq!(policy, Some(expected), "{path}");
         assert!(loaded.set.policy(expected).unwrap().governs(path), "{path}");
+    }
+    let policy = crate::ask::policy("cgroups = [\"a/b\"]");
+    for (path, governed) in [
+        ("a/b", true),
+        ("a/b/c/d", true),
+        ("a", false),
+        ("a/bc", false),
+    ] {
+        assert_eq!(
+            policy.governs(path),
+            governed,
+            "what is below is governed too: {path}"
+        );
     }
     let none = PolicySet::load_texts([("p.toml", "[policy]\nname = \"p\"\n")]).set;
     assert!(

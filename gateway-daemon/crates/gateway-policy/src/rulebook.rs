@@ -1,0 +1,144 @@
+//! The rules of a policy, with indexes over whom, where and what they speak of.
+use crate::document::RuleTable;
+use crate::glob::Glob;
+use crate::rule::{PrincipalPattern, Rule};
+use crate::rule_set::{PatternIndex, RuleSet};
+use gateway_core::{Principal, Verb, Verdict};
+
+/// All rules of one policy.
+#[derive(Debug)]
+pub(crate) struct Rulebook {
+    /// Sorted by name, so that their order in the file cannot matter to anything; denials that
+    /// have a message for the client come first.
+    rules: Box<[Rule]>,
+    pub(crate) denials: RuleSet,
+    pub(crate) allowances: RuleSet,
+    /// By the number of the verb.
+    verbs: [RuleSet; Verb::ALL.len()],
+    /// Rules that speak of everyone.
+    of_everyone: RuleSet,
+    by_id: PatternIndex,
+    by_group: PatternIndex,
+    /// Rules that apply everywhere.
+    everywhere: RuleSet,
+    by_resource: PatternIndex,
+    /// By the number of the resource.
+    named: Box<[RuleSet]>,
+}
+
+impl Rulebook {
+    /// Builds the indexes. The names are those of the policy's resources, in their order.
+    pub(crate) fn new<'n>(
+        tables: Vec<RuleTable>,
+        resources: impl Iterator<Item = &'n str>,
+    ) -> Rulebook {
+        let mut tables: Vec<(RuleTable, Rule)> = tables
+            .into_iter()
+            .filter_map(|mut table| Rule::new(&mut table).map(|rule| (table, rule)))
+            .collect();
+        tables.sort_by(|(_, a), (_, b)| {
+            (a.message.is_none(), &a.name).cmp(&(b.message.is_none(), &b.name))
+        });
+        let (tables, rules): (Vec<RuleTable>, Vec<Rule>) = tables.into_iter().unzip();
+        let globs: Vec<Vec<Glob>> = tables.iter().map(resource_globs).collect();
+        let mut ids = Vec::new();
+        let mut groups = Vec::new();
+        for (table, number) in tables.iter().zip(0u16..) {
+            for pattern in principals(table) {
+                match pattern {
+                    PrincipalPattern::Id(glob) => ids.push((glob, number)),
+                    PrincipalPattern::Group(glob) => groups.push((glob, number)),
+                }
+            }
+        }
+        let places = globs.iter().zip(0u16..);
+        let places =
+            places.flat_map(|(globs, number)| globs.iter().map(move |glob| (glob, number)));
+        let set = |has: &dyn Fn(&RuleTable) -> bool| {
+            tables
+                .iter()
+                .zip(0u16..)
+                .filter(|(table, _)| has(table))
+                .map(|(_, number)| number)
+                .collect()
+        };
+        let mut book = Rulebook {
+            denials: set(&|table| table.verdict == Verdict::Deny),
+            allowances: set(&|table| table.verdict == Verdict::Allow),
+            verbs: Verb::ALL.map(|verb| set(&|table| table.verbs.contains(verb))),
+            of_everyone: set(&|table| principals(table).is_empty()),
+            by_id: PatternIndex::new(ids),
+            by_group: PatternIndex::new(groups),
+            everywhere: set(&|table| resource_globs(table).is_empty()),
+            by_resource: PatternIndex::new(places),
+            named: Box::default(),
+            rules: rules.into(),
+        };
+        book.named = resources.map(|name| book.reaching(name)).collect();
+        book
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Option<&Rule> {
+        self.rules.get(usize::from(number))
+    }
+
+    /// The rules of a set, in their order.
+    pub(crate) fn of(&self, set: &RuleSet) -> impl Iterator<Item = (u16, &Rule)> {
+        set.iter()
+            .filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// The rules that have the verb in their list.
+    pub(crate) fn with_verb(&self, verb: Verb) -> &RuleSet {
+        // The verbs are numbered in the order of `Verb::ALL`. What is not there, no rule has.
+        self.verbs.get(verb as usize).unwrap_or(&RuleSet::EMPTY)
+    }
+
+    /// The rules that speak of a principal, by its name or by one of its groups.
+    pub(crate) fn speaking_of(&self, principal: &Principal) -> RuleSet {
+        let mut set = self.of_everyone;
+        self.by_id.add_matching(&principal.id, &mut set);
+        for group in &principal.groups {
+            self.by_group.add_matching(group, &mut set);
+        }
+        set
+    }
+
+    /// The rules that apply to the resource of this number.
+    pub(crate) fn at(&self, resource: u16) -> RuleSet {
+        self.named
+            .get(usize::from(resource))
+            .copied()
+            .unwrap_or(self.everywhere)
+    }
+
+    /// The rules that apply to a resource of this name.
+    pub(crate) fn reaching(&self, resource: &str) -> RuleSet {
+        let mut set = self.everywhere;
+        self.by_resource.add_matching(resource, &mut set);
+        set
+    }
+}
+
+/// The principals that a rule is restricted to; none when the list is missing or holds `*`.
+fn principals(table: &RuleTable) -> &[PrincipalPattern] {
+    match &table.principals {
+        Some(list) if !list.iter().any(PrincipalPattern::is_any) => list,
+        _ => &[],
+    }
+}
+
+/// The resources that a rule is restricted to; none when the list is missing or holds `*`.
+fn resource_globs(table: &RuleTable) -> Vec<Glob> {
+    let texts = table.resources.iter().flatten();
+    let globs: Vec<Glob> = texts.map(|text| Glob::new(&text.value)).collect();
+    if globs.iter().any(Glob::is_any) {
+        Vec::new()
+    } else {
+        globs
+    }
+}
