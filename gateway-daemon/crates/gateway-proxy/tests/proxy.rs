@@ -1,0 +1,9 @@
+//! The proxy over real sockets on loopback. What stands behind its ports comes from the testkit.
+#[path = "proxy/life.rs"]
+mod life;
+#[path = "proxy/path.rs"]
+mod path;
+#[path = "proxy/streams.rs"]
+mod streams;
+#[path = "proxy/support.rs"]
+mod support;
