@@ -1,4 +1,6 @@
 //! Real sockets on loopback.
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -6,13 +8,17 @@ use std::time::Duration;
 /// How long a blocking call of a test may take before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A listener on a free port of 127.0.0.1.
+/// A listener on a free port of 127.0.0.1. A blocking accept that nobody answers fails after
+/// [`PATIENCE`].
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").expect("a free port on loopback")
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+    let patience = TimeVal::seconds(PATIENCE.as_secs().cast_signed());
+    setsockopt(&listener, sockopt::ReceiveTimeout, &patience).expect("a socket");
+    listener
 }
 
 /// A port of 127.0.0.1 on which nobody listens, at least at this moment.

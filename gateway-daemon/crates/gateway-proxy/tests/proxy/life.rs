@@ -2,7 +2,7 @@
 use crate::support::{Bench, eventually, flow, limits};
 use gateway_core::{SessionEnd, TreeId};
 use gateway_proxy::ProxyLimits;
-use gateway_testkit::sockets::{EndOfStream, read_exactly, read_to_end};
+use gateway_testkit::sockets::{self, EndOfStream, read_exactly, read_to_end};
 use gateway_testkit::{FakeJudge, Upstream};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -79,14 +79,13 @@ fn live_sessions_can_be_seen_and_ended_one_by_one_and_by_tree() {
 
 #[test]
 fn a_session_can_be_ended_before_it_has_said_anything() {
-    let upstream = Upstream::echo(1);
-    let bench = Bench::new(FakeJudge::allow_all(), upstream.address());
+    let upstream = sockets::listener();
+    let bench = Bench::new(FakeJudge::allow_all(), upstream.local_addr().unwrap());
     let mut silent = bench.connect();
     let session = eventually(|| bench.proxy.sessions().pop().ok_or("nobody")).session;
     assert!(bench.proxy.kill_session(session));
     assert_eq!(read_to_end(&mut silent), (Vec::new(), EndOfStream::Reset));
     assert_eq!(bench.recorder.wait_closed(session).end, SessionEnd::Killed);
-    upstream.join();
 }
 
 #[test]

@@ -249,11 +249,17 @@ fn an_upstream_that_refuses_resets_the_client_and_the_record_says_why() {
 #[test]
 fn an_upstream_that_takes_too_long_is_given_up() {
     let listener = sockets::listener();
+    let address = listener.local_addr().unwrap();
+    // A listener that nobody serves: once its queue is full, the kernel drops what comes.
+    nix::sys::socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let mut queue = Vec::new();
+    while let Ok(queued) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        queue.push(queued);
+    }
     let limits = ProxyLimits {
-        dial: Duration::ZERO,
+        dial: Duration::from_millis(100),
         ..limits()
     };
-    let address = listener.local_addr().unwrap();
     let bench = Bench::with_limits(FakeJudge::allow_all(), address, limits);
     let mut client = bench.connect();
     assert_eq!(read_to_end(&mut client), (Vec::new(), EndOfStream::Reset));
