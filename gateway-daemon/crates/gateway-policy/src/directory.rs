@@ -42,10 +42,14 @@ pub(crate) fn read(directory: &Path) -> Result<Files, DirectoryError> {
             let message = format!("it holds more than {FILES_MAX} policy files");
             return Err(fault(io::Error::other(message)));
         }
-        files.insert(
-            name.to_string_lossy().into(),
-            read_file(&directory.join(&name)),
-        );
+        let path = directory.join(&name);
+        let source = match name.to_str() {
+            Some(_) => read_file(&path),
+            // Two such names could look the same, and one file would hide the other.
+            None => Err(Location::whole(path.to_string_lossy())
+                .diagnostic("the name of the file is not UTF-8", "a name in UTF-8")),
+        };
+        files.insert(name.to_string_lossy().into(), source);
     }
     Ok(files)
 }

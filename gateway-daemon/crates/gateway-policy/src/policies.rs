@@ -3,7 +3,7 @@ use crate::compile::compile;
 use crate::diagnostic::{Diagnostic, Location, Source};
 use crate::directory::{self, DirectoryError, Files};
 use crate::last_good::{LastGood, Texts};
-use crate::policy::{Policy, PolicySummary};
+use crate::policy::{Policy, PolicySummary, unnamed};
 use crate::set::{Collision, PolicySet, collisions};
 use arc_swap::{ArcSwap, Guard};
 use gateway_core::ports::Case;
@@ -230,7 +230,7 @@ impl Judge for Policies {
             None => Decision {
                 verdict: Verdict::Deny,
                 mode: Mode::Enforce,
-                resource: case.destination.to_string().into(),
+                resource: unnamed(case.destination),
                 rule: None,
                 message: Some(format!("the policy {:?} is not loaded", case.policy).into()),
             },

@@ -129,7 +129,7 @@ impl Policy {
             .and_then(|index| self.catalogue.get(index))
         {
             Some(resource) => Arc::clone(&resource.name),
-            None => destination.to_string().into(),
+            None => unnamed(destination),
         }
     }
 
@@ -139,7 +139,7 @@ impl Policy {
         let found = self.catalogue.find(case.destination);
         let resource = match found.and_then(|index| self.catalogue.get(index)) {
             Some(resource) => Arc::clone(&resource.name),
-            None => destination_name(case.destination),
+            None => unnamed(case.destination),
         };
         let decision = |verdict, rule, message| Decision {
             verdict,
@@ -176,6 +176,10 @@ impl Policy {
     }
 }
 
-fn destination_name(destination: &Destination) -> Arc<str> {
-    destination.to_string().into()
+/// The name of a destination that no resource names: `address:port`, also where a host name is
+/// known. Rules cannot name hosts yet, and one that denies an address must not be evaded by a name.
+pub(crate) fn unnamed(destination: &Destination) -> Arc<str> {
+    Destination::from_address(destination.address())
+        .to_string()
+        .into()
 }

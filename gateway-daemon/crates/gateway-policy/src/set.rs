@@ -3,7 +3,7 @@ use crate::cgroup::CgroupGlob;
 use crate::compile::compile;
 use crate::diagnostic::{Diagnostic, Source, quoted};
 use crate::directory::{self, DirectoryError};
-use crate::policy::{Policy, PolicySummary};
+use crate::policy::{Policy, PolicySummary, unnamed};
 use gateway_core::Destination;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -120,7 +120,7 @@ impl PolicySet {
     pub fn resource_name(&self, policy: &str, destination: &Destination) -> Arc<str> {
         match self.policy(policy) {
             Some(policy) => policy.resource_name(destination),
-            None => destination.to_string().into(),
+            None => unnamed(destination),
         }
     }
 

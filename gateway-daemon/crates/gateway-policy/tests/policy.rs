@@ -3,8 +3,12 @@
 mod ask;
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/files.rs"]
+mod files;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
+#[path = "policy/mistakes_in_rules.rs"]
+mod mistakes_in_rules;
 #[path = "policy/properties.rs"]
 mod properties;
 #[path = "policy/reload.rs"]

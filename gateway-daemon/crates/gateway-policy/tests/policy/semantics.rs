@@ -364,6 +364,25 @@ fn rules_name_resources_and_destinations_without_one() {
             "{to}"
         );
     }
+    // A name that became known, or a mapped address, does not lead past a denial.
+    for (ip, host) in [
+        ("169.254.169.254", Some("x.internal")),
+        ("::ffff:169.254.169.254", None),
+    ] {
+        let destination = Destination {
+            ip: ip.parse().unwrap(),
+            port: 22,
+            host: host.map(Into::into),
+        };
+        let decision = Ask::default().with(|case| {
+            policy.decide(&gateway_core::ports::Case {
+                destination: &destination,
+                ..*case
+            })
+        });
+        assert_eq!(decision.rule.as_deref(), Some("metadata"), "{ip}");
+        assert_eq!(*decision.resource, *"169.254.169.254:22");
+    }
     // A named destination is reached by its name alone.
     let policy =
         crate::ask::policy(&(DB.to_owned() + &rule("ip", "allow", "resources = [\"10.*\"]")));
