@@ -25,7 +25,7 @@ const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 const NOT_FOUND: u8 = 127;
 /// Says which process waits, so that the other one notices when it is gone before it asked to be
-/// told.
+/// told; and behind a blank which signals that one blocked.
 const WAITING: &str = "GATEWAY_RUN_WAITING";
 
 /// The exit code of the command, or of what kept it from running.
@@ -53,17 +53,21 @@ fn start(config: &Config, run: &Run) -> Result<u8, Failure> {
         command.arg("--policy").arg(policy);
     }
     command.arg("--").arg(&run.program).args(&run.arguments);
-    command.env(WAITING, std::process::id().to_string());
+    command.env(
+        WAITING,
+        format!("{} {}", std::process::id(), signals.taken()),
+    );
     let child = command.spawn()?;
     signals.wait_for(child)
 }
 
 fn become_command(config: &Config, run: &Run) -> Result<u8, Failure> {
-    if let Some(waiting) = std::env::var_os(WAITING) {
+    if let Ok(waiting) = std::env::var(WAITING) {
+        let (waiting, taken) = waiting.split_once(' ').unwrap_or((&waiting, ""));
+        wait::unblock(taken)?;
         // Killing `gateway run` outright must not leave a command that nobody waits for.
         set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from)?;
-        let parent = nix::unistd::getppid().as_raw().to_string();
-        if waiting.to_str() != Some(&parent) {
+        if waiting != nix::unistd::getppid().as_raw().to_string() {
             return Err(Failure::no("the process that waits is gone"));
         }
     }

@@ -160,8 +160,9 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         "the programs are attached"
     );
     let runs = Arc::new(run_cgroups(config, &capture, &ground.state)?);
-    let (forest, lineage_file) = lineage(config, &capture)?;
-    let principals = Arc::new(Principals::open(&config.state_dir, Arc::clone(&forest))?);
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let (forest, lineage_file) = lineage(config, &capture, &boot_id);
+    let principals = Arc::new(Principals::open(&config.state_dir, boot_id.trim())?);
     let governance = Arc::new(Governance::new(
         Arc::clone(&ground.policies),
         Arc::clone(&capture),
@@ -174,12 +175,16 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         events,
         Arc::clone(&capture),
         Arc::clone(&forest),
+        Arc::clone(&principals),
         Arc::clone(&ground.journal),
     );
     let follower = Arc::new(follower.map_err(capture_failure)?);
     governance.apply().map_err(capture_failure)?;
     let repaired = follower.repair().map_err(capture_failure)?;
     tracing::debug!(?repaired, "the lineage agrees with the kernel");
+    if let Err(error) = principals.keep_only(&forest.trees()) {
+        tracing::error!(%error, "the identities could not be saved");
+    }
 
     let counted = protocols::names();
     let recorder = Arc::new(CountedRecorder::new(
@@ -234,6 +239,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
     let launcher = TreeLauncher {
         callers: Arc::clone(&callers),
         forest: Arc::clone(&forest),
+        principals: Arc::clone(&principals),
         runs: Arc::clone(&runs),
     };
     let ports = Ports {
@@ -278,7 +284,7 @@ fn proxy_limits(config: &Config) -> ProxyLimits {
     }
 }
 
-fn lineage(config: &Config, capture: &Capture) -> Result<(Arc<Forest>, StateFile), Failure> {
+fn lineage(config: &Config, capture: &Capture, boot_id: &str) -> (Arc<Forest>, StateFile) {
     let limits = LineageLimits {
         processes_max: config.limits.processes,
         detail_bytes_max: config.limits.lineage_bytes,
@@ -288,8 +294,7 @@ fn lineage(config: &Config, capture: &Capture) -> Result<(Arc<Forest>, StateFile
     let root = capture.root();
     let cgroups = Arc::new(CgroupNames::new(&root.mount, &root.directory));
     let forest = Forest::new(limits, Box::new(SystemProc::new()), cgroups);
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let file = StateFile::new(&config.state_dir, &boot_id);
+    let file = StateFile::new(&config.state_dir, boot_id);
     let restored = forest.restore(&file);
     match &restored.note {
         Some(note) => tracing::info!(trees = restored.trees, %note, "lineage"),
@@ -299,7 +304,7 @@ fn lineage(config: &Config, capture: &Capture) -> Result<(Arc<Forest>, StateFile
             "lineage"
         ),
     }
-    Ok((Arc::new(forest), file))
+    (Arc::new(forest), file)
 }
 
 fn run_cgroups(config: &Config, capture: &Capture, state: &State) -> Result<RunCgroups, Failure> {
@@ -312,7 +317,7 @@ fn run_cgroups(config: &Config, capture: &Capture, state: &State) -> Result<RunC
     let keep = delegated.is_some();
     let base = delegated.unwrap_or_else(|| root.directory.join("gateway"));
     state.remember_runs(&base, keep)?;
-    Ok(RunCgroups::new(base, config.limits.runs))
+    Ok(RunCgroups::new(base, &root.mount, config.limits.runs))
 }
 
 /// The servers of resolv.conf(5), at the start of the daemon.

@@ -8,7 +8,6 @@ use crate::wiring::follower::Follower;
 use crate::wiring::identity::Principals;
 use gateway_capture::Capture;
 use gateway_lineage::{Forest, StateFile};
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,15 +145,15 @@ impl House {
             self.repair();
         }
         self.forest.sweep(clock::since_boot());
-        let alive: HashSet<_> = self
-            .forest
-            .trees()
-            .into_iter()
+        let trees = self.forest.trees();
+        let alive = trees
+            .iter()
             .filter(|tree| tree.alive > 0)
-            .map(|tree| tree.tree)
-            .collect();
-        self.runs.sweep(&alive);
-        self.principals.tidy();
+            .map(|tree| tree.tree);
+        self.runs.sweep(&alive.collect());
+        if let Err(error) = self.principals.tidy(&trees) {
+            tracing::error!(%error, "the identities could not be saved");
+        }
         self.save();
     }
 

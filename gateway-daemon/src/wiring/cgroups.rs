@@ -25,6 +25,8 @@ pub(crate) fn delegated(mount: &Path) -> Option<PathBuf> {
 /// The directory beneath which commands get their cgroups.
 pub(crate) struct RunCgroups {
     base: PathBuf,
+    /// The same from the cgroup2 mount, as processes show their cgroups.
+    shown: PathBuf,
     runs_max: usize,
     /// Held while one is made or removed, so that none is taken for empty before its command
     /// has moved in. Holds the trees that `gateway run` made.
@@ -32,10 +34,13 @@ pub(crate) struct RunCgroups {
 }
 
 impl RunCgroups {
-    /// Commands get their cgroups beneath `base`, which is made when it is first needed.
-    pub(crate) fn new(base: PathBuf, runs_max: usize) -> RunCgroups {
+    /// Commands get their cgroups beneath `base`, a directory beneath `mount`, which is made when it
+    /// is first needed.
+    pub(crate) fn new(base: PathBuf, mount: &Path, runs_max: usize) -> RunCgroups {
+        let shown = base.strip_prefix(mount).unwrap_or(&base).to_owned();
         RunCgroups {
             base,
+            shown,
             runs_max,
             trees: Mutex::default(),
         }
@@ -83,10 +88,12 @@ impl RunCgroups {
     /// Was this tree made by `gateway run`? Known since the start of the daemon, or by the cgroup
     /// that its root was put into.
     pub(crate) fn made(&self, tree: TreeId, root_cgroup: &str) -> bool {
-        let base = self.base.to_string_lossy();
         let beneath = |cgroup: &str| {
-            let (above, name) = cgroup.rsplit_once('/').unwrap_or(("", cgroup));
-            name.starts_with(PREFIX) && !above.is_empty() && base.ends_with(above)
+            let cgroup = Path::new(cgroup);
+            let named = cgroup
+                .file_name()
+                .is_some_and(|name| is_run(name.as_encoded_bytes()));
+            named && cgroup.parent() == Some(&self.shown)
         };
         self.trees.lock().contains(&tree) || beneath(root_cgroup)
     }
@@ -105,6 +112,10 @@ impl RunCgroups {
     fn runs(&self) -> io::Result<Vec<PathBuf>> {
         runs_beneath(&self.base)
     }
+}
+
+fn is_run(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes())
 }
 
 fn runs_beneath(base: &Path) -> io::Result<Vec<PathBuf>> {
@@ -215,7 +226,7 @@ mod tests {
         fs::create_dir_all(&run).unwrap();
         let events = format!("populated {}\nfrozen 0\n", u8::from(populated));
         fs::write(base.join("run-7-1/cgroup.events"), events).unwrap();
-        (directory, RunCgroups::new(base, 2))
+        (directory, RunCgroups::new(base, Path::new("/"), 2))
     }
 
     #[test]
@@ -234,7 +245,7 @@ mod tests {
     #[test]
     fn a_failure_leaves_no_cgroup_and_the_number_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
-        let runs = RunCgroups::new(directory.path().join("gateway"), 2);
+        let runs = RunCgroups::new(directory.path().join("gateway"), directory.path(), 2);
         let failed = runs.enter(7, 1, |_| Err::<TreeId, io::Error>(io::Error::other("no")));
         assert!(failed.is_err());
         assert_eq!(fs::read_dir(runs.base()).unwrap().count(), 0);
@@ -252,10 +263,13 @@ mod tests {
 
     #[test]
     fn a_tree_is_known_by_the_cgroup_of_its_root_after_a_restart() {
-        let runs = RunCgroups::new("/sys/fs/cgroup/unified/x/gateway".into(), 2);
+        let mount = Path::new("/sys/fs/cgroup/unified");
+        let runs = RunCgroups::new(mount.join("x/gateway"), mount, 2);
         assert!(runs.made(TreeId(1), "x/gateway/run-7-1"));
         assert!(!runs.made(TreeId(1), "x/gateway"));
         assert!(!runs.made(TreeId(1), "y/run-7-1"));
+        assert!(!runs.made(TreeId(1), "gateway/run-7-1"));
+        assert!(!runs.made(TreeId(1), "z/x/gateway/run-7-1"));
         assert!(!runs.made(TreeId(1), "run-7-1"));
         assert!(!runs.made(TreeId(1), ""));
     }

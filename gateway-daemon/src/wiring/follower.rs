@@ -2,6 +2,7 @@
 //! accepts a connection, so that its lineage is never older than the connection.
 use super::capture::{key, rooted, tag};
 use super::clock;
+use super::identity::Principals;
 use super::refusals::Refusals;
 use crate::terminal::moment;
 use gateway_capture::{Capture, CaptureError, Event, Events, Kind};
@@ -29,6 +30,7 @@ pub(crate) struct Follower {
     readable: OwnedFd,
     capture: Arc<Capture>,
     forest: Arc<Forest>,
+    principals: Arc<Principals>,
     /// The wall clock's time at boot, by which the kernel half's times are told.
     epoch_ns: u64,
     /// How many reports the kernel had counted as lost when that was last told to the lineage.
@@ -44,6 +46,7 @@ impl Follower {
         events: Events,
         capture: Arc<Capture>,
         forest: Arc<Forest>,
+        principals: Arc<Principals>,
         journal: Arc<Journal>,
     ) -> Result<Follower, CaptureError> {
         Ok(Follower {
@@ -58,6 +61,7 @@ impl Follower {
             events: Mutex::new(events),
             capture,
             forest,
+            principals,
             rescan: AtomicBool::new(false),
             journal,
             refusals: Refusals::default(),
@@ -109,15 +113,19 @@ impl Follower {
         let process = key(event.process);
         let (tree, uid, cgroup_id) = (event.tree, event.uid, event.cgroup);
         match &event.kind {
-            Kind::Rooted(by) => self.forest.observe(&Report::Rooted {
-                time,
-                key: process,
-                tree,
-                policy_slot: event.slot,
-                uid,
-                cgroup_id,
-                how: rooted(*by),
-            }),
+            Kind::Rooted(by) => {
+                self.forest.observe(&Report::Rooted {
+                    time,
+                    key: process,
+                    tree,
+                    policy_slot: event.slot,
+                    uid,
+                    cgroup_id,
+                    how: rooted(*by),
+                });
+                self.principals
+                    .rooted(tree, process.pid, process.start, uid);
+            }
             Kind::Forked { parent } => {
                 let parent = key(*parent);
                 let child = process;

@@ -1,28 +1,86 @@
-//! interim until gateway-identity is there
-use crate::exit::Failure;
-use gateway_core::{Assurance, Lineage, Principal};
-use gateway_lineage::Forest;
-use nix::unistd::{Uid, User};
+//! Whose trees they are: looked up when a tree begins, kept over a restart.
+use gateway_core::{Lineage, Principal, Process, Provenance, TreeId};
+use gateway_identity::{Identities, IdentityFile, Root, SystemAccounts, SystemLoginUids};
+use gateway_lineage::TreeSummary;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
-pub(crate) struct Principals;
+/// How long a connection waits for the user database, which was asked when its tree began. Then
+/// the principal is a number, which only rules for everyone match.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The principals of trees.
+pub(crate) struct Principals {
+    identities: Identities,
+    file: Mutex<IdentityFile>,
+    /// The trees of the last round. One that was never seen here may just have begun.
+    seen: Mutex<HashSet<TreeId>>,
+}
 
 impl Principals {
-    pub(crate) fn open(_state: &Path, _forest: Arc<Forest>) -> Result<Principals, Failure> {
-        Ok(Principals)
-    }
-    pub(crate) fn of(&self, lineage: &Lineage) -> Principal {
-        let Some(root) = lineage.root() else {
-            return Principal::unknown();
-        };
-        let name = User::from_uid(Uid::from_raw(root.uid)).ok().flatten();
-        let name = name.map_or_else(|| root.uid.to_string(), |user| user.name);
-        Principal {
-            id: format!("local:{name}").into(),
-            assurance: Assurance::Kernel,
-            groups: vec![],
+    /// Takes over what an earlier daemon of this boot knew.
+    pub(crate) fn open(state_dir: &Path, boot_id: &str) -> io::Result<Principals> {
+        let identities = Identities::new(Box::new(SystemAccounts), Box::new(SystemLoginUids))?;
+        let file = IdentityFile::new(state_dir, boot_id);
+        match identities.restore(&file) {
+            Ok(trees) => tracing::info!(trees, "identities"),
+            Err(note) => tracing::info!(trees = 0, %note, "identities"),
         }
+        Ok(Principals {
+            identities,
+            file: Mutex::new(file),
+            seen: Mutex::default(),
+        })
     }
-    pub(crate) fn tidy(&self) {}
+
+    /// A tree began. Does not wait.
+    pub(crate) fn rooted(&self, tree: TreeId, pid: u32, start: u64, uid: u32) {
+        self.identities.rooted(
+            tree,
+            &Root {
+                pid,
+                start,
+                uid,
+                login_uid: None,
+            },
+        );
+    }
+
+    /// Whose lineage it is.
+    pub(crate) fn of(&self, lineage: &Lineage) -> Principal {
+        self.of_tree(lineage.tree, lineage.root())
+    }
+
+    /// Whose tree it is.
+    pub(crate) fn of_tree(&self, tree: TreeId, root: Option<&Process>) -> Principal {
+        self.identities.principal_within(tree, root, PATIENCE)
+    }
+
+    /// Looks up trees whose beginning nobody reported, forgets those that have ended, and saves.
+    pub(crate) fn tidy(&self, trees: &[TreeSummary]) -> io::Result<()> {
+        for summary in trees {
+            let root = summary.root.as_ref();
+            if let Some(root) = root.filter(|root| root.provenance != Provenance::Gap) {
+                self.identities.rooted(summary.tree, &Root::from(root));
+            }
+        }
+        let now: HashSet<TreeId> = trees.iter().map(|summary| summary.tree).collect();
+        let mut seen = self.seen.lock();
+        self.identities
+            .retain(|tree| now.contains(&tree) || !seen.contains(&tree));
+        *seen = now;
+        self.identities.save(&mut self.file.lock())
+    }
+
+    /// Forgets what an earlier daemon knew about trees that are gone. For the start, when all
+    /// that live are known and none begins.
+    pub(crate) fn keep_only(&self, trees: &[TreeSummary]) -> io::Result<()> {
+        *self.seen.lock() = trees.iter().map(|summary| summary.tree).collect();
+        let seen = self.seen.lock().clone();
+        self.identities.retain(|tree| seen.contains(&tree));
+        self.tidy(trees)
+    }
 }

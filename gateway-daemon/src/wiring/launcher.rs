@@ -2,6 +2,7 @@
 use super::callers::TaggedCallers;
 use super::cgroups::RunCgroups;
 use super::clock;
+use super::identity::Principals;
 use gateway_control::view::RunView;
 use gateway_control::{Launcher, Peer, RunError, Standing};
 use gateway_core::TreeId;
@@ -18,6 +19,7 @@ const HARDEN: &str = "close-sockets";
 pub(crate) struct TreeLauncher {
     pub(crate) callers: Arc<TaggedCallers>,
     pub(crate) forest: Arc<Forest>,
+    pub(crate) principals: Arc<Principals>,
     pub(crate) runs: Arc<RunCgroups>,
 }
 
@@ -98,6 +100,7 @@ impl TreeLauncher {
             cgroup_id: std::fs::metadata(cgroup)?.ino(),
             how: RootedBy::Run,
         });
+        self.principals.rooted(tree, tag.pid, tag.start, peer.uid);
         Ok(tree)
     }
 }

@@ -8,7 +8,7 @@ use super::identity::Principals;
 use crate::terminal::moment;
 use gateway_control::view::{LineageProcess, LineageView, TreeView};
 use gateway_control::{PortError, Target, Trees};
-use gateway_core::{Lineage, Mode, Principal, Process, Provenance, SessionId, Subject, TreeId};
+use gateway_core::{Mode, Process, Provenance, SessionId, Subject, TreeId};
 use gateway_lineage::{Forest, ProcessKey, TreeSummary};
 use gateway_proxy::Proxy;
 use std::collections::HashMap;
@@ -53,16 +53,6 @@ impl Shown {
         }
     }
 
-    fn principal_of(&self, tree: TreeId, root: Option<&Process>) -> Principal {
-        match root {
-            Some(root) => self.principals.of(&Lineage {
-                tree,
-                processes: vec![root.clone()],
-            }),
-            None => Principal::unknown(),
-        }
-    }
-
     fn view(&self, summary: TreeSummary, sessions: u64) -> TreeView {
         let policy = self.policy_of(summary.policy_slot);
         let root = summary.root;
@@ -70,7 +60,7 @@ impl Shown {
             tree: summary.tree,
             mode: self.mode_of(&policy),
             policy,
-            principal: self.principal_of(summary.tree, root.as_ref()),
+            principal: self.principals.of_tree(summary.tree, root.as_ref()),
             opened: (summary.since > 0).then(|| moment::rfc3339(clock::at(summary.since))),
             why: self.why(summary.tree, root.as_ref()).to_owned(),
             cgroup: root
@@ -121,7 +111,7 @@ impl Shown {
             })
             .collect();
         let parent = |key: Option<ProcessKey>| key.and_then(|key| places.get(&key).copied());
-        let principal = self.principal_of(tree, root);
+        let principal = self.principals.of_tree(tree, root);
         let why = self.reason(tree, root, &policy);
         let processes = view.processes.iter().map(|found| LineageProcess {
             parent: parent(found.parent),

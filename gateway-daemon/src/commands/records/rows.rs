@@ -135,11 +135,15 @@ pub(super) fn operation_row(value: &Value) -> Vec<Cell> {
         let names = objects.into_iter().flatten().filter_map(Value::as_str);
         statement = names.collect::<Vec<_>>().join(" ");
     }
-    for (pointer, name) in [("/rule", "rule"), ("/error", "error")] {
-        let found = text(value, pointer);
-        if !found.is_empty() && (name == "error" || !matches!(verdict, "allow")) {
-            statement.push_str(&format!("  [{name}: {found}]"));
-        }
+    if verdict == "deny" {
+        statement.push_str(&match text(value, "/rule") {
+            "" => "  [no rule allows it]".to_owned(),
+            rule => format!("  [rule: {rule}]"),
+        });
+    }
+    match text(value, "/error") {
+        "" => {}
+        error => statement.push_str(&format!("  [error: {error}]")),
     }
     vec![
         Cell::new(time(value, "/time")),
