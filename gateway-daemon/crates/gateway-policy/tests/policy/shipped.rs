@@ -67,3 +67,28 @@ fn the_shipped_policies_hold_what_they_promise() {
     }
     assert_eq!(loaded.set.policies().count(), 2);
 }
+
+#[test]
+fn the_reference_shows_what_works() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/policy.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let blocks = text
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let file: String = blocks.collect();
+    let loaded = PolicySet::load_texts([("policy.md", file.as_str())]);
+    let shown: Vec<String> = loaded.diagnostics.iter().map(|d| d.render()).collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n"));
+    let interpret = |_: &str, statement: &str| {
+        let known = STATEMENTS.iter().find(|(text, _)| *text == statement);
+        let effects = effects(known.ok_or("not in the table of this test")?.1);
+        Ok(vec![CaseOperation {
+            verb: effects[0].verb,
+            effects,
+        }])
+    };
+    let results = run_cases(&loaded.set, &interpret);
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|result| result.passed), "{results:#?}");
+}
