@@ -6,6 +6,8 @@ mod limits;
 mod login;
 mod malformed;
 mod messages;
+mod model;
 mod recognise;
 mod simple;
+mod splits;
 mod values;

@@ -276,6 +276,11 @@ impl Serving {
                 Some(Entry { request: Request::CopyEnd | Request::MaybeSync, .. }) => {
                     self.finish_request(Outcome::Done, out)?;
                 }
+                // It may be answered already. It follows a failed copy, so there is nothing in it
+                // that could fail.
+                Some(Entry { request: Request::Sync, .. }) if self.surplus > 0 => {
+                    self.catch_up(out)?;
+                }
                 Some(entry) => break entry,
                 None => return Err(Error::Unasked.into()),
             }

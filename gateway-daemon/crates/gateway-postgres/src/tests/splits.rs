@@ -1,0 +1,161 @@
+//! Any split of the two streams gives the same effects.
+use super::harness::{Harness, Outcome, Policy, Record, welcome};
+use super::messages::{
+    all, authentication, bare, bind, bind_with, close, complete, copy_data, copy_done,
+    copy_response, data_row, describe, error, execute, function_call, notice, parameter_status,
+    parse, password, query, raw, ready, row_description, ssl_request, startup, sync, terminate,
+};
+use gateway_core::Verb;
+use gateway_protocol::Side::{Client, Upstream};
+use gateway_protocol::Side;
+use proptest::prelude::*;
+
+type Transcript = Vec<(Side, Vec<u8>)>;
+
+fn login() -> Transcript {
+    vec![
+        (Client, ssl_request()),
+        (Client, startup(3, &[("user", "ci"), ("options", "-c search_path=app")])),
+        (Upstream, authentication(5)),
+        (Client, password("md5")),
+        (Upstream, welcome()),
+    ]
+}
+
+fn bodies() -> Vec<Transcript> {
+    let one = || all(&[row_description(), data_row(&[b'x'; 40]), complete("SELECT 1")]);
+    let rejected = || error("42601", "syntax error at or near \"gateway\"");
+    vec![
+        vec![
+            (Client, all(&[query("SELECT 1"), query("DROP TABLE t"), query("SELECT 2")])),
+            (Upstream, all(&[one(), ready('I'), rejected(), ready('I')])),
+            (Upstream, all(&[notice("hm"), one(), ready('I')])),
+            (Client, terminate()),
+        ],
+        vec![
+            (
+                Client,
+                all(&[
+                    parse("s", "SELECT $1"),
+                    describe('S', "s"),
+                    bind_with("", "s", &[0], &[Some(b"value")]),
+                    execute(""),
+                    parse("", "DROP TABLE t"),
+                    bind("", ""),
+                    execute(""),
+                    copy_data(&[b'x'; 100]),
+                    sync(),
+                    close('S', "s"),
+                    sync(),
+                ]),
+            ),
+            (Upstream, all(&[bare('1'), raw(b't', &[0, 1, 0, 0, 0, 25]), row_description()])),
+            (Upstream, all(&[bare('2'), data_row(b"v"), complete("SELECT 1"), rejected()])),
+            (Upstream, all(&[ready('I'), bare('3'), ready('I')])),
+        ],
+        vec![
+            (Client, all(&[parse("", "COPY t FROM STDIN"), bind("", ""), execute(""), sync()])),
+            (Upstream, all(&[bare('1'), bare('2'), copy_response('G')])),
+            (Client, all(&[copy_data(&[b'x'; 100]), copy_data(b""), copy_done(), sync()])),
+            (Upstream, all(&[complete("COPY 1"), ready('I')])),
+            (Client, query("COPY t TO STDOUT")),
+            (Upstream, all(&[copy_response('H'), copy_data(&[b'x'; 100]), bare('c')])),
+            (Upstream, all(&[complete("COPY 1"), ready('I')])),
+            (Client, function_call(1598, b"x")),
+            (Upstream, all(&[raw(b'V', &[0, 0, 0, 1, b'x']), ready('I')])),
+        ],
+        vec![
+            (Client, all(&[query("BEGIN"), query("SET search_path TO other")])),
+            (Upstream, all(&[complete("BEGIN"), ready('T')])),
+            (Upstream, all(&[complete("SET"), parameter_status("x", "y"), ready('T')])),
+            (Client, all(&[query("DELETE FROM users"), parse("", "SELEC"), sync()])),
+            (Upstream, all(&[complete("DELETE 3"), ready('T'), error("42601", "x"), ready('E')])),
+            (Client, query("ROLLBACK")),
+            (Upstream, all(&[complete("ROLLBACK"), ready('I')])),
+        ],
+        vec![(Client, all(&[query("SELECT 1"), raw(b'?', b"x"), query("SELECT 2")]))],
+        vec![
+            (Client, all(&[query("SELECT 1"), query("SELECT 2")])),
+            (Upstream, all(&[one(), ready('I'), bare('1'), one(), ready('I')])),
+        ],
+    ]
+}
+
+fn transcripts() -> Vec<Transcript> {
+    bodies().into_iter().map(|body| [login(), body].concat()).collect()
+}
+
+/// The gateway's own cancel key is another one each time.
+fn without_key(mut bytes: Vec<u8>) -> Vec<u8> {
+    let head = [b'K', 0, 0, 0, 12, 0, 0, 0, 42];
+    if let Some(at) = bytes.windows(head.len()).position(|window| window == head) {
+        let at = at + head.len();
+        bytes[at..at + 4].fill(0);
+    }
+    bytes
+}
+
+/// Plays a transcript in pieces whose sizes come from `sizes`, over and over.
+fn play(transcript: &Transcript, sizes: &[usize]) -> (Outcome, Vec<Record>) {
+    let mut harness = Harness::new(Policy::denying(&[Verb::Define]));
+    let mut sizes = sizes.iter().cycle();
+    for (side, bytes) in transcript {
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let size = (*sizes.next().unwrap()).clamp(1, rest.len());
+            harness.feed(*side, &rest[..size]);
+            rest = &rest[size..];
+        }
+    }
+    let mut outcome = harness.outcome.clone();
+    outcome.to_client = without_key(outcome.to_client);
+    (outcome, harness.records())
+}
+
+#[test]
+fn byte_by_byte_is_the_same_as_all_at_once() {
+    for transcript in transcripts() {
+        let whole = play(&transcript, &[usize::MAX]);
+        assert!(whole.1.len() > 1, "the transcript does something");
+        for size in 1..=17 {
+            assert_eq!(play(&transcript, &[size]), whole, "pieces of {size}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same_effects(sizes in prop::collection::vec(1..60_usize, 1..40)) {
+        for transcript in transcripts() {
+            prop_assert_eq!(play(&transcript, &sizes), play(&transcript, &[usize::MAX]));
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic_and_never_reach_the_server_unasked(
+        turns in prop::collection::vec(
+            (any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 1..20
+        ),
+    ) {
+        let mut harness = Harness::ready(Policy::allowing());
+        for (client, bytes) in &turns {
+            harness.feed(if *client { Client } else { Upstream }, bytes);
+        }
+        harness.finish(Client).finish(Upstream);
+    }
+
+    #[test]
+    fn damaged_transcripts_never_panic(
+        which in 0..6_usize,
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut transcript = transcripts().swap_remove(which);
+        let turn = at.index(transcript.len());
+        let bytes = &mut transcript[turn].1;
+        let index = at.index(bytes.len());
+        bytes[index] = byte;
+        let whole = play(&transcript, &[usize::MAX]);
+        prop_assert_eq!(play(&transcript, &[1]), whole);
+    }
+}
