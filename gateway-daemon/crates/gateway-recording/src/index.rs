@@ -10,8 +10,9 @@ pub use indexer::{IndexStatus, Indexer};
 
 use crate::error::{IndexError, ReadError};
 use crate::query::{Pattern, Query};
-use crate::reader::{Position, Reader, Visit};
-use crate::record::{NoteKind, Record, RecordKind};
+use crate::reader::{Position, RawRecord, Reader, Visit};
+use crate::record::{Record, RecordKind};
+use crate::stored::Brief;
 use entry::{Known, Progress, SessionEntry};
 use gateway_core::SessionId;
 use rustc_hash::FxHashMap;
@@ -217,8 +218,15 @@ impl Index {
             // Nothing was ever indexed.
             return self.ask(|| Ok(self.sessions.is_empty()));
         };
-        let there = reader.records_from(last.position).next();
-        let same = matches!(there, Some(Ok(record)) if last == Known::from(&record));
+        let there = reader.records_from(last.position).next_raw(|raw| {
+            let (position, sequence, time) = (raw.position, raw.sequence, raw.brief()?.time());
+            Ok(Known {
+                position,
+                sequence,
+                time,
+            })
+        });
+        let same = matches!(there, Some(Ok(known)) if known == last);
         let first = reader
             .segments()
             .ok()
@@ -238,15 +246,24 @@ impl Index {
         let mut turns = 0;
         while turns < BATCH {
             turns += 1;
-            match records.next() {
-                Some(Ok(record)) => {
-                    progress
-                        .first_segment
-                        .get_or_insert(record.position.segment);
-                    progress.last = Some(Known::from(&record));
-                    done.records += 1;
-                    self.take_up(&mut batch, &record)?;
+            let seen = records.next_raw(|raw| {
+                let (position, sequence) = (raw.position, raw.sequence);
+                let time = raw.brief()?.time();
+                progress.first_segment.get_or_insert(position.segment);
+                progress.last = Some(Known {
+                    position,
+                    sequence,
+                    time,
+                });
+                done.records += 1;
+                // What the database says is no fault of the record.
+                match self.take_up(&mut batch, &raw) {
+                    Ok(understood) => understood.map(Ok),
+                    Err(error) => Ok(Err(error)),
                 }
+            });
+            match seen {
+                Some(Ok(taken)) => taken?,
                 Some(Err(ReadError::Io { .. })) | None => break,
                 Some(Err(_)) => {}
             }
@@ -260,35 +277,37 @@ impl Index {
         Ok(done)
     }
 
-    fn take_up(&self, batch: &mut Batch, record: &Record) -> Result<(), IndexError> {
-        let position = record.position;
-        match &record.kind {
-            RecordKind::SessionOpened(opened) => {
-                let subject = &opened.subject;
-                let principals = std::iter::once(&subject.principal).chain(&subject.delegates);
-                batch.principals.extend(
-                    principals.map(|principal| principal_key(&principal.id, Some(opened.session))),
-                );
-                batch
-                    .trees
-                    .push(pair(subject.lineage.tree.0, opened.session));
-                self.entry(batch, opened.session, position)?.opened = Some(position);
+    /// The outer error is the database's, the inner one says what is wrong with the record.
+    fn take_up(
+        &self,
+        batch: &mut Batch,
+        raw: &RawRecord<'_>,
+    ) -> Result<Result<(), String>, IndexError> {
+        let position = raw.position;
+        let brief = match raw.brief() {
+            Ok(brief) => brief,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        match brief {
+            Brief::SessionOpened(brief) => {
+                self.entry(batch, brief.session, position)?.opened = Some(position);
+                return Ok(raw.record().map(|record| batch.name(&record)));
             }
-            RecordKind::Operation(operation) => {
-                self.entry(batch, operation.id.session, position)?;
+            Brief::Operation(brief) => {
+                self.entry(batch, brief.id.session, position)?;
             }
-            RecordKind::Outcome(outcome) => {
-                self.entry(batch, outcome.id.session, position)?;
+            Brief::Outcome(brief) => {
+                self.entry(batch, brief.id.session, position)?;
             }
-            RecordKind::SessionClosed(closed) => {
-                self.entry(batch, closed.session, position)?.closed = Some(position);
+            Brief::SessionClosed(brief) => {
+                self.entry(batch, brief.session, position)?.closed = Some(position);
             }
-            RecordKind::Note(note) if note.kind == NoteKind::Opened => {
+            brief if brief.is_boundary() => {
                 batch.boundaries.insert(position.segment);
             }
-            RecordKind::Note(_) => {}
+            Brief::Note(_) => {}
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The entry of a session, widened to a position. It grows only: to take up a record twice
@@ -424,19 +443,29 @@ struct Batch {
     boundaries: BTreeSet<u64>,
 }
 
+impl Batch {
+    /// By whom and in which tree a session is.
+    fn name(&mut self, record: &Record) {
+        let RecordKind::SessionOpened(opened) = &record.kind else {
+            return;
+        };
+        let (session, subject) = (opened.session, &opened.subject);
+        let principals = std::iter::once(&subject.principal).chain(&subject.delegates);
+        self.principals
+            .extend(principals.map(|principal| principal_key(&principal.id, session)));
+        self.trees.push(pair(subject.lineage.tree.0, session));
+    }
+}
+
 fn pair(first: u64, session: SessionId) -> [u8; 16] {
     ((u128::from(first) << 64) | u128::from(session.0)).to_be_bytes()
 }
 
-fn principal_key(principal: &str, session: Option<SessionId>) -> Vec<u8> {
+fn principal_key(principal: &str, session: SessionId) -> Vec<u8> {
     let mut key = Vec::with_capacity(principal.len() + 9);
     key.extend_from_slice(principal.as_bytes());
     key.push(SEPARATOR);
-    key.extend(
-        session
-            .into_iter()
-            .flat_map(|session| session.0.to_be_bytes()),
-    );
+    key.extend(session.0.to_be_bytes());
     key
 }
 

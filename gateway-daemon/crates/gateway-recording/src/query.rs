@@ -18,7 +18,8 @@ pub use sessions::{Sessions, sessions};
 
 use crate::error::ReadError;
 use crate::reader::{Position, Reader, Records, Visit};
-use crate::record::{NoteKind, RecordKind, StoredOperation};
+use crate::record::StoredOperation;
+use crate::stored::{Brief, OperationBrief};
 use crate::view::{SessionEnding, SessionView};
 use gateway_core::{SessionId, SessionOpened, Timestamp, TreeId, Verb};
 use rustc_hash::FxHashSet;
@@ -57,8 +58,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// What can be said of an operation without its session.
-    fn wants_operation(&self, operation: &StoredOperation, grep: Option<&str>) -> bool {
+    /// What can be said of an operation from the beginning of its record.
+    fn wants_brief(&self, operation: &OperationBrief<'_>) -> bool {
         self.disclosed.is_none()
             && self
                 .session
@@ -67,19 +68,22 @@ impl Query {
             && self
                 .protocol
                 .as_deref()
-                .is_none_or(|protocol| *protocol == *operation.protocol)
+                .is_none_or(|protocol| protocol == operation.protocol)
             && self
                 .resource
                 .as_ref()
-                .is_none_or(|resource| resource.matches(&operation.resource))
-            && self.verb.is_none_or(|verb| {
-                operation.verb == verb || operation.effects.iter().any(|e| e.verb == verb)
-            })
+                .is_none_or(|resource| resource.matches(operation.resource))
             && self
                 .verdict
                 .as_deref()
                 .is_none_or(|verdict| verdict == operation.verdict.name())
-            && grep.is_none_or(|text| mentions(operation, text))
+    }
+
+    /// What more can be said without its session.
+    fn wants_operation(&self, operation: &StoredOperation, grep: Option<&str>) -> bool {
+        self.verb.is_none_or(|verb| {
+            operation.verb == verb || operation.effects.iter().any(|e| e.verb == verb)
+        }) && grep.is_none_or(|text| mentions(operation, text))
     }
 
     /// What can be said of a session from its first record; `None`: that record is lost.
@@ -169,8 +173,9 @@ fn first_since(reader: &Reader, since: Timestamp) -> Result<Position, ReadError>
     let mut start = Position::default();
     for segment in reader.segments()? {
         let position = Position { segment, offset: 0 };
-        match reader.records_from(position).next() {
-            Some(Ok(record)) if record.kind.time() >= since => break,
+        let mut records = reader.records_from(position);
+        match records.next_raw(|raw| raw.brief().map(|brief| brief.time())) {
+            Some(Ok(time)) if time >= since => break,
             Some(Ok(_)) => start = position,
             // Unreadable ones are read past, and said, on the way.
             Some(Err(_)) | None => {}
@@ -186,19 +191,18 @@ fn live_sessions(reader: &Reader) -> Result<(FxHashSet<SessionId>, Position), Re
         return Ok((live, reader.end()?));
     }
     let mut records = reader.records();
-    // Errors are for the scan that shows the records.
-    for record in records.by_ref() {
-        match record.map(|record| record.kind) {
-            Ok(RecordKind::SessionOpened(opened)) => {
-                live.insert(opened.session);
-            }
-            Ok(RecordKind::SessionClosed(closed)) => {
-                live.remove(&closed.session);
-            }
-            Ok(RecordKind::Note(note)) if note.kind == NoteKind::Opened => live.clear(),
-            _ => {}
+    let mut look = |brief: Brief<'_>| match brief {
+        Brief::SessionOpened(brief) => {
+            live.insert(brief.session);
         }
-    }
+        Brief::SessionClosed(brief) => {
+            live.remove(&brief.session);
+        }
+        brief if brief.is_boundary() => live.clear(),
+        _ => {}
+    };
+    // Errors are for the scan that shows the records.
+    while records.next_raw(|raw| raw.brief().map(&mut look)).is_some() {}
     Ok((live, records.position()))
 }
 

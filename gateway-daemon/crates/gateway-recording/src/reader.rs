@@ -8,7 +8,7 @@ use crate::index::Index;
 use crate::lock;
 use crate::record::Record;
 use crate::segment::{self, At, SegmentFile};
-use crate::stored;
+use crate::stored::{self, Brief};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ impl Reader {
         for segment in list(&self.dir)?.into_iter().rev() {
             let mut records = self.records_from(Position { segment, offset: 0 });
             // What is damaged on the way is for those to say who read it.
-            while records.next().is_some() {}
+            while records.next_raw(|_| Ok(())).is_some() {}
             last = records.position();
             if records.position().segment > segment || records.position().offset > HEADER_BYTES {
                 break;
@@ -158,13 +158,34 @@ pub struct Records {
     failed: bool,
 }
 
+/// A record as it lies in the file, for those who need not know all of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawRecord<'a> {
+    pub(crate) position: Position,
+    pub(crate) sequence: u64,
+    body: &'a [u8],
+}
+
+impl RawRecord<'_> {
+    /// All of it.
+    pub(crate) fn record(&self) -> Result<Record, String> {
+        let (position, sequence) = (self.position, self.sequence);
+        stored::decode(self.body).map(|kind| Record {
+            position,
+            sequence,
+            kind,
+        })
+    }
+
+    /// What most questions need, without an allocation.
+    pub(crate) fn brief(&self) -> Result<Brief<'_>, String> {
+        stored::brief(self.body)
+    }
+}
+
 /// What was tried to get to the next record.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "lives for one step; a box per record would cost more"
-)]
-enum Step {
-    Read(Record),
+enum Step<T> {
+    Read(T),
     Moved,
     End,
 }
@@ -173,20 +194,7 @@ impl Iterator for Records {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if std::mem::take(&mut self.failed) {
-            return None;
-        }
-        loop {
-            match self.step() {
-                Ok(Step::Read(record)) => return Some(Ok(record)),
-                Ok(Step::Moved) => {}
-                Ok(Step::End) => return None,
-                Err(error) => {
-                    self.failed = matches!(error, ReadError::Io { .. });
-                    return Some(Err(error));
-                }
-            }
-        }
+        self.next_raw(|raw| raw.record())
     }
 }
 
@@ -216,7 +224,31 @@ impl Records {
         self
     }
 
-    fn step(&mut self) -> Result<Step, ReadError> {
+    /// Looks at the next record without taking it apart first.
+    pub(crate) fn next_raw<T>(
+        &mut self,
+        mut look: impl FnMut(RawRecord<'_>) -> Result<T, String>,
+    ) -> Option<Result<T, ReadError>> {
+        if std::mem::take(&mut self.failed) {
+            return None;
+        }
+        loop {
+            match self.step(&mut look) {
+                Ok(Step::Read(seen)) => return Some(Ok(seen)),
+                Ok(Step::Moved) => {}
+                Ok(Step::End) => return None,
+                Err(error) => {
+                    self.failed = matches!(error, ReadError::Io { .. });
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    fn step<T>(
+        &mut self,
+        look: &mut impl FnMut(RawRecord<'_>) -> Result<T, String>,
+    ) -> Result<Step<T>, ReadError> {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => match self.enter()? {
@@ -230,7 +262,9 @@ impl Records {
                 sequence,
                 length,
                 next,
-            }) => self.read(&mut file, sequence, length, next).map(Step::Read),
+            }) => self
+                .read(&mut file, (sequence, length, next), look)
+                .map(Step::Read),
             Ok(At::Unwritten) => self.leave(&mut file),
             Ok(At::Damaged) => self.step_over(&mut file),
             Err(error) => Err(error),
@@ -260,7 +294,8 @@ impl Records {
         }
         self.position.offset = self.position.offset.max(HEADER_BYTES);
         let opened = SegmentFile::open(&self.dir, number);
-        if opened.is_err() {
+        // What the kernel refuses for now is tried again.
+        if matches!(&opened, Err(error) if !matches!(error, ReadError::Io { .. })) {
             self.position = Position {
                 segment: number + 1,
                 offset: HEADER_BYTES,
@@ -286,13 +321,12 @@ impl Records {
         }
     }
 
-    fn read(
+    fn read<T>(
         &mut self,
         file: &mut SegmentFile,
-        sequence: u64,
-        length: u32,
-        next: u64,
-    ) -> Result<Record, ReadError> {
+        (sequence, length, next): (u64, u32, u64),
+        look: &mut impl FnMut(RawRecord<'_>) -> Result<T, String>,
+    ) -> Result<T, ReadError> {
         let position = self.position;
         if let Some(expected) = self.expected.replace(sequence)
             && expected != sequence
@@ -304,25 +338,26 @@ impl Records {
                 found: sequence,
             });
         }
-        let kind = stored::decode(file.body(position.offset, length)?);
+        let body = file.body(position.offset, length)?;
+        let seen = look(RawRecord {
+            position,
+            sequence,
+            body,
+        });
         self.position.offset = next;
         self.expected = Some(sequence + 1);
-        match kind {
-            Ok(kind) => Ok(Record {
-                position,
-                sequence,
-                kind,
-            }),
-            Err(reason) => Err(ReadError::Undecodable {
-                file: file.path.clone(),
+        seen.map_err(|reason| {
+            let file = file.path.clone();
+            ReadError::Undecodable {
+                file,
                 sequence,
                 reason,
-            }),
-        }
+            }
+        })
     }
 
     /// Nothing is written here: go to the next segment if that one is in use, stay if it is not.
-    fn leave(&mut self, file: &mut SegmentFile) -> Result<Step, ReadError> {
+    fn leave<T>(&mut self, file: &mut SegmentFile) -> Result<Step<T>, ReadError> {
         let offset = self.position.offset;
         if let Some(next) = self.next_in_use(file.header.segment)? {
             // The writer ends a segment before it begins the next: what was not there before the
@@ -356,7 +391,7 @@ impl Records {
     }
 
     /// What is here is no record. Goes behind it, and says so once.
-    fn step_over(&mut self, file: &mut SegmentFile) -> Result<Step, ReadError> {
+    fn step_over<T>(&mut self, file: &mut SegmentFile) -> Result<Step<T>, ReadError> {
         if self.told != Some(self.position) {
             let after = self.expected.map(|next| next - 1);
             if let Some(next) = file.search(self.position.offset, after)? {
@@ -385,7 +420,7 @@ impl Records {
         }
     }
 
-    fn go_to(&mut self, from: u64, to: u64) -> Result<Step, ReadError> {
+    fn go_to<T>(&mut self, from: u64, to: u64) -> Result<Step<T>, ReadError> {
         self.position = Position {
             segment: to,
             offset: HEADER_BYTES,

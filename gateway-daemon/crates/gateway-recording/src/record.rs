@@ -95,8 +95,13 @@ impl StoredOperation {
     /// Was it stopped? Then no outcome will ever follow.
     #[must_use]
     pub fn was_refused(&self) -> bool {
-        self.verdict == Verdict::Deny && self.mode == Mode::Enforce
+        was_refused(self.verdict, self.mode)
     }
+}
+
+/// Observe and shadow let everything pass.
+pub(crate) fn was_refused(verdict: Verdict, mode: Mode) -> bool {
+    verdict == Verdict::Deny && mode == Mode::Enforce
 }
 
 /// What the daemon says about itself between the records of sessions.

@@ -3,10 +3,10 @@
 //! Most records are stored as gateway-core declares them; a test pins their bytes, so that a
 //! change there cannot pass unseen. Operations have a form of their own here, because attributes
 //! are an untagged enum, which a format without field names cannot read back.
-use crate::record::{Note, RecordKind, StoredOperation};
+use crate::record::{Note, NoteKind, RecordKind, StoredOperation};
 use gateway_core::{
     Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter,
-    SessionClosed, SessionOpened, Timestamp, Verb, Verdict,
+    SessionClosed, SessionId, SessionOpened, Timestamp, Verb, Verdict,
 };
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
@@ -77,6 +77,90 @@ pub(crate) fn decode(body: &[u8]) -> Result<RecordKind, String> {
     Ok(kind)
 }
 
+/// The beginnings of records: enough to know what they are about. Each is the first fields of
+/// what is stored, which in postcard is the first of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Brief<'a> {
+    SessionOpened(SessionBrief),
+    Operation(OperationBrief<'a>),
+    Outcome(OutcomeBrief),
+    SessionClosed(SessionBrief),
+    Note(NoteBrief),
+}
+
+/// The beginning of both records of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct SessionBrief {
+    pub(crate) session: SessionId,
+    pub(crate) time: Timestamp,
+}
+
+/// The beginning of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct OperationBrief<'a> {
+    pub(crate) id: OperationId,
+    pub(crate) time: Timestamp,
+    pub(crate) verdict: Verdict,
+    pub(crate) mode: Mode,
+    pub(crate) verb: Verb,
+    pub(crate) protocol: &'a str,
+    pub(crate) resource: &'a str,
+}
+
+/// The beginning of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct OutcomeBrief {
+    pub(crate) id: OperationId,
+    pub(crate) time: Timestamp,
+    pub(crate) rows: Option<u64>,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
+}
+
+/// The beginning of a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct NoteBrief {
+    pub(crate) time: Timestamp,
+    pub(crate) kind: NoteKind,
+}
+
+impl Brief<'_> {
+    /// When it happened.
+    pub(crate) fn time(&self) -> Timestamp {
+        match self {
+            Brief::SessionOpened(brief) | Brief::SessionClosed(brief) => brief.time,
+            Brief::Operation(brief) => brief.time,
+            Brief::Outcome(brief) => brief.time,
+            Brief::Note(brief) => brief.time,
+        }
+    }
+
+    /// Did a daemon begin here, and so end what was open?
+    pub(crate) fn is_boundary(&self) -> bool {
+        matches!(self, Brief::Note(note) if note.kind == NoteKind::Opened)
+    }
+}
+
+/// Reads the beginning of what [`encode`] wrote.
+pub(crate) fn brief(body: &[u8]) -> Result<Brief<'_>, String> {
+    let (tag, payload) = body.split_first().ok_or("it is empty")?;
+    match *tag {
+        tag if tag == Tag::SessionOpened as u8 => start(payload).map(Brief::SessionOpened),
+        tag if tag == Tag::Operation as u8 => start(payload).map(Brief::Operation),
+        tag if tag == Tag::Outcome as u8 => start(payload).map(Brief::Outcome),
+        tag if tag == Tag::SessionClosed as u8 => start(payload).map(Brief::SessionClosed),
+        tag if tag == Tag::Note as u8 => start(payload).map(Brief::Note),
+        other => Err(format!("kind {other} is not known here")),
+    }
+}
+
+fn start<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(payload) {
+        Ok((value, _)) => Ok(value),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn whole<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, String> {
     match postcard::take_from_bytes(payload) {
         Ok((value, [])) => Ok(value),
@@ -85,22 +169,22 @@ fn whole<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, String> {
     }
 }
 
-/// How an operation is written.
+/// How an operation is written: what [`OperationBrief`] needs comes first.
 #[derive(Serialize)]
 pub(crate) struct OperationWritten<'a> {
     id: OperationId,
     time: Timestamp,
-    protocol: &'a str,
+    verdict: Verdict,
+    mode: Mode,
     verb: Verb,
-    effects: &'a [Effect],
+    protocol: &'a str,
     resource: &'a str,
+    rule: Option<&'a str>,
+    message: Option<&'a str>,
+    effects: &'a [Effect],
     statement: &'a str,
     parameters: &'a [Parameter],
     attributes: Attributes<'a>,
-    verdict: Verdict,
-    mode: Mode,
-    rule: Option<&'a str>,
-    message: Option<&'a str>,
 }
 
 struct Attributes<'a>(&'a [(Arc<str>, Attribute)]);
@@ -130,17 +214,17 @@ impl<'a> From<&OperationRecord<'a>> for OperationWritten<'a> {
         OperationWritten {
             id: record.id,
             time: record.time,
-            protocol: record.protocol,
+            verdict: record.verdict,
+            mode: record.mode,
             verb: record.verb,
-            effects: record.effects,
+            protocol: record.protocol,
             resource: record.resource,
+            rule: record.rule,
+            message: record.message,
+            effects: record.effects,
             statement: record.statement,
             parameters: record.parameters,
             attributes: Attributes(record.attributes),
-            verdict: record.verdict,
-            mode: record.mode,
-            rule: record.rule,
-            message: record.message,
         }
     }
 }
@@ -150,17 +234,17 @@ impl<'a> From<&OperationRecord<'a>> for OperationWritten<'a> {
 struct OperationRead {
     id: OperationId,
     time: Timestamp,
-    protocol: Arc<str>,
+    verdict: Verdict,
+    mode: Mode,
     verb: Verb,
-    effects: Vec<Effect>,
+    protocol: Arc<str>,
     resource: Arc<str>,
+    rule: Option<Arc<str>>,
+    message: Option<Arc<str>>,
+    effects: Vec<Effect>,
     statement: String,
     parameters: Vec<Parameter>,
     attributes: Vec<(Arc<str>, Tagged<Arc<str>>)>,
-    verdict: Verdict,
-    mode: Mode,
-    rule: Option<Arc<str>>,
-    message: Option<Arc<str>>,
 }
 
 impl From<OperationRead> for StoredOperation {

@@ -1,6 +1,5 @@
 //! What the index remembers.
 use crate::reader::Position;
-use crate::record::Record;
 use gateway_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -45,17 +44,6 @@ pub(super) struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) position: Position,
-    sequence: u64,
-    time: Timestamp,
-}
-
-impl From<&Record> for Known {
-    fn from(record: &Record) -> Known {
-        let (position, sequence) = (record.position, record.sequence);
-        Known {
-            position,
-            sequence,
-            time: record.kind.time(),
-        }
-    }
+    pub(super) sequence: u64,
+    pub(super) time: Timestamp,
 }

@@ -28,6 +28,8 @@ pub struct Recovered {
     pub at: Option<Position>,
     /// Damage with good records behind it, or in a header. It was left as it is.
     pub damage: Vec<Damage>,
+    /// Records that are missing between the last two segments, which only a power loss can take.
+    pub missing: u64,
     /// The machine was started anew since the last segment was made.
     pub rebooted: bool,
 }
@@ -47,7 +49,7 @@ impl Recovered {
     /// Was everything as a daemon leaves it that ends in order?
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.cut_bytes == 0 && self.damage.is_empty()
+        self.cut_bytes == 0 && self.damage.is_empty() && self.missing == 0
     }
 }
 
@@ -79,6 +81,13 @@ impl fmt::Display for Recovered {
                 file.display()
             )?;
         }
+        if self.missing > 0 {
+            write!(
+                f,
+                "{} records are missing before the last segment; ",
+                self.missing
+            )?;
+        }
         write!(f, "the next record is {}", self.next_sequence)
     }
 }
@@ -100,6 +109,8 @@ pub(super) struct Tail {
 #[derive(Debug)]
 struct Scanned {
     records: u64,
+    /// Of the first good record.
+    first_sequence: u64,
     last_sequence: u64,
     /// Behind the last good record.
     end: u64,
@@ -133,6 +144,7 @@ pub(super) fn recover(dir: &Path, boot: [u8; 16]) -> Result<Tail, JournalError> 
     let mut used = 0;
     let mut newest = None;
     let mut last_sequence = 0;
+    let mut first_of_later = None;
     for number in numbers.iter().rev().copied() {
         let Some((mut file, scanned)) = judge(dir, number, used < SEGMENTS_READ, &mut recovered)?
         else {
@@ -151,6 +163,11 @@ pub(super) fn recover(dir: &Path, boot: [u8; 16]) -> Result<Tail, JournalError> 
         // What a killed daemon left in the page cache counts as kept from here on.
         file.sync()?;
         recovered.records += scanned.records;
+        if scanned.records > 0 {
+            let after = first_of_later.replace(scanned.first_sequence);
+            let wanted = scanned.last_sequence + 1;
+            recovered.missing += after.map_or(0, |first| first.saturating_sub(wanted));
+        }
         last_sequence = last_sequence.max(scanned.last_sequence);
         used += usize::from(scanned.records > 0);
         if newest.is_none() && scanned.damage.is_empty() {
@@ -211,6 +228,7 @@ fn judge(
 fn scan(file: &mut SegmentFile) -> Result<Scanned, JournalError> {
     let mut scanned = Scanned {
         records: 0,
+        first_sequence: 0,
         last_sequence: 0,
         end: HEADER_BYTES,
         rubbish_end: HEADER_BYTES,
@@ -218,6 +236,9 @@ fn scan(file: &mut SegmentFile) -> Result<Scanned, JournalError> {
     };
     loop {
         if let At::Record { sequence, next, .. } = file.at(scanned.end)? {
+            if scanned.records == 0 {
+                scanned.first_sequence = sequence;
+            }
             scanned.records += 1;
             scanned.last_sequence = sequence;
             scanned.end = next;

@@ -310,6 +310,7 @@ fn a_disk_that_refuses_what_was_written_stops_the_journal() {
     operate(&journal, 1, 1, "kept");
     let broken: Arc<str> = "the disk is on fire".into();
     journal.shared.state.lock().broken = Some(Arc::clone(&broken));
+    assert!(journal.sync().is_err());
     let error = journal
         .operation(&Parts::new(1, 2, "refused").record())
         .unwrap_err();

@@ -1,6 +1,7 @@
 //! The beginnings of sessions, for the operations that belong to them.
 use crate::reader::{Position, Reader};
-use crate::record::{NoteKind, RecordKind};
+use crate::record::RecordKind;
+use crate::stored::Brief;
 use gateway_core::{SessionId, SessionOpened};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -103,25 +104,25 @@ impl Openings {
         };
         let mut before: FxHashMap<SessionId, Position> = FxHashMap::default();
         let mut records = self.reader.records();
-        while records.position() < end {
-            // What is damaged there cannot be asked; its sessions stay unknown.
-            let record = match records.next() {
-                Some(Ok(record)) => record,
-                Some(Err(_)) => continue,
-                None => break,
-            };
-            match record.kind {
-                _ if record.position >= end => break,
-                RecordKind::SessionOpened(opened) if before.len() < PLACES_MAX => {
-                    before.insert(opened.session, record.position);
-                }
-                RecordKind::SessionClosed(closed) => {
-                    before.remove(&closed.session);
-                }
-                RecordKind::Note(note) if note.kind == NoteKind::Opened => before.clear(),
-                _ => {}
-            }
-        }
+        // What is damaged there cannot be asked; its sessions stay unknown.
+        while records.position() < end
+            && records
+                .next_raw(|raw| {
+                    match raw.brief()? {
+                        _ if raw.position >= end => {}
+                        Brief::SessionOpened(brief) if before.len() < PLACES_MAX => {
+                            before.insert(brief.session, raw.position);
+                        }
+                        Brief::SessionClosed(brief) => {
+                            before.remove(&brief.session);
+                        }
+                        brief if brief.is_boundary() => before.clear(),
+                        _ => {}
+                    }
+                    Ok(())
+                })
+                .is_some()
+        {}
         for (session, place) in before {
             self.places.entry(session).or_insert(place);
         }

@@ -5,6 +5,7 @@ use super::{Query, live_sessions, plan};
 use crate::error::ReadError;
 use crate::reader::{Position, Reader, Records};
 use crate::record::{NoteKind, Record, RecordKind, StoredOperation};
+use crate::stored::Brief;
 use crate::view::OperationView;
 use gateway_core::SessionId;
 use rustc_hash::FxHashSet;
@@ -50,6 +51,9 @@ impl Iterator for Operations {
     }
 }
 
+/// Sessions that are open, and up to where that was read.
+type Live = (FxHashSet<SessionId>, Position);
+
 /// Reads on and puts together what belongs together.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -59,7 +63,7 @@ pub(super) struct Scan {
     grep: Option<String>,
     openings: Openings,
     /// The sessions that were open, and up to where that was read. Only when it is asked for.
-    live: Option<(FxHashSet<SessionId>, Position)>,
+    live: Option<Live>,
     pub(super) window: Window<OperationView>,
     /// The one session that was asked for has ended.
     over: bool,
@@ -88,9 +92,27 @@ impl Scan {
         if self.over {
             return None;
         }
-        match self.records.next()? {
+        let (query, live, window) = (&self.query, &self.live, &self.window);
+        let seen = self.records.next_raw(|raw| {
+            let wanted = match raw.brief()? {
+                Brief::Operation(brief) => {
+                    let is_live = |(live, _): &Live| live.contains(&brief.id.session);
+                    query.wants_brief(&brief) && live.as_ref().is_none_or(is_live)
+                }
+                Brief::Outcome(brief) => window.waits_for(brief.id.session, brief.id.seq),
+                _ => true,
+            };
+            if wanted {
+                raw.record().map(Some)
+            } else {
+                Ok(None)
+            }
+        })?;
+        match seen {
             Ok(record) => {
-                self.observe(record, now);
+                if let Some(record) = record {
+                    self.observe(record, now);
+                }
                 Some(Ok(()))
             }
             Err(error) => Some(Err(error)),
@@ -128,13 +150,6 @@ impl Scan {
             return;
         }
         let id = operation.id;
-        if self
-            .live
-            .as_ref()
-            .is_some_and(|(live, _)| !live.contains(&id.session))
-        {
-            return;
-        }
         let session = self.openings.get(id.session);
         if !self.query.wants_subject(session.as_deref()) {
             return;
@@ -160,10 +175,18 @@ impl Scan {
     pub(super) fn look_ahead(&mut self) {
         let mut records = self.records.fork();
         while !self.window.is_settled() {
-            match records.next() {
-                Some(Ok(record)) => complete(&mut self.window, record.kind),
+            let window = &self.window;
+            let seen = records.next_raw(|raw| match raw.brief()? {
+                Brief::Outcome(brief) if window.waits_for(brief.id.session, brief.id.seq) => {
+                    raw.record().map(Some)
+                }
+                Brief::SessionClosed(_) | Brief::Note(_) => raw.record().map(Some),
+                _ => Ok(None),
+            });
+            match seen {
+                Some(Ok(Some(record))) => complete(&mut self.window, record.kind),
                 // The scan itself says it when it gets there.
-                Some(Err(_)) => {}
+                Some(Ok(None) | Err(_)) => {}
                 None => break,
             }
         }

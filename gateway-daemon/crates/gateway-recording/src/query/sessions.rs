@@ -4,9 +4,9 @@ use super::window::Window;
 use super::{Query, plan};
 use crate::error::ReadError;
 use crate::reader::{Reader, Records};
-use crate::record::{NoteKind, RecordKind};
+use crate::record::{NoteKind, RecordKind, was_refused};
+use crate::stored::{Brief, OperationBrief};
 use crate::view::{SessionEnding, SessionView};
-use std::sync::Arc;
 
 /// The sessions that a query finds, from the oldest on, as far as the journal goes now.
 ///
@@ -49,9 +49,14 @@ impl Iterator for Sessions {
                 self.look_ahead();
                 continue;
             }
-            let record = if self.over { None } else { self.records.next() };
-            match record {
-                Some(Ok(record)) => self.observe(record.kind),
+            let seen = if self.over {
+                None
+            } else {
+                next(&mut self.records, &mut self.window)
+            };
+            match seen {
+                Some(Ok(Some(kind))) => self.observe(kind),
+                Some(Ok(None)) => {}
                 Some(Err(error)) => return Some(Err(error)),
                 None if self.window.is_empty() => return None,
                 None => settle_rest(&mut self.window, &self.reader),
@@ -83,9 +88,9 @@ impl Sessions {
     fn look_ahead(&mut self) {
         let mut records = self.records.fork();
         while !self.window.is_settled() {
-            match records.next() {
-                Some(Ok(record)) => complete(&mut self.window, record.kind),
-                Some(Err(_)) => {}
+            match next(&mut records, &mut self.window) {
+                Some(Ok(Some(kind))) => complete(&mut self.window, kind),
+                Some(Ok(None) | Err(_)) => {}
                 None => break,
             }
         }
@@ -103,36 +108,48 @@ fn settle_rest(window: &mut Window<SessionView>, reader: &Reader) {
     });
 }
 
+/// Reads one record. What only counts is counted at once; what begins or ends a session is given
+/// back.
+fn next(
+    records: &mut Records,
+    window: &mut Window<SessionView>,
+) -> Option<Result<Option<RecordKind>, ReadError>> {
+    records.next_raw(|raw| {
+        match raw.brief()? {
+            Brief::Operation(brief) => {
+                if let Some(view) = window.waiting(brief.id.session, 0) {
+                    count(view, &brief);
+                }
+            }
+            Brief::Outcome(brief) => {
+                if let Some(view) = window.waiting(brief.id.session, 0) {
+                    view.bytes_up += brief.bytes_up;
+                    view.bytes_down += brief.bytes_down;
+                }
+            }
+            Brief::SessionOpened(_) | Brief::SessionClosed(_) | Brief::Note(_) => {
+                return raw.record().map(|record| Some(record.kind));
+            }
+        }
+        Ok(None)
+    })
+}
+
+fn count(view: &mut SessionView, operation: &OperationBrief<'_>) {
+    view.operations += 1;
+    view.denied += u64::from(was_refused(operation.verdict, operation.mode));
+    // Opening a session is decided before its protocol is known.
+    if view.protocol.as_deref() != Some(operation.protocol) {
+        view.protocol = Some(operation.protocol.into());
+    }
+    if view.resource.as_deref() != Some(operation.resource) {
+        view.resource = Some(operation.resource.into());
+    }
+}
+
 /// What a record says about sessions that began before it.
 fn complete(window: &mut Window<SessionView>, kind: RecordKind) {
     match kind {
-        RecordKind::Operation(operation) => {
-            if let Some(view) = window.waiting(operation.id.session, 0) {
-                view.operations += 1;
-                view.denied += u64::from(operation.was_refused());
-                // Opening a session is decided before its protocol is known.
-                if view
-                    .protocol
-                    .as_ref()
-                    .is_none_or(|known| *known != operation.protocol)
-                {
-                    view.protocol = Some(Arc::clone(&operation.protocol));
-                }
-                if view
-                    .resource
-                    .as_ref()
-                    .is_none_or(|known| *known != operation.resource)
-                {
-                    view.resource = Some(Arc::clone(&operation.resource));
-                }
-            }
-        }
-        RecordKind::Outcome(outcome) => {
-            if let Some(view) = window.waiting(outcome.id.session, 0) {
-                view.bytes_up += outcome.bytes_up;
-                view.bytes_down += outcome.bytes_down;
-            }
-        }
         RecordKind::SessionClosed(closed) => {
             window.settle(closed.session, 0, |view| view.close(closed));
         }

@@ -84,6 +84,12 @@ impl<T> Window<T> {
         self.slots.get_mut(index)
     }
 
+    /// Is there a view that waits for this?
+    pub(super) fn waits_for(&self, session: SessionId, number: u32) -> bool {
+        let places = self.waiting.get(&session);
+        places.is_some_and(|places| places.iter().any(|(found, _)| *found == number))
+    }
+
     /// A view that waits, to be changed.
     pub(super) fn waiting(&mut self, session: SessionId, number: u32) -> Option<&mut T> {
         let places = self.waiting.get(&session)?;

@@ -155,6 +155,39 @@ fn a_page_lost_to_a_power_loss_does_not_hide_what_follows() {
 }
 
 #[test]
+fn records_lost_between_segments_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let journal = open(dir.path());
+        while journal.shared.state.lock().segment.number < 2 {
+            operate(&journal, 1, 1, "SELECT something FROM somewhere");
+        }
+    }
+    let read = records(dir.path());
+    let first: Vec<_> = read
+        .iter()
+        .filter(|record| record.position.segment == 1)
+        .collect();
+    let lost = &first[first.len() - 3..];
+    let file = segment::path(dir.path(), 1);
+    let rest = usize::try_from((64 << 10) - lost[0].position.offset).unwrap();
+    patch(&file, lost[0].position.offset, &vec![0; rest]);
+    let (_journal, recovered) = Journal::open(options(dir.path())).unwrap();
+    assert_eq!(recovered.missing, 3, "{recovered}");
+    assert!(!recovered.is_clean());
+    let mut errors = Reader::open(dir.path())
+        .unwrap()
+        .records()
+        .filter_map(Result::err);
+    let gap = errors.next().unwrap();
+    let expected = lost[0].sequence;
+    assert!(
+        matches!(gap, ReadError::Gap { expected: e, found, .. } if e == expected && found == e + 3)
+    );
+    assert!(errors.next().is_none());
+}
+
+#[test]
 fn a_statement_cannot_forge_a_record() {
     // The attacker knows the format, the numbers and where the statement will lie, not the salt.
     let dir = tempfile::tempdir().unwrap();
