@@ -11,6 +11,8 @@
 //!   a table's row: `t.f` for `f(t)`.
 //! - Whether a schema of the search path exists, the one named after the user among them (it is
 //!   taken to be absent), and whether a temporary table hides another.
+//! - What the code of a function, a procedure or a DO block sets: it could set the search path. Who
+//!   may run code is trusted with what that code does.
 //! - The words that newer grammars made syntax (`JSON_VALUE(…)`) are that syntax here, also where
 //!   an older server takes them for functions.
 mod abridge;
@@ -42,7 +44,7 @@ pub use shape_check::{ShapeDisagreement, check_shape};
 use abridge::abridge;
 use cache::{Cache, Form};
 use effects::{EffectSet, strongest};
-use gateway_core::{Effect, Verb};
+use gateway_core::Verb;
 use script::interpret;
 use shape::{Scan, write_shape};
 use std::cell::RefCell;
@@ -120,10 +122,10 @@ impl Classifier {
         if sql.len() > REMEMBERED_BYTES_MAX {
             return self.numbered(read(sql, context, scan, shape));
         }
-        let by_shape = self.cache.key(Form::Shape, shape, context);
-        if scan.certain
-            && let Some(known) = self.cache.get(&by_shape)
-        {
+        let by_shape = scan
+            .certain
+            .then(|| self.cache.key(Form::Shape, shape, context));
+        if let Some(known) = by_shape.as_ref().and_then(|key| self.cache.get(key)) {
             return known;
         }
         let by_text = self.cache.key(Form::Exact, sql.as_bytes(), context);
@@ -131,17 +133,20 @@ impl Classifier {
             return known;
         }
         let classification = self.numbered(read(sql, context, scan, shape));
-        let key = if scan.certain && !classification.depends_on_literals {
-            by_shape
-        } else {
-            by_text
-        };
-        self.cache.insert(&key, classification)
+        match by_shape {
+            Some(key) if !classification.depends_on_literals => {
+                self.cache.insert(&key, classification)
+            }
+            _ => self.cache.insert(&by_text, classification),
+        }
     }
 
-    /// Puts the effects of prepared statements into the classification of a text that executes
-    /// them. `lookup` gives what the session knows of a name, classified under the search path of
-    /// now; a name that it does not know stays `unknown`.
+    /// Puts what prepared statements do into the classification of a text that executes them.
+    /// `lookup` gives what the session knows of a name, classified under the search path of now; a
+    /// name that it does not know stays `unknown`.
+    ///
+    /// A statement that the protocol prepared can be of any kind, `SET search_path` or COMMIT too,
+    /// so its changes count as well as its effects.
     #[must_use]
     pub fn unite(
         &self,
@@ -151,43 +156,31 @@ impl Classifier {
         if classification.executes.is_empty() {
             return Arc::clone(classification);
         }
-        let found: Vec<_> = classification
-            .executes
-            .iter()
-            .map(|name| lookup(name))
-            .collect();
+        let names = classification.executes.iter();
+        let found: Vec<_> = names.map(|name| lookup(name)).collect();
         // The usual case: the text is one EXECUTE and nothing else.
-        if let ([Some(prepared)], true) = (found.as_slice(), classification.own_effects.is_empty())
+        if let ([Some(prepared)], 1) = (found.as_slice(), classification.statements)
+            && classification.own_effects.is_empty()
             && prepared.executes.is_empty()
-            && prepared.changes == classification.changes
-            && prepared.statements == classification.statements
         {
             return Arc::clone(prepared);
         }
+        let mut united = Classification::clone(classification);
         let mut effects = EffectSet::default();
         effects.unite(&classification.own_effects);
         let mut has_where = classification.own_has_where;
         for prepared in found {
-            match prepared {
-                Some(prepared) => {
-                    effects.unite(&prepared.effects);
-                    has_where &= prepared.has_where();
-                }
-                None => {
-                    effects.add_anything(Verb::Unknown);
-                    has_where = false;
-                }
-            }
+            let prepared = prepared.unwrap_or_else(|| Arc::clone(&self.unreadable));
+            effects.unite(&prepared.effects);
+            has_where &= prepared.has_where();
+            united.changes.add_in_any_order(&prepared.changes);
         }
-        let effects: Vec<Effect> = effects.finish();
-        self.numbered(Classification {
-            verb: strongest(&effects),
-            own_effects: effects.clone(),
-            effects,
-            attributes: classification::has_where(has_where),
-            executes: Vec::new(),
-            ..Classification::clone(classification)
-        })
+        united.effects = effects.finish();
+        united.verb = strongest(&united.effects);
+        united.own_effects = united.effects.clone();
+        united.attributes = classification::has_where(has_where);
+        united.executes = Vec::new();
+        self.numbered(united)
     }
 
     /// Gives a classification its number, and those of what it prepares theirs.

@@ -31,8 +31,8 @@ pub(super) struct Key<'a> {
     hash: u64,
 }
 
-/// A map, bounded in entries and in bytes, from text and context to classification. An entry that is asked for stays; of
-/// those that are not, the oldest goes first (the clock algorithm).
+/// A map from text and context to classification, bounded in entries and in bytes. An entry that
+/// is asked for stays; of those that are not, the oldest goes first (the clock algorithm).
 pub(super) struct Cache {
     shards: Vec<Mutex<Shard>>,
     /// Makes the hashes of this process unlike those of any other.
@@ -296,6 +296,30 @@ mod tests {
                 assert_eq!(shard.slots.get(&entry.hash), Some(&slot));
             }
         }
+    }
+
+    #[test]
+    fn it_never_takes_more_memory_than_it_may() {
+        let cache = Cache::new(4096);
+        let context = SqlContext::default();
+        for number in 0..2_000 {
+            remember(&cache, &format!("{number:>65000}"), &context);
+        }
+        let mut total = 0;
+        for shard in &cache.shards {
+            let shard = shard.lock();
+            let held: usize = shard.entries.iter().map(|entry| entry.bytes).sum();
+            assert_eq!(shard.bytes, held);
+            assert!(held <= shard.bytes_max);
+            total += held;
+        }
+        assert!(total > 1 << 20, "it holds what it may: {total}");
+        assert!(total < 32 << 20, "{total}");
+        let kept = format!("{:>65000}", 1_999);
+        assert!(
+            recall(&cache, &kept, &context).is_some(),
+            "the last one is there"
+        );
     }
 
     #[test]

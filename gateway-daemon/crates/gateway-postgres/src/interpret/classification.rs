@@ -27,6 +27,9 @@ pub struct Classification {
     pub statements: usize,
     /// What it changes in the session, once it has run.
     pub changes: SessionChanges,
+    /// It may end a transaction, or a part of one: COMMIT, ROLLBACK and their kin, code that can do
+    /// the same (CALL, DO), or a prepared statement that it executes.
+    pub may_end_transaction: bool,
     /// Prepared statements that it executes and that it has not prepared itself, by name. Those of
     /// SQL and of the extended protocol share one namespace.
     pub executes: Vec<String>,
@@ -60,6 +63,7 @@ impl Classification {
                 may_revert: true,
                 prepared: vec![PreparedChange::Unknown],
             },
+            may_end_transaction: true,
             executes: Vec::new(),
             own_has_where: false,
             depends_on_literals: true,
@@ -107,6 +111,20 @@ impl SessionChanges {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == SessionChanges::default()
+    }
+
+    /// Adds the changes of another statement of the same text, before or after.
+    pub(super) fn add_in_any_order(&mut self, other: &SessionChanges) {
+        if other.search_path != SearchPathChange::Unchanged {
+            self.search_path = SearchPathChange::Unknown;
+        }
+        self.plain_strings |= other.plain_strings;
+        self.text_encoding |= other.text_encoding;
+        self.role |= other.role;
+        self.may_revert |= other.may_revert;
+        if !other.prepared.is_empty() {
+            self.prepared.push(PreparedChange::Unknown);
+        }
     }
 }
 

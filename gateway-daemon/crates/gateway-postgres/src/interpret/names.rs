@@ -24,6 +24,15 @@ pub(super) fn of_kind(kind: &str, name: &str) -> Object {
     Object::Named(Arc::from(format!("{kind}:{name}")))
 }
 
+/// A file of the server, by its path. A relative path could pass for the name of a table.
+pub(super) fn server_file(path: &str) -> Object {
+    if path.starts_with('/') {
+        Object::Named(Arc::from(path))
+    } else {
+        of_kind("file", path)
+    }
+}
+
 /// A name of which nobody knows the schema.
 pub(super) fn unresolved(name: &str) -> Object {
     Object::Unresolved(Arc::from(part(name)))

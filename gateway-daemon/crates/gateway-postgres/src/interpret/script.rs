@@ -30,6 +30,8 @@ pub(super) struct Script {
     pub(super) has_where: bool,
     /// Another value of a literal could mean another classification.
     pub(super) depends_on_literals: bool,
+    /// A statement so far may end a transaction.
+    pub(super) may_end_transaction: bool,
     /// What the text changes but for the path, which is below.
     pub(super) changes: SessionChanges,
     context: SqlContext,
@@ -44,6 +46,8 @@ pub(super) struct Script {
     session_change: SearchPathChange,
     /// The path was set for the transaction only.
     is_local: bool,
+    /// The statement that is being read may set the path to anything.
+    is_path_doubtful: bool,
     /// What the statement that is being read does to the path.
     pending: Vec<PathChange>,
 }
@@ -72,6 +76,7 @@ impl Script {
             path: context.search_path.clone(),
             has_where: true,
             depends_on_literals: false,
+            may_end_transaction: false,
             changes: SessionChanges::default(),
             context: context.clone(),
             effects: EffectSet::default(),
@@ -80,6 +85,7 @@ impl Script {
             session_path: context.search_path.clone(),
             session_change: SearchPathChange::Unchanged,
             is_local: false,
+            is_path_doubtful: false,
             pending: Vec::new(),
         }
     }
@@ -88,6 +94,10 @@ impl Script {
     /// statement itself were looked up before it ran.
     pub(super) fn absorb(&mut self, effects: EffectSet) {
         self.effects.unite(effects.effects());
+        if std::mem::take(&mut self.is_path_doubtful) {
+            self.path = SearchPath::unknown();
+            self.session_path = SearchPath::unknown();
+        }
         for change in std::mem::take(&mut self.pending) {
             match change {
                 PathChange::Set(path) => self.set_session_path(path),
@@ -123,6 +133,7 @@ impl Script {
     pub(super) fn commit(&mut self) {
         self.path = self.session_path.clone();
         self.is_local = false;
+        self.may_end_transaction = true;
     }
 
     /// What was set goes back to a point that may lie before this text.
@@ -134,6 +145,7 @@ impl Script {
         self.session_path = SearchPath::unknown();
         self.is_local = false;
         self.changes.may_revert = true;
+        self.may_end_transaction = true;
     }
 
     /// PREPARE: reads the statement on its own, as it will be read again when it runs under
@@ -190,6 +202,8 @@ impl Script {
             }
             _ => {
                 self.executes.insert(name.to_owned());
+                // It may set the path: names after it are looked up who knows where.
+                self.is_path_doubtful = true;
             }
         }
     }
@@ -224,6 +238,7 @@ impl Script {
                 search_path,
                 ..self.changes
             },
+            may_end_transaction: self.may_end_transaction || !executes.is_empty(),
             executes,
             own_effects,
             own_has_where: self.has_where,

@@ -75,7 +75,14 @@ impl<'a> Walk<'a, '_> {
             self.unknown_setting();
             return;
         };
-        let Some(name) = literal_text(name) else {
+        let known = self
+            .named_calls
+            .iter()
+            .find(|(call, _)| std::ptr::eq(*call, tree));
+        let Some(name) = literal_text(name).or_else(|| {
+            let (_, setting) = known.filter(|_| column_name(name) == Some("name"))?;
+            Some(*setting)
+        }) else {
             self.effects
                 .add(Verb::Execute, names::qualified("pg_catalog", "set_config"));
             self.unknown_setting();
@@ -157,6 +164,59 @@ impl<'a> Walk<'a, '_> {
             self.certain_calls
                 .extend(values.filter(|value| value.kind() == "FuncCall"));
         }
+    }
+}
+
+impl<'a> Walk<'a, '_> {
+    /// Remembers the calls in `SELECT set_config(name, …) FROM pg_settings WHERE name = 'x'`, the
+    /// way in which pg_dump sets what an older server may not have.
+    pub(super) fn collect_named_calls(&mut self, statement: &'a Tree) {
+        if statement.kind() != "SelectStmt" || !self.script.path.catalog_is_first() {
+            return;
+        }
+        let is_from_settings = match statement.list("from_clause") {
+            [source] => source.tree().is_some_and(|source| {
+                source.kind() == "RangeVar"
+                    && source.text("relname") == "pg_settings"
+                    && matches!(source.text("schemaname"), "" | "pg_catalog")
+                    && source.tree("alias").is_none()
+            }),
+            _ => false,
+        };
+        let is_plain = statement.tree("with_clause").is_none();
+        let condition = statement
+            .tree("where_clause")
+            .filter(|_| is_from_settings && is_plain);
+        let Some(setting) = condition.and_then(name_in_condition) else {
+            return;
+        };
+        let values = statement
+            .trees("target_list")
+            .filter_map(|target| target.tree("val"));
+        self.named_calls
+            .extend(values.map(|value| (value, setting)));
+    }
+}
+
+/// The text in the condition `name = 'text'`.
+fn name_in_condition(condition: &Tree) -> Option<&str> {
+    use pg_query::protobuf::AExprKind;
+    let is_equation = condition.kind() == "AExpr"
+        && condition.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp)
+        && matches!(
+            condition.strings("name").as_slice(),
+            ["="] | ["pg_catalog", "="]
+        )
+        && column_name(condition.get("lexpr")) == Some("name");
+    literal_text(condition.get("rexpr")).filter(|_| is_equation)
+}
+
+/// The name in a reference to a column without a table.
+fn column_name(value: &Value) -> Option<&str> {
+    let tree = value.tree().filter(|tree| tree.kind() == "ColumnRef")?;
+    match tree.strings("fields").as_slice() {
+        [name] => Some(*name),
+        _ => None,
     }
 }
 

@@ -107,6 +107,7 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
+#[inline]
 fn class(byte: u8) -> Class {
     CLASSES
         .get(usize::from(byte))
@@ -131,7 +132,7 @@ impl Lexer<'_> {
     fn run(&mut self, shape: &mut Vec<u8>, tell: &mut impl FnMut(Literal)) -> Option<()> {
         while let Some(byte) = self.peek(0) {
             match class(byte) {
-                Class::Plain => self.at += 1,
+                Class::Plain => self.at += self.run_length(|byte| class(byte) == Class::Plain),
                 Class::Letter => self.identifier()?,
                 Class::Digit => {
                     let start = self.at;
@@ -182,13 +183,8 @@ impl Lexer<'_> {
     /// `E''`, `B''`, `X''`, `N''`, `U&''`, `U&""`.
     fn identifier(&mut self) -> Option<()> {
         let start = self.at;
-        self.at += 1;
-        while let Some(byte) = self.peek(0) {
-            match class(byte) {
-                Class::Letter | Class::Digit | Class::Dollar => self.at += 1,
-                _ => break,
-            }
-        }
+        self.at += self
+            .run_length(|byte| matches!(class(byte), Class::Letter | Class::Digit | Class::Dollar));
         if self.at - start == 1 {
             let special = match self.bytes.get(start)? {
                 b'e' | b'E' | b'b' | b'B' | b'x' | b'X' | b'n' | b'N' => {
@@ -239,9 +235,16 @@ impl Lexer<'_> {
     }
 
     fn digits(&mut self) {
-        while self.peek(0).is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
+        self.at += self.run_length(|byte| byte.is_ascii_digit());
+    }
+
+    /// How many bytes from here on are such.
+    #[inline]
+    fn run_length(&self, is_such: impl Fn(u8) -> bool) -> usize {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        rest.iter()
+            .position(|byte| !is_such(*byte))
+            .unwrap_or(rest.len())
     }
 
     /// A string in which only `''` is special. A second one on the next line continues it and is

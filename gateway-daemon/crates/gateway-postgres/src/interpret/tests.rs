@@ -9,7 +9,7 @@ mod shapes;
 mod statements;
 
 use super::*;
-use gateway_core::Object;
+use gateway_core::{Effect, Object};
 
 /// Effects as text: `read public.a, public.b; write ?x`, where `?` marks what is unresolved.
 pub(super) fn rendered(effects: &[Effect]) -> String {

@@ -30,6 +30,8 @@ pub(super) struct Walk<'a, 's> {
     pub(super) function_aliases: Vec<FunctionAlias<'a>>,
     /// Calls that certainly run, once, when the statement does.
     pub(super) certain_calls: Vec<&'a Tree>,
+    /// Calls in which the column `name` is certainly this text.
+    pub(super) named_calls: Vec<(&'a Tree, &'a str)>,
     /// The names of the WITH queries in sight, innermost last.
     with_names: Vec<FxHashSet<&'a str>>,
     depth: usize,
@@ -46,11 +48,13 @@ impl<'a, 's> Walk<'a, 's> {
             plan_only: false,
             function_aliases: Vec::new(),
             certain_calls: Vec::new(),
+            named_calls: Vec::new(),
             with_names: Vec::new(),
             depth: 0,
         };
         walk.collect_function_aliases(statement);
         walk.collect_certain_calls(statement);
+        walk.collect_named_calls(statement);
         if statement.kind() == "SelectStmt" {
             walk.effects.touch(Verb::Read);
         }

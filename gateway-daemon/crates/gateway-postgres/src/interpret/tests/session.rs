@@ -141,6 +141,32 @@ fn prepared_statements_are_judged_when_they_are_prepared() {
 
 #[test]
 #[rustfmt::skip] // one row per line
+fn what_may_end_a_transaction_is_told() {
+    let rows: &[(&str, bool)] = &[
+        ("SELECT 1", false),
+        ("BEGIN", false),
+        ("SAVEPOINT a", false),
+        ("RELEASE a", false),
+        ("SET work_mem = 1", false),
+        ("COMMIT", true),
+        ("END", true),
+        ("ROLLBACK", true),
+        ("ROLLBACK TO a", true),
+        ("PREPARE TRANSACTION 'x'", true),
+        ("SELECT * FROM a; COMMIT; SELECT * FROM b", true),
+        ("DO 'x'", true),
+        ("CALL p()", true),
+        ("EXECUTE p", true),
+        ("PREPARE p AS SELECT 1; EXECUTE p", false),
+        ("no SQL", true),
+    ];
+    for (sql, expected) in rows {
+        assert_eq!(classify(sql).may_end_transaction, *expected, "{sql}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one row per line
 fn what_is_prepared_is_told() {
     let prepared = changes("PREPARE p (int) AS DELETE FROM a WHERE id = $1;").prepared;
     let [PreparedChange::Prepare(prepared)] = prepared.as_slice() else { panic!("{prepared:?}") };
@@ -189,10 +215,52 @@ fn executes_unite_with_what_the_session_knows() {
         let united = classifier.unite(&alone, known);
         assert_eq!(rendered(&united.effects), *expected, "{sql}");
         assert_eq!(united.has_where(), *has_where, "{sql}");
-        assert_eq!(united.changes, alone.changes, "{sql}");
+        assert!(united.executes.is_empty(), "{sql}");
     }
     // The everyday case costs no new number, so a decision about it can be remembered.
     let once = classifier.unite(&classifier.classify("EXECUTE w(1)", &context), known);
     let again = classifier.unite(&classifier.classify("EXECUTE w(2)", &context), known);
     assert_eq!(once.shape, again.shape);
+}
+
+/// PostgreSQL executes so whatever the protocol prepared: `SET`, `COMMIT`, even `PREPARE`.
+#[test]
+#[rustfmt::skip] // one row per line
+fn what_is_executed_changes_the_session() {
+    let classifier = Classifier::new(16);
+    let context = SqlContext::default();
+    let known = |name: &str| match name {
+        "set" => Some(classifier.classify("SET search_path = evil", &context)),
+        "role" => Some(classifier.classify("SET ROLE bob", &context)),
+        "strings" => Some(classifier.classify("SET standard_conforming_strings = off", &context)),
+        "prepare" => Some(classifier.classify("PREPARE p AS SELECT 1", &context)),
+        "rollback" => Some(classifier.classify("ROLLBACK", &context)),
+        "read" => Some(classifier.classify("SELECT 1", &context)),
+        _ => None,
+    };
+    let united = |sql: &str| classifier.unite(&classifier.classify(sql, &context), known);
+    let changes = |sql: &str| united(sql).changes.clone();
+    use SearchPathChange::{Becomes, Unchanged, Unknown};
+    assert_eq!(changes("EXECUTE set").search_path, Becomes(SearchPath::of(["evil"])));
+    assert_eq!(changes("SELECT 1; EXECUTE set").search_path, Unknown);
+    assert_eq!(changes("EXECUTE set; SET search_path = a").search_path, Unknown);
+    assert_eq!(changes("EXECUTE read; SELECT 1").search_path, Unchanged);
+    assert!(changes("EXECUTE role").role && changes("EXECUTE role; SELECT 1").role);
+    assert!(changes("EXECUTE strings; SELECT 1").plain_strings);
+    assert!(changes("EXECUTE rollback; SELECT 1").may_revert);
+    assert!(united("EXECUTE rollback; SELECT 1").may_end_transaction);
+    assert_eq!(changes("EXECUTE prepare; SELECT 1").prepared, [PreparedChange::Unknown]);
+    assert_eq!(changes("EXECUTE gone; SELECT 1").search_path, Unknown);
+    assert!(changes("EXECUTE gone").plain_strings);
+}
+
+#[test]
+#[rustfmt::skip] // one row per line
+fn names_after_an_execute_are_not_resolved() {
+    // Within one text the path after EXECUTE is whatever that made of it.
+    check(&[
+        ("EXECUTE p; SELECT * FROM a", "read ?a; unknown ?*"),
+        ("SELECT * FROM a; EXECUTE p", "read public.a; unknown ?*"),
+        ("PREPARE p AS SELECT 1; EXECUTE p; SELECT * FROM a", "read public.a"),
+    ]);
 }

@@ -3,9 +3,8 @@ use crate::interpret::effects::EffectSet;
 use crate::interpret::names;
 use crate::interpret::tree::{Tree, Value};
 use crate::interpret::walk::Walk;
-use gateway_core::{Object, Verb};
+use gateway_core::Verb;
 use pg_query::protobuf::DropBehavior;
-use std::sync::Arc;
 
 pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
     match tree.kind() {
@@ -26,8 +25,10 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
         "DoStmt" => {
             walk.effects.add_anything(Verb::Execute);
             walk.script.has_where = false;
+            walk.script.may_end_transaction = true;
         }
         "CallStmt" => {
+            walk.script.may_end_transaction = true;
             if let Some(call) = tree.tree("funccall") {
                 let parts = call.strings("funcname");
                 let objects = match parts.as_slice() {
@@ -74,8 +75,7 @@ fn copy<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
         walk.effects
             .add(Verb::Admin, names::of_kind("program", file));
     } else if !file.is_empty() {
-        walk.effects
-            .add(Verb::Admin, Object::Named(Arc::from(file)));
+        walk.effects.add(Verb::Admin, names::server_file(file));
     }
 }
 

@@ -5,7 +5,6 @@ use crate::interpret::tree::Tree;
 use crate::interpret::walk::Walk;
 use gateway_core::{Object, Verb};
 use pg_query::protobuf::PublicationObjSpecType;
-use std::sync::Arc;
 
 /// What a statement does beside being DDL.
 const DEFINE: &[Verb] = &[Verb::Define];
@@ -27,7 +26,7 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
             walk.act(Verb::Admin, [object]);
             return true;
         }
-        "LoadStmt" => (ADMIN, Object::Named(Arc::from(tree.text("filename")))),
+        "LoadStmt" => (ADMIN, names::server_file(tree.text("filename"))),
         "CheckPointStmt" => (ADMIN, anything()),
         "CreateExtensionStmt" | "AlterExtensionStmt" | "AlterExtensionContentsStmt" => {
             (DEFINE_AND_ADMIN, named(tree, "extension", "extname"))
