@@ -98,17 +98,26 @@ impl Field {
         format!("{} {}", outcome.stdout.trim(), outcome.stderr.trim())
     }
 
+    /// Does this token arrive, within the time that a working way takes?
+    fn arrives(&self, label: &str) -> bool {
+        let token = format!("gwtok-{label}");
+        let there = || self.sniffer.tokens().contains(&token);
+        wait::until_true("the token", Duration::from_secs(1), there).is_ok()
+    }
+
     /// Returns when everything that was sent before has arrived: the link keeps the order.
     fn fence(&self, label: &str) {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let token = Sniffer::token(&format!("fence-{label}"));
-        wait::until_true("the fence to arrive", PATIENCE, || {
-            socket
-                .send_to(token.as_bytes(), (self.namespace.address(), SINK_PORT))
-                .unwrap();
-            self.sniffer.tokens().contains(token.trim_end_matches('.'))
-        })
-        .unwrap();
+        // Twice: each CPU has a queue of its own, and one may overtake what another CPU sent.
+        for number in 0..2 {
+            let token = Sniffer::token(&format!("fence{number}-{label}"));
+            let sink = (self.namespace.address(), SINK_PORT);
+            wait::until_true("the fence to arrive", PATIENCE, || {
+                socket.send_to(token.as_bytes(), sink).unwrap();
+                self.sniffer.tokens().contains(token.trim_end_matches('.'))
+            })
+            .unwrap();
+        }
     }
 }
 
@@ -122,8 +131,7 @@ fn no_way_out_lets_a_token_through() {
     for way in WAYS {
         let control = format!("{}-control", way.name);
         let said = field.attempt(way, &free, &free, &control);
-        field.fence(&control);
-        let arrived = field.sniffer.tokens().contains(&format!("gwtok-{control}"));
+        let arrived = field.arrives(&control);
         if !arrived && way.control == Control::Arrives {
             failures.push(format!(
                 "row {}: {} proves nothing here: {said}",
@@ -230,8 +238,9 @@ fn the_daemon_cannot_be_borrowed() {
             .wait(PATIENCE)
             .unwrap()
             .stdout;
+        // An insider may be told by the gateway itself that it may not connect there.
         let answers = said.lines().filter(|line| line.starts_with("answer"));
-        for answer in answers {
+        for answer in answers.filter(|answer| !answer.contains("gateway: connect on")) {
             assert_eq!(answer, "answer b''", "{}: {said}", job.cgroup().display());
         }
     }

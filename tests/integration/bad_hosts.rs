@@ -153,7 +153,7 @@ fn a_configuration_with_mistakes() {
         ("stat_dir = \"/x\"\n", "stat_dir"),
         ("[limits]\nsessions = -1\n", "sessions"),
         ("[limits]\ndrain = \"soon\"\n", "drain"),
-        ("[recording]\ndurability = 7\n", "durability"),
+        ("[recording]\ndurability = 7\n", "expected a string"),
         ("[recording\n", "line"),
     ] {
         let (_subtree, daemon) = stopped();

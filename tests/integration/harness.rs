@@ -1,7 +1,7 @@
 //! The harness itself: a test that stands on something broken proves nothing.
 use gateway_tests::running::{self, PATIENCE};
 use gateway_tests::sniffer::Sniffer;
-use gateway_tests::{Cluster, Job, Namespace, Running, Subtree};
+use gateway_tests::{Cluster, Job, Namespace, Running, Subtree, wait};
 use std::fs;
 use std::net::{TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -87,14 +87,17 @@ fn the_sniffer_sees_what_arrives_in_its_namespace() {
     std::io::Write::write_all(&mut tcp, Sniffer::token("tcp").as_bytes()).unwrap();
     let v6 = TcpStream::connect((namespace.address_v6(), 7000)).unwrap();
     std::io::Write::write_all(&mut &v6, Sniffer::token("v6").as_bytes()).unwrap();
-    gateway_tests::wait::until_true("three tokens", PATIENCE, || {
+    wait::until_true("three tokens", PATIENCE, || {
         let tokens = sniffer.tokens();
         ["gwtok-udp", "gwtok-tcp", "gwtok-v6"]
             .iter()
             .all(|token| tokens.contains(*token))
     })
     .unwrap();
-    assert!(sniffer.accepted().len() >= 2);
+    wait::until_true("two connections", PATIENCE, || {
+        sniffer.accepted().len() == 2
+    })
+    .unwrap();
 }
 
 #[test]

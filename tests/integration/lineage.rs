@@ -139,11 +139,7 @@ fn a_short_lived_child_is_known_although_it_is_gone() {
     running::run(&mut command).unwrap().success().unwrap();
     let log = scene.daemon.log().unwrap();
     let short = operation(&log, "select 1 as short");
-    assert_eq!(
-        chain(short),
-        ["dash", "dash", "dash", "psql"].map(shell_name),
-        "{short}"
-    );
+    assert_eq!(chain(short), ["sh", "sh", "sh", "psql"], "{short}");
     for process in short["lineage"].as_array().unwrap() {
         assert!(
             process["argv"]
@@ -155,17 +151,6 @@ fn a_short_lived_child_is_known_although_it_is_gone() {
             process["start"].as_u64().is_some_and(|start| start > 0),
             "{process}"
         );
-    }
-}
-
-/// /bin/sh may be a link; the kernel reports what was executed.
-fn shell_name(name: &str) -> String {
-    let shell = std::fs::canonicalize("/bin/sh").unwrap();
-    let shell = shell.file_name().unwrap().to_string_lossy().into_owned();
-    if name == "dash" {
-        shell
-    } else {
-        name.to_owned()
     }
 }
 

@@ -35,7 +35,7 @@ fn an_open_session_is_judged_by_the_new_policy_from_its_next_statement_on() {
     let arguments = [
         &scene.cluster.address(),
         &go.display().to_string(),
-        "create temp view v as select 1",
+        "drop table if exists nothing",
     ];
     let mut client = job.python(TWO_STATEMENTS, &arguments).unwrap();
     client.wait_for_output("passed", PATIENCE).unwrap();

@@ -20,6 +20,7 @@ pub struct Prepared {
     bpffs: Bpffs,
     directory: TempDir,
     subtree: Arc<Subtree>,
+    binary: PathBuf,
     state: PathBuf,
     extra: String,
 }
@@ -102,9 +103,11 @@ impl Prepared {
             running: None,
             said_before: String::new(),
             subtree: self.subtree,
+            binary: self.binary,
             bpffs: self.bpffs,
             state: self.state,
             directory: self.directory,
+            launched: false,
             may_panic: false,
             may_drop: false,
         })
@@ -117,9 +120,11 @@ pub struct Daemon {
     /// What earlier processes of this daemon wrote.
     said_before: String,
     subtree: Arc<Subtree>,
+    binary: PathBuf,
     bpffs: Bpffs,
     state: PathBuf,
     directory: TempDir,
+    launched: bool,
     may_panic: bool,
     may_drop: bool,
 }
@@ -128,16 +133,18 @@ impl Daemon {
     /// Describes a daemon whose `cgroup_root` is this subtree.
     ///
     /// # Errors
-    /// Its directories or its bpffs cannot be made.
+    /// The binary is not built, or its directories or its bpffs cannot be made.
     pub fn prepare(subtree: &Arc<Subtree>) -> Result<Prepared> {
+        let binary = place::gateway()?;
         let directory = place::temporary_directory()?;
         fs::create_dir(directory.path().join("policies"))?;
         let bpffs = Bpffs::mount(&directory.path().join("bpf"))?;
         let state = directory.path().join("state");
         Ok(Prepared {
-            directory,
             bpffs,
+            directory,
             subtree: subtree.clone(),
+            binary,
             state,
             extra: String::new(),
         })
@@ -148,13 +155,14 @@ impl Daemon {
         // In a subtree only sockets that were made inside it are hooked: the daemon's listener is
         // one of them.
         let cgroup = self.subtree.child("daemon")?;
-        let mut command = job::inside(&cgroup, place::gateway()?);
+        let mut command = job::inside(&cgroup, &self.binary);
         command
             .arg("daemon")
             .arg("--config")
             .arg(self.config_file());
         command.env("RUST_BACKTRACE", "1");
         self.running = Some(Running::start(&mut command)?);
+        self.launched = true;
         Ok(())
     }
 
@@ -180,13 +188,9 @@ impl Daemon {
     }
 
     /// A `gateway` command that talks to this daemon.
-    ///
-    /// # Panics
-    /// The binary is not built; a daemon that runs shows that it is.
     #[must_use]
     pub fn gateway(&self) -> Command {
-        let mut command =
-            Command::new(place::gateway().unwrap_or_else(|error| panic!("{error:#}")));
+        let mut command = Command::new(&self.binary);
         command.env("GATEWAY_CONFIG", self.config_file());
         command
     }
@@ -374,7 +378,14 @@ impl Drop for Daemon {
             .subtree
             .child("jobs")
             .and_then(|_| self.subtree.kill("jobs"));
-        let uninstalled = self.run(&["uninstall"]).and_then(Outcome::success);
+        // One that never ran has nothing to remove, and perhaps no valid configuration either.
+        let uninstalled = match self.launched {
+            true => self
+                .run(&["uninstall"])
+                .and_then(Outcome::success)
+                .map(drop),
+            false => Ok(()),
+        };
         if std::thread::panicking() {
             eprintln!("--- what the daemon said ---\n{}", self.said());
             return;

@@ -89,8 +89,8 @@ impl Running {
     /// It cannot be started.
     pub fn start_with_input(command: &mut Command) -> Result<Running> {
         let line = shown(command);
-        let stdout = NamedTempFile::with_prefix(crate::place::PREFIX)?;
-        let stderr = NamedTempFile::with_prefix(crate::place::PREFIX)?;
+        let stdout = output_file()?;
+        let stderr = output_file()?;
         let child = command
             .stdout(stdout.reopen()?)
             .stderr(stderr.reopen()?)
@@ -203,6 +203,11 @@ impl Drop for Running {
 /// It cannot be started, or does not end.
 pub fn run(command: &mut Command) -> Result<Outcome> {
     Running::start(command)?.wait(PATIENCE)
+}
+
+fn output_file() -> Result<NamedTempFile> {
+    let prefix = format!("{}-", crate::place::unique_name());
+    Ok(NamedTempFile::with_prefix(prefix)?)
 }
 
 fn read(file: &NamedTempFile) -> String {

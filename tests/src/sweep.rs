@@ -24,7 +24,12 @@ pub fn sweep() {
         }
     }
     for path in stale_entries(&std::env::temp_dir()) {
-        report(&path, fs::remove_dir_all(&path).map_err(Into::into));
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        report(&path, removed.map_err(Into::into));
     }
 }
 
@@ -39,8 +44,11 @@ fn stale_entries(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
-    let directories = entries.flatten().map(|entry| entry.path());
-    directories.filter(|path| is_stale(path)).collect()
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_stale(path))
+        .collect()
 }
 
 fn stale_mounts() -> Vec<PathBuf> {
