@@ -11,6 +11,10 @@ mod watch;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 
+/// The stack of a thread that talks to the kernel half, whose table of globs is a quarter of a
+/// megabyte and is held by value. Pages that are not used cost nothing.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Runs until it is told to end.
 pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
     log::init();

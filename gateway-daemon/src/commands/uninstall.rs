@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// How long the daemon may take to say whether the caller is governed.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long the daemon may take beyond its drain time.
 const END_TIME_MORE: Duration = Duration::from_secs(5);
 /// How long a killed process may take to be gone.
@@ -58,10 +60,12 @@ pub(crate) fn uninstall(config: &Config) -> Result<Exit, Failure> {
 /// A process inside a governed tree does not free itself while the daemon lives.
 fn refuse_governed(config: &Config) -> Result<(), Failure> {
     let client = Client::new(&config.control_socket);
-    let asked = ask(async { Ok(client.status().await) })?;
+    let asked = ask(async {
+        // A daemon that is dead or hangs says nothing; it is stopped all the same.
+        Ok(tokio::time::timeout(ANSWER_TIME_MAX, client.status()).await)
+    })?;
     match asked {
-        Err(error @ ClientError::NotPermitted(_)) => Err(error.into()),
-        // A daemon that hangs or is dead says nothing; it is stopped all the same.
+        Ok(Err(error @ ClientError::NotPermitted(_))) => Err(error.into()),
         _ => Ok(()),
     }
 }

@@ -281,3 +281,34 @@ fn every_limit_is_shown_under_its_key() {
     assert_eq!(shown["opaque_idle"], "never");
     assert_eq!(shown["drain"], "5s");
 }
+
+#[test]
+fn the_reference_has_every_limit_and_no_other() {
+    let reference = include_str!("../../../docs/configuration.md");
+    let table = reference.split("| Key of `[limits]` |").nth(1).unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut documented = std::collections::BTreeMap::new();
+    for row in rows {
+        let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`'));
+        documented.insert(cells.next().unwrap(), cells.next().unwrap());
+    }
+    let shown = Limits::default().shown();
+    assert!(
+        documented.keys().eq(shown.keys()),
+        "{documented:?}\n{shown:?}"
+    );
+    let text: String = documented
+        .iter()
+        .map(|(key, value)| match value.parse::<u64>() {
+            Ok(number) => format!("{key} = {number}\n"),
+            Err(_) => format!("{key} = \"{value}\"\n"),
+        })
+        .collect();
+    let written = parsed(&format!("[limits]\n{text}")).unwrap();
+    assert_eq!(
+        written.limits,
+        Limits::default(),
+        "the documented defaults are the defaults"
+    );
+}

@@ -87,7 +87,7 @@ struct Ground {
 }
 
 fn lay_ground(config: &Config) -> Result<Ground, Failure> {
-    raise_descriptors(config.limits.sessions);
+    let few = raise_descriptors(config.limits.sessions);
     let state = State::open(&config.state_dir)?;
     if let Some(above) = config.control_socket.parent() {
         make_directory(above, 0o755)?;
@@ -101,6 +101,7 @@ fn lay_ground(config: &Config) -> Result<Ground, Failure> {
     let policies = Policies::open(&config.policy_dir, &config.state_dir)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let (journal, mut notes) = open_journal(config)?;
+    notes.extend(few);
     let reader = Reader::open(config.journal_dir())
         .map_err(|error| Failure::no(format!("the journal cannot be read: {error}")))?;
     let indexer = Indexer::start(config.state_dir.join("index"), reader.clone())?;
@@ -344,26 +345,20 @@ fn parse_resolvers(text: &str) -> Vec<IpAddr> {
 }
 
 /// Sessions need descriptors; root may have as many as the kernel allows.
-fn raise_descriptors(sessions: usize) {
+fn raise_descriptors(sessions: usize) -> Option<String> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
     let wanted = sessions
         .saturating_mul(DESCRIPTORS_PER_SESSION)
         .saturating_add(DESCRIPTORS_MORE);
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return;
-    };
-    if soft >= wanted {
-        return;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok() {
+        return None;
     }
-    if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_err() {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        tracing::warn!(
-            hard,
-            wanted,
-            "fewer descriptors than limits.sessions may need"
-        );
-    }
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    let note = format!("{hard} descriptors are allowed; limits.sessions may need {wanted}");
+    tracing::warn!("{note}");
+    Some(note)
 }
 
 #[cfg(test)]

@@ -83,9 +83,10 @@ fn supervised(
             let _ = fatal.try_send(name);
         }
     };
-    Ok(thread::Builder::new()
+    let thread = thread::Builder::new()
         .name(name.to_owned())
-        .spawn(supervise)?)
+        .stack_size(super::STACK_BYTES);
+    Ok(thread.spawn(supervise)?)
 }
 
 /// What has to be done now and then.
