@@ -93,11 +93,16 @@ impl Scan {
             return None;
         }
         let (query, live, window) = (&self.query, &self.live, &self.window);
+        let openings = &mut self.openings;
         let seen = self.records.next_raw(|raw| {
             let wanted = match raw.brief()? {
                 Brief::Operation(brief) => {
-                    let is_live = |(live, _): &Live| live.contains(&brief.id.session);
-                    query.wants_brief(&brief) && live.as_ref().is_none_or(is_live)
+                    let session = brief.id.session;
+                    query.wants_brief(&brief)
+                        && live
+                            .as_ref()
+                            .is_none_or(|(live, _)| live.contains(&session))
+                        && query.wants_subject(openings.get(session).as_deref())
                 }
                 Brief::Outcome(brief) => window.waits_for(brief.id.session, brief.id.seq),
                 _ => true,
@@ -151,9 +156,6 @@ impl Scan {
         }
         let id = operation.id;
         let session = self.openings.get(id.session);
-        if !self.query.wants_subject(session.as_deref()) {
-            return;
-        }
         let refused = operation.was_refused();
         // Shared with others of its session, and still held in memory by each of them alone.
         let weight = weight(&operation) + session.as_deref().map_or(0, openings::weight);
