@@ -2,8 +2,8 @@
 //!
 //! Everything here streams with bounded memory, however large the journal is. What belongs
 //! together lies apart in the journal: an operation's outcome comes after it, its session's
-//! beginning long before. Outcomes are waited for in a bounded [`window`], beginnings are kept in
-//! a bounded store of [`openings`] that can look back.
+//! beginning long before. Outcomes are waited for in a bounded window, beginnings are kept in
+//! a bounded store of openings that can look back.
 mod follow;
 mod openings;
 mod operations;
