@@ -46,7 +46,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
     let stopped = async {
         let _ = stopped.await;
     };
-    let served = tokio::spawn(gateway_control::serve(socket, ports, limits, stopped));
+    let mut served = tokio::spawn(gateway_control::serve(socket, ports, limits, stopped));
     let note = |kind: NoteKind, text: String| {
         let note = Note {
             time: moment::now(),
@@ -80,6 +80,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
             },
             Some(_) = changes.recv() => {}
             Some(part) = broken.recv() => break Ended::Broken(part),
+            _ = &mut served => break Ended::Broken("the control API"),
         }
         manager.reloading();
         let governance = Arc::clone(&governance);
@@ -99,7 +100,9 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         () = second => tracing::warn!("told twice: sessions are not waited for"),
     }
     let _ = stop.send(());
-    let _ = served.await;
+    if !served.is_finished() {
+        let _ = served.await;
+    }
     threads.end();
     // The last owner ends what is left of the sessions, which writes their last records.
     drop(proxy);

@@ -216,6 +216,8 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
     let callers = Arc::new(TaggedCallers {
         capture: Arc::clone(&capture),
         governance: Arc::clone(&governance),
+        follower: Arc::clone(&follower),
+        forest: Arc::clone(&forest),
     });
     let shown = Arc::new(Shown {
         forest: Arc::clone(&forest),

@@ -1,8 +1,10 @@
 //! Who asks on the control socket: the kernel's tags outweigh every user and group.
+use super::follower::Follower;
 use super::governance::Governance;
 use gateway_capture::{Capture, TagEntry};
 use gateway_control::{Callers, Peer, PortError, Role, roles};
 use gateway_core::TreeId;
+use gateway_lineage::Forest;
 use std::sync::Arc;
 
 /// How much of /proc/PID/cgroup is read.
@@ -12,6 +14,8 @@ const CGROUP_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct TaggedCallers {
     pub(crate) capture: Arc<Capture>,
     pub(crate) governance: Arc<Governance>,
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) forest: Arc<Forest>,
 }
 
 impl TaggedCallers {
@@ -45,6 +49,17 @@ fn unified_cgroup(text: &str) -> Option<String> {
 
 impl Callers for TaggedCallers {
     fn tree_of(&self, peer: &Peer) -> Result<Option<TreeId>, PortError> {
+        // What the lineage knows is found at once, whatever a job does to make the tags many. What
+        // it does not know is looked for in the tags themselves.
+        self.follower.catch_up();
+        if let Some(key) = self
+            .forest
+            .find_pid(peer.pid)
+            .filter(|key| peer.started_at(key.start))
+            && let Some(tree) = self.forest.tree_of_process(key)
+        {
+            return Ok(Some(tree));
+        }
         if let Some(tag) = self.tag_of(peer)? {
             return Ok(Some(tag.tree));
         }

@@ -9,7 +9,7 @@ use gateway_capture::{Capture, CaptureError, Event, Events, Kind};
 use gateway_lineage::{Event as Report, Forest, Repaired};
 use gateway_recording::{Journal, Note, NoteKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,8 +20,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long an accepted connection waits for the reports before it. They were written before the
 /// connection was; only the reading of a storm takes this long.
 const CATCH_UP_MAX: Duration = Duration::from_millis(50);
-/// After this many reports the clock is looked at.
+/// After this many reports the clock is looked at, and others may have the ring.
 const BATCH: usize = 64;
+
+/// How far a batch came.
+enum Progress {
+    /// There is nothing more.
+    Empty,
+    /// What follows is too new to count.
+    Reached,
+    /// There may be more.
+    More,
+}
 
 /// The reports on their way.
 pub(crate) struct Follower {
@@ -74,10 +84,7 @@ impl Follower {
             let mut waited = [PollFd::new(self.readable.as_fd(), PollFlags::POLLIN)];
             let timeout = PollTimeout::try_from(LOOK_EVERY).unwrap_or(PollTimeout::MAX);
             let _ = poll(&mut waited, timeout);
-            let before = clock::since_boot();
-            if self.drain(&mut self.events.lock(), None) {
-                self.forest.followed_to(before);
-            }
+            self.follow();
             if self.rescan.swap(false, Ordering::AcqRel) {
                 self.rescan();
             }
@@ -85,27 +92,42 @@ impl Follower {
         }
     }
 
-    /// Applies the reports that are there, on the thread of an accepted connection.
-    pub(crate) fn catch_up(&self) {
-        let deadline = Instant::now() + CATCH_UP_MAX;
-        if let Some(mut events) = self.events.try_lock_until(deadline) {
-            self.drain(&mut events, Some(deadline));
+    /// Applies what is there, and lets accepted connections in between.
+    fn follow(&self) {
+        loop {
+            let before = clock::since_boot();
+            let mut events = self.events.lock();
+            match self.apply_some(&mut events, u64::MAX) {
+                Progress::Empty => return self.forest.followed_to(before),
+                Progress::Reached | Progress::More => MutexGuard::unlock_fair(events),
+            }
         }
     }
 
-    /// `true` when the ring was empty at the end.
-    fn drain(&self, events: &mut Events, deadline: Option<Instant>) -> bool {
-        loop {
-            for _ in 0..BATCH {
-                let Some(event) = events.next_event() else {
-                    return true;
-                };
-                self.apply(&event);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return false;
+    /// Applies the reports from before now, on the thread of an accepted connection.
+    pub(crate) fn catch_up(&self) {
+        let now = clock::since_boot();
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        while let Some(mut events) = self.events.try_lock_until(deadline) {
+            match self.apply_some(&mut events, now) {
+                Progress::More if Instant::now() < deadline => MutexGuard::unlock_fair(events),
+                _ => return,
             }
         }
+    }
+
+    /// Applies some reports, up to one that was made after `until` (nanoseconds since boot).
+    fn apply_some(&self, events: &mut Events, until: u64) -> Progress {
+        for _ in 0..BATCH {
+            let Some(event) = events.next_event() else {
+                return Progress::Empty;
+            };
+            self.apply(&event);
+            if event.time.0.saturating_sub(self.epoch_ns) > until {
+                return Progress::Reached;
+            }
+        }
+        Progress::More
     }
 
     fn apply(&self, event: &Event) {

@@ -160,7 +160,7 @@ impl Overview for Health {
         let counters = self.capture.counters().unwrap_or_default();
         let losses = self.losses(&counters);
         Metrics {
-            sessions_active: self.proxy.sessions().len() as u64,
+            sessions_active: self.proxy.counts().active,
             operations: self.recorder.counts(),
             policy: self.judge.histogram(),
             overhead: None,

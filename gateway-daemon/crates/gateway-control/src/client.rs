@@ -21,7 +21,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// The longest answer that is one object, in bytes.
 const OBJECT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest line of a list, in bytes; a statement may be long.
-const LINE_BYTES_MAX: usize = 256 * 1024 * 1024;
+const LINE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Takes a line of JSON, and says whether it wants more.
 pub type EachLine<'a> = &'a mut (dyn FnMut(&[u8]) -> ControlFlow<()> + Send);

@@ -71,7 +71,8 @@ pub struct RejectedView {
     pub message: String,
 }
 
-/// What was lost, since the daemon started.
+/// What was lost: events, backstop drops and tags since the programs were attached, the rest since
+/// the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossesView {
     /// Events of the kernel that found no room; lineage has gap markers there.
@@ -99,7 +100,7 @@ pub struct TreeView {
     pub principal: Principal,
     /// Since when it is governed, RFC 3339.
     pub opened: Option<String>,
-    /// Why it is governed: `run`, `cgroup`, `start`.
+    /// Why it is governed: `run`, `cgroup`, `found`, `unknown`.
     pub why: String,
     /// The process at its root.
     pub root: Option<Process>,
@@ -122,7 +123,7 @@ pub struct LineageView {
     pub principal: Principal,
     /// Who was added on the way.
     pub delegates: Vec<Principal>,
-    /// Why it is governed.
+    /// Why it is governed, in a sentence.
     pub why: String,
     /// The session that was asked for, when one was.
     pub session: Option<SessionId>,
