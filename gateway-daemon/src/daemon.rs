@@ -27,6 +27,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
     // own in the proxy.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_stack_size(STACK_BYTES)
         .build()?;
     let outcome = runtime.block_on(life::live(config));
     // Followers of the log may still wait on their threads; nothing of theirs needs keeping.

@@ -45,7 +45,7 @@ pub(crate) fn written(duration: Duration) -> String {
         (60_000, "m"),
         (1000, "s"),
     ] {
-        if millis > 0 && millis % unit == 0 {
+        if millis > 0 && millis.is_multiple_of(unit) {
             return format!("{}{name}", millis / unit);
         }
     }
