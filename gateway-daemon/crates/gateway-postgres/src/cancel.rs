@@ -47,7 +47,10 @@ impl CancelTable {
     /// A table for at most `keys_max` sessions at a time.
     #[must_use]
     pub fn new(keys_max: usize) -> CancelTable {
-        CancelTable { keys: Mutex::default(), keys_max }
+        CancelTable {
+            keys: Mutex::default(),
+            keys_max,
+        }
     }
 
     /// Makes a key for a session. `None` when the table is full, or the system's source of
@@ -68,8 +71,15 @@ impl CancelTable {
                 return None;
             }
             if let Entry::Vacant(vacant) = keys.entry((process, own.clone())) {
-                vacant.insert(Cancellable { session, secret: secret.into(), origin });
-                return Some(CancelKey { table: Arc::clone(self), key: (process, own) });
+                vacant.insert(Cancellable {
+                    session,
+                    secret: secret.into(),
+                    origin,
+                });
+                return Some(CancelKey {
+                    table: Arc::clone(self),
+                    key: (process, own),
+                });
             }
         }
         None
@@ -79,7 +89,9 @@ impl CancelTable {
     #[must_use]
     pub fn find(&self, origin: Origin, process: u32, secret: &[u8]) -> Option<Cancellable> {
         let keys = self.keys.lock();
-        keys.get(&(process, secret.into())).filter(|found| found.origin == origin).cloned()
+        keys.get(&(process, secret.into()))
+            .filter(|found| found.origin == origin)
+            .cloned()
     }
 
     /// How many keys are out.

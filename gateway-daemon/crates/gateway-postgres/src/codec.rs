@@ -36,7 +36,10 @@ pub fn header(bytes: &[u8]) -> Result<Option<Header>, Error> {
     if !(4..=FRAME_BYTES_MAX).contains(&length) {
         return Err(Error::Length);
     }
-    Ok(Some(Header { kind, size: length + 1 }))
+    Ok(Some(Header {
+        kind,
+        size: length + 1,
+    }))
 }
 
 /// Reads the fields of a body in their order. Never indexes, never panics.
@@ -69,7 +72,10 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let (taken, rest) = self.bytes.split_first_chunk::<N>().ok_or(Error::Truncated)?;
+        let (taken, rest) = self
+            .bytes
+            .split_first_chunk::<N>()
+            .ok_or(Error::Truncated)?;
         self.bytes = rest;
         Ok(*taken)
     }
@@ -137,7 +143,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// It has not.
     pub const fn end(&self) -> Result<(), Error> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(Error::Trailing) }
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Trailing)
+        }
     }
 }
 

@@ -88,9 +88,12 @@ impl Error {
     #[must_use]
     pub const fn of(self, side: Side) -> ProtocolError {
         match (self, side) {
-            (Error::TooLarge { size, limit, name }, side) => {
-                ProtocolError::TooLarge { side, size, limit, limit_name: name }
-            }
+            (Error::TooLarge { size, limit, name }, side) => ProtocolError::TooLarge {
+                side,
+                size,
+                limit,
+                limit_name: name,
+            },
             (error, Side::Client) => ProtocolError::Client(error.text()),
             (error, Side::Upstream) => ProtocolError::Upstream(error.text()),
         }
@@ -101,7 +104,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::TooLarge { size, limit, name } => {
-                write!(f, "a message of {size} bytes is larger than {name} allows ({limit} bytes)")
+                write!(
+                    f,
+                    "a message of {size} bytes is larger than {name} allows ({limit} bytes)"
+                )
             }
             error => f.write_str(error.text()),
         }

@@ -27,9 +27,7 @@ use codec::startup;
 use codec::types::TypeNames;
 use gateway_core::{Effect, Governor, Object, Refusal, Verb};
 use gateway_protocol::relay::{RelayLimits, run_with};
-use gateway_protocol::{
-    BoxFuture, Closed, Interpretation, Link, Opening, Protocol, Recognition,
-};
+use gateway_protocol::{BoxFuture, Closed, Interpretation, Link, Opening, Protocol, Recognition};
 use interpret::{Classifier, SqlContext};
 use std::sync::Arc;
 
@@ -57,7 +55,10 @@ impl Shared {
             classifier: Classifier::new(limits.classifications),
             cancels: Arc::new(CancelTable::new(limits.cancel_keys)),
             types: TypeNames::new(),
-            anything: vec![Effect { verb: Verb::Unknown, objects }],
+            anything: vec![Effect {
+                verb: Verb::Unknown,
+                objects,
+            }],
             skipped: Arc::from("not executed: a request before it failed"),
             limits,
         }
@@ -73,7 +74,9 @@ impl Postgres {
     /// Ready for the first session.
     #[must_use]
     pub fn new(limits: Limits) -> Postgres {
-        Postgres { shared: Arc::new(Shared::new(limits)) }
+        Postgres {
+            shared: Arc::new(Shared::new(limits)),
+        }
     }
 }
 
@@ -103,7 +106,10 @@ impl Protocol for Postgres {
     }
 
     fn interpret(&self, statement: &str) -> Interpretation {
-        let meaning = self.shared.classifier.classify(statement, &SqlContext::default());
+        let meaning = self
+            .shared
+            .classifier
+            .classify(statement, &SqlContext::default());
         Interpretation {
             verb: meaning.verb,
             effects: meaning.effects.clone(),

@@ -30,7 +30,9 @@ pub struct Limits {
 impl Limits {
     /// The longest frame that is ever held whole, in bytes.
     pub(crate) fn frame_bytes(&self) -> usize {
-        self.statement_bytes.max(self.bind_bytes).max(self.control_bytes)
+        self.statement_bytes
+            .max(self.bind_bytes)
+            .max(self.control_bytes)
     }
 }
 

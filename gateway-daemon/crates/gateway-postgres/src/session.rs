@@ -50,7 +50,11 @@ impl PgSession {
     /// been said yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, origin: Origin) -> PgSession {
-        PgSession { shared, origin, stage: Stage::Opening(opening::Asked::default()) }
+        PgSession {
+            shared,
+            origin,
+            stage: Stage::Opening(opening::Asked::default()),
+        }
     }
 
     fn receive_client(
@@ -85,7 +89,11 @@ impl Session for PgSession {
             (Side::Upstream, Stage::Serving(serving)) => serving.receive_upstream(bytes, out),
             (Side::Upstream, Stage::Ended) => Ok(bytes.len()),
             (Side::Upstream, Stage::Opening(_) | Stage::Cancelling(..)) => {
-                if bytes.is_empty() { Ok(0) } else { Err(Error::Unasked.of(Side::Upstream)) }
+                if bytes.is_empty() {
+                    Ok(0)
+                } else {
+                    Err(Error::Unasked.of(Side::Upstream))
+                }
             }
         }
     }

@@ -24,7 +24,11 @@ pub struct Parse<'a> {
 impl Parse<'_> {
     /// The types that the client gave for the parameters; 0 where it left that open.
     pub fn types(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
-        self.types.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes))
+        self.types
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| u32::from_be_bytes(*bytes))
     }
 }
 
@@ -52,7 +56,12 @@ impl<'a> Values<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Values<'a>, Error> {
         let format_count = usize::from(reader.u16()?);
         let formats = reader.take(format_count * 2)?;
-        if formats.as_chunks::<2>().0.iter().any(|format| !matches!(format, [0, 0 | 1])) {
+        if formats
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .any(|format| !matches!(format, [0, 0 | 1]))
+        {
             return Err(Error::Value);
         }
         let count = reader.u16()?;
@@ -64,7 +73,11 @@ impl<'a> Values<'a> {
             reader.value()?;
         }
         let length = begin.len() - reader.rest().len();
-        Ok(Values { formats, count, values: begin.get(..length).unwrap_or_default() })
+        Ok(Values {
+            formats,
+            count,
+            values: begin.get(..length).unwrap_or_default(),
+        })
     }
 
     /// How many values there are.
@@ -135,7 +148,11 @@ pub fn bind(body: &[u8]) -> Result<Bind<'_>, Error> {
     let result_formats = usize::from(reader.u16()?);
     reader.take(result_formats * 2)?;
     reader.end()?;
-    Ok(Bind { portal, statement, values })
+    Ok(Bind {
+        portal,
+        statement,
+        values,
+    })
 }
 
 /// Reads the portal's name of an Execute (`E`). The row limit behind it means nothing to us.

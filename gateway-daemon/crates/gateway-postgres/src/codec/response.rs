@@ -226,6 +226,8 @@ impl Complaint<'_> {
         if self.utf8 || text.is_ascii() {
             return Cow::Borrowed(text);
         }
-        text.chars().map(|character| if character.is_ascii() { character } else { '?' }).collect()
+        text.chars()
+            .map(|character| if character.is_ascii() { character } else { '?' })
+            .collect()
     }
 }

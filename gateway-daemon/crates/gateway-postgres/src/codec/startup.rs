@@ -79,7 +79,11 @@ pub fn packet_size(bytes: &[u8]) -> Result<Option<usize>, Error> {
         return Ok(None);
     };
     let length = u32::from_be_bytes(*length) as usize;
-    if (8..=PACKET_BYTES_MAX).contains(&length) { Ok(Some(length)) } else { Err(Error::Length) }
+    if (8..=PACKET_BYTES_MAX).contains(&length) {
+        Ok(Some(length))
+    } else {
+        Err(Error::Length)
+    }
 }
 
 /// Reads a whole packet, length field included.
@@ -104,7 +108,10 @@ pub fn packet(bytes: &[u8]) -> Result<Packet<'_>, Error> {
         }
         _ if code >> 16 == 3 => {
             let parameters = Parameters::read(reader.rest())?;
-            Ok(Packet::Startup { minor: (code & 0xffff) as u16, parameters })
+            Ok(Packet::Startup {
+                minor: (code & 0xffff) as u16,
+                parameters,
+            })
         }
         _ => Ok(Packet::OtherVersion),
     }
@@ -149,5 +156,7 @@ pub fn recognise(bytes: &[u8]) -> Option<bool> {
 /// Does a connection that begins with `bytes` only ask to cancel?
 #[must_use]
 pub fn is_cancel(bytes: &[u8]) -> bool {
-    bytes.get(4..8).is_some_and(|code| code == CANCEL.to_be_bytes())
+    bytes
+        .get(4..8)
+        .is_some_and(|code| code == CANCEL.to_be_bytes())
 }

@@ -107,7 +107,12 @@ impl TypeNames {
     /// All names that are known.
     #[must_use]
     pub fn new() -> TypeNames {
-        TypeNames { names: NAMES.iter().map(|(oid, name)| (*oid, Arc::from(*name))).collect() }
+        TypeNames {
+            names: NAMES
+                .iter()
+                .map(|(oid, name)| (*oid, Arc::from(*name)))
+                .collect(),
+        }
     }
 
     /// The name of a type: `int4`, or `oid:16402` for one of the database's own. `None` when the

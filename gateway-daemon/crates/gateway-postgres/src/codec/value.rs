@@ -22,7 +22,8 @@ fn push_text(to: &mut String, bytes: &[u8], limit: usize) {
     for chunk in kept.utf8_chunks() {
         to.push_str(chunk.valid());
         // A character that the limit split is dropped; what was never one is shown as such.
-        let split_by_limit = cut && std::ptr::eq(chunk.invalid().as_ptr_range().end, kept.as_ptr_range().end);
+        let split_by_limit =
+            cut && std::ptr::eq(chunk.invalid().as_ptr_range().end, kept.as_ptr_range().end);
         if !chunk.invalid().is_empty() && !split_by_limit {
             to.push(char::REPLACEMENT_CHARACTER);
         }
@@ -38,7 +39,13 @@ fn push_hex(to: &mut String, bytes: &[u8], limit: usize) {
 
 /// Writes a value of type `oid` into `to`. Returns how many bytes the value has when not all of
 /// them are there.
-pub fn describe(to: &mut String, value: &[u8], binary: bool, oid: u32, limit: usize) -> Option<u64> {
+pub fn describe(
+    to: &mut String,
+    value: &[u8],
+    binary: bool,
+    oid: u32,
+    limit: usize,
+) -> Option<u64> {
     let is_text = !binary || TEXTS.contains(&oid);
     if is_text {
         push_text(to, value, limit);
@@ -74,7 +81,11 @@ fn push_binary(to: &mut String, value: &[u8], oid: u32) -> Option<()> {
         DATE => push_date(to, i32::from_be_bytes(value.try_into().ok()?)),
         TIME => push_time(to, i64::from_be_bytes(value.try_into().ok()?)),
         TIMESTAMP | TIMESTAMPTZ => {
-            push_timestamp(to, i64::from_be_bytes(value.try_into().ok()?), oid == TIMESTAMPTZ);
+            push_timestamp(
+                to,
+                i64::from_be_bytes(value.try_into().ok()?),
+                oid == TIMESTAMPTZ,
+            );
         }
         _ => return None,
     }
@@ -113,7 +124,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 

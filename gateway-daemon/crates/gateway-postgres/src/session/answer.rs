@@ -16,10 +16,16 @@ const SYNTAX_ERROR: &[u8] = b"42601";
 const fn answers(request: Request, kind: u8) -> bool {
     match request {
         Request::Query => {
-            matches!(kind, b'T' | b'D' | b'C' | b'I' | b'G' | b'H' | b'W' | b'd' | b'c')
+            matches!(
+                kind,
+                b'T' | b'D' | b'C' | b'I' | b'G' | b'H' | b'W' | b'd' | b'c'
+            )
         }
         Request::Execute => {
-            matches!(kind, b'D' | b'C' | b'I' | b's' | b'G' | b'H' | b'W' | b'd' | b'c')
+            matches!(
+                kind,
+                b'D' | b'C' | b'I' | b's' | b'G' | b'H' | b'W' | b'd' | b'c'
+            )
         }
         Request::Parse => kind == b'1',
         Request::Bind => kind == b'2',
@@ -75,11 +81,17 @@ impl Serving {
                     return Ok(entry);
                 }
                 // It has no answer.
-                Some(Entry { request: Request::CopyEnd, .. }) => {
+                Some(Entry {
+                    request: Request::CopyEnd,
+                    ..
+                }) => {
                     self.finish_request(Outcome::Done, out)?;
                 }
                 // It was ignored after all.
-                Some(Entry { request: Request::MaybeSync, .. }) => {
+                Some(Entry {
+                    request: Request::MaybeSync,
+                    ..
+                }) => {
                     self.finish_request(Outcome::Done, out)?;
                 }
                 _ if self.surplus > 0 => self.catch_up(out)?,
@@ -167,7 +179,11 @@ impl Serving {
             _ => {
                 // From here on the upstream ignores Sync and takes nothing but copy data.
                 let ended = self.pipeline.begin_copy().map_err(Fault::Client)?;
-                if header.kind == b'G' { Copy::In { ended } } else { Copy::Both { ended } }
+                if header.kind == b'G' {
+                    Copy::In { ended }
+                } else {
+                    Copy::Both { ended }
+                }
             }
         };
         Ok(())
@@ -219,12 +235,17 @@ impl Serving {
         if header.size != HEADER_BYTES + 1 {
             return Err(Error::Length.into());
         }
-        let Some(body) = bytes.get(HEADER_BYTES..header.size) else { return Ok(Step::Wait) };
+        let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
+            return Ok(Step::Wait);
+        };
         let transaction = response::ready(body)?;
         let entry = loop {
             match self.pipeline.front() {
                 Some(entry) if entry.request.ends_ready() => break entry,
-                Some(Entry { request: Request::CopyEnd, .. }) => {
+                Some(Entry {
+                    request: Request::CopyEnd,
+                    ..
+                }) => {
                     self.finish_request(Outcome::Done, out)?;
                 }
                 _ if self.surplus > 0 => self.catch_up(out)?,
@@ -236,7 +257,11 @@ impl Serving {
         }
         self.reply.bytes += header.size as u64;
         let failed = self.reply.error.is_some();
-        let outcome = if failed { Outcome::Failed } else { Outcome::Done };
+        let outcome = if failed {
+            Outcome::Failed
+        } else {
+            Outcome::Done
+        };
         let position = self.finish_request(outcome, out)?;
         if entry.request == Request::MaybeSync {
             self.surplus += 1;
@@ -273,12 +298,18 @@ impl Serving {
         }
         let entry = loop {
             match self.pipeline.front() {
-                Some(Entry { request: Request::CopyEnd | Request::MaybeSync, .. }) => {
+                Some(Entry {
+                    request: Request::CopyEnd | Request::MaybeSync,
+                    ..
+                }) => {
                     self.finish_request(Outcome::Done, out)?;
                 }
                 // It may be answered already. It follows a failed copy, so there is nothing in it
                 // that could fail.
-                Some(Entry { request: Request::Sync, .. }) if self.surplus > 0 => {
+                Some(Entry {
+                    request: Request::Sync,
+                    ..
+                }) if self.surplus > 0 => {
                     self.catch_up(out)?;
                 }
                 Some(entry) => break entry,
@@ -289,7 +320,10 @@ impl Serving {
         let step = if entry.refused && !self.reply.refused {
             self.reply.refused = true;
             let wording = self.refusals.pop_front().ok_or(Error::Unasked)?;
-            Step::Replace(header.size, wording.for_client(self.settings.text_is_utf8()))
+            Step::Replace(
+                header.size,
+                wording.for_client(self.settings.text_is_utf8()),
+            )
         } else {
             self.reply.bytes += header.size as u64;
             self.reply.is_syntax_error = fields.code == SYNTAX_ERROR;
@@ -310,7 +344,10 @@ impl Serving {
     fn skip_to_sync(&mut self, out: &mut dyn Effects) -> Result<(), ProtocolError> {
         loop {
             match self.pipeline.front() {
-                Some(Entry { request: Request::Sync | Request::MaybeSync, .. }) => return Ok(()),
+                Some(Entry {
+                    request: Request::Sync | Request::MaybeSync,
+                    ..
+                }) => return Ok(()),
                 Some(_) => {
                     self.reply.error = Some(Arc::clone(&self.shared.skipped));
                     self.finish_request(Outcome::Failed, out)?;
@@ -346,8 +383,14 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<u64, ProtocolError> {
         let reply = std::mem::take(&mut self.reply);
-        let Some((position, entry)) = self.pipeline.pop() else { return Ok(0) };
-        let outcome = if self.surplus > 0 { Outcome::Unsure } else { outcome };
+        let Some((position, entry)) = self.pipeline.pop() else {
+            return Ok(0);
+        };
+        let outcome = if self.surplus > 0 {
+            Outcome::Unsure
+        } else {
+            outcome
+        };
         if entry.changes {
             self.settle_change(entry, outcome, reply.is_syntax_error);
         }
@@ -358,8 +401,14 @@ impl Serving {
             self.refusals.pop_front();
         }
         if entry.operation != 0 {
-            let copied = if reply.copied { std::mem::take(&mut self.up.copy_bytes) } else { 0 };
-            let rows = reply.rows.or((reply.data_rows > 0).then_some(reply.data_rows));
+            let copied = if reply.copied {
+                std::mem::take(&mut self.up.copy_bytes)
+            } else {
+                0
+            };
+            let rows = reply
+                .rows
+                .or((reply.data_rows > 0).then_some(reply.data_rows));
             let answer = Answer {
                 rows,
                 bytes_up: u64::from(entry.bytes_up) + copied,
@@ -383,7 +432,9 @@ impl Serving {
             Some(Change::Session(meaning, names)) => {
                 let whole = entry.request == Request::Execute
                     || is_syntax_error && is_unreadable(meaning.as_deref())
-                    || meaning.as_ref().is_some_and(|meaning| meaning.statements == 1);
+                    || meaning
+                        .as_ref()
+                        .is_some_and(|meaning| meaning.statements == 1);
                 // Of several statements, those before the one that failed have left their marks.
                 let outcome = match outcome {
                     Outcome::Failed if !whole => Outcome::Unsure,

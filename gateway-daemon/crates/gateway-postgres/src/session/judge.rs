@@ -52,8 +52,9 @@ pub(super) struct Reading<'a> {
 
 /// The attributes of an operation in a phase.
 pub(super) fn attributes(meaning: Option<&Classification>, phase: Phase) -> Attributes {
-    let mut attributes =
-        meaning.map(|meaning| meaning.attributes.clone()).unwrap_or_default();
+    let mut attributes = meaning
+        .map(|meaning| meaning.attributes.clone())
+        .unwrap_or_default();
     if let Some(name) = phase.name() {
         attributes.push((Arc::from(PHASE), Attribute::Text(Arc::from(name))));
     }
@@ -76,9 +77,11 @@ pub(super) fn ask(
     out: &mut dyn Effects,
 ) -> Result<Clearance, Refusal> {
     let (verb, effects, shape) = match question.meaning {
-        Some(meaning) => {
-            (meaning.verb, meaning.effects.as_slice(), Some(question.phase.shape(meaning.shape)))
-        }
+        Some(meaning) => (
+            meaning.verb,
+            meaning.effects.as_slice(),
+            Some(question.phase.shape(meaning.shape)),
+        ),
         None => (Verb::Unknown, shared.anything.as_slice(), None),
     };
     out.submit(&Operation {
@@ -104,7 +107,13 @@ impl Serving {
             }
             Err(_) => (String::from_utf8_lossy(text), None),
         };
-        Reading { text, meaning, strings, encoding, generation: self.settings.generation() }
+        Reading {
+            text,
+            meaning,
+            strings,
+            encoding,
+            generation: self.settings.generation(),
+        }
     }
 
     /// What a prepared statement does, if it is executed now: its names are looked up anew when
@@ -131,9 +140,14 @@ impl Serving {
         }
         let mut executed = Vec::with_capacity(meaning.executes.len());
         for name in &meaning.executes {
-            let statement = significant(name.as_bytes()).filter(|name| !name.is_empty()).and_then(
-                |name| self.statements.look_up(name, self.pipeline.segment()).one().cloned(),
-            );
+            let statement = significant(name.as_bytes())
+                .filter(|name| !name.is_empty())
+                .and_then(|name| {
+                    self.statements
+                        .look_up(name, self.pipeline.segment())
+                        .one()
+                        .cloned()
+                });
             let does = statement.and_then(|statement| self.read_again(&statement));
             executed.push((name.as_str(), does));
         }
@@ -152,9 +166,15 @@ impl Serving {
     ) {
         let position = self.pipeline.next();
         self.settings.sent(position, meaning.as_deref());
-        if meaning.as_ref().is_none_or(|meaning| !meaning.changes.is_empty()) {
-            let names = meaning.as_ref().map(|meaning| self.change_prepared(meaning, position));
-            self.changes.push_back(Change::Session(meaning, names.unwrap_or_default()));
+        if meaning
+            .as_ref()
+            .is_none_or(|meaning| !meaning.changes.is_empty())
+        {
+            let names = meaning
+                .as_ref()
+                .map(|meaning| self.change_prepared(meaning, position));
+            self.changes
+                .push_back(Change::Session(meaning, names.unwrap_or_default()));
             entry.changes = true;
         }
         self.pipeline.push(entry);

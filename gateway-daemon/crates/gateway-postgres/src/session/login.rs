@@ -78,7 +78,9 @@ impl Serving {
         let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
             return Ok(Step::Wait);
         };
-        let Some(login) = &mut self.login else { return Err(Error::Order.into()) };
+        let Some(login) = &mut self.login else {
+            return Err(Error::Order.into());
+        };
         let begun = std::mem::replace(&mut login.begun, true);
         login.bytes_down += header.size as u64;
         if !begun && login.lowered && !matches!(header.kind, b'v' | b'E') {
@@ -139,12 +141,22 @@ impl Serving {
         error: Option<Arc<str>>,
         out: &mut dyn Effects,
     ) -> Result<(), ProtocolError> {
-        let Some(login) = &mut self.login else { return Ok(()) };
+        let Some(login) = &mut self.login else {
+            return Ok(());
+        };
         if std::mem::replace(&mut login.completed, true) {
             return Ok(());
         }
         let (bytes_up, bytes_down) = (login.bytes_up, login.bytes_down);
-        out.complete(self.admitted.id(), Answer { rows: None, bytes_up, bytes_down, error })
+        out.complete(
+            self.admitted.id(),
+            Answer {
+                rows: None,
+                bytes_up,
+                bytes_down,
+                error,
+            },
+        )
     }
 
     /// The upstream's cancel key stays here; the client gets one of ours, which is in the table

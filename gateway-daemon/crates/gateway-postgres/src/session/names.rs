@@ -22,7 +22,8 @@ pub(super) enum Name {
 /// upstream converts and cuts such a name in the encoding of its own, so two of them may be the
 /// same there. They are never followed, and what they stand for is never known.
 pub(super) fn significant(name: &[u8]) -> Option<&[u8]> {
-    name.is_ascii().then(|| name.get(..NAME_BYTES_MAX).unwrap_or(name))
+    name.is_ascii()
+        .then(|| name.get(..NAME_BYTES_MAX).unwrap_or(name))
 }
 
 /// Are these two the same thing?
@@ -81,7 +82,10 @@ struct Slot<T> {
 
 impl<T> Default for Slot<T> {
     fn default() -> Slot<T> {
-        Slot { settled: Settled::Absent, pending: VecDeque::new() }
+        Slot {
+            settled: Settled::Absent,
+            pending: VecDeque::new(),
+        }
     }
 }
 
@@ -155,7 +159,10 @@ pub(super) struct Names<T> {
 
 impl<T> Default for Names<T> {
     fn default() -> Names<T> {
-        Names { unnamed: Slot::default(), named: HashMap::new() }
+        Names {
+            unnamed: Slot::default(),
+            named: HashMap::new(),
+        }
     }
 }
 
@@ -174,7 +181,9 @@ impl<T: Same> Names<T> {
         if name.is_empty() {
             return self.unnamed.look_up(segment);
         }
-        self.named.get(name).map_or(Lookup::Absent, |slot| slot.look_up(segment))
+        self.named
+            .get(name)
+            .map_or(Lookup::Absent, |slot| slot.look_up(segment))
     }
 
     /// The request at `position` gives the name a meaning, or takes it away, if it goes well.

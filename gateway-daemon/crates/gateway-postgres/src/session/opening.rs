@@ -46,7 +46,9 @@ impl PgSession {
             Ok(None) => return Ok(0),
             Err(error) => return Err(self.fault(error, out)),
         };
-        let Some(packet) = rest.get(..size) else { return Ok(0) };
+        let Some(packet) = rest.get(..size) else {
+            return Ok(0);
+        };
         match startup::packet(packet) {
             Ok(Packet::Ssl) if self.ask(|asked| &mut asked.tls) => out.send_client(b"N"),
             Ok(Packet::Gssenc) if self.ask(|asked| &mut asked.gss) => out.send_client(b"N"),
@@ -89,7 +91,10 @@ impl PgSession {
         let cleared = out.submit(&Operation {
             protocol: crate::NAME,
             verb: Verb::Connect,
-            effects: &[Effect { verb: Verb::Connect, objects: Vec::new() }],
+            effects: &[Effect {
+                verb: Verb::Connect,
+                objects: Vec::new(),
+            }],
             statement: "CANCEL",
             parameters: &[],
             attributes: &attributes,
@@ -100,14 +105,23 @@ impl PgSession {
             (Ok(clearance), Some(found)) => {
                 let request = cancel_request(process, &found.secret);
                 out.send_upstream(&clearance, &request);
-                let answer = Answer { bytes_up: request.len() as u64, ..Answer::default() };
+                let answer = Answer {
+                    bytes_up: request.len() as u64,
+                    ..Answer::default()
+                };
                 self.stage = Stage::Cancelling(clearance.id(), answer);
                 Ok(())
             }
             // PostgreSQL does not tell a client that its key is wrong, and neither do we.
             (Ok(clearance), None) => {
                 let error = Some(Arc::from(Error::CancelKey.text()));
-                out.complete(clearance.id(), Answer { error, ..Answer::default() })?;
+                out.complete(
+                    clearance.id(),
+                    Answer {
+                        error,
+                        ..Answer::default()
+                    },
+                )?;
                 Err(Error::CancelKey.of(Side::Client))
             }
             (Err(_), _) => {
@@ -169,7 +183,10 @@ struct Startup {
 impl Startup {
     fn read(parameters: Parameters<'_>, shared: &Shared) -> Startup {
         let mut startup = Startup {
-            effects: vec![Effect { verb: Verb::Authenticate, objects: Vec::new() }],
+            effects: vec![Effect {
+                verb: Verb::Authenticate,
+                objects: Vec::new(),
+            }],
             attributes: Vec::new(),
             search_path: SearchPath::default(),
         };
@@ -195,7 +212,11 @@ impl Startup {
     }
 
     fn verb(&self) -> Verb {
-        self.effects.iter().map(|effect| effect.verb).max().unwrap_or(Verb::Unknown)
+        self.effects
+            .iter()
+            .map(|effect| effect.verb)
+            .max()
+            .unwrap_or(Verb::Unknown)
     }
 
     fn attribute(&mut self, name: &str, value: &[u8]) {
@@ -207,8 +228,13 @@ impl Startup {
         let effect = match self.effects.iter_mut().find(|effect| effect.verb == verb) {
             Some(effect) => effect,
             None => {
-                self.effects.push(Effect { verb, objects: Vec::new() });
-                let Some(effect) = self.effects.last_mut() else { return };
+                self.effects.push(Effect {
+                    verb,
+                    objects: Vec::new(),
+                });
+                let Some(effect) = self.effects.last_mut() else {
+                    return;
+                };
                 effect
             }
         };
@@ -253,8 +279,10 @@ impl Startup {
             match assignment {
                 Some((name, value)) => {
                     // The server reads a dash in a name as an underscore.
-                    let name: Vec<u8> =
-                        name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect();
+                    let name: Vec<u8> = name
+                        .iter()
+                        .map(|byte| if *byte == b'-' { b'_' } else { *byte })
+                        .collect();
                     self.setting(&name, value, shared);
                 }
                 None => self.effect(Verb::Admin, &[Object::Unresolved(Arc::from("*"))]),
@@ -279,14 +307,17 @@ impl Startup {
             return;
         }
         let plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        let parts_are_plain =
-            name.split('.').all(|part| !part.is_empty() && part.chars().all(plain));
+        let parts_are_plain = name
+            .split('.')
+            .all(|part| !part.is_empty() && part.chars().all(plain));
         if !parts_are_plain || value.contains('\\') {
             return self.effect(Verb::Unknown, &[Object::Unresolved(Arc::from("*"))]);
         }
         let quoted = name.replace('.', "\".\"");
         let statement = format!("SET \"{quoted}\" TO '{}'", value.replace('\'', "''"));
-        let meaning = shared.classifier.classify(&statement, &SqlContext::default());
+        let meaning = shared
+            .classifier
+            .classify(&statement, &SqlContext::default());
         for effect in &meaning.effects {
             if effect.verb != Verb::Read {
                 self.effect(effect.verb, &effect.objects);

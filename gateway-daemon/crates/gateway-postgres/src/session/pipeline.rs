@@ -152,7 +152,10 @@ impl Pipeline {
     /// The copy of the first request went well to its end, so the upstream ignored each Sync up to
     /// there. False when the client has not ended it, and the upstream cannot have succeeded.
     pub(super) fn end_copy(&mut self) -> bool {
-        let end = self.entries.iter().position(|entry| entry.request == Request::CopyEnd);
+        let end = self
+            .entries
+            .iter()
+            .position(|entry| entry.request == Request::CopyEnd);
         let Some(end) = end else { return false };
         // Positions are counted from the back, so the first request keeps a place further behind.
         // Nothing between it and the end of the copy changes a name.

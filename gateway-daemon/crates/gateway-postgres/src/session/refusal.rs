@@ -33,13 +33,25 @@ impl Wording {
             Wording::Refused(refusal) => (
                 REFUSED,
                 refusal.to_string(),
-                Some(format!("Operation {}. The server has not seen it.", refusal.id)),
+                Some(format!(
+                    "Operation {}. The server has not seen it.",
+                    refusal.id
+                )),
             ),
-            Wording::Limited(name) => {
-                (LIMITED, format!("gateway: the session has reached {name}"), None)
-            }
+            Wording::Limited(name) => (
+                LIMITED,
+                format!("gateway: the session has reached {name}"),
+                None,
+            ),
         };
-        Complaint { fatal: false, code, message: &message, detail: detail.as_deref(), utf8 }.encode()
+        Complaint {
+            fatal: false,
+            code,
+            message: &message,
+            detail: detail.as_deref(),
+            utf8,
+        }
+        .encode()
     }
 }
 
@@ -59,5 +71,12 @@ pub(crate) fn farewell(refusal: &Refusal) -> Vec<u8> {
 /// The last words to a client that broke the protocol.
 pub(super) fn fault(error: Error, utf8: bool) -> Vec<u8> {
     let message = format!("gateway: {error}");
-    Complaint { fatal: true, code: error.sqlstate(), message: &message, detail: None, utf8 }.encode()
+    Complaint {
+        fatal: true,
+        code: error.sqlstate(),
+        message: &message,
+        detail: None,
+        utf8,
+    }
+    .encode()
 }

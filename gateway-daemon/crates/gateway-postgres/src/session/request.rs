@@ -65,7 +65,9 @@ impl Serving {
             b'B' | b'F' => (limits.bind_bytes, "limits.bind_bytes"),
             _ => (SMALL_BYTES_MAX, SMALL),
         };
-        let Some(body) = whole(header, bytes, limit, name)? else { return Ok(Step::Wait) };
+        let Some(body) = whole(header, bytes, limit, name)? else {
+            return Ok(Step::Wait);
+        };
         self.check_room()?;
         match header.kind {
             b'Q' => self.query(header.size, body, out),
@@ -79,7 +81,11 @@ impl Serving {
     }
 
     fn check_room(&self) -> Result<(), Error> {
-        if self.pipeline.len() < self.shared.limits.pipeline { Ok(()) } else { Err(Error::Pipeline) }
+        if self.pipeline.len() < self.shared.limits.pipeline {
+            Ok(())
+        } else {
+            Err(Error::Pipeline)
+        }
     }
 
     fn sync(&mut self, header: Header) -> Result<Step, Error> {
@@ -89,7 +95,11 @@ impl Serving {
         self.check_room()?;
         self.up.absorbing = false;
         let reading = self.reply.copy.is_reading();
-        let request = if reading { Request::MaybeSync } else { Request::Sync };
+        let request = if reading {
+            Request::MaybeSync
+        } else {
+            Request::Sync
+        };
         self.pipeline.push(Entry::new(request, header.size));
         Ok(Step::Pass(header.size))
     }
@@ -114,7 +124,8 @@ impl Serving {
             Copy::None | Copy::Out => {}
         }
         if self.pipeline.front().is_some() {
-            self.pipeline.push(Entry::new(Request::CopyEnd, header.size));
+            self.pipeline
+                .push(Entry::new(Request::CopyEnd, header.size));
         }
         Ok(self.up.rest.begin(header.size, bytes.len(), false))
     }
@@ -130,7 +141,9 @@ impl Serving {
             meaning: meaning.as_deref(),
             text: &reading.text,
             parameters: &[],
-            attributes: meaning.as_ref().map_or(&none, |meaning| &meaning.attributes),
+            attributes: meaning
+                .as_ref()
+                .map_or(&none, |meaning| &meaning.attributes),
             phase: Phase::Query,
         };
         match ask(&question, &self.shared, out) {
@@ -151,7 +164,10 @@ impl Serving {
             return Ok(self.refuse(Request::Parse, size, wording));
         }
         let mut reading = self.read(parse.text);
-        let meaning = reading.meaning.take().map(|meaning| (self.unite(Arc::clone(&meaning)), meaning));
+        let meaning = reading
+            .meaning
+            .take()
+            .map(|meaning| (self.unite(Arc::clone(&meaning)), meaning));
         let (united, meaning) = meaning.unzip();
         reading.meaning = meaning;
         let attributes = attributes(united.as_deref(), Phase::Parse);
@@ -211,7 +227,10 @@ impl Serving {
             return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
         }
         let statement = significant(bind.statement).and_then(|name| {
-            self.statements.look_up(name, self.pipeline.segment()).one().cloned()
+            self.statements
+                .look_up(name, self.pipeline.segment())
+                .one()
+                .cloned()
         });
         let mut parameters = std::mem::take(&mut self.spare);
         let limits = &self.shared.limits;
@@ -219,11 +238,25 @@ impl Serving {
             value_bytes: limits.parameter_bytes,
             total_bytes: limits.parameters_bytes,
         };
-        let type_of =
-            |index| statement.as_ref().map_or(0, |statement| statement.parameter_type(index));
-        record_values(&mut parameters, bind.values.iter(), type_of, &self.shared.types, keep);
-        let portal = Portal { statement, parameters };
-        let name = self.portals.change(name, self.pipeline.next(), Some(portal));
+        let type_of = |index| {
+            statement
+                .as_ref()
+                .map_or(0, |statement| statement.parameter_type(index))
+        };
+        record_values(
+            &mut parameters,
+            bind.values.iter(),
+            type_of,
+            &self.shared.types,
+            keep,
+        );
+        let portal = Portal {
+            statement,
+            parameters,
+        };
+        let name = self
+            .portals
+            .change(name, self.pipeline.next(), Some(portal));
         self.changes.push_back(Change::Portal(name));
         entry.changes = true;
         self.pipeline.push(entry);
@@ -288,7 +321,10 @@ impl Serving {
             Target::Portal(_) => Entry::new(Request::DescribePortal, size),
             Target::Statement(name) => {
                 let statement = significant(name).and_then(|name| {
-                    self.statements.look_up(name, self.pipeline.segment()).one().cloned()
+                    self.statements
+                        .look_up(name, self.pipeline.segment())
+                        .one()
+                        .cloned()
                 });
                 self.described.push_back(statement);
                 let mut entry = Entry::new(Request::DescribeStatement, size);
@@ -331,13 +367,22 @@ impl Serving {
             total_bytes: limits.parameters_bytes,
         };
         let mut parameters = Vec::new();
-        record_values(&mut parameters, call.values.iter(), |_| 0, &self.shared.types, keep);
+        record_values(
+            &mut parameters,
+            call.values.iter(),
+            |_| 0,
+            &self.shared.types,
+            keep,
+        );
         let name = format!("function:{}", call.function);
         let object = Object::Unresolved(Arc::from(name.as_str()));
         let asked = out.submit(&Operation {
             protocol: crate::NAME,
             verb: Verb::Execute,
-            effects: &[Effect { verb: Verb::Execute, objects: vec![object] }],
+            effects: &[Effect {
+                verb: Verb::Execute,
+                objects: vec![object],
+            }],
             statement: &name,
             parameters: &parameters,
             attributes: &[],
@@ -386,11 +431,16 @@ impl Serving {
 
     /// The same for what SQL prepares.
     fn limit_prepared(&self, meaning: Option<&Classification>) -> Option<Wording> {
-        meaning?.changes.prepared.iter().find_map(|change| match change {
-            PreparedChange::Prepare(prepared) => {
-                self.limit_statement(significant(prepared.name.as_bytes()), prepared.statement.len())
-            }
-            _ => None,
-        })
+        meaning?
+            .changes
+            .prepared
+            .iter()
+            .find_map(|change| match change {
+                PreparedChange::Prepare(prepared) => self.limit_statement(
+                    significant(prepared.name.as_bytes()),
+                    prepared.statement.len(),
+                ),
+                _ => None,
+            })
     }
 }

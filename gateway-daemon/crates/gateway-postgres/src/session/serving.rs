@@ -71,7 +71,10 @@ pub(super) enum Copy {
 impl Copy {
     /// Does the upstream read copy data and nothing else?
     pub(super) const fn is_reading(self) -> bool {
-        matches!(self, Copy::In { ended: false } | Copy::Both { ended: false })
+        matches!(
+            self,
+            Copy::In { ended: false } | Copy::Both { ended: false }
+        )
     }
 }
 
@@ -117,14 +120,25 @@ impl Rest {
         }
         let taken = self.bytes.min(available);
         self.bytes -= taken;
-        Some(if self.drop { Step::Drop(taken) } else { Step::Pass(taken) })
+        Some(if self.drop {
+            Step::Drop(taken)
+        } else {
+            Step::Pass(taken)
+        })
     }
 
     /// Begins a frame that passes, or is dropped, in whatever pieces it comes.
     pub(super) fn begin(&mut self, size: usize, available: usize, drop: bool) -> Step {
         let taken = size.min(available);
-        *self = Rest { bytes: size - taken, drop };
-        if drop { Step::Drop(taken) } else { Step::Pass(taken) }
+        *self = Rest {
+            bytes: size - taken,
+            drop,
+        };
+        if drop {
+            Step::Drop(taken)
+        } else {
+            Step::Pass(taken)
+        }
     }
 }
 
@@ -231,7 +245,10 @@ impl Serving {
 
     /// The operation of this session with that number.
     pub(super) fn operation(&self, seq: u32) -> OperationId {
-        OperationId { session: self.admitted.id().session, seq }
+        OperationId {
+            session: self.admitted.id().session,
+            seq,
+        }
     }
 
     /// Takes `bytes[start..]` from the client.
@@ -281,7 +298,9 @@ impl Serving {
         if self.up.terminated {
             return Ok(Step::Drop(bytes.len()));
         }
-        let Some(header) = header(bytes)? else { return Ok(Step::Wait) };
+        let Some(header) = header(bytes)? else {
+            return Ok(Step::Wait);
+        };
         if self.login.is_some() {
             return self.step_login_client(header, bytes);
         }
@@ -328,7 +347,9 @@ impl Serving {
         if let Some(step) = self.down.step(bytes.len()) {
             return Ok(step);
         }
-        let Some(header) = header(bytes)? else { return Ok(Step::Wait) };
+        let Some(header) = header(bytes)? else {
+            return Ok(Step::Wait);
+        };
         if self.login.is_some() {
             return self.step_login_upstream(header, bytes, out);
         }

@@ -128,11 +128,17 @@ impl Settings {
         };
         let changes = &statement.changes;
         let runs_code = |verb| {
-            matches!(verb, Verb::Execute | Verb::Define | Verb::Admin | Verb::Unknown)
+            matches!(
+                verb,
+                Verb::Execute | Verb::Define | Verb::Admin | Verb::Unknown
+            )
         };
         if changes.plain_strings
             || changes.text_encoding
-            || statement.effects.iter().any(|effect| runs_code(effect.verb))
+            || statement
+                .effects
+                .iter()
+                .any(|effect| runs_code(effect.verb))
         {
             self.risky = mark;
             self.is_revertible = true;
@@ -143,7 +149,10 @@ impl Settings {
         // BEGIN, COMMIT and the like read nothing in particular.
         let ends = |verb, objects: &[_]| verb == Verb::Read && objects.is_empty();
         if changes.may_revert
-            || statement.effects.iter().any(|effect| ends(effect.verb, &effect.objects))
+            || statement
+                .effects
+                .iter()
+                .any(|effect| ends(effect.verb, &effect.objects))
         {
             self.ending = mark;
         }
@@ -160,7 +169,10 @@ impl Settings {
         if self.path_is_reported || outcome == Outcome::Failed {
             return;
         }
-        let Some(Classification { changes: change, .. }) = statement else {
+        let Some(Classification {
+            changes: change, ..
+        }) = statement
+        else {
             return self.set_path(SearchPath::unknown(), SearchPath::unknown());
         };
         if change.search_path == SearchPathChange::Unchanged {
@@ -216,8 +228,8 @@ impl Settings {
                     .any(|known| value.eq_ignore_ascii_case(known));
             }
             b"search_path" => {
-                let path = std::str::from_utf8(value)
-                    .map_or(SearchPath::unknown(), SearchPath::parse);
+                let path =
+                    std::str::from_utf8(value).map_or(SearchPath::unknown(), SearchPath::parse);
                 self.path_is_reported = true;
                 self.set_path(path.clone(), path);
             }

@@ -139,7 +139,11 @@ pub(super) fn record_values<'a>(
         left -= VALUE_OVERHEAD_BYTES;
         let oid = type_of(index);
         if parameters.len() <= index {
-            parameters.push(Parameter { kind: None, value: None, cut_from: None });
+            parameters.push(Parameter {
+                kind: None,
+                value: None,
+                cut_from: None,
+            });
         }
         if let Some(parameter) = parameters.get_mut(index) {
             parameter.kind = names.name(oid);

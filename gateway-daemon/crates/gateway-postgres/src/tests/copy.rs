@@ -22,7 +22,11 @@ fn one_query(harness: &mut Harness) {
     assert_eq!(harness.outcome.error, None);
     assert_eq!(harness.statements().pop().unwrap(), statement);
     let (seq, answer) = harness.outcome.answers.last().unwrap().clone();
-    assert_eq!(seq, harness.records().last().unwrap().seq, "answers are attributed");
+    assert_eq!(
+        seq,
+        harness.records().last().unwrap().seq,
+        "answers are attributed"
+    );
     assert_eq!(answer.error, None);
 }
 
@@ -36,7 +40,10 @@ fn data_goes_in_and_is_counted() {
     harness.upstream(&all(&[complete("COPY 2"), ready('I')]));
     let (_, answer) = &harness.outcome.answers[0];
     assert_eq!(answer.rows, Some(2));
-    assert_eq!(answer.bytes_up, (query(IN).len() + 2 * copy_data(b"1\n").len()) as u64);
+    assert_eq!(
+        answer.bytes_up,
+        (query(IN).len() + 2 * copy_data(b"1\n").len()) as u64
+    );
     let verbs = harness.records()[0].verb;
     assert_eq!(verbs, Verb::Transfer);
     one_query(&mut harness);
@@ -74,8 +81,18 @@ fn a_refused_copy_gets_no_data_through() {
 fn a_failed_copy_ends_with_its_error() {
     let mut harness = in_copy();
     harness.client(&all(&[copy_data(b"x"), copy_fail("no more")]));
-    harness.upstream(&all(&[error("57014", "COPY from stdin failed: no more"), ready('I')]));
-    assert!(harness.outcome.answers[0].1.error.as_deref().unwrap().starts_with("57014"));
+    harness.upstream(&all(&[
+        error("57014", "COPY from stdin failed: no more"),
+        ready('I'),
+    ]));
+    assert!(
+        harness.outcome.answers[0]
+            .1
+            .error
+            .as_deref()
+            .unwrap()
+            .starts_with("57014")
+    );
     one_query(&mut harness);
 }
 
@@ -84,24 +101,41 @@ fn data_behind_an_error_of_the_server_is_no_offence() {
     let mut harness = in_copy();
     harness.client(&copy_data(b"bad"));
     harness.upstream(&all(&[error("22P02", "bad data"), ready('I')]));
-    harness.client(&all(&[copy_data(b"more"), copy_data(b"and more"), copy_done()]));
+    harness.client(&all(&[
+        copy_data(b"more"),
+        copy_data(b"and more"),
+        copy_done(),
+    ]));
     one_query(&mut harness);
 }
 
 #[test]
 fn anything_but_data_during_a_copy_ends_the_session() {
-    for message in [query("SELECT 1"), parse("", "SELECT 1"), bind("", ""), execute("")] {
+    for message in [
+        query("SELECT 1"),
+        parse("", "SELECT 1"),
+        bind("", ""),
+        execute(""),
+    ] {
         let mut harness = in_copy();
         harness.take_upstream();
         harness.client(&message);
         assert_eq!(harness.outcome.to_upstream, b"");
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+        assert!(matches!(
+            harness.outcome.error,
+            Some(ProtocolError::Client(_))
+        ));
         assert!(harness.take_client().ends_with("E08P01"));
 
         // The same, sent before the client could know.
         let mut harness = Harness::ready(Policy::allowing());
-        harness.client(&all(&[query(IN), message])).upstream(&copy_response('G'));
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+        harness
+            .client(&all(&[query(IN), message]))
+            .upstream(&copy_response('G'));
+        assert!(matches!(
+            harness.outcome.error,
+            Some(ProtocolError::Client(_))
+        ));
     }
 }
 
@@ -115,7 +149,13 @@ fn a_sync_that_the_copy_swallowed_is_not_waited_for() {
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&extended());
     harness.upstream(&all(&[bare('1'), bare('2'), copy_response('G')]));
-    harness.client(&all(&[copy_data(b"1\n"), flush(), sync(), copy_done(), sync()]));
+    harness.client(&all(&[
+        copy_data(b"1\n"),
+        flush(),
+        sync(),
+        copy_done(),
+        sync(),
+    ]));
     harness.upstream(&all(&[complete("COPY 1"), ready('I')]));
     one_query(&mut harness);
 }
@@ -129,7 +169,12 @@ fn a_copy_sent_in_one_go_works() {
     one_query(&mut harness);
 
     let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[query(IN), copy_data(b"1\n"), copy_done(), query("SELECT 2")]));
+    harness.client(&all(&[
+        query(IN),
+        copy_data(b"1\n"),
+        copy_done(),
+        query("SELECT 2"),
+    ]));
     harness.upstream(&all(&[copy_response('G'), complete("COPY 1"), ready('I')]));
     harness.upstream(&all(&[complete("SELECT 1"), ready('I')]));
     one_query(&mut harness);
@@ -140,9 +185,13 @@ fn an_error_in_the_data_skips_to_the_sync_behind_the_data() {
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&extended());
     harness.upstream(&all(&[bare('1'), bare('2'), copy_response('G')]));
-    harness.client(&copy_data(b"bad")).upstream(&error("22P02", "bad data"));
+    harness
+        .client(&copy_data(b"bad"))
+        .upstream(&error("22P02", "bad data"));
     // The server ignored the first Sync, and answers the one behind the data.
-    harness.client(&all(&[copy_done(), sync()])).upstream(&ready('I'));
+    harness
+        .client(&all(&[copy_done(), sync()]))
+        .upstream(&ready('I'));
     one_query(&mut harness);
     one_query(&mut harness);
 }
@@ -154,7 +203,9 @@ fn an_error_before_the_data_leaves_both_syncs_to_be_answered() {
     harness.upstream(&all(&[bare('1'), bare('2'), copy_response('G')]));
     // "Cannot copy to view" comes behind CopyInResponse and before the first Sync is read.
     harness.upstream(&all(&[error("42809", "cannot copy to view"), ready('I')]));
-    harness.client(&all(&[copy_done(), sync()])).upstream(&ready('I'));
+    harness
+        .client(&all(&[copy_done(), sync()]))
+        .upstream(&ready('I'));
     one_query(&mut harness);
     one_query(&mut harness);
 }
@@ -164,15 +215,22 @@ fn statements_stay_known_behind_a_failed_copy() {
     let mut harness = Harness::ready(Policy::denying(&[]));
     harness.client(&extended());
     harness.upstream(&all(&[bare('1'), bare('2'), copy_response('G')]));
-    harness.client(&copy_data(b"bad")).upstream(&error("22P02", "bad data"));
-    harness.client(&all(&[copy_done(), sync()])).upstream(&ready('I'));
+    harness
+        .client(&copy_data(b"bad"))
+        .upstream(&error("22P02", "bad data"));
+    harness
+        .client(&all(&[copy_done(), sync()]))
+        .upstream(&ready('I'));
     for round in 0..3 {
         harness.client(&all(&[parse("", &format!("SELECT {round}")), sync()]));
         harness.upstream(&all(&[bare('1'), ready('I')]));
         harness.client(&all(&[bind("", ""), execute(""), sync()]));
         harness.upstream(&all(&[bare('2'), complete("SELECT 0"), ready('I')]));
         assert_eq!(harness.outcome.error, None);
-        assert_eq!(harness.statements().pop().unwrap(), format!("SELECT {round}"));
+        assert_eq!(
+            harness.statements().pop().unwrap(),
+            format!("SELECT {round}")
+        );
     }
 }
 
@@ -180,7 +238,9 @@ fn statements_stay_known_behind_a_failed_copy() {
 fn two_copies_in_one_text() {
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&query("COPY a FROM STDIN; COPY b FROM STDIN"));
-    harness.upstream(&copy_response('G')).client(&all(&[copy_data(b"1\n"), copy_done()]));
+    harness
+        .upstream(&copy_response('G'))
+        .client(&all(&[copy_data(b"1\n"), copy_done()]));
     harness.upstream(&all(&[complete("COPY 1"), copy_response('G')]));
     harness.client(&all(&[copy_data(b"1\n"), copy_done()]));
     harness.upstream(&all(&[complete("COPY 1"), ready('I')]));
@@ -192,11 +252,17 @@ fn two_copies_in_one_text() {
 fn a_copy_that_ends_by_itself_is_nonsense() {
     let mut harness = in_copy();
     harness.upstream(&complete("COPY 0"));
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Upstream(_))
+    ));
 
     let mut harness = in_copy();
     harness.upstream(&copy_data(b"x"));
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Upstream(_))
+    ));
 }
 
 #[test]
@@ -208,8 +274,16 @@ fn replication_is_admin_and_moves_data_both_ways() {
 
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&query(start)).upstream(&copy_response('W'));
-    harness.upstream(&copy_data(b"w")).client(&copy_data(b"r")).upstream(&copy_data(b"w"));
+    harness
+        .upstream(&copy_data(b"w"))
+        .client(&copy_data(b"r"))
+        .upstream(&copy_data(b"w"));
     harness.client(&copy_done());
-    harness.upstream(&all(&[bare('c'), complete("COPY 0"), complete("START"), ready('I')]));
+    harness.upstream(&all(&[
+        bare('c'),
+        complete("COPY 0"),
+        complete("START"),
+        ready('I'),
+    ]));
     one_query(&mut harness);
 }

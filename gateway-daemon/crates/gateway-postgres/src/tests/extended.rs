@@ -21,7 +21,10 @@ fn ran() -> Vec<u8> {
 
 /// What PostgreSQL says to something that went upstream in the place of a refused request.
 fn rejected() -> Vec<u8> {
-    all(&[error("42601", "syntax error at or near \"gateway\""), ready('I')])
+    all(&[
+        error("42601", "syntax error at or near \"gateway\""),
+        ready('I'),
+    ])
 }
 
 #[test]
@@ -36,7 +39,13 @@ fn a_statement_is_recorded_when_parsed_and_when_executed() {
     ]);
     harness.client(&request);
     assert_eq!(harness.take_upstream(), request);
-    let answer = all(&[bare('1'), bare('2'), row_description(), executed(), ready('I')]);
+    let answer = all(&[
+        bare('1'),
+        bare('2'),
+        row_description(),
+        executed(),
+        ready('I'),
+    ]);
     harness.upstream(&answer);
     assert_eq!(harness.outcome.to_client, answer);
 
@@ -61,7 +70,12 @@ fn types_that_the_server_told_are_used() {
         row_description(),
         ready('I'),
     ]));
-    harness.client(&bind_with("", "s", &[1], &[Some(&[0, 0, 0, 0, 0, 0, 0, 5])]));
+    harness.client(&bind_with(
+        "",
+        "s",
+        &[1],
+        &[Some(&[0, 0, 0, 0, 0, 0, 0, 5])],
+    ));
     harness.client(&all(&[execute(""), sync()]));
     assert_eq!(harness.records()[1].parameters, ["int8 5"]);
 }
@@ -93,7 +107,9 @@ fn a_refused_parse_leaves_the_statement_of_that_name_alone() {
         let mut harness = Harness::ready(Policy::denying(&[Verb::Define]));
         harness.client(&all(&[parse(name, "SELECT 1"), sync()]));
         harness.upstream(&all(&[bare('1'), ready('I')]));
-        harness.client(&all(&[parse(name, "DROP TABLE t"), run(name)])).take_upstream();
+        harness
+            .client(&all(&[parse(name, "DROP TABLE t"), run(name)]))
+            .take_upstream();
         harness.upstream(&rejected());
         harness.client(&run(name));
         assert_eq!(harness.take_upstream(), run(name));
@@ -113,7 +129,11 @@ fn a_statement_is_judged_anew_each_time_it_is_executed() {
     harness.policy.deny(Verb::Delete);
     harness.client(&run("s"));
     let sent = harness.take_upstream();
-    assert_eq!(kinds(&sent), "B P S", "a Parse that fails stands for the Execute");
+    assert_eq!(
+        kinds(&sent),
+        "B P S",
+        "a Parse that fails stands for the Execute"
+    );
     harness.upstream(&all(&[bare('2'), rejected()]));
     assert!(harness.take_client().ends_with("2 E42501 ZI"));
 }
@@ -141,17 +161,28 @@ fn an_error_skips_up_to_the_next_sync_and_no_further() {
         ready('I'),
     ]));
     assert_eq!(harness.take_client(), "1 2 E22012 ZI 1 ZI");
-    let errors: Vec<_> =
-        harness.outcome.answers.iter().map(|(_, answer)| answer.error.as_deref()).collect();
+    let errors: Vec<_> = harness
+        .outcome
+        .answers
+        .iter()
+        .map(|(_, answer)| answer.error.as_deref())
+        .collect();
     assert_eq!(errors, [None, Some("22012: division by zero"), None]);
 }
 
 #[test]
 fn what_comes_behind_an_error_is_not_sent_at_all() {
     let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[parse("", "SELEC"), flush()])).take_upstream();
+    harness
+        .client(&all(&[parse("", "SELEC"), flush()]))
+        .take_upstream();
     harness.upstream(&error("42601", "syntax error"));
-    harness.client(&all(&[bind("", ""), execute(""), query("DROP TABLE t"), flush()]));
+    harness.client(&all(&[
+        bind("", ""),
+        execute(""),
+        query("DROP TABLE t"),
+        flush(),
+    ]));
     assert_eq!(harness.outcome.to_upstream, b"");
     assert_eq!(harness.statements(), ["SELEC"]);
     harness.client(&sync()).upstream(&ready('I'));
@@ -165,18 +196,36 @@ fn a_sync_may_fail_as_well() {
     harness.client(&all(&[parse("", "INSERT INTO t VALUES (1)"), run("")]));
     harness.upstream(&all(&[bare('1'), bare('2'), complete("INSERT 0 1")]));
     harness.upstream(&all(&[error("23503", "a deferred constraint"), ready('I')]));
-    harness.client(&query("SELECT 1")).upstream(&all(&[complete("SELECT 1"), ready('I')]));
+    harness
+        .client(&query("SELECT 1"))
+        .upstream(&all(&[complete("SELECT 1"), ready('I')]));
     assert_eq!(harness.outcome.error, None);
 }
 
 #[test]
 fn a_portal_is_fetched_from_in_parts() {
     let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[parse("", "SELECT a FROM t"), bind("p", ""), execute("p"), flush()]));
-    harness.upstream(&all(&[bare('1'), bare('2'), data_row(b"1"), data_row(b"2"), bare('s')]));
+    harness.client(&all(&[
+        parse("", "SELECT a FROM t"),
+        bind("p", ""),
+        execute("p"),
+        flush(),
+    ]));
+    harness.upstream(&all(&[
+        bare('1'),
+        bare('2'),
+        data_row(b"1"),
+        data_row(b"2"),
+        bare('s'),
+    ]));
     harness.client(&all(&[execute("p"), close('P', "p"), sync()]));
     harness.upstream(&all(&[complete("SELECT 0"), bare('3'), ready('I')]));
-    let rows: Vec<_> = harness.outcome.answers.iter().map(|(_, answer)| answer.rows).collect();
+    let rows: Vec<_> = harness
+        .outcome
+        .answers
+        .iter()
+        .map(|(_, answer)| answer.rows)
+        .collect();
     assert_eq!(rows, [None, Some(2), Some(0)]);
     assert_eq!(harness.statements(), ["SELECT a FROM t"; 3]);
 }
@@ -193,7 +242,10 @@ fn what_is_not_known_is_not_executed() {
         ("no such portal", vec![execute("p")]),
         ("no such statement", vec![bind("", "other"), execute("")]),
         ("closed", vec![close('S', "s"), bind("", "s"), execute("")]),
-        ("a name that is not ASCII", vec![parse("é", "SELECT 1"), bind("", "é"), execute("")]),
+        (
+            "a name that is not ASCII",
+            vec![parse("é", "SELECT 1"), bind("", "é"), execute("")],
+        ),
         ("such a portal", vec![bind("é", "s"), execute("é")]),
     ] {
         let mut harness = known();
@@ -213,8 +265,19 @@ fn portals_end_with_their_transaction() {
     assert_eq!(harness.statements(), ["SELECT 1", "!portal \"p\""]);
 
     let mut harness = Harness::ready(Policy::denying(&[]));
-    harness.client(&all(&[query("BEGIN"), parse("", "SELECT 1"), bind("p", ""), sync()]));
-    harness.upstream(&all(&[complete("BEGIN"), ready('T'), bare('1'), bare('2'), ready('T')]));
+    harness.client(&all(&[
+        query("BEGIN"),
+        parse("", "SELECT 1"),
+        bind("p", ""),
+        sync(),
+    ]));
+    harness.upstream(&all(&[
+        complete("BEGIN"),
+        ready('T'),
+        bare('1'),
+        bare('2'),
+        ready('T'),
+    ]));
     harness.client(&all(&[execute("p"), sync()]));
     assert_eq!(harness.statements(), ["BEGIN", "SELECT 1", "SELECT 1"]);
 }
@@ -257,7 +320,13 @@ fn a_name_means_what_the_server_takes_it_for() {
         ),
         (
             "closed and parsed anew, but an error before skipped both",
-            all(&[parsed(), bind("", "none"), close('S', "s"), parse("s", new), sync()]),
+            all(&[
+                parsed(),
+                bind("", "none"),
+                close('S', "s"),
+                parse("s", new),
+                sync(),
+            ]),
             all(&[ok(), error("26000", "no such statement"), ready('I')]),
             run("s"),
             "SELECT 'old'",
@@ -305,8 +374,13 @@ fn a_bound_portal_keeps_its_statement() {
         execute("q"),
         sync(),
     ]));
-    let expected =
-        ["SELECT 'old'", "SELECT 'new'", "SELECT 'old'", "SELECT 'new'"].map(String::from);
+    let expected = [
+        "SELECT 'old'",
+        "SELECT 'new'",
+        "SELECT 'old'",
+        "SELECT 'new'",
+    ]
+    .map(String::from);
     assert_eq!(harness.statements(), expected);
 }
 
@@ -314,20 +388,33 @@ fn a_bound_portal_keeps_its_statement() {
 fn sql_and_the_protocol_share_one_name_space() {
     let done = |tag: &str| all(&[complete(tag), ready('I')]);
     let mut harness = Harness::ready(Policy::denying(&[Verb::Delete]));
-    harness.client(&query("PREPARE s AS SELECT 'sql'")).upstream(&done("PREPARE"));
+    harness
+        .client(&query("PREPARE s AS SELECT 'sql'"))
+        .upstream(&done("PREPARE"));
     harness.client(&run("s")).upstream(&ran());
     assert_eq!(harness.statements().pop().unwrap(), "SELECT 'sql'");
 
-    harness.client(&query("EXECUTE s")).upstream(&done("SELECT 1"));
+    harness
+        .client(&query("EXECUTE s"))
+        .upstream(&done("SELECT 1"));
     assert_eq!(harness.statements().pop().unwrap(), "EXECUTE s");
-    harness.client(&query("EXECUTE unseen")).upstream(&rejected());
+    harness
+        .client(&query("EXECUTE unseen"))
+        .upstream(&rejected());
     assert_eq!(harness.statements().pop().unwrap(), "!EXECUTE unseen");
 
-    harness.client(&query("DEALLOCATE s")).upstream(&done("DEALLOCATE"));
+    harness
+        .client(&query("DEALLOCATE s"))
+        .upstream(&done("DEALLOCATE"));
     harness.client(&query("EXECUTE s")).upstream(&rejected());
     assert_eq!(harness.statements().pop().unwrap(), "!EXECUTE s");
-    harness.client(&query("PREPARE d AS DELETE FROM t")).upstream(&rejected());
-    assert_eq!(harness.statements().pop().unwrap(), "!PREPARE d AS DELETE FROM t");
+    harness
+        .client(&query("PREPARE d AS DELETE FROM t"))
+        .upstream(&rejected());
+    assert_eq!(
+        harness.statements().pop().unwrap(),
+        "!PREPARE d AS DELETE FROM t"
+    );
 }
 
 #[test]
@@ -350,7 +437,9 @@ fn a_failed_text_may_have_prepared_before_it_failed() {
     let mut harness = Harness::ready(Policy::denying(&[]));
     harness.client(&all(&[parse("s", "SELECT 'old'"), sync()]));
     harness.upstream(&all(&[bare('1'), ready('I')]));
-    harness.client(&query("DEALLOCATE s; PREPARE s AS SELECT 'new'; SELECT 1/0"));
+    harness.client(&query(
+        "DEALLOCATE s; PREPARE s AS SELECT 'new'; SELECT 1/0",
+    ));
     harness.upstream(&all(&[
         complete("DEALLOCATE"),
         complete("PREPARE"),
@@ -367,9 +456,15 @@ fn deallocate_all_forgets_all() {
         let mut harness = Harness::ready(Policy::denying(&[]));
         harness.client(&all(&[parse("s", "SELECT 1"), sync()]));
         harness.upstream(&all(&[bare('1'), ready('I')]));
-        harness.client(&query(text)).upstream(&all(&[complete(text), ready('I')]));
+        harness
+            .client(&query(text))
+            .upstream(&all(&[complete(text), ready('I')]));
         harness.client(&run("s"));
-        assert_eq!(harness.statements().pop().unwrap(), "!portal \"\"", "{text}");
+        assert_eq!(
+            harness.statements().pop().unwrap(),
+            "!portal \"\"",
+            "{text}"
+        );
     }
 }
 
@@ -380,16 +475,27 @@ fn a_statement_is_read_anew_under_another_search_path() {
     harness.policy.deny_object("secret.users");
     harness.client(&all(&[parse("s", "DELETE FROM users"), run("s")]));
     harness.upstream(&all(&[bare('1'), ran()]));
-    harness.client(&query("SET search_path TO secret")).upstream(&done("SET"));
-    harness.client(&run("s")).upstream(&all(&[bare('2'), rejected()]));
-    harness.client(&query("SET search_path TO public")).upstream(&done("SET"));
+    harness
+        .client(&query("SET search_path TO secret"))
+        .upstream(&done("SET"));
+    harness
+        .client(&run("s"))
+        .upstream(&all(&[bare('2'), rejected()]));
+    harness
+        .client(&query("SET search_path TO public"))
+        .upstream(&done("SET"));
     harness.client(&run("s")).upstream(&ran());
     let deletes: Vec<_> = harness
         .statements()
         .into_iter()
         .filter(|statement| statement.contains("DELETE"))
         .collect();
-    let expected = ["DELETE FROM users", "DELETE FROM users", "!DELETE FROM users", "DELETE FROM users"];
+    let expected = [
+        "DELETE FROM users",
+        "DELETE FROM users",
+        "!DELETE FROM users",
+        "DELETE FROM users",
+    ];
     assert_eq!(deletes, expected.map(String::from));
 }
 
@@ -399,7 +505,9 @@ fn the_search_path_follows_the_transaction() {
     let path = |steps: &[(&str, &str, char)]| {
         let mut harness = Harness::ready(Policy::allowing());
         for (statement, tag, state) in steps {
-            harness.client(&query(statement)).upstream(&done(tag, *state));
+            harness
+                .client(&query(statement))
+                .upstream(&done(tag, *state));
         }
         harness.client(&query("DELETE FROM users"));
         harness.records().pop().unwrap().objects
@@ -409,16 +517,48 @@ fn the_search_path_follows_the_transaction() {
     let begin = ("BEGIN", "BEGIN", 'T');
     for (name, steps, expected) in [
         ("as it began", vec![], "public.users"),
-        ("set", vec![("SET search_path TO other", "SET", 'I')], "other.users"),
+        (
+            "set",
+            vec![("SET search_path TO other", "SET", 'I')],
+            "other.users",
+        ),
         ("in a transaction", vec![begin, set], "other.users"),
-        ("committed", vec![begin, set, ("COMMIT", "COMMIT", 'I')], "other.users"),
-        ("rolled back", vec![begin, set, ("ROLLBACK", "ROLLBACK", 'I')], "public.users"),
-        ("a failed one", vec![begin, set, ("COMMIT", "ROLLBACK", 'I')], "public.users"),
+        (
+            "committed",
+            vec![begin, set, ("COMMIT", "COMMIT", 'I')],
+            "other.users",
+        ),
+        (
+            "rolled back",
+            vec![begin, set, ("ROLLBACK", "ROLLBACK", 'I')],
+            "public.users",
+        ),
+        (
+            "a failed one",
+            vec![begin, set, ("COMMIT", "ROLLBACK", 'I')],
+            "public.users",
+        ),
         ("local", vec![begin, local], "other.users"),
-        ("local, committed", vec![begin, local, ("COMMIT", "COMMIT", 'I')], "public.users"),
-        ("to a savepoint", vec![begin, set, ("ROLLBACK TO a", "ROLLBACK", 'T')], "users"),
-        ("at once", vec![("SET search_path TO other; ROLLBACK", "ROLLBACK", 'I')], "users"),
-        ("the other way", vec![("ROLLBACK; SET search_path TO other", "ROLLBACK", 'I')], "users"),
+        (
+            "local, committed",
+            vec![begin, local, ("COMMIT", "COMMIT", 'I')],
+            "public.users",
+        ),
+        (
+            "to a savepoint",
+            vec![begin, set, ("ROLLBACK TO a", "ROLLBACK", 'T')],
+            "users",
+        ),
+        (
+            "at once",
+            vec![("SET search_path TO other; ROLLBACK", "ROLLBACK", 'I')],
+            "users",
+        ),
+        (
+            "the other way",
+            vec![("ROLLBACK; SET search_path TO other", "ROLLBACK", 'I')],
+            "users",
+        ),
     ] {
         assert_eq!(path(&steps), [expected], "{name}");
     }
@@ -427,40 +567,79 @@ fn the_search_path_follows_the_transaction() {
 #[test]
 fn a_search_path_on_its_way_is_not_known() {
     let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&query("SET search_path TO other")).client(&query("DELETE FROM users"));
+    harness
+        .client(&query("SET search_path TO other"))
+        .client(&query("DELETE FROM users"));
     assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
 }
 
 #[test]
 fn answers_of_the_wrong_kind_end_the_session() {
-    let requests =
-        || all(&[parse("s", "SELECT 1"), describe('S', "s"), bind("", "s"), execute(""), sync()]);
+    let requests = || {
+        all(&[
+            parse("s", "SELECT 1"),
+            describe('S', "s"),
+            bind("", "s"),
+            execute(""),
+            sync(),
+        ])
+    };
     for answer in [
         vec![bare('2')],
         vec![bare('1'), bare('2')],
         vec![bare('1'), parameter_description(&[]), bare('n'), bare('3')],
-        vec![bare('1'), parameter_description(&[]), bare('n'), data_row(b"")],
-        vec![bare('1'), parameter_description(&[]), bare('n'), bare('2'), row_description()],
+        vec![
+            bare('1'),
+            parameter_description(&[]),
+            bare('n'),
+            data_row(b""),
+        ],
+        vec![
+            bare('1'),
+            parameter_description(&[]),
+            bare('n'),
+            bare('2'),
+            row_description(),
+        ],
         vec![bare('1'), ready('I')],
-        vec![bare('1'), bare('n'), bare('2'), complete("SELECT 1"), complete("SELECT 1")],
+        vec![
+            bare('1'),
+            bare('n'),
+            bare('2'),
+            complete("SELECT 1"),
+            complete("SELECT 1"),
+        ],
     ] {
         let mut harness = Harness::ready(Policy::allowing());
         harness.client(&requests()).upstream(&answer.concat());
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))), "{answer:?}");
+        assert!(
+            matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))),
+            "{answer:?}"
+        );
     }
 }
 
 #[test]
 fn ten_thousand_statements_may_wait() {
     let mut harness = Harness::ready(Policy::allowing());
-    let one = all(&[parse("", "SELECT 1"), bind("", ""), describe('P', ""), execute("")]);
+    let one = all(&[
+        parse("", "SELECT 1"),
+        bind("", ""),
+        describe('P', ""),
+        execute(""),
+    ]);
     let mut requests = one.repeat(10_000);
     requests.extend(sync());
     harness.client(&requests);
     assert_eq!(harness.take_upstream(), requests);
     let answer = all(&[bare('1'), bare('2'), row_description(), executed()]);
-    harness.upstream(&answer.repeat(10_000)).upstream(&ready('I'));
+    harness
+        .upstream(&answer.repeat(10_000))
+        .upstream(&ready('I'));
     assert_eq!(harness.outcome.error, None);
     assert_eq!(harness.records().len(), 20_000);
-    assert_eq!(harness.outcome.to_client.len(), answer.len() * 10_000 + ready('I').len());
+    assert_eq!(
+        harness.outcome.to_client.len(),
+        answer.len() * 10_000 + ready('I').len()
+    );
 }

@@ -29,7 +29,11 @@ impl Policy {
     /// Refuses these verbs, and `unknown`.
     pub(super) fn denying(verbs: &[Verb]) -> Arc<Policy> {
         let policy = Policy::default();
-        policy.verbs.lock().unwrap().extend(verbs.iter().chain(&[Verb::Unknown]));
+        policy
+            .verbs
+            .lock()
+            .unwrap()
+            .extend(verbs.iter().chain(&[Verb::Unknown]));
         Arc::new(policy)
     }
 
@@ -78,17 +82,26 @@ impl Judge for Policy {
             .unwrap()
             .iter()
             .any(|verb| case.operation.verbs().contains(*verb))
-            || case.operation.effects.iter().flat_map(|effect| &effect.objects).any(|object| {
-                denied_objects.iter().any(|denied| match object {
-                    gateway_core::Object::Named(name) => **name == **denied,
-                    // It could be in any schema.
-                    gateway_core::Object::Unresolved(name) => {
-                        &**name == "*" || denied.ends_with(&format!(".{name}"))
-                    }
-                })
-            });
+            || case
+                .operation
+                .effects
+                .iter()
+                .flat_map(|effect| &effect.objects)
+                .any(|object| {
+                    denied_objects.iter().any(|denied| match object {
+                        gateway_core::Object::Named(name) => **name == **denied,
+                        // It could be in any schema.
+                        gateway_core::Object::Unresolved(name) => {
+                            &**name == "*" || denied.ends_with(&format!(".{name}"))
+                        }
+                    })
+                });
         Decision {
-            verdict: if denied { Verdict::Deny } else { Verdict::Allow },
+            verdict: if denied {
+                Verdict::Deny
+            } else {
+                Verdict::Allow
+            },
             mode: Mode::Enforce,
             resource: "orders".into(),
             rule: None,
@@ -140,7 +153,10 @@ impl Recorder for Policy {
 }
 
 pub(super) fn origin(tree: u64) -> Origin {
-    Origin { tree: TreeId(tree), destination: ([10, 0, 0, 7], 5432).into() }
+    Origin {
+        tree: TreeId(tree),
+        destination: ([10, 0, 0, 7], 5432).into(),
+    }
 }
 
 /// What came out of a session.
@@ -173,7 +189,10 @@ struct Ends<'a> {
 impl Ends<'_> {
     fn take(&mut self, from: Side, range: Range<usize>) -> Vec<u8> {
         assert_eq!(from, self.from, "bytes go back where they came from");
-        assert!(range.start >= self.passed, "bytes pass twice or out of order");
+        assert!(
+            range.start >= self.passed,
+            "bytes pass twice or out of order"
+        );
         assert!(!range.is_empty(), "nothing is passed");
         self.passed = range.end;
         self.input[range].to_vec()
@@ -202,7 +221,10 @@ impl Effects for Ends<'_> {
     }
 
     fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal> {
-        assert!(!operation.effects.is_empty(), "an operation without effects");
+        assert!(
+            !operation.effects.is_empty(),
+            "an operation without effects"
+        );
         self.governor.submit(operation, Timestamp(1))
     }
 
@@ -235,14 +257,20 @@ impl Harness {
         session: u64,
         origin: Origin,
     ) -> Harness {
-        let principal =
-            Principal { id: "local:ci".into(), assurance: Assurance::Kernel, groups: Vec::new() };
+        let principal = Principal {
+            id: "local:ci".into(),
+            assurance: Assurance::Kernel,
+            groups: Vec::new(),
+        };
         let context = SessionContext {
             session: SessionId(session),
             subject: Arc::new(Subject {
                 principal,
                 delegates: Vec::new(),
-                lineage: Lineage { tree: origin.tree, processes: Vec::new() },
+                lineage: Lineage {
+                    tree: origin.tree,
+                    processes: Vec::new(),
+                },
             }),
             destination: Destination::from_address(origin.destination),
             policy: "p".into(),
@@ -265,7 +293,10 @@ impl Harness {
 
     pub(super) fn ready_with(policy: Arc<Policy>, limits: Limits) -> Harness {
         let mut harness = Harness::with_limits(policy, limits);
-        harness.client(&messages::startup(0, &[("user", "ci"), ("database", "app")]));
+        harness.client(&messages::startup(
+            0,
+            &[("user", "ci"), ("database", "app")],
+        ));
         harness.upstream(&welcome());
         assert_eq!(harness.outcome.error, None);
         harness.forget();
@@ -348,7 +379,13 @@ impl Harness {
     pub(super) fn statements(&self) -> Vec<String> {
         self.records()
             .into_iter()
-            .map(|record| format!("{}{}", if record.denied { "!" } else { "" }, record.statement))
+            .map(|record| {
+                format!(
+                    "{}{}",
+                    if record.denied { "!" } else { "" },
+                    record.statement
+                )
+            })
             .collect()
     }
 }

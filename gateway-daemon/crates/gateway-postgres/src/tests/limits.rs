@@ -16,63 +16,105 @@ fn rejected() -> Vec<u8> {
 
 #[test]
 fn prepared_statements_are_counted() {
-    let mut harness = limited(Limits { statements: 2, ..Limits::default() });
+    let mut harness = limited(Limits {
+        statements: 2,
+        ..Limits::default()
+    });
     let ok = || all(&[bare('1'), ready('I')]);
     let prepare = |name: &str| all(&[parse(name, "SELECT 1"), sync()]);
-    harness.client(&prepare("a")).upstream(&ok()).client(&prepare("b")).upstream(&ok());
+    harness
+        .client(&prepare("a"))
+        .upstream(&ok())
+        .client(&prepare("b"))
+        .upstream(&ok());
     harness.client(&prepare("")).upstream(&ok()).take_client();
     harness.client(&prepare("c")).upstream(&rejected());
     let words = error_field(&harness.outcome.to_client, 'M').unwrap();
     assert!(words.contains("limits.prepared_statements"), "{words}");
     assert_eq!(harness.take_client(), "E54000 ZI");
-    harness.client(&query("PREPARE c AS SELECT 1")).upstream(&rejected());
+    harness
+        .client(&query("PREPARE c AS SELECT 1"))
+        .upstream(&rejected());
     assert_eq!(harness.take_client(), "E54000 ZI");
 
-    harness.client(&all(&[close('S', "a"), sync()])).upstream(&all(&[bare('3'), ready('I')]));
+    harness
+        .client(&all(&[close('S', "a"), sync()]))
+        .upstream(&all(&[bare('3'), ready('I')]));
     harness.client(&prepare("c")).upstream(&ok());
     assert_eq!(harness.take_client(), "3 ZI 1 ZI");
 }
 
 #[test]
 fn the_text_of_prepared_statements_is_counted() {
-    let mut harness = limited(Limits { prepared_bytes: 100, ..Limits::default() });
+    let mut harness = limited(Limits {
+        prepared_bytes: 100,
+        ..Limits::default()
+    });
     let long = format!("SELECT '{}'", "x".repeat(80));
-    harness.client(&all(&[parse("a", &long), sync()])).upstream(&all(&[bare('1'), ready('I')]));
-    harness.client(&all(&[parse("b", &long), sync()])).upstream(&rejected());
+    harness
+        .client(&all(&[parse("a", &long), sync()]))
+        .upstream(&all(&[bare('1'), ready('I')]));
+    harness
+        .client(&all(&[parse("b", &long), sync()]))
+        .upstream(&rejected());
     assert_eq!(harness.take_client(), "1 ZI E54000 ZI");
 }
 
 #[test]
 fn portals_are_counted() {
-    let mut harness = limited(Limits { portals: 1, ..Limits::default() });
-    harness.client(&all(&[parse("", "SELECT 1"), bind("p", ""), bind("", ""), bind("q", "")]));
+    let mut harness = limited(Limits {
+        portals: 1,
+        ..Limits::default()
+    });
+    harness.client(&all(&[
+        parse("", "SELECT 1"),
+        bind("p", ""),
+        bind("", ""),
+        bind("q", ""),
+    ]));
     harness.client(&sync());
     harness.upstream(&all(&[bare('1'), bare('2'), bare('2'), rejected()]));
     assert_eq!(harness.take_client(), "1 2 2 E54000 ZI");
-    harness.client(&all(&[bind("q", ""), sync()])).upstream(&all(&[bare('2'), ready('I')]));
+    harness
+        .client(&all(&[bind("q", ""), sync()]))
+        .upstream(&all(&[bare('2'), ready('I')]));
     assert_eq!(harness.outcome.error, None);
 }
 
 #[test]
 fn requests_without_an_answer_are_counted() {
-    let mut harness = limited(Limits { pipeline: 10, ..Limits::default() });
+    let mut harness = limited(Limits {
+        pipeline: 10,
+        ..Limits::default()
+    });
     harness.client(&sync().repeat(10));
     assert_eq!(harness.outcome.error, None);
     harness.client(&query("SELECT 1"));
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Client(_))
+    ));
     assert_eq!(harness.take_client(), "E54000");
     assert_eq!(harness.statements(), [""; 0]);
 }
 
 #[test]
 fn values_are_cut_and_say_so() {
-    let limits = Limits { parameter_bytes: 10, parameters_bytes: 100, ..Limits::default() };
+    let limits = Limits {
+        parameter_bytes: 10,
+        parameters_bytes: 100,
+        ..Limits::default()
+    };
     let mut harness = limited(limits);
     let long = [b'x'; 1000];
     let cut = "é".repeat(10);
     let mut values = vec![Some(&long[..]), Some(cut.as_bytes()), None];
     values.extend([Some(&b"short"[..]); 200]);
-    harness.client(&all(&[parse("", "SELECT 1"), bind_with("", "", &[], &values), execute("")]));
+    harness.client(&all(&[
+        parse("", "SELECT 1"),
+        bind_with("", "", &[], &values),
+        execute(""),
+    ]));
     let parameters = harness.records().pop().unwrap().parameters;
     assert_eq!(parameters[0], "? xxxxxxxxxx of 1000");
     assert_eq!(parameters[1], "? ééééé of 20");
@@ -80,5 +122,8 @@ fn values_are_cut_and_say_so() {
     assert_eq!(parameters[3], "? short");
     assert!(parameters.len() < 20);
     let last = parameters.last().unwrap();
-    assert!(last.starts_with("omitted 19") && last.contains("more values of 9"), "{last}");
+    assert!(
+        last.starts_with("omitted 19") && last.contains("more values of 9"),
+        "{last}"
+    );
 }

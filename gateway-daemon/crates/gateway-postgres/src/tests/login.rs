@@ -17,7 +17,10 @@ fn user() -> Vec<u8> {
 #[test]
 fn encryption_is_declined_once_each_and_nothing_of_it_goes_upstream() {
     let mut harness = Harness::new(Policy::allowing());
-    harness.client(&ssl_request()).client(&gssenc_request()).client(&user());
+    harness
+        .client(&ssl_request())
+        .client(&gssenc_request())
+        .client(&user());
     assert_eq!(harness.outcome.to_client, b"NN");
     assert_eq!(harness.take_upstream(), user());
 
@@ -33,12 +36,30 @@ fn encryption_is_declined_once_each_and_nothing_of_it_goes_upstream() {
 #[test]
 fn the_login_is_asked_for_before_the_startup_message_goes() {
     let mut harness = Harness::new(Policy::allowing());
-    harness.client(&startup(0, &[("user", "ci"), ("database", "app"), ("application_name", "x")]));
+    harness.client(&startup(
+        0,
+        &[
+            ("user", "ci"),
+            ("database", "app"),
+            ("application_name", "x"),
+        ],
+    ));
     let records = harness.records();
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].verb, Verb::Authenticate);
-    for word in ["sql.user", "\"ci\"", "sql.database", "\"app\"", "sql.application", "\"x\""] {
-        assert!(records[0].attributes.contains(word), "{word}: {}", records[0].attributes);
+    for word in [
+        "sql.user",
+        "\"ci\"",
+        "sql.database",
+        "\"app\"",
+        "sql.application",
+        "\"x\"",
+    ] {
+        assert!(
+            records[0].attributes.contains(word),
+            "{word}: {}",
+            records[0].attributes
+        );
     }
 }
 
@@ -76,7 +97,11 @@ fn what_a_startup_message_asks_for_is_seen() {
         ("options", "--role=postgres", Some(Verb::Admin)),
         ("options", "-crole=postgres", Some(Verb::Admin)),
         ("options", "-c work_mem=1\\ MB -c ROLE=x", Some(Verb::Admin)),
-        ("options", "-c session-authorization=postgres", Some(Verb::Admin)),
+        (
+            "options",
+            "-c session-authorization=postgres",
+            Some(Verb::Admin),
+        ),
         ("options", "-O", Some(Verb::Admin)),
         ("options", "-c", Some(Verb::Admin)),
         ("role", "postgres", Some(Verb::Admin)),
@@ -94,7 +119,11 @@ fn what_a_startup_message_asks_for_is_seen() {
 
         let mut harness = Harness::new(Policy::denying(&[Verb::Admin]));
         harness.client(&startup(0, &[("user", "ci"), (name, value)]));
-        assert_eq!(harness.outcome.to_upstream.is_empty(), verb.is_some(), "{name}={value}");
+        assert_eq!(
+            harness.outcome.to_upstream.is_empty(),
+            verb.is_some(),
+            "{name}={value}"
+        );
     }
 }
 
@@ -106,7 +135,9 @@ fn the_search_path_of_the_startup_message_counts() {
         ("options", "-c search-path=secret"),
     ] {
         let mut harness = Harness::new(Policy::allowing());
-        harness.client(&startup(0, &[("user", "ci"), (name, value)])).upstream(&welcome());
+        harness
+            .client(&startup(0, &[("user", "ci"), (name, value)]))
+            .upstream(&welcome());
         harness.client(&query("TABLE users"));
         let objects = harness.records().pop().unwrap().objects;
         assert!(objects[0].contains("users"), "{objects:?}");
@@ -119,13 +150,20 @@ fn an_exchange_of_secrets_passes_and_is_not_recorded() {
     let mut harness = Harness::new(Policy::allowing());
     harness.client(&user());
     harness.take_upstream();
-    harness.upstream(&authentication(10)).client(&password("hunter2"));
+    harness
+        .upstream(&authentication(10))
+        .client(&password("hunter2"));
     assert_eq!(harness.take_upstream(), password("hunter2"));
-    harness.upstream(&authentication(11)).client(&password("more"));
+    harness
+        .upstream(&authentication(11))
+        .client(&password("more"));
     harness.upstream(&authentication(12)).upstream(&welcome());
     assert_eq!(harness.take_client(), "R R R R S S K ZI");
     let told = format!("{:?} {:?}", harness.records(), harness.outcome.answers);
-    assert!(!told.contains("hunter2") && !told.contains("more"), "{told}");
+    assert!(
+        !told.contains("hunter2") && !told.contains("more"),
+        "{told}"
+    );
     assert_eq!(harness.outcome.answers.len(), 1);
     assert_eq!(harness.outcome.answers[0].1.error, None);
 }
@@ -134,10 +172,17 @@ fn an_exchange_of_secrets_passes_and_is_not_recorded() {
 fn a_failed_login_is_recorded_with_the_servers_words() {
     let mut harness = Harness::new(Policy::allowing());
     harness.client(&user());
-    harness.upstream(&severe("FATAL", "28P01", "password authentication failed for user \"ci\""));
+    harness.upstream(&severe(
+        "FATAL",
+        "28P01",
+        "password authentication failed for user \"ci\"",
+    ));
     assert_eq!(harness.take_client(), "E28P01");
     let error = harness.outcome.answers[0].1.error.clone().unwrap();
-    assert_eq!(&*error, "28P01: password authentication failed for user \"ci\"");
+    assert_eq!(
+        &*error,
+        "28P01: password authentication failed for user \"ci\""
+    );
     harness.finish(Side::Upstream);
     assert_eq!(harness.outcome.error, None);
 }
@@ -151,7 +196,10 @@ fn queries_before_the_login_never_pass() {
             harness.take_upstream();
             harness.upstream(&before).client(&message);
             assert_eq!(harness.outcome.to_upstream, b"");
-            assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+            assert!(matches!(
+                harness.outcome.error,
+                Some(ProtocolError::Client(_))
+            ));
         }
     }
 }
@@ -171,7 +219,11 @@ fn a_server_that_answers_nonsense_at_login_is_named() {
         vec![parameter_status("a", "b")],
         vec![backend_key(1, &[0; 4])],
         vec![authentication(0), authentication(0)],
-        vec![authentication(0), backend_key(1, &[0; 4]), backend_key(1, &[0; 4])],
+        vec![
+            authentication(0),
+            backend_key(1, &[0; 4]),
+            backend_key(1, &[0; 4]),
+        ],
         vec![authentication(0), backend_key(1, &[0; 3])],
         vec![authentication(0), backend_key(1, &[0; 5])],
         vec![authentication(0), negotiate(0)],
@@ -195,7 +247,9 @@ fn a_server_that_answers_nonsense_at_login_is_named() {
 #[test]
 fn notices_pass_at_login() {
     let mut harness = Harness::new(Policy::allowing());
-    harness.client(&user()).upstream(&all(&[notice("hello"), welcome()]));
+    harness
+        .client(&user())
+        .upstream(&all(&[notice("hello"), welcome()]));
     assert_eq!(harness.take_client(), "N R S S K ZI");
 }
 
@@ -213,7 +267,9 @@ fn versions_are_agreed_on() {
         let mut harness = Harness::new(Policy::allowing());
         harness.client(&startup(asked, &[("user", "ci")]));
         assert_eq!(harness.take_upstream(), startup(sent, &[("user", "ci")]));
-        harness.upstream(&told.map(negotiate).unwrap_or_default()).upstream(&welcome());
+        harness
+            .upstream(&told.map(negotiate).unwrap_or_default())
+            .upstream(&welcome());
         assert_eq!(harness.take_client(), seen, "{asked} {told:?}");
         assert_eq!(harness.outcome.error, None);
     }
@@ -228,17 +284,30 @@ fn versions_are_agreed_on() {
 
 #[test]
 fn a_cancel_key_is_as_long_as_the_upstreams_and_never_the_same() {
-    for (minor, length, fits) in
-        [(0, 4, true), (0, 32, false), (2, 4, true), (2, 32, true), (2, 256, true), (2, 257, false)]
-    {
+    for (minor, length, fits) in [
+        (0, 4, true),
+        (0, 32, false),
+        (2, 4, true),
+        (2, 32, true),
+        (2, 256, true),
+        (2, 257, false),
+    ] {
         let mut harness = Harness::new(Policy::allowing());
         let secret = vec![7; length];
         harness.client(&startup(minor, &[("user", "ci")]));
-        harness.upstream(&all(&[authentication(0), backend_key(42, &secret), ready('I')]));
+        harness.upstream(&all(&[
+            authentication(0),
+            backend_key(42, &secret),
+            ready('I'),
+        ]));
         assert_eq!(harness.outcome.error.is_none(), fits, "{minor} {length}");
         if fits {
             let key = &harness.outcome.to_client[9..];
-            assert_eq!(key[..9], backend_key(42, &secret)[..9], "the process number stays");
+            assert_eq!(
+                key[..9],
+                backend_key(42, &secret)[..9],
+                "the process number stays"
+            );
             assert_eq!(key[9..].len(), length + 6, "ReadyForQuery is behind it");
             assert_ne!(&key[9..9 + length], secret);
         }
@@ -265,8 +334,14 @@ fn a_cancel_reaches_the_server_with_its_own_key() {
     let (session, secret) = logged_in(&shared, 7, origin(1));
     let packet = all(&[ssl_request(), cancel_request(42, &secret)]);
     let mut harness = cancel(&shared, origin(1), &packet, Policy::allowing());
-    assert_eq!(harness.outcome.to_upstream, cancel_request(42, &[1, 2, 3, 4]));
-    assert!(!harness.outcome.closed, "the client waits until the server has taken it");
+    assert_eq!(
+        harness.outcome.to_upstream,
+        cancel_request(42, &[1, 2, 3, 4])
+    );
+    assert!(
+        !harness.outcome.closed,
+        "the client waits until the server has taken it"
+    );
     assert_eq!(harness.statements(), ["CANCEL"]);
     assert!(harness.records()[0].attributes.contains("s0000000000007"));
     harness.finish(Side::Upstream);
@@ -282,7 +357,10 @@ fn a_cancel_reaches_the_server_with_its_own_key() {
 fn a_cancel_with_a_wrong_key_or_from_elsewhere_is_dropped_in_silence() {
     let shared = Arc::new(Shared::new(Limits::default()));
     let (_session, secret) = logged_in(&shared, 7, origin(1));
-    let elsewhere = Origin { destination: ([10, 0, 0, 8], 5432).into(), ..origin(1) };
+    let elsewhere = Origin {
+        destination: ([10, 0, 0, 8], 5432).into(),
+        ..origin(1)
+    };
     let good = cancel_request(42, &secret);
     let mut longer = secret.clone();
     longer.push(0);
@@ -296,7 +374,10 @@ fn a_cancel_with_a_wrong_key_or_from_elsewhere_is_dropped_in_silence() {
         let harness = cancel(&shared, place, &packet, Policy::allowing());
         assert_eq!(harness.outcome.to_upstream, b"");
         assert_eq!(harness.outcome.to_client, b"");
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+        assert!(matches!(
+            harness.outcome.error,
+            Some(ProtocolError::Client(_))
+        ));
         assert_eq!(harness.statements(), ["CANCEL"]);
         assert!(harness.outcome.answers[0].1.error.is_some());
     }
@@ -308,7 +389,10 @@ fn a_cancel_with_a_wrong_key_or_from_elsewhere_is_dropped_in_silence() {
 
 #[test]
 fn a_full_table_of_keys_ends_the_login() {
-    let shared = Arc::new(Shared::new(Limits { cancel_keys: 1, ..Limits::default() }));
+    let shared = Arc::new(Shared::new(Limits {
+        cancel_keys: 1,
+        ..Limits::default()
+    }));
     let (first, _) = logged_in(&shared, 7, origin(1));
     let (second, _) = logged_in(&shared, 8, origin(1));
     assert_eq!(kinds(&second.outcome.to_client), "R S S E53300");
@@ -326,16 +410,32 @@ fn leaving_is_allowed_between_messages_only() {
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&all(&[terminate(), query("DROP TABLE t")]));
     assert_eq!(harness.take_upstream(), terminate());
-    assert_eq!(harness.finish(Side::Client).finish(Side::Upstream).outcome.error, None);
+    assert_eq!(
+        harness
+            .finish(Side::Client)
+            .finish(Side::Upstream)
+            .outcome
+            .error,
+        None
+    );
 
     let mut harness = Harness::new(Policy::allowing());
     harness.client(&user()[..5]).finish(Side::Client);
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))));
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Client(_))
+    ));
 
     let mut harness = Harness::new(Policy::allowing());
     harness.client(&user()).finish(Side::Upstream);
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
-    assert!(harness.outcome.answers[0].1.error.is_some(), "the login is answered");
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Upstream(_))
+    ));
+    assert!(
+        harness.outcome.answers[0].1.error.is_some(),
+        "the login is answered"
+    );
 }
 
 #[test]
@@ -343,5 +443,8 @@ fn the_refusal_says_who_refused_what() {
     let mut harness = Harness::new(Policy::denying(&[Verb::Authenticate]));
     harness.client(&user());
     let message = error_field(&harness.outcome.to_client, 'M').unwrap();
-    assert!(message.starts_with("gateway: authenticate on orders denied"), "{message}");
+    assert!(
+        message.starts_with("gateway: authenticate on orders denied"),
+        "{message}"
+    );
 }

@@ -1,8 +1,8 @@
 //! Every message that breaks the protocol, from either side.
 use super::harness::{Harness, Policy};
 use super::messages::{
-    all, bind_with, close, copy_done, describe, execute, flush, function_call, parse_with,
-    query, raw, ready, row_description, startup, sync, terminate,
+    all, bind_with, close, copy_done, describe, execute, flush, function_call, parse_with, query,
+    raw, ready, row_description, startup, sync, terminate,
 };
 use crate::Limits;
 use gateway_protocol::{ProtocolError, Side};
@@ -23,11 +23,20 @@ fn requests() -> Vec<Vec<u8>> {
 fn refused(message: &[u8]) {
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(message);
-    assert_eq!(harness.outcome.to_upstream, b"", "{message:?} went upstream");
+    assert_eq!(
+        harness.outcome.to_upstream, b"",
+        "{message:?} went upstream"
+    );
     assert!(
         matches!(
             harness.outcome.error,
-            Some(ProtocolError::Client(_) | ProtocolError::TooLarge { side: Side::Client, .. })
+            Some(
+                ProtocolError::Client(_)
+                    | ProtocolError::TooLarge {
+                        side: Side::Client,
+                        ..
+                    }
+            )
         ),
         "{message:?}: {:?}",
         harness.outcome.error
@@ -54,7 +63,10 @@ fn every_length_field_is_checked() {
         }
         let mut harness = Harness::ready(Policy::allowing());
         harness.upstream(&[&b"D"[..], &length.to_be_bytes()].concat());
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
+        assert!(matches!(
+            harness.outcome.error,
+            Some(ProtocolError::Upstream(_))
+        ));
     }
     for request in [sync(), flush(), terminate(), copy_done()] {
         refused(&raw(request[0], &[0]));
@@ -106,8 +118,13 @@ fn every_type_that_no_server_sends_is_refused() {
 fn a_servers_message_with_a_broken_body_is_refused() {
     for body in [&b""[..], b"S", b"SERROR", b"SERROR\0", b"SERROR\0\0x"] {
         let mut harness = Harness::ready(Policy::allowing());
-        harness.client(&query("SELECT 1")).upstream(&raw(b'E', body));
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))), "{body:?}");
+        harness
+            .client(&query("SELECT 1"))
+            .upstream(&raw(b'E', body));
+        assert!(
+            matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))),
+            "{body:?}"
+        );
     }
     for (kind, body) in [
         (b'S', &b"a\0b"[..]),
@@ -122,7 +139,9 @@ fn a_servers_message_with_a_broken_body_is_refused() {
         (b'I', b"x"),
     ] {
         let mut harness = Harness::ready(Policy::allowing());
-        harness.client(&query("SELECT 1")).upstream(&raw(kind, body));
+        harness
+            .client(&query("SELECT 1"))
+            .upstream(&raw(kind, body));
         assert!(
             matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))),
             "{kind} {body:?}"
@@ -145,7 +164,9 @@ fn what_passed_before_a_broken_message_is_still_delivered() {
 #[test]
 fn no_words_are_put_into_the_middle_of_a_message() {
     let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&query("SELECT 1")).upstream(&row_description()[..9]);
+    harness
+        .client(&query("SELECT 1"))
+        .upstream(&row_description()[..9]);
     harness.client(&raw(b'?', &[]));
     assert!(harness.outcome.error.is_some());
     assert_eq!(harness.outcome.to_client, row_description()[..9]);
@@ -180,18 +201,31 @@ fn startup_packets_are_checked() {
         let mut harness = Harness::new(Policy::allowing());
         harness.client(&packet);
         assert_eq!(harness.outcome.to_upstream, b"", "{packet:?}");
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))), "{packet:?}");
+        assert!(
+            matches!(harness.outcome.error, Some(ProtocolError::Client(_))),
+            "{packet:?}"
+        );
         assert_eq!(harness.take_client(), "E08P01");
     }
     let mut harness = Harness::new(Policy::allowing());
     harness.client(&with_length(9_999));
-    assert_eq!((harness.outcome.to_upstream.len(), harness.outcome.error.clone()), (0, None));
+    assert_eq!(
+        (
+            harness.outcome.to_upstream.len(),
+            harness.outcome.error.clone()
+        ),
+        (0, None)
+    );
 }
 
 #[test]
 fn messages_over_their_limit_are_refused_before_they_are_there() {
-    let limits =
-        Limits { statement_bytes: 1000, bind_bytes: 2000, control_bytes: 3000, ..Limits::default() };
+    let limits = Limits {
+        statement_bytes: 1000,
+        bind_bytes: 2000,
+        control_bytes: 3000,
+        ..Limits::default()
+    };
     for (kind, limit, name) in [
         (b'Q', 1000_u32, "limits.statement_bytes"),
         (b'P', 1000, "limits.statement_bytes"),
@@ -203,43 +237,72 @@ fn messages_over_their_limit_are_refused_before_they_are_there() {
         assert_eq!(harness.outcome.error, None);
         let mut harness = Harness::ready_with(Policy::allowing(), limits);
         harness.client(&[&[kind][..], &limit.to_be_bytes()].concat());
-        let Some(ProtocolError::TooLarge { side, size, limit_name, .. }) = harness.outcome.error
+        let Some(ProtocolError::TooLarge {
+            side,
+            size,
+            limit_name,
+            ..
+        }) = harness.outcome.error
         else {
             panic!("{:?}", harness.outcome.error)
         };
-        assert_eq!((side, size, limit_name), (Side::Client, u64::from(limit) + 1, name));
+        assert_eq!(
+            (side, size, limit_name),
+            (Side::Client, u64::from(limit) + 1, name)
+        );
         let words = super::messages::error_field(&harness.outcome.to_client, 'M').unwrap();
         assert!(words.contains(name), "{words}");
     }
     let mut harness = Harness::ready_with(Policy::allowing(), limits);
-    harness.client(&query("SELECT 1")).upstream(&[&b"E"[..], &3000_u32.to_be_bytes()].concat());
+    harness
+        .client(&query("SELECT 1"))
+        .upstream(&[&b"E"[..], &3000_u32.to_be_bytes()].concat());
     assert!(matches!(
         harness.outcome.error,
-        Some(ProtocolError::TooLarge { side: Side::Upstream, .. })
+        Some(ProtocolError::TooLarge {
+            side: Side::Upstream,
+            ..
+        })
     ));
 }
 
 #[test]
 fn rows_and_copy_data_of_any_size_pass_without_being_held() {
     let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&query("SELECT 1")).upstream(&row_description()).take_client();
+    harness
+        .client(&query("SELECT 1"))
+        .upstream(&row_description())
+        .take_client();
     let size = 0x3fff_ffff_u32;
     harness.upstream(&[&b"D"[..], &size.to_be_bytes(), b"first"].concat());
     assert_eq!(harness.outcome.to_client.len(), 10);
     harness.upstream(b"more");
     assert_eq!(harness.outcome.to_client.len(), 14);
     harness.finish(Side::Upstream);
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Upstream(_))
+    ));
 }
 
 #[test]
 fn a_half_message_at_the_end_is_named() {
-    for bytes in [&query("SELECT 1")[..4], &query("SELECT 1")[..8], &raw(b'd', b"1234")[..6]] {
+    for bytes in [
+        &query("SELECT 1")[..4],
+        &query("SELECT 1")[..8],
+        &raw(b'd', b"1234")[..6],
+    ] {
         let mut harness = Harness::ready(Policy::allowing());
         harness.client(bytes).finish(Side::Client);
-        assert!(matches!(harness.outcome.error, Some(ProtocolError::Client(_))), "{bytes:?}");
+        assert!(
+            matches!(harness.outcome.error, Some(ProtocolError::Client(_))),
+            "{bytes:?}"
+        );
     }
     let mut harness = Harness::ready(Policy::allowing());
     harness.upstream(&ready('I')[..3]).finish(Side::Upstream);
-    assert!(matches!(harness.outcome.error, Some(ProtocolError::Upstream(_))));
+    assert!(matches!(
+        harness.outcome.error,
+        Some(ProtocolError::Upstream(_))
+    ));
 }

@@ -155,7 +155,10 @@ pub(super) fn backend_key(process: u32, secret: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn negotiate(minor: u16) -> Vec<u8> {
-    framed(b'v', &[&(3_u32 << 16 | u32::from(minor)).to_be_bytes()[..], &[0; 4]].concat())
+    framed(
+        b'v',
+        &[&(3_u32 << 16 | u32::from(minor)).to_be_bytes()[..], &[0; 4]].concat(),
+    )
 }
 
 pub(super) fn ready(status: char) -> Vec<u8> {
@@ -186,7 +189,12 @@ pub(super) fn error(code: &str, message: &str) -> Vec<u8> {
 
 pub(super) fn severe(severity: &str, code: &str, message: &str) -> Vec<u8> {
     let mut body = Vec::new();
-    for (kind, value) in [(b'S', severity), (b'V', severity), (b'C', code), (b'M', message)] {
+    for (kind, value) in [
+        (b'S', severity),
+        (b'V', severity),
+        (b'C', code),
+        (b'M', message),
+    ] {
         body.push(kind);
         body.extend(text(value));
     }
@@ -195,11 +203,17 @@ pub(super) fn severe(severity: &str, code: &str, message: &str) -> Vec<u8> {
 }
 
 pub(super) fn notice(message: &str) -> Vec<u8> {
-    framed(b'N', &[&b"SNOTICE\0C00000\0M"[..], &text(message), &[0]].concat())
+    framed(
+        b'N',
+        &[&b"SNOTICE\0C00000\0M"[..], &text(message), &[0]].concat(),
+    )
 }
 
 pub(super) fn notification(process: u32, channel: &str) -> Vec<u8> {
-    framed(b'A', &[process.to_be_bytes().to_vec(), text(channel), text("")].concat())
+    framed(
+        b'A',
+        &[process.to_be_bytes().to_vec(), text(channel), text("")].concat(),
+    )
 }
 
 pub(super) fn bare(kind: char) -> Vec<u8> {
@@ -217,7 +231,10 @@ pub(super) fn copy_response(kind: char) -> Vec<u8> {
 }
 
 pub(super) fn function_result(value: &[u8]) -> Vec<u8> {
-    framed(b'V', &[&(value.len() as u32).to_be_bytes()[..], value].concat())
+    framed(
+        b'V',
+        &[&(value.len() as u32).to_be_bytes()[..], value].concat(),
+    )
 }
 
 /// The kinds of the messages in a stream, and each `E` with its SQLSTATE: `1 2 C E42501 Z`.

@@ -45,7 +45,11 @@ impl std::fmt::Debug for Move {
         match self {
             Move::Send(bytes) => {
                 let kinds = kinds(bytes);
-                write!(f, "{kinds}: {}", String::from_utf8_lossy(bytes).escape_debug())
+                write!(
+                    f,
+                    "{kinds}: {}",
+                    String::from_utf8_lossy(bytes).escape_debug()
+                )
             }
             Move::Deny => f.write_str("deny"),
         }
@@ -143,7 +147,11 @@ impl Run {
 
 fn play(moves: &[Move], pace: &[(usize, usize)]) -> Run {
     let harness = Harness::ready(Policy::denying(&[Verb::Define]));
-    let mut run = Run { harness, server: Server::default(), wire: Vec::new() };
+    let mut run = Run {
+        harness,
+        server: Server::default(),
+        wire: Vec::new(),
+    };
     for (index, next) in moves.iter().enumerate() {
         match next {
             Move::Send(bytes) => _ = run.harness.client(bytes),
@@ -203,10 +211,16 @@ fn check(moves: &[Move], pace: &[(usize, usize)]) {
     if outcome.error.is_some() {
         return;
     }
-    let plain = records.iter().all(|record| !record.denied || record.statement.contains("DROP"));
+    let plain = records
+        .iter()
+        .all(|record| !record.denied || record.statement.contains("DROP"));
     if plain && !moves.iter().any(|next| matches!(next, Move::Deny)) {
         let alone = direct(moves);
-        assert_eq!(kinds(&outcome.to_client), kinds(&alone.output), "the client sees a difference");
+        assert_eq!(
+            kinds(&outcome.to_client),
+            kinds(&alone.output),
+            "the client sees a difference"
+        );
         assert_eq!(server.transaction, alone.transaction);
     }
     if server.is_ready() {

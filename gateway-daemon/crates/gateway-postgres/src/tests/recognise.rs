@@ -31,7 +31,11 @@ fn every_opening_of_postgres_is_known_at_eight_bytes_and_not_before() {
             assert_eq!(seen, Recognition::NeedMore, "{:?}", &opening[..length]);
         }
         for length in [8, opening.len()] {
-            assert_eq!(recognise(&opening[..length], &[]), Recognition::Yes, "{opening:?}");
+            assert_eq!(
+                recognise(&opening[..length], &[]),
+                Recognition::Yes,
+                "{opening:?}"
+            );
         }
     }
 }
@@ -68,15 +72,32 @@ fn a_refusal_is_worded_for_whoever_can_read_it() {
     let postgres = Postgres::new(Limits::default());
     let destination = Destination::from_address(origin(1).destination);
     let refusal = Refusal {
-        id: OperationId { session: SessionId(7), seq: 1 },
+        id: OperationId {
+            session: SessionId(7),
+            seq: 1,
+        },
         verb: Verb::Connect,
         resource: "orders".into(),
-        reason: RefusalReason::Denied { rule: None, message: None },
+        reason: RefusalReason::Denied {
+            rule: None,
+            message: None,
+        },
     };
     let words = |client: &[u8]| {
-        postgres.refuse(Opening { destination: &destination, client, upstream: &[] }, &refusal)
+        postgres.refuse(
+            Opening {
+                destination: &destination,
+                client,
+                upstream: &[],
+            },
+            &refusal,
+        )
     };
-    for opening in [startup(0, &[("user", "ci")]), ssl_request(), gssenc_request()] {
+    for opening in [
+        startup(0, &[("user", "ci")]),
+        ssl_request(),
+        gssenc_request(),
+    ] {
         let words = words(&opening);
         assert_eq!(super::messages::kinds(&words), "E42501");
         assert_eq!(super::messages::error_field(&words, 'S').unwrap(), "FATAL");

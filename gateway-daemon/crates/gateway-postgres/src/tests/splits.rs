@@ -6,8 +6,8 @@ use super::messages::{
     parse, password, query, raw, ready, row_description, ssl_request, startup, sync, terminate,
 };
 use gateway_core::Verb;
-use gateway_protocol::Side::{Client, Upstream};
 use gateway_protocol::Side;
+use gateway_protocol::Side::{Client, Upstream};
 use proptest::prelude::*;
 
 type Transcript = Vec<(Side, Vec<u8>)>;
@@ -15,7 +15,10 @@ type Transcript = Vec<(Side, Vec<u8>)>;
 fn login() -> Transcript {
     vec![
         (Client, ssl_request()),
-        (Client, startup(3, &[("user", "ci"), ("options", "-c search_path=app")])),
+        (
+            Client,
+            startup(3, &[("user", "ci"), ("options", "-c search_path=app")]),
+        ),
         (Upstream, authentication(5)),
         (Client, password("md5")),
         (Upstream, welcome()),
@@ -23,11 +26,20 @@ fn login() -> Transcript {
 }
 
 fn bodies() -> Vec<Transcript> {
-    let one = || all(&[row_description(), data_row(&[b'x'; 40]), complete("SELECT 1")]);
+    let one = || {
+        all(&[
+            row_description(),
+            data_row(&[b'x'; 40]),
+            complete("SELECT 1"),
+        ])
+    };
     let rejected = || error("42601", "syntax error at or near \"gateway\"");
     vec![
         vec![
-            (Client, all(&[query("SELECT 1"), query("DROP TABLE t"), query("SELECT 2")])),
+            (
+                Client,
+                all(&[query("SELECT 1"), query("DROP TABLE t"), query("SELECT 2")]),
+            ),
             (Upstream, all(&[one(), ready('I'), rejected(), ready('I')])),
             (Upstream, all(&[notice("hm"), one(), ready('I')])),
             (Client, terminate()),
@@ -49,40 +61,90 @@ fn bodies() -> Vec<Transcript> {
                     sync(),
                 ]),
             ),
-            (Upstream, all(&[bare('1'), raw(b't', &[0, 1, 0, 0, 0, 25]), row_description()])),
-            (Upstream, all(&[bare('2'), data_row(b"v"), complete("SELECT 1"), rejected()])),
+            (
+                Upstream,
+                all(&[
+                    bare('1'),
+                    raw(b't', &[0, 1, 0, 0, 0, 25]),
+                    row_description(),
+                ]),
+            ),
+            (
+                Upstream,
+                all(&[bare('2'), data_row(b"v"), complete("SELECT 1"), rejected()]),
+            ),
             (Upstream, all(&[ready('I'), bare('3'), ready('I')])),
         ],
         vec![
-            (Client, all(&[parse("", "COPY t FROM STDIN"), bind("", ""), execute(""), sync()])),
+            (
+                Client,
+                all(&[
+                    parse("", "COPY t FROM STDIN"),
+                    bind("", ""),
+                    execute(""),
+                    sync(),
+                ]),
+            ),
             (Upstream, all(&[bare('1'), bare('2'), copy_response('G')])),
-            (Client, all(&[copy_data(&[b'x'; 100]), copy_data(b""), copy_done(), sync()])),
+            (
+                Client,
+                all(&[copy_data(&[b'x'; 100]), copy_data(b""), copy_done(), sync()]),
+            ),
             (Upstream, all(&[complete("COPY 1"), ready('I')])),
             (Client, query("COPY t TO STDOUT")),
-            (Upstream, all(&[copy_response('H'), copy_data(&[b'x'; 100]), bare('c')])),
+            (
+                Upstream,
+                all(&[copy_response('H'), copy_data(&[b'x'; 100]), bare('c')]),
+            ),
             (Upstream, all(&[complete("COPY 1"), ready('I')])),
             (Client, function_call(1598, b"x")),
             (Upstream, all(&[raw(b'V', &[0, 0, 0, 1, b'x']), ready('I')])),
         ],
         vec![
-            (Client, all(&[query("BEGIN"), query("SET search_path TO other")])),
+            (
+                Client,
+                all(&[query("BEGIN"), query("SET search_path TO other")]),
+            ),
             (Upstream, all(&[complete("BEGIN"), ready('T')])),
-            (Upstream, all(&[complete("SET"), parameter_status("x", "y"), ready('T')])),
-            (Client, all(&[query("DELETE FROM users"), parse("", "SELEC"), sync()])),
-            (Upstream, all(&[complete("DELETE 3"), ready('T'), error("42601", "x"), ready('E')])),
+            (
+                Upstream,
+                all(&[complete("SET"), parameter_status("x", "y"), ready('T')]),
+            ),
+            (
+                Client,
+                all(&[query("DELETE FROM users"), parse("", "SELEC"), sync()]),
+            ),
+            (
+                Upstream,
+                all(&[
+                    complete("DELETE 3"),
+                    ready('T'),
+                    error("42601", "x"),
+                    ready('E'),
+                ]),
+            ),
             (Client, query("ROLLBACK")),
             (Upstream, all(&[complete("ROLLBACK"), ready('I')])),
         ],
-        vec![(Client, all(&[query("SELECT 1"), raw(b'?', b"x"), query("SELECT 2")]))],
+        vec![(
+            Client,
+            all(&[query("SELECT 1"), raw(b'?', b"x"), query("SELECT 2")]),
+        )],
         vec![
             (Client, all(&[query("SELECT 1"), query("SELECT 2")])),
-            (Upstream, all(&[one(), ready('I'), bare('1'), one(), ready('I')])),
+            (
+                Upstream,
+                all(&[one(), ready('I'), bare('1'), one(), ready('I')]),
+            ),
         ],
     ]
 }
 
 fn transcripts() -> Vec<Transcript> {
-    bodies().into_iter().map(|body| [login(), body].concat()).collect()
+    bodies()
+        .into_iter()
+        .map(|body| [login(), body].concat())
+        .collect()
 }
 
 /// The gateway's own cancel key is another one each time.

@@ -55,7 +55,9 @@ fn binary_values_read_as_the_server_writes_them() {
 
 #[test]
 fn no_value_is_too_odd() {
-    for oid in [16, 17, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 2950, 3802] {
+    for oid in [
+        16, 17, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 2950, 3802,
+    ] {
         for length in 0..20 {
             for byte in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut text = String::new();

@@ -52,7 +52,9 @@ impl Default for Server {
 type Failure = (&'static str, &'static str);
 
 fn texts(body: &[u8]) -> Vec<String> {
-    body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+    body.split(|byte| *byte == 0)
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .collect()
 }
 
 fn ends_transaction(text: &str) -> bool {
@@ -208,7 +210,11 @@ impl Server {
                 let failed = self.transaction == 'E';
                 self.transaction = 'I';
                 self.portals.clear();
-                if failed || text == "ROLLBACK" { "ROLLBACK" } else { "COMMIT" }
+                if failed || text == "ROLLBACK" {
+                    "ROLLBACK"
+                } else {
+                    "COMMIT"
+                }
             }
             ["PREPARE", name, "AS", rest @ ..] => {
                 if self.statements.contains_key(*name) {
@@ -222,7 +228,9 @@ impl Server {
                 "DEALLOCATE ALL"
             }
             ["DEALLOCATE", name] => {
-                self.statements.remove(*name).ok_or(("26000", "no such statement"))?;
+                self.statements
+                    .remove(*name)
+                    .ok_or(("26000", "no such statement"))?;
                 "DEALLOCATE"
             }
             ["EXECUTE", name] => {
@@ -264,7 +272,11 @@ impl Server {
     fn bind(&mut self, body: &[u8]) -> Result<(), Failure> {
         let texts = texts(body);
         let (portal, name) = (&texts[0], &texts[1]);
-        let text = self.statements.get(name).cloned().ok_or(("26000", "no such statement"))?;
+        let text = self
+            .statements
+            .get(name)
+            .cloned()
+            .ok_or(("26000", "no such statement"))?;
         self.check_transaction(&text)?;
         if !portal.is_empty() && self.portals.contains_key(portal) {
             return Err(("42P03", "portal already exists"));
@@ -280,7 +292,10 @@ impl Server {
             let text = self.statements.get(&name).cloned();
             text.ok_or(("26000", "no such statement"))?
         } else {
-            self.portals.get(&name).cloned().ok_or(("34000", "no such portal"))?
+            self.portals
+                .get(&name)
+                .cloned()
+                .ok_or(("34000", "no such portal"))?
         };
         if self.transaction == 'E' && text.starts_with("SELECT") {
             return Err(("25P02", "current transaction is aborted"));
@@ -289,13 +304,18 @@ impl Server {
             self.output.extend(parameter_description(&[]));
         }
         let rows = text.starts_with("SELECT");
-        self.output.extend(if rows { row_description() } else { bare('n') });
+        self.output
+            .extend(if rows { row_description() } else { bare('n') });
         Ok(())
     }
 
     fn execute(&mut self, body: &[u8]) -> Result<(), Failure> {
         let name = texts(body).swap_remove(0);
-        let text = self.portals.get(&name).cloned().ok_or(("34000", "no such portal"))?;
+        let text = self
+            .portals
+            .get(&name)
+            .cloned()
+            .ok_or(("34000", "no such portal"))?;
         if text.is_empty() {
             self.output.extend(bare('I'));
             return Ok(());

@@ -1,0 +1,293 @@
+//! Both streams of a PostgreSQL session, in any interleaving. Nothing panics, the relay's rules
+//! are kept, a refused statement never goes upstream, and byte by byte gives the same effects.
+//!
+//! The input: a byte (bit 0: begin logged in), then turns. A turn is two bytes (the top bit is
+//! the side, 1 for the upstream; the rest is a length) and as many bytes as they say.
+#![no_main]
+
+use gateway_core::governor::SessionContext;
+use gateway_core::ports::Case;
+use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
+use gateway_core::{
+    Clearance, Decision, Destination, Governor, Judge, Lineage, Mode, Operation, OperationId,
+    Principal, RecordError, Recorder, Refusal, SessionId, Subject, Timestamp, TreeId, Verdict,
+};
+use gateway_postgres::{Limits, Origin, PgSession, Shared};
+use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
+use libfuzzer_sys::fuzz_target;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+/// What nobody may say. The seeds have it in them.
+const FORBIDDEN: &str = "forbidden_table";
+
+struct Policy;
+
+impl Judge for Policy {
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn decide(&self, case: &Case<'_>) -> Decision {
+        let denied = case.operation.statement.contains(FORBIDDEN);
+        Decision {
+            verdict: if denied {
+                Verdict::Deny
+            } else {
+                Verdict::Allow
+            },
+            mode: Mode::Enforce,
+            resource: "orders".into(),
+            rule: None,
+            message: None,
+        }
+    }
+}
+
+impl Recorder for Policy {
+    fn session_opened(&self, _: &SessionOpened) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn operation(&self, _: &OperationRecord<'_>) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn outcome(&self, _: &OperationOutcome) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn session_closed(&self, _: &SessionClosed) -> Result<(), RecordError> {
+        Ok(())
+    }
+}
+
+static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(|| {
+    let limits = Limits {
+        pipeline: 1000,
+        statements: 8,
+        portals: 8,
+        ..Limits::default()
+    };
+    Arc::new(Shared::new(limits))
+});
+
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    to_client: Vec<u8>,
+    to_upstream: Vec<u8>,
+    operations: Vec<(String, bool)>,
+    answers: Vec<(u32, Answer)>,
+    closed: bool,
+    error: Option<ProtocolError>,
+}
+
+struct Ends<'a> {
+    governor: &'a mut Governor,
+    outcome: &'a mut Outcome,
+    from: Side,
+    input: &'a [u8],
+    passed: usize,
+}
+
+impl Ends<'_> {
+    fn take(&mut self, from: Side, range: Range<usize>) -> Vec<u8> {
+        assert_eq!(from, self.from);
+        assert!(range.start >= self.passed);
+        self.passed = range.end;
+        self.input[range].to_vec()
+    }
+}
+
+impl Effects for Ends<'_> {
+    fn pass_upstream(&mut self, _: &Clearance, range: Range<usize>) {
+        let bytes = self.take(Side::Client, range);
+        self.outcome.to_upstream.extend(bytes);
+    }
+
+    fn pass_client(&mut self, range: Range<usize>) {
+        let bytes = self.take(Side::Upstream, range);
+        self.outcome.to_client.extend(bytes);
+    }
+
+    fn send_upstream(&mut self, _: &Clearance, bytes: &[u8]) {
+        self.outcome.to_upstream.extend(bytes);
+    }
+
+    fn send_client(&mut self, bytes: &[u8]) {
+        // The key that a client gets is another one each time.
+        let bytes = if bytes.first() == Some(&b'K') {
+            &bytes[..9]
+        } else {
+            bytes
+        };
+        self.outcome.to_client.extend(bytes);
+    }
+
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal> {
+        assert!(!operation.effects.is_empty());
+        // Without a shape each text is decided by itself, as the policy here needs it.
+        let operation = &Operation {
+            shape: None,
+            ..*operation
+        };
+        let answer = self.governor.submit(operation, Timestamp(1));
+        self.outcome
+            .operations
+            .push((operation.statement.into(), answer.is_ok()));
+        answer
+    }
+
+    fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
+        assert!(self.outcome.answers.iter().all(|(seq, _)| *seq != id.seq));
+        self.outcome.answers.push((id.seq, answer));
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.outcome.closed = true;
+    }
+}
+
+struct Run {
+    session: PgSession,
+    governor: Governor,
+    outcome: Outcome,
+    held: [Vec<u8>; 2],
+}
+
+impl Run {
+    fn new() -> Run {
+        let origin = Origin {
+            tree: TreeId(1),
+            destination: ([10, 0, 0, 7], 5432).into(),
+        };
+        let context = SessionContext {
+            session: SessionId(7),
+            subject: Arc::new(Subject {
+                principal: Principal::unknown(),
+                delegates: Vec::new(),
+                lineage: Lineage {
+                    tree: origin.tree,
+                    processes: Vec::new(),
+                },
+            }),
+            destination: Destination::from_address(origin.destination),
+            policy: "p".into(),
+        };
+        let policy = Arc::new(Policy);
+        let governor = Governor::open(context, policy.clone(), policy, Timestamp(1));
+        Run {
+            session: PgSession::new(Arc::clone(&SHARED), origin),
+            governor: governor.expect("the recorder never fails"),
+            outcome: Outcome::default(),
+            held: [Vec::new(), Vec::new()],
+        }
+    }
+
+    fn feed(&mut self, from: Side, bytes: &[u8]) {
+        if self.outcome.error.is_some() || self.outcome.closed {
+            return;
+        }
+        let held = &mut self.held[usize::from(from == Side::Upstream)];
+        held.extend(bytes);
+        let mut ends = Ends {
+            governor: &mut self.governor,
+            outcome: &mut self.outcome,
+            from,
+            input: held,
+            passed: 0,
+        };
+        match self.session.receive(from, held, &mut ends) {
+            Ok(used) => {
+                assert!(ends.passed <= used && used <= held.len());
+                held.drain(..used);
+            }
+            Err(error) => self.outcome.error = Some(error),
+        }
+    }
+
+    fn finish(&mut self, from: Side) {
+        if self.outcome.error.is_some() || self.outcome.closed {
+            return;
+        }
+        let unused = self.held[usize::from(from == Side::Upstream)].len();
+        let mut ends = Ends {
+            governor: &mut self.governor,
+            outcome: &mut self.outcome,
+            from,
+            input: &[],
+            passed: 0,
+        };
+        if let Err(error) = self.session.finish(from, unused, &mut ends) {
+            self.outcome.error = Some(error);
+        }
+    }
+}
+
+const STARTUP: &[u8] = b"\0\0\0\x11\0\x03\0\0user\0ci\0\0";
+const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19client_encoding\0UTF8\0\
+    S\0\0\0\x23standard_conforming_strings\0on\0K\0\0\0\x0c\0\0\0\x2a\x01\x02\x03\x04Z\0\0\0\x05I";
+
+fn turns(mut bytes: &[u8]) -> Vec<(Side, &[u8])> {
+    let mut turns = Vec::new();
+    while let Some((&[high, low], rest)) = bytes.split_first_chunk::<2>() {
+        let side = if high & 0x80 == 0 {
+            Side::Client
+        } else {
+            Side::Upstream
+        };
+        let length = usize::from(u16::from_be_bytes([high & 0x7f, low])).min(rest.len());
+        let (turn, rest) = rest.split_at(length);
+        turns.push((side, turn));
+        bytes = rest;
+    }
+    turns
+}
+
+fn play(logged_in: bool, turns: &[(Side, &[u8])], piece: usize) -> Outcome {
+    let mut run = Run::new();
+    if logged_in {
+        run.feed(Side::Client, STARTUP);
+        run.feed(Side::Upstream, WELCOME);
+        assert_eq!(run.outcome.error, None);
+    }
+    for (side, bytes) in turns {
+        for bytes in bytes.chunks(piece) {
+            run.feed(*side, bytes);
+        }
+    }
+    run.finish(Side::Client);
+    run.finish(Side::Upstream);
+    run.outcome
+}
+
+/// No text that went upstream to be parsed is one that nobody may say.
+fn check_texts(mut sent: &[u8]) {
+    while let Some((&[kind, a, b, c, d], _)) = sent.split_first_chunk::<5>() {
+        let size = 1 + u32::from_be_bytes([a, b, c, d]) as usize;
+        let (frame, rest) = sent.split_at(size.min(sent.len()));
+        let mut texts = frame[5..].split(|byte| *byte == 0);
+        let text = match kind {
+            b'Q' => texts.next(),
+            b'P' => texts.nth(1),
+            _ => None,
+        };
+        let text = String::from_utf8_lossy(text.unwrap_or_default());
+        assert!(!text.contains(FORBIDDEN), "{text}");
+        sent = rest;
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&first, rest)) = input.split_first() else {
+        return;
+    };
+    let turns = turns(rest);
+    let whole = play(first & 1 == 1, &turns, usize::MAX);
+    if first & 1 == 1 {
+        check_texts(&whole.to_upstream[STARTUP.len()..]);
+    }
+    assert_eq!(play(first & 1 == 1, &turns, 1), whole);
+    assert_eq!(play(first & 1 == 1, &turns, 7), whole);
+});
