@@ -96,7 +96,7 @@ async fn pipelined(client: &Client) -> Result<()> {
 
 async fn transactions(client: &mut Client) -> Result<()> {
     let mut transaction = client.transaction().await?;
-    let inner = transaction.savepoint("inner").await?;
+    let inner = transaction.savepoint("nested").await?;
     inner.execute("delete from t", &[]).await?;
     inner.rollback().await?;
     let portal = transaction

@@ -154,7 +154,7 @@ fn a_configuration_with_mistakes() {
         ("[limits]\nsessions = -1\n", "sessions"),
         ("[limits]\ndrain = \"soon\"\n", "drain"),
         ("[recording]\ndurability = 7\n", "expected a string"),
-        ("[recording\n", "line"),
+        ("[recording\n", "unclosed"),
     ] {
         let (_subtree, daemon) = stopped();
         let config = fs::read_to_string(daemon.config_file()).unwrap();

@@ -237,17 +237,24 @@ body = struct.pack("!i", 196608) + b"user\0postgres\0\0"
 data = struct.pack("!i", len(body) + 4) + body
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-body = b"select 'byte by byte'\0"
-data += b"Q" + struct.pack("!i", 4 + len(body)) + body + b"X\0\0\0\x04"
-for byte in data:
-    s.send(bytes([byte]))
 answer = b""
-while True:
-    more = s.recv(4096)
-    if not more:
-        break
-    answer += more
-print(b"byte by byte" in answer)
+def send(data):
+    for byte in data:
+        s.send(bytes([byte]))
+def receive(end):
+    global answer
+    while not answer.endswith(end):
+        more = s.recv(4096)
+        if not more:
+            return
+        answer += more
+send(data)
+receive(b"Z\0\0\0\x05I")
+body = b"select 'byte by byte'\0"
+# The goodbye comes right behind the question, as from a client that is in a hurry.
+send(b"Q" + struct.pack("!i", 4 + len(body)) + body + b"X\0\0\0\x04")
+receive(b"the end of the connection")
+print(answer)
 "#;
     let port = scene.cluster.port().to_string();
     let client = scene
@@ -256,7 +263,7 @@ print(b"byte by byte" in answer)
         .python(program, &[&port])
         .unwrap();
     let outcome = client.wait(PATIENCE).unwrap().success().unwrap();
-    assert_eq!(outcome.stdout, "True\n");
+    assert!(outcome.stdout.contains("byte by byte"), "{outcome:?}");
     let log = scene.daemon.log().unwrap();
     assert_eq!(
         crate::operation(&log, "select 'byte by byte'")["verdict"],

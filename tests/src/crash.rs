@@ -1,4 +1,5 @@
 //! The daemon dies at a random moment under load. What the server saw is compared with the journal.
+use crate::daemon::was_executed;
 use crate::running::PATIENCE;
 use crate::{Running, Scene, wait};
 use anyhow::{Context, Result, ensure};
@@ -169,7 +170,7 @@ impl<'a> Crash<'a> {
         self.started = Instant::now();
         let log = self.scene.daemon.json(&["log", "--since", &since])?;
         let mut recorded: HashMap<&str, usize> = HashMap::new();
-        for operation in &log {
+        for operation in log.iter().filter(|operation| was_executed(operation)) {
             *recorded
                 .entry(operation["statement"].as_str().unwrap_or_default())
                 .or_default() += 1;

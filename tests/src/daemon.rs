@@ -402,6 +402,13 @@ impl Drop for Daemon {
     }
 }
 
+/// Is this a statement that ran, or was to run? A driver that prepares has each text recorded twice:
+/// when the server parses it, and each time that it is executed.
+#[must_use]
+pub fn was_executed(operation: &Value) -> bool {
+    operation["attributes"]["sql.phase"] != "parse"
+}
+
 /// The objects of a command's output, one a line.
 ///
 /// # Errors

@@ -16,6 +16,9 @@ frames.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
 tcp = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
 udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 udp.bind(("::", port))
+def say(text):
+    # In one write: lines of two threads must not mix.
+    sys.stdout.write(text + "\n")
 def drain(connection):
     with connection:
         try:
@@ -26,17 +29,17 @@ def drain(connection):
 def accept():
     while True:
         connection, peer = tcp.accept()
-        print("accepted", peer[0], peer[1], flush=True)
+        say(f"accepted {peer[0]} {peer[1]}")
         threading.Thread(target=drain, args=(connection,), daemon=True).start()
 threading.Thread(target=accept, daemon=True).start()
-print("listening", flush=True)
+say("listening")
 seen = set()
 while True:
     frame = frames.recv(65535)
     for word in token.findall(frame):
         if word not in seen:
             seen.add(word)
-            print("token", word[:-1].decode(), flush=True)
+            say("token " + word[:-1].decode())
 "#;
 
 /// A running sniffer with its sink.
