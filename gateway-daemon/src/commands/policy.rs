@@ -7,8 +7,8 @@ use crate::terminal::screen::{Screen, Tone, print, print_json};
 use crate::wiring::protocols;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Assurance, Destination, Effect, Lineage, Operation, Principal, Process, Provenance, Subject,
-    TreeId, Verb,
+    Assurance, Destination, Effect, Lineage, Object, Operation, Principal, Process, Provenance,
+    Subject, TreeId, Verb,
 };
 use gateway_policy::{
     CaseOperation, Diagnostic, Explanation, Loaded, Policy, PolicySet, run_cases,
@@ -215,6 +215,14 @@ fn operation(asked: &Explain) -> Result<(&'static str, Verb, Vec<Effect>), Failu
         return Ok((protocols::OPAQUE, Verb::Connect, vec![effect]));
     };
     let name = asked.protocol.as_str();
+    if name == protocols::OPAQUE {
+        let objects = vec![Object::Unresolved("*".into())];
+        let effect = Effect {
+            verb: Verb::Unknown,
+            objects,
+        };
+        return Ok((protocols::OPAQUE, Verb::Unknown, vec![effect]));
+    }
     let protocol = protocols::by_name(name)
         .ok_or_else(|| Failure::usage(format!("explain: the protocol {name:?} is not built")))?;
     let taken = protocol.interpret(statement);

@@ -106,9 +106,9 @@ limits! {
     /// Requests of one session that may wait for their answers.
     pipeline: count = 1_000_000, 1..=100_000_000;
     /// Named prepared statements of one session.
-    prepared: count = 16_384, 1..=10_000_000;
-    /// Bytes of text that these may have together.
-    prepared_bytes: size = 64 * MIB, KIB..=GIB;
+    prepared_statements: count = 16_384, 1..=10_000_000;
+    /// Bytes that one session may hold for its client: prepared statements, portals, open requests.
+    held_bytes: size = 192 * MIB, KIB..=4 * GIB;
     /// Named portals of one session.
     portals: count = 16_384, 1..=10_000_000;
     /// Bytes of one bind value that are recorded; the length of the rest is.

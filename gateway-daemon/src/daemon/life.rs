@@ -3,15 +3,17 @@ use super::notify::Manager;
 use super::parts::{Parts, bring_up};
 use super::signals::{Signals, Told};
 use super::threads::Threads;
-use super::watch::watch;
+use super::watch::{Changed, watch};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::moment;
+use crate::wiring::governance::Governance;
 use gateway_policy::ReloadReport;
-use gateway_recording::{Note, NoteKind};
+use gateway_recording::{Journal, Note, NoteKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// Why the daemon ends.
 enum Ended {
@@ -26,9 +28,9 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let manager = Manager::from_environment();
     let (parts, lineage_file) = bring_up(config)?;
-    let (fatal, mut broken) = mpsc::channel(4);
+    let (fatal, broken) = mpsc::channel(4);
     let threads = Threads::start(&parts, lineage_file, fatal)?;
-    let (changed, mut changes) = mpsc::channel(1);
+    let (changed, changes) = mpsc::channel(1);
     watch(config.policy_dir.clone(), changed)?;
 
     let Parts {
@@ -41,58 +43,22 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         state,
         ..
     } = parts;
-    let limits = control_limits(config);
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async {
         let _ = stopped.await;
     };
-    let mut served = tokio::spawn(gateway_control::serve(socket, ports, limits, stopped));
-    let note = |kind: NoteKind, text: String| {
-        let note = Note {
-            time: moment::now(),
-            kind,
-            text,
-        };
-        if let Err(error) = journal.note(&note) {
-            tracing::error!(%error, "a note could not be recorded");
-        }
+    let served = gateway_control::serve(socket, ports, control_limits(config), stopped);
+    let mut served = tokio::spawn(served);
+    let ruler = Ruler {
+        manager,
+        governance,
+        journal,
     };
-    note(
-        NoteKind::Start,
-        format!("gateway {} started", env!("CARGO_PKG_VERSION")),
-    );
-    report(&governance.policies().report());
-    let status = || {
-        let count = governance.policies().set().summaries().len();
-        format!(
-            "{count} {} in force",
-            if count == 1 { "policy" } else { "policies" }
-        )
-    };
-    manager.ready(&status());
-    tracing::info!("ready: {}", status());
-
-    let ended = loop {
-        tokio::select! {
-            told = signals.next() => match told {
-                Told::End => break Ended::Told,
-                Told::Reload => {}
-            },
-            Some(_) = changes.recv() => {}
-            Some(part) = broken.recv() => break Ended::Broken(part),
-            _ = &mut served => break Ended::Broken("the control API"),
-        }
-        manager.reloading();
-        let governance = Arc::clone(&governance);
-        if let Ok(reloaded) = tokio::task::spawn_blocking(move || governance.reload()).await {
-            report(&reloaded);
-            note(NoteKind::Policy, summary(&reloaded));
-        }
-        manager.ready(&status());
-    };
+    ruler.begin();
+    let ended = ruler.rule(&mut signals, changes, broken, &mut served).await;
 
     ending.store(true, Ordering::Release);
-    manager.stopping();
+    ruler.manager.stopping();
     tracing::info!("ending");
     let second = async { while signals.next().await != Told::End {} };
     tokio::select! {
@@ -106,15 +72,91 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
     threads.end();
     // The last owner ends what is left of the sessions, which writes their last records.
     drop(proxy);
-    note(NoteKind::Stop, "the gateway ended".to_owned());
-    if let Err(error) = journal.sync() {
-        tracing::error!(%error, "the journal could not be brought to the disk");
-    }
-    drop(journal);
+    ruler.end();
     drop(state);
     match ended {
         Ended::Told => Ok(Exit::Done),
         Ended::Broken(part) => Err(Failure::no(format!("{part} died; the log says why"))),
+    }
+}
+
+/// What the daemon is told, and whom it tells.
+struct Ruler {
+    manager: Manager,
+    governance: Arc<Governance>,
+    journal: Arc<Journal>,
+}
+
+impl Ruler {
+    fn begin(&self) {
+        self.note(
+            NoteKind::Start,
+            format!("gateway {} started", env!("CARGO_PKG_VERSION")),
+        );
+        report(&self.governance.policies().report());
+        self.manager.ready(&self.status());
+        tracing::info!("ready: {}", self.status());
+    }
+
+    /// Reads the policies anew whenever it has to, until the end.
+    async fn rule(
+        &self,
+        signals: &mut Signals,
+        mut changes: mpsc::Receiver<Changed>,
+        mut broken: mpsc::Receiver<&'static str>,
+        served: &mut JoinHandle<()>,
+    ) -> Ended {
+        loop {
+            tokio::select! {
+                told = signals.next() => match told {
+                    Told::End => return Ended::Told,
+                    Told::Reload => {}
+                },
+                Some(_) = changes.recv() => {}
+                Some(part) = broken.recv() => return Ended::Broken(part),
+                _ = &mut *served => return Ended::Broken("the control API"),
+            }
+            self.reload().await;
+        }
+    }
+
+    async fn reload(&self) {
+        self.manager.reloading();
+        let governance = Arc::clone(&self.governance);
+        match tokio::task::spawn_blocking(move || governance.reload()).await {
+            Ok(reloaded) => {
+                report(&reloaded);
+                self.note(NoteKind::Policy, summary(&reloaded));
+            }
+            Err(error) => tracing::error!(%error, "a reload failed; what was in force stays so"),
+        }
+        self.manager.ready(&self.status());
+    }
+
+    fn end(self) {
+        self.note(NoteKind::Stop, "the gateway ended".to_owned());
+        if let Err(error) = self.journal.sync() {
+            tracing::error!(%error, "the journal could not be brought to the disk");
+        }
+    }
+
+    fn status(&self) -> String {
+        let count = self.governance.policies().set().summaries().len();
+        format!(
+            "{count} {} in force",
+            if count == 1 { "policy" } else { "policies" }
+        )
+    }
+
+    fn note(&self, kind: NoteKind, text: String) {
+        let note = Note {
+            time: moment::now(),
+            kind,
+            text,
+        };
+        if let Err(error) = self.journal.note(&note) {
+            tracing::error!(%error, "a note could not be recorded");
+        }
     }
 }
 

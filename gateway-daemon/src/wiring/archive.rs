@@ -1,5 +1,6 @@
 //! The journal as the control API's archive. The command line reads through it too when the
 //! daemon is dead.
+use crate::terminal::moment;
 use gateway_control::{Archive, Filter, Gone, LineSink, PortError};
 use gateway_core::{SessionId, TreeId};
 use gateway_recording::{
@@ -8,10 +9,12 @@ use gateway_recording::{
 };
 use serde::Serialize;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often a follower looks for more.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const MINUTE_NS: u64 = 60_000_000_000;
 /// How many sessions of one tree are looked through for its processes.
 const SESSIONS_MAX: usize = 1000;
 
@@ -21,7 +24,7 @@ pub(crate) struct JournalArchive {
     /// Makes questions about sessions and trees quick; the daemon's only.
     indexer: Option<Indexer>,
     /// What cannot be read is said here; what can be is still shown.
-    damaged: fn(&ReadError),
+    damaged: Box<dyn Fn(&ReadError) + Send + Sync>,
 }
 
 fn unreadable(error: &ReadError) -> PortError {
@@ -33,6 +36,7 @@ impl JournalArchive {
     pub(crate) fn open(journal: &Path) -> Result<JournalArchive, PortError> {
         let reader = Reader::open(journal).map_err(|error| unreadable(&error))?;
         let damaged = |error: &ReadError| eprintln!("gateway: a part of the journal: {error}");
+        let damaged = Box::new(damaged);
         Ok(JournalArchive {
             reader,
             indexer: None,
@@ -42,8 +46,14 @@ impl JournalArchive {
 
     /// For the daemon: damage is said in its log.
     pub(crate) fn of_daemon(reader: Reader, indexer: Indexer) -> JournalArchive {
-        let damaged =
-            |error: &ReadError| tracing::warn!(%error, "a part of the journal is damaged");
+        let said = AtomicU64::new(u64::MAX);
+        let damaged = Box::new(move |error: &ReadError| {
+            // Whoever asks meets the same damage again: once a minute is enough.
+            let minute = moment::now().0 / MINUTE_NS;
+            if said.swap(minute, Ordering::Relaxed) != minute {
+                tracing::warn!(%error, "a part of the journal is damaged");
+            }
+        });
         JournalArchive {
             reader,
             indexer: Some(indexer),

@@ -1,0 +1,116 @@
+//! What is made before the kernel half: directories, the socket, the policies, the journal.
+use super::super::state::{State, make_directory};
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::terminal::moment;
+use crate::wiring::archive::JournalArchive;
+use gateway_control::ControlSocket;
+use gateway_policy::Policies;
+use gateway_recording::{Durability, Indexer, Journal, JournalError, JournalOptions, Reader};
+use std::sync::Arc;
+
+/// A segment holds at least this, in bytes.
+const SEGMENT_BYTES_MIN: usize = 64 << 20;
+/// What a record has around its longest statement, in bytes.
+const RECORD_BYTES_MORE: usize = 32 << 20;
+/// Descriptors beside those of sessions.
+const DESCRIPTORS_MORE: u64 = 4096;
+/// A session has two sockets, and for a moment a third.
+const DESCRIPTORS_PER_SESSION: u64 = 3;
+
+/// What stands when the kernel half comes.
+pub(super) struct Ground {
+    pub(super) state: State,
+    pub(super) socket: ControlSocket,
+    pub(super) policies: Arc<Policies>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) archive: Arc<JournalArchive>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Makes it, or says what is wrong.
+pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
+    let few = raise_descriptors(config.limits.sessions);
+    let state = State::open(&config.state_dir)?;
+    if let Some(above) = config.control_socket.parent() {
+        make_directory(above, 0o755)?;
+    }
+    let socket = ControlSocket::bind(&config.control_socket)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    if config.file.is_none() {
+        // Without a configuration there may be no policies either: nothing is governed then.
+        make_directory(&config.policy_dir, 0o755)?;
+    }
+    let policies = Policies::open(&config.policy_dir, &config.state_dir)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let (journal, mut notes) = open_journal(config)?;
+    notes.extend(few);
+    let reader = Reader::open(config.journal_dir())
+        .map_err(|error| Failure::no(format!("the journal cannot be read: {error}")))?;
+    let indexer = Indexer::start(config.state_dir.join("index"), reader.clone())?;
+    let archive = Arc::new(JournalArchive::of_daemon(reader, indexer));
+    if policies.set().is_empty() {
+        notes.push(format!(
+            "no policies in {}: nothing is governed",
+            config.policy_dir.display()
+        ));
+    }
+    let policies = Arc::new(policies);
+    Ok(Ground {
+        state,
+        socket,
+        policies,
+        journal,
+        archive,
+        notes,
+    })
+}
+
+fn open_journal(config: &Config) -> Result<(Arc<Journal>, Vec<String>), Failure> {
+    let seed = getrandom::u64().map_err(|error| Failure::no(format!("no randomness: {error}")))?;
+    let mut options = JournalOptions::new(config.journal_dir(), Arc::new(moment::now), seed);
+    let longest = config
+        .limits
+        .statement_bytes
+        .saturating_add(RECORD_BYTES_MORE);
+    options.segment_bytes = longest.max(SEGMENT_BYTES_MIN) as u64;
+    options.wait_max = config.limits.journal_wait;
+    options.durability = match config.durability {
+        time if time.is_zero() => Durability::Always,
+        time => Durability::Within(time),
+    };
+    let (journal, recovered) = Journal::open(options).map_err(journal_failure)?;
+    let mut notes = Vec::new();
+    if !recovered.is_clean() {
+        tracing::warn!(%recovered, "the journal was not closed cleanly");
+        notes.push(format!("the journal: {recovered}"));
+    }
+    Ok((Arc::new(journal), notes))
+}
+
+fn journal_failure(error: JournalError) -> Failure {
+    match &error {
+        JournalError::Full { .. } => Failure::no(format!(
+            "{error}; free some space, or put state_dir elsewhere"
+        )),
+        JournalError::Io { .. } => Failure::no(error.to_string()),
+        _ => Failure::usage(error.to_string()),
+    }
+}
+
+/// Sessions need descriptors; root may have as many as the kernel allows.
+fn raise_descriptors(sessions: usize) -> Option<String> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
+    let wanted = sessions
+        .saturating_mul(DESCRIPTORS_PER_SESSION)
+        .saturating_add(DESCRIPTORS_MORE);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok() {
+        return None;
+    }
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    let note = format!("{hard} descriptors are allowed; limits.sessions may need {wanted}");
+    tracing::warn!("{note}");
+    Some(note)
+}

@@ -1,0 +1,162 @@
+//! The kernel half with what follows it: lineage, identities, and the policies that it governs by.
+use super::super::state::State;
+use super::ground::Ground;
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::wiring::cgroups::{self, RunCgroups};
+use crate::wiring::follower::Follower;
+use crate::wiring::governance::Governance;
+use crate::wiring::identity::Principals;
+use gateway_capture::{Capture, CaptureError, CaptureOptions};
+use gateway_lineage::{CgroupNames, Forest, Limits as LineageLimits, StateFile, SystemProc};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// resolv.conf(5) knows three; some resolvers know more.
+const RESOLVERS_MAX: usize = 16;
+
+/// What knows the governed processes.
+pub(super) struct Kernel {
+    pub(super) capture: Arc<Capture>,
+    pub(super) forest: Arc<Forest>,
+    pub(super) principals: Arc<Principals>,
+    pub(super) governance: Arc<Governance>,
+    pub(super) follower: Arc<Follower>,
+    pub(super) runs: Arc<RunCgroups>,
+    pub(super) lineage_file: StateFile,
+}
+
+pub(super) fn capture_failure(error: CaptureError) -> Failure {
+    let exit = match &error {
+        CaptureError::NotPermitted { .. } => Exit::NotPermitted,
+        _ => Exit::Usage,
+    };
+    Failure {
+        exit,
+        message: error.to_string(),
+    }
+}
+
+/// Attaches the programs or takes them over, and knows every governed process when it returns.
+pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure> {
+    let options = CaptureOptions {
+        cgroup_root: config.cgroup_root.clone(),
+        bpffs_dir: config.bpffs_dir.clone(),
+        resolvers: resolvers(),
+    };
+    let (capture, attached) = Capture::start(&options).map_err(capture_failure)?;
+    let capture = Arc::new(capture);
+    tracing::info!(
+        taken_over = attached.taken_over,
+        "the programs are attached"
+    );
+    let runs = Arc::new(run_cgroups(config, &capture, &ground.state)?);
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let (forest, lineage_file) = lineage(config, &capture, &boot_id);
+    let principals = Arc::new(Principals::open(&config.state_dir, boot_id.trim())?);
+    let policies = Arc::clone(&ground.policies);
+    let governance = Governance::new(policies, Arc::clone(&capture), &config.state_dir);
+    let governance = Arc::new(governance);
+    let events = capture
+        .events()
+        .ok_or_else(|| Failure::no("the kernel's reports are taken"))?;
+    let follower = Follower::new(
+        events,
+        Arc::clone(&capture),
+        Arc::clone(&forest),
+        Arc::clone(&principals),
+        Arc::clone(&ground.journal),
+    );
+    let follower = Arc::new(follower.map_err(capture_failure)?);
+    governance.apply().map_err(capture_failure)?;
+    let repaired = follower.repair().map_err(capture_failure)?;
+    tracing::debug!(?repaired, "the lineage agrees with the kernel");
+    if let Err(error) = principals.keep_only(&forest.trees()) {
+        tracing::error!(%error, "the identities could not be saved");
+    }
+    Ok(Kernel {
+        capture,
+        forest,
+        principals,
+        governance,
+        follower,
+        runs,
+        lineage_file,
+    })
+}
+
+fn lineage(config: &Config, capture: &Capture, boot_id: &str) -> (Arc<Forest>, StateFile) {
+    let limits = LineageLimits {
+        processes_max: config.limits.processes,
+        detail_bytes_max: config.limits.lineage_bytes,
+        grace_ns: u64::try_from(config.limits.exited_grace.as_nanos()).unwrap_or(u64::MAX),
+        departed_max: config.limits.exited,
+    };
+    let root = capture.root();
+    let cgroups = Arc::new(CgroupNames::new(&root.mount, &root.directory));
+    let forest = Forest::new(limits, Box::new(SystemProc::new()), cgroups);
+    let file = StateFile::new(&config.state_dir, boot_id);
+    let restored = forest.restore(&file);
+    match &restored.note {
+        Some(note) => tracing::info!(trees = restored.trees, %note, "lineage"),
+        None => tracing::info!(
+            trees = restored.trees,
+            processes = restored.processes,
+            "lineage"
+        ),
+    }
+    (Arc::new(forest), file)
+}
+
+fn run_cgroups(config: &Config, capture: &Capture, state: &State) -> Result<RunCgroups, Failure> {
+    let root = capture.root();
+    let delegated = config
+        .cgroup_root
+        .is_none()
+        .then(|| cgroups::delegated(&root.mount))
+        .flatten();
+    let keep = delegated.is_some();
+    let base = delegated.unwrap_or_else(|| root.directory.join("gateway"));
+    state.remember_runs(&base, keep)?;
+    Ok(RunCgroups::new(base, &root.mount, config.limits.runs))
+}
+
+/// The servers of resolv.conf(5), at the start of the daemon.
+fn resolvers() -> Vec<IpAddr> {
+    match std::fs::read_to_string(Path::new("/etc/resolv.conf")) {
+        Ok(text) => parse_resolvers(&text),
+        Err(error) => {
+            tracing::warn!(%error, "/etc/resolv.conf: governed processes cannot ask for names");
+            Vec::new()
+        }
+    }
+}
+
+fn parse_resolvers(text: &str) -> Vec<IpAddr> {
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let server = words
+            .next()
+            .filter(|key| *key == "nameserver")
+            .and_then(|_| words.next())?;
+        server.parse().ok()
+    });
+    servers.take(RESOLVERS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolvers_are_read_as_the_resolver_reads_them() {
+        let text = "# nameserver 9.9.9.9\nsearch a b\nnameserver 10.0.0.1\nnameserver\t::1 x\n\
+                    nameserver nonsense\n nameserver 10.0.0.2\nnameserver\n";
+        let expected: Vec<IpAddr> = ["10.0.0.1", "::1", "10.0.0.2"]
+            .iter()
+            .map(|a| a.parse().unwrap())
+            .collect();
+        assert_eq!(parse_resolvers(text), expected);
+    }
+}
