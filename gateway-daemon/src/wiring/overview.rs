@@ -122,7 +122,8 @@ impl Health {
 impl Overview for Health {
     fn status(&self) -> StatusView {
         let (attached, counters) = match self.capture.counters() {
-            Ok(counters) => (true, counters),
+            // Whoever removes the pins behind the daemon's back takes the programs with them.
+            Ok(counters) => (self.config.bpffs_dir.exists(), counters),
             Err(_) => (false, Counters::default()),
         };
         let policies = self.policies();
@@ -172,7 +173,8 @@ impl Overview for Health {
     }
 
     fn ready(&self) -> bool {
-        !self.ending.load(Ordering::Acquire) && self.capture.counters().is_ok()
+        let attached = self.config.bpffs_dir.exists() && self.capture.counters().is_ok();
+        attached && !self.ending.load(Ordering::Acquire)
     }
 }
 
