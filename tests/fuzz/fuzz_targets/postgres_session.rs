@@ -65,7 +65,7 @@ impl Recorder for Policy {
 static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(|| {
     let limits = Limits {
         pipeline: 1000,
-        statements: 8,
+        prepared_statements: 8,
         portals: 8,
         ..Limits::default()
     };

@@ -12,9 +12,10 @@ pub struct Limits {
     /// How many requests may wait for their answers.
     pub pipeline: usize,
     /// How many named prepared statements a session may have.
-    pub statements: usize,
-    /// How much text they may have together, in bytes.
-    pub prepared_bytes: usize,
+    pub prepared_statements: usize,
+    /// How much memory a session may hold for its client, in bytes: the text of its prepared
+    /// statements, the recorded values of its named portals, and what open requests may change.
+    pub held_bytes: usize,
     /// How many named portals a session may have.
     pub portals: usize,
     /// How much of one bind value is recorded, in bytes.
@@ -43,8 +44,8 @@ impl Default for Limits {
             bind_bytes: 256 << 20,
             control_bytes: 16 << 20,
             pipeline: 1_000_000,
-            statements: 16_384,
-            prepared_bytes: 64 << 20,
+            prepared_statements: 16_384,
+            held_bytes: 192 << 20,
             portals: 16_384,
             parameter_bytes: 1 << 10,
             parameters_bytes: 16 << 10,

@@ -11,6 +11,7 @@ mod login;
 mod names;
 mod opening;
 mod pipeline;
+mod queue;
 mod refusal;
 mod request;
 mod serving;

@@ -7,7 +7,7 @@ use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
 use crate::interpret::{Classification, PreparedChange};
 use gateway_protocol::{Answer, Effects, ProtocolError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The text could not be parsed.
 const SYNTAX_ERROR: &[u8] = b"42601";
@@ -153,7 +153,7 @@ impl Serving {
         self.expect(header, out)?;
         let types = response::parameter_description(body)?;
         // With an answer too many about, it could be the description of another statement.
-        if let Some(Some(statement)) = self.described.front()
+        if let Some(statement) = self.described.front().and_then(Weak::upgrade)
             && self.surplus == 0
         {
             statement.describe(types);
@@ -319,7 +319,7 @@ impl Serving {
         self.settings.failed();
         let step = if entry.refused && !self.reply.refused {
             self.reply.refused = true;
-            let wording = self.refusals.pop_front().ok_or(Error::Unasked)?;
+            let wording = self.refusals.pop().ok_or(Error::Unasked)?;
             Step::Replace(
                 header.size,
                 wording.for_client(self.settings.text_is_utf8()),
@@ -395,10 +395,10 @@ impl Serving {
             self.settle_change(entry, outcome, reply.is_syntax_error);
         }
         if entry.describes {
-            self.described.pop_front();
+            self.described.pop();
         }
         if entry.refused && !reply.refused {
-            self.refusals.pop_front();
+            self.refusals.pop();
         }
         if entry.operation != 0 {
             let copied = if reply.copied {
@@ -422,14 +422,14 @@ impl Serving {
 
     /// The oldest open change has happened, or it has not.
     fn settle_change(&mut self, entry: Entry, outcome: Outcome, is_syntax_error: bool) {
-        match self.changes.pop_front() {
+        match self.changes.pop() {
             Some(Change::Statement(name)) => _ = self.statements.settle(&name, outcome),
             Some(Change::Portal(name)) => {
                 if let Some(portal) = self.portals.settle(&name, outcome) {
                     self.reuse(portal);
                 }
             }
-            Some(Change::Session(meaning, names)) => {
+            Some(Change::Session { meaning, names, .. }) => {
                 let whole = entry.request == Request::Execute
                     || is_syntax_error && is_unreadable(meaning.as_deref())
                     || meaning

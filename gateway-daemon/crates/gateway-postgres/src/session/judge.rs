@@ -22,6 +22,8 @@ pub(super) enum Phase {
     Execute,
 }
 
+/// No search path has this number.
+const ANOTHER_PATH: u64 = u64::MAX;
 /// The name of the attribute that says so; a simple query has none.
 const PHASE: &str = "sql.phase";
 
@@ -159,10 +161,12 @@ impl Serving {
     }
 
     /// The statement goes upstream as `entry`: what it may change is kept until it is answered.
+    /// `size` is how much memory its meaning may take, in bytes.
     pub(super) fn push_statement(
         &mut self,
         mut entry: Entry,
         meaning: Option<Arc<Classification>>,
+        size: usize,
     ) {
         let position = self.pipeline.next();
         self.settings.sent(position, meaning.as_deref());
@@ -173,8 +177,11 @@ impl Serving {
             let names = meaning
                 .as_ref()
                 .map(|meaning| self.change_prepared(meaning, position));
-            self.changes
-                .push_back(Change::Session(meaning, names.unwrap_or_default()));
+            self.changes.push(Change::Session {
+                meaning,
+                names: names.unwrap_or_default(),
+                _share: self.held.share(size),
+            });
             entry.changes = true;
         }
         self.pipeline.push(entry);
@@ -191,12 +198,13 @@ impl Serving {
                         &Reading {
                             text: Cow::Borrowed(&prepared.statement),
                             meaning: Some(meaning),
-                            // It was read within the text that prepared it.
+                            // Its strings were read within the text that prepared it. Its names
+                            // were as well, under a search path that may be gone by now.
                             strings: PlainStrings::Standard,
                             encoding: TextEncoding::Utf8,
-                            generation: self.settings.generation(),
+                            generation: ANOTHER_PATH,
                         },
-                        Box::default(),
+                        std::iter::empty(),
                         &self.held,
                     );
                     (&prepared.name, Some(Arc::new(statement)))
@@ -204,11 +212,11 @@ impl Serving {
                 PreparedChange::Deallocate(name) => (name, None),
                 PreparedChange::DeallocateAll | PreparedChange::Unknown => continue,
             };
-            match significant(name.as_bytes()) {
-                Some(key) if !key.is_empty() => {
-                    names.push(self.statements.change(key, position, statement));
-                }
-                _ => {}
+            let key = significant(name.as_bytes()).filter(|key| !key.is_empty());
+            if let Some(key) = key
+                && (statement.is_some() || self.statements.contains(key))
+            {
+                names.push(self.statements.change(key, position, statement).0);
             }
         }
         names

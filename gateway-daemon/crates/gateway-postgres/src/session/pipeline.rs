@@ -1,6 +1,6 @@
 //! The requests that wait for their answers, in the order in which they went upstream.
+use super::queue::Queue;
 use crate::error::Error;
-use std::collections::VecDeque;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,21 +75,18 @@ impl Entry {
 /// The queue. Every entry has a position, which only grows.
 #[derive(Debug, Default)]
 pub(super) struct Pipeline {
-    entries: VecDeque<Entry>,
+    entries: Queue<Entry>,
     next: u64,
     /// The first position behind the last request that is answered with a ReadyForQuery. What is
     /// asked from here on is skipped by the upstream when something before it in here fails.
     segment: u64,
 }
 
-/// A queue that has grown beyond this gives its memory back when it is empty.
-const KEPT_MAX: usize = 256;
-
 impl Pipeline {
     /// Appends a request and returns its position.
     pub(super) fn push(&mut self, entry: Entry) -> u64 {
         let position = self.next;
-        self.entries.push_back(entry);
+        self.entries.push(entry);
         self.next += 1;
         if entry.request.ends_ready() {
             self.segment = self.next;
@@ -126,10 +123,7 @@ impl Pipeline {
     /// Takes the first request with its position.
     pub(super) fn pop(&mut self) -> Option<(u64, Entry)> {
         let position = self.next - self.entries.len() as u64;
-        let entry = self.entries.pop_front()?;
-        if self.entries.is_empty() && self.entries.capacity() > KEPT_MAX {
-            self.entries = VecDeque::new();
-        }
+        let entry = self.entries.pop()?;
         Some((position, entry))
     }
 
@@ -160,7 +154,7 @@ impl Pipeline {
         // Positions are counted from the back, so the first request keeps a place further behind.
         // Nothing between it and the end of the copy changes a name.
         if let Some(first) = self.entries.front().copied() {
-            self.entries.drain(..end);
+            self.entries.skip(end);
             if let Some(slot) = self.entries.front_mut() {
                 *slot = first;
             }

@@ -4,7 +4,7 @@ use super::names::{Lookup, significant};
 use super::pipeline::{Entry, Request};
 use super::refusal::Wording;
 use super::serving::{Change, Copy, Rest, Serving, Step, whole};
-use super::statement::{Keep, Portal, Statement, record_values};
+use super::statement::{Keep, Portal, Statement, record_values, size_of_values};
 use crate::codec::request::{self, Target};
 use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
@@ -28,6 +28,10 @@ pub(super) struct Upward {
 
 /// PostgreSQL takes no longer Describe, Execute or Close (`PQ_SMALL_MESSAGE_LIMIT`).
 const SMALL_BYTES_MAX: usize = 10_000;
+/// A longer unnamed statement is not remembered for the case that it comes again.
+const REMEMBERED_BYTES_MAX: usize = 16 * 1024;
+/// The key of the limit in the configuration.
+const HELD: &str = "limits.held_bytes";
 const SMALL: &str = "the longest message of this type";
 
 impl Serving {
@@ -133,7 +137,7 @@ impl Serving {
     fn query(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let reading = self.read(request::query(body)?);
         let meaning = reading.meaning.map(|meaning| self.unite(meaning));
-        if let Some(wording) = self.limit_prepared(meaning.as_deref()) {
+        if let Some(wording) = self.limit_changes(meaning.as_deref(), body.len()) {
             return Ok(self.refuse(Request::Query, size, wording));
         }
         let none = Vec::new();
@@ -150,7 +154,7 @@ impl Serving {
             Ok(clearance) => {
                 let mut entry = Entry::new(Request::Query, size);
                 entry.operation = clearance.id().seq;
-                self.push_statement(entry, meaning);
+                self.push_statement(entry, meaning, size);
                 Ok(Step::Cleared(size, clearance))
             }
             Err(denied) => Ok(self.refuse(Request::Query, size, Wording::Refused(denied))),
@@ -160,7 +164,7 @@ impl Serving {
     fn parse(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let parse = request::parse(body)?;
         let name = significant(parse.name);
-        if let Some(wording) = self.limit_statement(name, parse.text.len()) {
+        if let Some(wording) = self.limit_statement(name, body.len()) {
             return Ok(self.refuse(Request::Parse, size, wording));
         }
         let mut reading = self.read(parse.text);
@@ -189,8 +193,8 @@ impl Serving {
         if let Some(name) = name {
             let statement = self.prepare(name, &reading, &parse);
             let position = self.pipeline.next();
-            let name = self.statements.change(name, position, Some(statement));
-            self.changes.push_back(Change::Statement(name));
+            let (name, _) = self.statements.change(name, position, Some(statement));
+            self.changes.push(Change::Statement(name));
             entry.changes = true;
         }
         self.pipeline.push(entry);
@@ -208,9 +212,10 @@ impl Serving {
         if let Some(last) = last.filter(|last| last.is_same(reading, parse.types())) {
             return Arc::clone(last);
         }
-        let statement = Arc::new(Statement::new(reading, parse.types().collect(), &self.held));
+        let statement = Arc::new(Statement::new(reading, parse.types(), &self.held));
         if name.is_empty() {
-            self.last_unnamed = Some(Arc::clone(&statement));
+            let short = reading.text.len() <= REMEMBERED_BYTES_MAX;
+            self.last_unnamed = short.then(|| Arc::clone(&statement));
         }
         statement
     }
@@ -250,14 +255,24 @@ impl Serving {
             &self.shared.types,
             keep,
         );
+        let held = match name {
+            [] => None,
+            _ => Some(size_of_values(&parameters)),
+        };
+        if held.is_some_and(|bytes| !self.has_room(bytes)) {
+            return Ok(self.refuse(Request::Bind, size, Wording::Limited(HELD)));
+        }
         let portal = Portal {
             statement,
             parameters,
+            _share: held.map(|bytes| self.held.share(bytes)),
         };
-        let name = self
-            .portals
-            .change(name, self.pipeline.next(), Some(portal));
-        self.changes.push_back(Change::Portal(name));
+        let position = self.pipeline.next();
+        let (name, unused) = self.portals.change(name, position, Some(portal));
+        if let Some(portal) = unused {
+            self.reuse(portal);
+        }
+        self.changes.push(Change::Portal(name));
         entry.changes = true;
         self.pipeline.push(entry);
         Ok(Step::Pass(size))
@@ -272,7 +287,10 @@ impl Serving {
             .as_deref()
             .and_then(|statement| self.read_again(statement))
             .map(|meaning| self.unite(meaning));
-        if let Some(wording) = self.limit_prepared(meaning.as_deref()) {
+        let text_bytes = statement
+            .as_ref()
+            .map_or(0, |statement| statement.text.len());
+        if let Some(wording) = self.limit_changes(meaning.as_deref(), text_bytes) {
             return Ok(self.refuse(Request::Execute, size, wording));
         }
         let portal = significant(name).and_then(|name| match self.portals.look_up(name, segment) {
@@ -309,7 +327,7 @@ impl Serving {
             Ok(clearance) => {
                 let mut entry = Entry::new(Request::Execute, size);
                 entry.operation = clearance.id().seq;
-                self.push_statement(entry, meaning);
+                self.push_statement(entry, meaning, text_bytes);
                 Ok(Step::Cleared(size, clearance))
             }
             Err(denied) => Ok(self.refuse(Request::Execute, size, Wording::Refused(denied))),
@@ -320,13 +338,11 @@ impl Serving {
         let entry = match request::target(body)? {
             Target::Portal(_) => Entry::new(Request::DescribePortal, size),
             Target::Statement(name) => {
-                let statement = significant(name).and_then(|name| {
-                    self.statements
-                        .look_up(name, self.pipeline.segment())
-                        .one()
-                        .cloned()
-                });
-                self.described.push_back(statement);
+                let statement = significant(name)
+                    .and_then(|name| self.statements.look_up(name, self.pipeline.segment()).one());
+                // Weak, so that a pipeline of these does not keep what was replaced since.
+                self.described
+                    .push(statement.map(Arc::downgrade).unwrap_or_default());
                 let mut entry = Entry::new(Request::DescribeStatement, size);
                 entry.describes = true;
                 entry
@@ -342,13 +358,15 @@ impl Serving {
         let change = match request::target(body)? {
             Target::Statement(name) => significant(name)
                 .filter(|name| self.statements.contains(name))
-                .map(|name| Change::Statement(self.statements.change(name, position, None))),
+                .map(|name| Change::Statement(self.statements.change(name, position, None).0)),
             Target::Portal(name) => significant(name)
                 .filter(|name| self.portals.contains(name))
-                .map(|name| Change::Portal(self.portals.change(name, position, None))),
+                .map(|name| Change::Portal(self.portals.change(name, position, None).0)),
         };
-        entry.changes = change.is_some();
-        self.changes.extend(change);
+        if let Some(change) = change {
+            entry.changes = true;
+            self.changes.push(change);
+        }
         self.pipeline.push(entry);
         Ok(Step::Pass(size))
     }
@@ -409,7 +427,7 @@ impl Serving {
             Request::FunctionCall => request::failing_function_call(),
             _ => request::failing_parse(&words),
         };
-        self.refusals.push_back(wording);
+        self.refusals.push(wording);
         let mut entry = Entry::new(request, size);
         entry.refused = true;
         self.pipeline.push(entry);
@@ -417,30 +435,32 @@ impl Serving {
         Step::Replace(size, instead)
     }
 
-    /// Is there no room for one more prepared statement?
-    fn limit_statement(&self, name: Option<&[u8]>, text_bytes: usize) -> Option<Wording> {
-        let limits = &self.shared.limits;
-        let name = name?;
-        if !self.statements.contains(name) && self.statements.len() >= limits.statements {
-            return Some(Wording::Limited("limits.prepared_statements"));
-        }
-        let too_much = self.held.bytes() + text_bytes > limits.prepared_bytes;
-        // The unnamed one makes room for itself.
-        (too_much && !name.is_empty()).then_some(Wording::Limited("limits.prepared_bytes"))
+    fn has_room(&self, bytes: usize) -> bool {
+        self.held.bytes().saturating_add(bytes) <= self.shared.limits.held_bytes
     }
 
-    /// The same for what SQL prepares.
-    fn limit_prepared(&self, meaning: Option<&Classification>) -> Option<Wording> {
-        meaning?
-            .changes
-            .prepared
-            .iter()
-            .find_map(|change| match change {
-                PreparedChange::Prepare(prepared) => self.limit_statement(
-                    significant(prepared.name.as_bytes()),
-                    prepared.statement.len(),
-                ),
-                _ => None,
-            })
+    /// Is there no room for a prepared statement of so many bytes?
+    fn limit_statement(&self, name: Option<&[u8]>, bytes: usize) -> Option<Wording> {
+        let limit = self.shared.limits.prepared_statements;
+        if !self.statements.contains(name?) && self.statements.len() >= limit {
+            return Some(Wording::Limited("limits.prepared_statements"));
+        }
+        (!self.has_room(bytes)).then_some(Wording::Limited(HELD))
+    }
+
+    /// Is there no room for what a text of so many bytes prepares and changes?
+    fn limit_changes(&self, meaning: Option<&Classification>, bytes: usize) -> Option<Wording> {
+        let changes = meaning.map(|meaning| &meaning.changes)?;
+        if changes.is_empty() {
+            return None;
+        }
+        let is_prepare = |change: &&PreparedChange| matches!(change, PreparedChange::Prepare(_));
+        let prepared = changes.prepared.iter().filter(is_prepare).count();
+        let limit = self.shared.limits.prepared_statements;
+        if prepared > 0 && self.statements.len() + prepared > limit {
+            return Some(Wording::Limited("limits.prepared_statements"));
+        }
+        // The text as a whole, and once more in its parts.
+        (!self.has_room(bytes.saturating_mul(2))).then_some(Wording::Limited(HELD))
     }
 }

@@ -2,10 +2,11 @@
 use super::login::Login;
 use super::names::Names;
 use super::pipeline::Pipeline;
+use super::queue::Queue;
 use super::refusal::{self, Wording};
 use super::request::Upward;
 use super::settings::Settings;
-use super::statement::{Held, Portal, Statement};
+use super::statement::{Held, Portal, Share, Statement};
 use crate::Shared;
 use crate::cancel::{CancelKey, Origin};
 use crate::codec::{Header, header};
@@ -13,9 +14,8 @@ use crate::error::Error;
 use crate::interpret::{Classification, SearchPath};
 use gateway_core::{Clearance, OperationId, Parameter};
 use gateway_protocol::{Effects, ProtocolError, Side};
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What becomes of the bytes at the front of the input.
 #[derive(Debug)]
@@ -100,9 +100,14 @@ pub(super) struct Reply {
 pub(super) enum Change {
     Statement(super::names::Name),
     Portal(super::names::Name),
-    /// Settings, and what SQL prepared or deallocated: the names, in the order of the changes.
-    /// `None`: a statement that cannot be read.
-    Session(Option<Arc<Classification>>, Vec<super::names::Name>),
+    /// What a statement does besides its effects.
+    Session {
+        /// `None`: it cannot be read.
+        meaning: Option<Arc<Classification>>,
+        /// The names that it prepares or deallocates, in their order.
+        names: Vec<super::names::Name>,
+        _share: Share,
+    },
 }
 
 /// The rest of a frame that does not have to be whole.
@@ -174,11 +179,11 @@ pub(super) struct Serving {
     /// How many answers to a Sync may have been taken for that of an earlier one.
     pub(super) surplus: u32,
     /// Refusals that are still to be worded, in the order of their requests.
-    pub(super) refusals: VecDeque<Wording>,
+    pub(super) refusals: Queue<Wording>,
     /// Statements that are being described, in the order of their requests.
-    pub(super) described: VecDeque<Option<Arc<Statement>>>,
+    pub(super) described: Queue<Weak<Statement>>,
     /// What requests without an answer change, in their order.
-    pub(super) changes: VecDeque<Change>,
+    pub(super) changes: Queue<Change>,
     pub(super) statements: Names<Arc<Statement>>,
     pub(super) portals: Names<Portal>,
     pub(super) held: Held,
@@ -229,9 +234,9 @@ impl Serving {
             pipeline: Pipeline::default(),
             reply: Reply::default(),
             surplus: 0,
-            refusals: VecDeque::new(),
-            described: VecDeque::new(),
-            changes: VecDeque::new(),
+            refusals: Queue::default(),
+            described: Queue::default(),
+            changes: Queue::default(),
             statements: Names::default(),
             portals: Names::default(),
             held: Held::default(),

@@ -10,15 +10,40 @@ use std::sync::{Arc, OnceLock};
 /// Attributes of an operation.
 pub(super) type Attributes = Vec<(Arc<str>, Attribute)>;
 
-/// How much text the prepared statements of a session hold, in bytes.
-#[derive(Clone, Debug, Default)]
+/// How much memory a session holds on behalf of its client, in bytes.
+#[derive(Debug, Default)]
 pub(super) struct Held(Arc<AtomicUsize>);
 
 impl Held {
     pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Counts so many bytes, until the share is dropped.
+    pub(super) fn share(&self, bytes: usize) -> Share {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Share {
+            total: Arc::clone(&self.0),
+            bytes,
+        }
+    }
 }
+
+/// A part of what a session holds.
+#[derive(Debug)]
+pub(super) struct Share {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The types of so many parameters are kept. No record has values of more.
+const TYPES_MAX: usize = 1024;
 
 /// A prepared statement.
 #[derive(Debug)]
@@ -38,12 +63,15 @@ pub(super) struct Statement {
     given: Box<[u32]>,
     /// The types that the upstream told.
     described: OnceLock<Box<[u32]>>,
-    held: Held,
+    _share: Share,
 }
 
 impl Statement {
-    pub(super) fn new(reading: &Reading<'_>, given: Box<[u32]>, held: &Held) -> Statement {
-        held.0.fetch_add(reading.text.len(), Ordering::Relaxed);
+    pub(super) fn new(
+        reading: &Reading<'_>,
+        given: impl Iterator<Item = u32>,
+        held: &Held,
+    ) -> Statement {
         Statement {
             text: Box::from(&*reading.text),
             meaning: reading.meaning.clone(),
@@ -51,9 +79,9 @@ impl Statement {
             encoding: reading.encoding,
             generation: reading.generation,
             attributes: attributes(reading.meaning.as_deref(), Phase::Execute),
-            given,
+            given: given.take(TYPES_MAX).collect(),
             described: OnceLock::new(),
-            held: held.clone(),
+            _share: held.share(reading.text.len()),
         }
     }
 
@@ -76,7 +104,8 @@ impl Statement {
     }
 
     /// The upstream told the types of its parameters.
-    pub(super) fn describe(&self, types: Vec<u32>) {
+    pub(super) fn describe(&self, mut types: Vec<u32>) {
+        types.truncate(TYPES_MAX);
         let _ = self.described.set(types.into());
     }
 
@@ -87,12 +116,6 @@ impl Statement {
     }
 }
 
-impl Drop for Statement {
-    fn drop(&mut self) {
-        self.held.0.fetch_sub(self.text.len(), Ordering::Relaxed);
-    }
-}
-
 /// A statement with values: what is executed.
 #[derive(Debug)]
 pub(super) struct Portal {
@@ -100,6 +123,16 @@ pub(super) struct Portal {
     pub(super) statement: Option<Arc<Statement>>,
     /// The values, as they are recorded.
     pub(super) parameters: Vec<Parameter>,
+    /// For a named one: of the unnamed ones only the last is kept.
+    pub(super) _share: Option<Share>,
+}
+
+/// How much memory recorded values take, in bytes.
+pub(super) fn size_of_values(parameters: &[Parameter]) -> usize {
+    let texts = parameters
+        .iter()
+        .filter_map(|parameter| parameter.value.as_ref());
+    texts.map(String::len).sum::<usize>() + size_of_val(parameters)
 }
 
 impl Same for Portal {

@@ -17,7 +17,7 @@ fn rejected() -> Vec<u8> {
 #[test]
 fn prepared_statements_are_counted() {
     let mut harness = limited(Limits {
-        statements: 2,
+        prepared_statements: 2,
         ..Limits::default()
     });
     let ok = || all(&[bare('1'), ready('I')]);
@@ -47,7 +47,7 @@ fn prepared_statements_are_counted() {
 #[test]
 fn the_text_of_prepared_statements_is_counted() {
     let mut harness = limited(Limits {
-        prepared_bytes: 100,
+        held_bytes: 110,
         ..Limits::default()
     });
     let long = format!("SELECT '{}'", "x".repeat(80));
@@ -126,4 +126,47 @@ fn values_are_cut_and_say_so() {
         last.starts_with("omitted 19") && last.contains("more values of 9"),
         "{last}"
     );
+}
+
+#[test]
+fn a_pipeline_costs_what_its_last_unnamed_statement_and_portal_cost() {
+    let mut harness = limited(Limits { held_bytes: 3000, ..Limits::default() });
+    let long = format!("SELECT '{}'", "x".repeat(1000));
+    let value = [b'v'; 1000];
+    for round in 0..100 {
+        let text = format!("{long}, {round}");
+        harness.client(&all(&[
+            parse("", &text),
+            bind_with("", "", &[], &[Some(&value)]),
+            execute(""),
+            sync(),
+        ]));
+        assert_eq!(harness.statements().pop().unwrap(), text);
+    }
+    assert!(harness.records().iter().all(|record| !record.denied));
+}
+
+#[test]
+fn a_pipeline_of_named_portals_is_bounded() {
+    let mut harness = limited(Limits { held_bytes: 3000, ..Limits::default() });
+    let value = [b'v'; 1000];
+    harness.client(&parse("", "SELECT $1"));
+    for _ in 0..3 {
+        harness.client(&bind_with("p", "", &[], &[Some(&value)]));
+    }
+    harness.client(&sync());
+    harness.upstream(&all(&[bare('1'), bare('2'), bare('2'), rejected()]));
+    assert_eq!(harness.take_client(), "1 2 2 E54000 ZI");
+}
+
+#[test]
+fn what_a_text_prepares_is_counted_as_a_whole() {
+    let mut harness = limited(Limits { prepared_statements: 10, ..Limits::default() });
+    let prepare = |count: usize| -> String {
+        (0..count).map(|name| format!("PREPARE p{name} AS SELECT 1;")).collect()
+    };
+    harness.client(&query(&prepare(11))).upstream(&rejected());
+    assert_eq!(harness.take_client(), "E54000 ZI");
+    harness.client(&query(&prepare(10)));
+    assert_eq!(harness.statements(), [prepare(10)]);
 }

@@ -1,0 +1,66 @@
+//! A queue that gives its memory back: a session may wait for years behind one long pipeline.
+use std::collections::VecDeque;
+
+/// A queue keeps memory for so many entries while it is empty.
+const KEPT_MAX: usize = 256;
+
+/// First in, first out.
+#[derive(Debug)]
+pub(super) struct Queue<T>(VecDeque<T>);
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue(VecDeque::new())
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn push(&mut self, value: T) {
+        self.0.push_back(value);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let value = self.0.pop_front();
+        if self.0.is_empty() && self.0.capacity() > KEPT_MAX {
+            self.0 = VecDeque::new();
+        }
+        value
+    }
+
+    /// Takes the first `count` entries away.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.0.drain(..count.min(self.0.len()));
+    }
+
+    pub(super) fn front(&self) -> Option<&T> {
+        self.0.front()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut T> {
+        self.0.front_mut()
+    }
+
+    pub(super) fn back(&self) -> Option<&T> {
+        self.0.back()
+    }
+
+    pub(super) fn back_mut(&mut self) -> Option<&mut T> {
+        self.0.back_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
+    }
+}
