@@ -8,7 +8,7 @@ use crate::interpret::{Classification, PlainStrings, PreparedChange, SqlContext,
 use gateway_core::{Attribute, Clearance, Operation, Parameter, Refusal, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What a statement is asked permission for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,16 @@ const ANOTHER_PATH: u64 = u64::MAX;
 const PHASE: &str = "sql.phase";
 
 impl Phase {
-    const fn name(self) -> Option<&'static str> {
+    fn attribute(self) -> Option<&'static (Arc<str>, Attribute)> {
+        static SHARED: LazyLock<[(Arc<str>, Attribute); 2]> = LazyLock::new(|| {
+            let name: Arc<str> = Arc::from(PHASE);
+            ["parse", "execute"].map(|value| (Arc::clone(&name), Attribute::Text(value.into())))
+        });
+        let [parse, execute] = &*SHARED;
         match self {
             Phase::Query => None,
-            Phase::Parse => Some("parse"),
-            Phase::Execute => Some("execute"),
+            Phase::Parse => Some(parse),
+            Phase::Execute => Some(execute),
         }
     }
 
@@ -54,13 +59,12 @@ pub(super) struct Reading<'a> {
 
 /// The attributes of an operation in a phase.
 pub(super) fn attributes(meaning: Option<&Classification>, phase: Phase) -> Attributes {
-    let mut attributes = meaning
-        .map(|meaning| meaning.attributes.clone())
-        .unwrap_or_default();
-    if let Some(name) = phase.name() {
-        attributes.push((Arc::from(PHASE), Attribute::Text(Arc::from(name))));
-    }
-    attributes
+    let of_statement = meaning.map_or(&[][..], |meaning| &meaning.attributes);
+    of_statement
+        .iter()
+        .chain(phase.attribute())
+        .cloned()
+        .collect()
 }
 
 /// Everything about a statement that is asked permission for.

@@ -288,7 +288,8 @@ fn a_name_means_what_the_server_takes_it_for() {
     let parsed = || all(&[parse("s", "SELECT 'old'"), sync()]);
     let ok = || all(&[bare('1'), ready('I')]);
     let new = "SELECT 'new'";
-    let cases: [(&str, Vec<u8>, Vec<u8>, Vec<u8>, &str); 9] = [
+    type Naming = (&'static str, Vec<u8>, Vec<u8>, Vec<u8>, &'static str);
+    let cases: [Naming; 9] = [
         ("kept", parsed(), ok(), run("s"), "SELECT 'old'"),
         (
             "replaced in one segment: the old one cannot run behind a Parse that failed",

@@ -130,7 +130,10 @@ fn values_are_cut_and_say_so() {
 
 #[test]
 fn a_pipeline_costs_what_its_last_unnamed_statement_and_portal_cost() {
-    let mut harness = limited(Limits { held_bytes: 3000, ..Limits::default() });
+    let mut harness = limited(Limits {
+        held_bytes: 3000,
+        ..Limits::default()
+    });
     let long = format!("SELECT '{}'", "x".repeat(1000));
     let value = [b'v'; 1000];
     for round in 0..100 {
@@ -148,7 +151,10 @@ fn a_pipeline_costs_what_its_last_unnamed_statement_and_portal_cost() {
 
 #[test]
 fn a_pipeline_of_named_portals_is_bounded() {
-    let mut harness = limited(Limits { held_bytes: 3000, ..Limits::default() });
+    let mut harness = limited(Limits {
+        held_bytes: 3000,
+        ..Limits::default()
+    });
     let value = [b'v'; 1000];
     harness.client(&parse("", "SELECT $1"));
     for _ in 0..3 {
@@ -161,9 +167,14 @@ fn a_pipeline_of_named_portals_is_bounded() {
 
 #[test]
 fn what_a_text_prepares_is_counted_as_a_whole() {
-    let mut harness = limited(Limits { prepared_statements: 10, ..Limits::default() });
+    let mut harness = limited(Limits {
+        prepared_statements: 10,
+        ..Limits::default()
+    });
     let prepare = |count: usize| -> String {
-        (0..count).map(|name| format!("PREPARE p{name} AS SELECT 1;")).collect()
+        (0..count)
+            .map(|name| format!("PREPARE p{name} AS SELECT 1;"))
+            .collect()
     };
     harness.client(&query(&prepare(11))).upstream(&rejected());
     assert_eq!(harness.take_client(), "E54000 ZI");
