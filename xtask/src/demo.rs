@@ -86,9 +86,8 @@ fn play_job(stage: &Stage) -> Result<()> {
          nothing configured but the database's address. What it sees:\n"
     );
     let mut job = stage.job()?.command(stage.script("nightly-job.sh"));
-    job.args([&stage.connection(), &stage.elsewhere().ip().to_string()]);
-    job.arg(stage.elsewhere().port().to_string())
-        .current_dir(stage.directory());
+    job.args([stage.database().to_string(), stage.elsewhere().to_string()]);
+    job.current_dir(stage.directory());
     running::run(&mut job)?.success()?;
     let finished = wait::until("helper.py to finish", Duration::from_secs(60), || {
         let said = stage.job_output();

@@ -5,14 +5,15 @@ import sys
 
 import psycopg
 
-connection_string, elsewhere_host, elsewhere_port = sys.argv[1:]
+(host, port), (elsewhere_host, elsewhere_port) = (word.split(":") for word in sys.argv[1:])
 sys.stderr = sys.stdout
 
 
 def psql(*statements):
     commands = [word for statement in statements for word in ("-c", statement)]
     subprocess.run(
-        ["psql", "-X", "-A", "-d", connection_string, *commands], stderr=subprocess.STDOUT
+        ["psql", "-X", "-A", "-h", host, "-p", port, "-U", "postgres", *commands],
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -23,7 +24,7 @@ psql(
     "select count(*) as orders_after_the_drop from orders",
 )
 print("helper: psycopg", flush=True)
-with psycopg.connect(connection_string, autocommit=True) as connection:
+with psycopg.connect(host=host, port=port, user="postgres", autocommit=True) as connection:
     row = connection.execute("select customer from orders where id = %s", (42,)).fetchone()
     print(row[0])
     connection.execute("update orders set total = total where id = %s", (42,))

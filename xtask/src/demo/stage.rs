@@ -99,8 +99,15 @@ impl Stage {
                 .run(&["status"])
                 .is_ok_and(|status| status.code() == 3)
         })?;
+        let (host, port) = (
+            self.namespace.host().to_string(),
+            self.cluster.port().to_string(),
+        );
         let ask = |mut psql: Command| {
-            running::run(psql.args(["-X", "-d", &self.connection(), "-c", "select 1"]))
+            psql.args([
+                "-X", "-h", &host, "-p", &port, "-U", "postgres", "-c", "select 1",
+            ]);
+            running::run(&mut psql)
         };
         let governed = ask(self.job()?.command("psql"))?;
         ensure!(
@@ -165,16 +172,6 @@ impl Stage {
 
     pub(super) fn elsewhere(&self) -> SocketAddr {
         SocketAddr::from((self.namespace.address(), ELSEWHERE_PORT))
-    }
-
-    /// What the job is told: the database's address, and nothing about a gateway.
-    pub(super) fn connection(&self) -> String {
-        let address = self.database();
-        format!(
-            "host={} port={} user=postgres dbname=postgres connect_timeout=10",
-            address.ip(),
-            address.port()
-        )
     }
 }
 
