@@ -30,11 +30,6 @@ impl Project {
         place::venv(&self.target)
     }
 
-    /// The binary that is tested, shown and measured.
-    pub(crate) fn gateway(&self) -> PathBuf {
-        self.target.join("release/gateway")
-    }
-
     /// A path as people write it: relative to the repository where it is inside.
     pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()

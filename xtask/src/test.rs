@@ -72,7 +72,12 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
 }
 
 /// The release binary, which users get, and which the integration tests drive.
+/// `GATEWAY_BINARY` names another one, which then is not built here.
 pub(crate) fn build(project: &Project) -> Result<Tally> {
+    if let Some(binary) = std::env::var_os("GATEWAY_BINARY") {
+        println!("nothing is built: GATEWAY_BINARY is {}", binary.display());
+        return Ok(Tally::one());
+    }
     process::run(
         process::cargo()
             .args(["build", "--release", "--locked", "-p", "gateway-daemon"])
@@ -92,7 +97,7 @@ fn policies(project: &Project) -> Result<Tally> {
         .count();
     ensure!(count > 0, "policies/ has no policy");
     process::run(
-        Command::new(project.gateway())
+        Command::new(place::gateway()?)
             .args(["policy", "test"])
             .arg(&directory),
     )?;

@@ -23,8 +23,7 @@ pub(super) fn integration(project: &Project) -> Result<Tally> {
     let mut command = cargo_test(project);
     command
         .args(["-p", "gateway-tests", "--", "--test-threads=2"])
-        .env(skip::SKIPS, &skips)
-        .env("GATEWAY_BINARY", project.gateway());
+        .env(skip::SKIPS, &skips);
     let mut tally = count(&mut command)?;
     tally.skipped = fs::read_to_string(&skips)?
         .lines()
