@@ -70,9 +70,10 @@ pub(crate) static SCRATCH: PerCpuArray<ExecRecord, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static PATHS: PerCpuArray<PathBuffer, 1> = PerCpuArray::new();
 
-/// Events to the daemon.
+/// Events to the daemon: room for some 50,000 forks, or 6,000 execs, between two looks of 10 ms.
+/// The daemon maps it twice, which counts as its memory.
 #[btf_map]
-pub(crate) static EVENTS: RingBuf<[u8; 0], { 16 << 20 }> = RingBuf::new();
+pub(crate) static EVENTS: RingBuf<[u8; 0], { 4 << 20 }> = RingBuf::new();
 
 /// An exec event as it goes over the ring; the arguments are cut to their length.
 #[repr(C)]

@@ -1,5 +1,4 @@
 //! Which cgroups are governed, by which policy, and how strictly.
-use crate::cgroup::Cgroup;
 use crate::error::CaptureError;
 use crate::globs::{Glob, compile};
 use crate::host::fnv1a;
@@ -87,12 +86,12 @@ impl Capture {
         let judged = Judged::new(&self.root.cgroups(), &table);
         // Processes before cgroups: a fork in between inherits its parent's tag.
         self.tag_missing(&judged, None)?;
-        self.name_cgroups(&judged)?;
+        self.name_cgroups(&judged, &table)?;
         self.activate(&table)?;
         // Cgroups and processes that came meanwhile.
         for _ in 0..3 {
             let judged = Judged::new(&self.root.cgroups(), &table);
-            self.name_cgroups(&judged)?;
+            self.name_cgroups(&judged, &table)?;
             if self.tag_missing(&judged, None)? == 0 {
                 break;
             }
@@ -115,7 +114,7 @@ impl Capture {
         let before = self.counters()?;
         let failed_at = self.read().configuration()?.failed_at;
         let judged = Judged::new(&self.root.cgroups(), table);
-        self.name_cgroups(&judged)?;
+        self.name_cgroups(&judged, table)?;
         let written = self.tag_missing(&judged, (failed_at != 0).then_some(failed_at))?;
         let after = self.counters()?;
         let quiet = before.tags_failed == after.tags_failed
@@ -179,7 +178,7 @@ impl Capture {
     }
 
     /// Makes the map of governed cgroups what was judged. Names are added before others go.
-    fn name_cgroups(&self, judged: &Judged) -> Result<(), CaptureError> {
+    fn name_cgroups(&self, judged: &Judged, table: &Table) -> Result<(), CaptureError> {
         let fail = |error| CaptureError::new("write the map CGROUPS", &error);
         let mut maps = self.write();
         for (id, slot) in &judged.slots {
@@ -189,30 +188,13 @@ impl Capture {
         drop(maps);
         // A cgroup that was made after we looked was named by the kernel half: it is not ours to
         // remove, unless it is gone.
-        let now: HashMap<u64, Cgroup> = self
-            .root
-            .cgroups()
-            .into_iter()
-            .map(|cgroup| (cgroup.id, cgroup))
-            .collect();
-        for id in there.iter().filter(|id| !judged.slots.contains_key(id)) {
-            let table = self.active_slot(now.get(id));
-            if table.is_none() {
-                let _ = self.write().cgroups.remove(id);
+        let now = Judged::new(&self.root.cgroups(), table);
+        for id in there {
+            if !judged.slots.contains_key(&id) && !now.slots.contains_key(&id) {
+                let _ = self.write().cgroups.remove(&id);
             }
         }
         Ok(())
-    }
-
-    /// The slot that the kernel's table in force gives to a cgroup that was not there when its
-    /// siblings were judged.
-    fn active_slot(&self, cgroup: Option<&Cgroup>) -> Option<u32> {
-        let cgroup = cgroup?;
-        let maps = self.read();
-        let config = maps.configuration().ok()?;
-        let Wire(table) = maps.globs.get(&(config.globs & 1), 0).ok()?;
-        let slot = table.judge(cgroup.path.as_bytes());
-        (slot != gateway_common::glob::NO_SLOT).then_some(slot)
     }
 
     /// Fills the glob table that is not in force, and puts it in force.
