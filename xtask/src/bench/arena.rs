@@ -153,8 +153,9 @@ pub(super) fn measure(job: Option<&Job>, kind: &str, arguments: &[&str]) -> Resu
         .with_context(|| format!("{outcome:?}"))
 }
 
-/// The resident memory of a process, in KiB.
-pub(super) fn resident_kib(pid: u32) -> Result<u64> {
+/// A line of a process's `/proc/PID/status` in KiB: `VmRSS` is what is resident, `RssAnon` the part
+/// of it that is its own and not a page of a file.
+pub(super) fn memory_kib(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line

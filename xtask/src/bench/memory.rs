@@ -38,7 +38,8 @@ pub(super) fn run(_effort: Effort) -> Result<()> {
     let text = policy::allow_all(&subtree, port);
     let daemon = Daemon::prepare(&subtree)?.policy("bench", &text)?.start()?;
     let pid = daemon.pid()?;
-    let idle = arena::resident_kib(pid)?;
+    let idle = arena::memory_kib(pid, "VmRSS")?;
+    let own = arena::memory_kib(pid, "RssAnon")?;
     let job = Job::governed(&subtree, "many")?;
     let mut command = job.command("prlimit");
     command
@@ -49,7 +50,7 @@ pub(super) fn run(_effort: Effort) -> Result<()> {
     client
         .wait_for_output("held", Duration::from_secs(180))
         .context("the sessions")?;
-    let full = arena::resident_kib(pid)?;
+    let full = arena::memory_kib(pid, "VmRSS")?;
     let each = full.saturating_sub(idle) as f64 / SESSIONS as f64;
     let held = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
     table::print(
@@ -61,6 +62,12 @@ pub(super) fn run(_effort: Effort) -> Result<()> {
                 idle.to_string(),
                 DAEMON_KIB_MAX.to_string(),
                 held(idle <= DAEMON_KIB_MAX),
+            ],
+            vec![
+                "  of it, not of a file".to_owned(),
+                own.to_string(),
+                String::new(),
+                String::new(),
             ],
             vec![
                 "an idle session".to_owned(),
