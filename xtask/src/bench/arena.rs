@@ -157,9 +157,10 @@ pub(super) fn measure(job: Option<&Job>, kind: &str, arguments: &[&str]) -> Resu
 /// of it that is its own and not a page of a file.
 pub(super) fn memory_kib(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("VmRSS")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    let number = number.with_context(|| format!("no {name} of process {pid}"))?;
     Ok(number.parse()?)
 }
