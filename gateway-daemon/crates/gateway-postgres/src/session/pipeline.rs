@@ -127,6 +127,21 @@ impl Pipeline {
         Some((position, entry))
     }
 
+    /// Could it be that nothing waits any more, when so many answers to a Sync may have been taken
+    /// for that of an earlier one?
+    pub(super) fn may_be_answered(&self, surplus: u32) -> bool {
+        let mut left = surplus;
+        self.entries.iter().all(|entry| match entry.request {
+            Request::CopyEnd | Request::MaybeSync => true,
+            Request::Sync => {
+                let could = left > 0;
+                left = left.saturating_sub(1);
+                could
+            }
+            _ => false,
+        })
+    }
+
     /// The upstream has begun to read copy data for the first request. Says whether the client has
     /// already ended it. A Sync in between may be ignored.
     ///

@@ -386,7 +386,7 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<(), ProtocolError> {
         let cut = unused > 0 || self.down.bytes > 0;
-        let open = self.login.is_some() || self.pipeline.front().is_some();
+        let open = self.login.is_some() || !self.pipeline.may_be_answered(self.surplus);
         self.abandon("the server closed the connection before it answered", out)?;
         if cut {
             Err(Error::Cut.of(Side::Upstream))

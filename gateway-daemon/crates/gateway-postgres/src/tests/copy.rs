@@ -5,7 +5,7 @@ use super::messages::{
     flush, parse, query, ready, row_description, sync,
 };
 use gateway_core::Verb;
-use gateway_protocol::ProtocolError;
+use gateway_protocol::{ProtocolError, Side};
 
 const IN: &str = "COPY t FROM STDIN";
 
@@ -232,6 +232,20 @@ fn statements_stay_known_behind_a_failed_copy() {
             format!("SELECT {round}")
         );
     }
+}
+
+#[test]
+fn a_server_may_leave_when_the_last_answers_could_be_for_any_sync() {
+    let mut harness = in_copy();
+    harness.client(&all(&[sync(), copy_data(b"bad"), copy_done(), sync()]));
+    // The first Sync was ignored, the second is answered.
+    harness.upstream(&all(&[error("22P02", "bad data"), ready('I'), ready('I')]));
+    harness.finish(Side::Client).finish(Side::Upstream);
+    assert_eq!(harness.outcome.error, None);
+
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&sync()).finish(Side::Upstream);
+    assert!(harness.outcome.error.is_some(), "this one was not answered");
 }
 
 #[test]
