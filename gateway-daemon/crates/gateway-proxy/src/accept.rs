@@ -94,12 +94,15 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>, home: usize) {
         return;
     };
     let Some(slot) = Slot::take(shared, Arc::clone(&worker.load)) else {
-        count(&shared.counters.over_limit);
-        if shared.limit_pace.allows(shared.ports.clock.now()) {
-            tracing::warn!(
-                limit = shared.limits.sessions,
-                "connection refused: limits.sessions"
-            );
+        let now = shared.ports.clock.now();
+        if !shared.closed.load(Ordering::SeqCst) {
+            count(&shared.counters.over_limit);
+            if shared.limit_pace.allows(now) {
+                tracing::warn!(
+                    limit = shared.limits.sessions,
+                    "reset: limits.sessions is reached"
+                );
+            }
         }
         let _ = stream.set_zero_linger();
         return;
@@ -143,22 +146,23 @@ pub(crate) struct Slot {
 
 impl Slot {
     fn take(shared: &Arc<Shared>, load: Arc<AtomicUsize>) -> Option<Slot> {
-        if shared.active.fetch_add(1, Ordering::AcqRel) >= shared.limits.sessions {
-            shared.active.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
         load.fetch_add(1, Ordering::Relaxed);
-        Some(Slot {
+        let before = shared.active.fetch_add(1, Ordering::SeqCst);
+        let slot = Slot {
             shared: Arc::clone(shared),
             load,
-        })
+        };
+        // Counted first, then looked: a drain, which does it the other way round, either sees this
+        // connection or is seen by it.
+        let closed = shared.closed.load(Ordering::SeqCst);
+        (before < shared.limits.sessions && !closed).then_some(slot)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
-        if self.shared.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.shared.active.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.shared.empty.notify_waiters();
         }
     }

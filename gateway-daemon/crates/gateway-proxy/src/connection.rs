@@ -13,8 +13,8 @@ use crate::registry::{Live, Registered};
 use crate::{opaque, ports::Ports};
 use gateway_core::governor::{Ending, SessionContext};
 use gateway_core::{
-    Clearance, Destination, Effect, Governor, Operation, OperationOutcome, Recorder, Refusal,
-    SessionEnd, Timestamp, Verb,
+    Clearance, Destination, Effect, Governor, Operation, OperationOutcome, RecordError, Recorder,
+    Refusal, SessionEnd, Timestamp, Verb,
 };
 use gateway_protocol::relay::{self, RelayLimits};
 use gateway_protocol::{Closed, Link, Side, StopReason};
@@ -161,17 +161,25 @@ async fn prepare(
     let destination = governor.context().destination.clone();
     let limits = &shared.limits;
     let dialled = dial(&destination, flow.bound_source, limits.dial, &live.stop).await;
-    let mut upstream = match dialled {
-        Ok(upstream) => upstream,
-        Err(error) => {
+    let answered = answer(shared, &mut governor, &connected, dialled.as_ref().err());
+    let mut upstream = match (dialled, answered) {
+        (Ok(upstream), Ok(())) => upstream,
+        (dialled, answered) => {
             // The client learns it as a reset: its own connect has long succeeded.
             let _ = client.set_zero_linger();
-            return match error {
-                DialError::Failed(error) => {
+            return match (dialled, answered) {
+                (Err(DialError::Stopped(reason)), _) => stopped(governor, reason, 0),
+                (Err(DialError::Failed(error)), _) => {
                     count(&shared.counters.dial_errors);
                     failed(governor, error)
                 }
-                DialError::Stopped(reason) => stopped(governor, reason, 0),
+                (Ok(_), answered) => {
+                    count(&shared.counters.recording_failures);
+                    let error = answered
+                        .err()
+                        .map_or_else(String::new, |error| error.to_string());
+                    failed(governor, error)
+                }
             };
         }
     };
@@ -233,6 +241,23 @@ fn connect(governor: &mut Governor, now: Timestamp) -> Result<Clearance, Refusal
         shape: None,
     };
     governor.submit(&operation, now)
+}
+
+/// Records how `connect` was answered: by the upstream, or by what kept it from being reached.
+fn answer(
+    shared: &Arc<Shared>,
+    governor: &mut Governor,
+    connected: &Clearance,
+    error: Option<&DialError>,
+) -> Result<(), RecordError> {
+    governor.complete(&OperationOutcome {
+        id: connected.id(),
+        time: shared.ports.clock.now(),
+        rows: None,
+        bytes_up: 0,
+        bytes_down: 0,
+        error: error.map(|error| error.to_string().into()),
+    })
 }
 
 async fn refused(

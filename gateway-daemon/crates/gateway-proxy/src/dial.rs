@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The upstream was not reached.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     /// The system's answer, or the time limit.
+    #[error("{0}")]
     Failed(String),
     /// The session was ended meanwhile.
+    #[error("given up: the session was ended")]
     Stopped(StopReason),
 }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) ids: SessionIds,
     /// Connections from accept to the end of their task.
     pub(crate) active: AtomicUsize,
+    /// Nothing is admitted any more.
+    pub(crate) closed: AtomicBool,
     /// Told when `active` becomes 0.
     pub(crate) empty: Notify,
     pub(crate) accept_pace: Pace,
@@ -92,7 +94,7 @@ impl Proxy {
         limits: ProxyLimits,
     ) -> Result<Proxy, ProxyError> {
         let count = match limits.workers {
-            0 => thread::available_parallelism().map_or(1, usize::from),
+            0 => thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             count => count,
         };
         let workers = (0..count)
@@ -114,6 +116,7 @@ impl Proxy {
             registry: Arc::default(),
             ids: SessionIds::random(),
             active: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             empty: Notify::new(),
             accept_pace: Pace::default(),
             limit_pace: Pace::default(),
@@ -188,6 +191,7 @@ impl Proxy {
     ///
     /// To be called inside of a tokio runtime with time.
     pub async fn drain(&self, timeout: Duration) {
+        self.shared.closed.store(true, Ordering::SeqCst);
         self.draining.send_replace(true);
         if tokio::time::timeout(timeout, self.empty()).await.is_err() {
             self.shared.registry.stop_all(StopReason::Drained);
@@ -206,7 +210,7 @@ impl Proxy {
             let mut told = pin!(self.shared.empty.notified());
             // Registered before the look, so that nothing is missed in between.
             told.as_mut().enable();
-            if self.shared.active.load(Ordering::Acquire) == 0 {
+            if self.shared.active.load(Ordering::SeqCst) == 0 {
                 return;
             }
             told.await;

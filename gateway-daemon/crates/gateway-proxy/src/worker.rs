@@ -7,10 +7,6 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// After this many tasks the sockets are looked at again, so that many busy sessions do not keep
-/// the others waiting for long.
-const EVENT_INTERVAL: u32 = 16;
-
 /// One thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -24,7 +20,6 @@ impl Worker {
     pub(crate) fn start(number: usize) -> Result<Worker, ProxyError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .event_interval(EVENT_INTERVAL)
             .build()
             .map_err(ProxyError::Worker)?;
         let handle = runtime.handle().clone();

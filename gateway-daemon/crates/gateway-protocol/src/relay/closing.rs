@@ -1,10 +1,11 @@
 //! The end of a link: why it came, and what each side still gets.
+use super::end::End;
 use super::stream::Stream;
-use super::{End, ROUNDS_MAX, scratch};
+use super::{ROUNDS_MAX, scratch};
 use crate::session::{ProtocolError, Side};
 use crate::stop::{Stop, StopReason};
 use gateway_core::SessionEnd;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -189,10 +190,11 @@ impl Cause {
 }
 
 /// A link on its way out. A side whose farewell is done is dropped at once, not with the other.
-pub(super) struct Closing<'a, S> {
+pub(super) struct Closing<S> {
     client: Option<Leaving<S>>,
     upstream: Option<Leaving<S>>,
-    stop: &'a Stop,
+    stop: Arc<Stop>,
+    bytes_down: u64,
     linger: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -202,14 +204,14 @@ struct Leaving<S> {
     farewell: Farewell,
 }
 
-impl<'a, S: Stream> Closing<'a, S> {
+impl<S: Stream> Closing<S> {
     pub(super) fn new(
         client: End<S>,
         upstream: End<S>,
         farewells: Farewells,
-        stop: &'a Stop,
+        stop: Arc<Stop>,
         linger: Duration,
-    ) -> Closing<'a, S> {
+    ) -> Closing<S> {
         let client = Some(Leaving {
             end: client,
             farewell: farewells.client,
@@ -222,22 +224,20 @@ impl<'a, S: Stream> Closing<'a, S> {
             client,
             upstream,
             stop,
+            bytes_down: 0,
             linger,
             sleep: None,
         }
     }
 
-    /// Says farewell to both sides, for as long as they may linger.
-    pub(super) async fn run(mut self, bytes_down: &mut u64) {
-        poll_fn(|context| self.poll(context, bytes_down)).await;
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>, bytes_down: &mut u64) -> Poll<()> {
+    /// Says farewell to both sides, for as long as they may linger. Ready with the number of bytes
+    /// that the client still took.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<u64> {
         let mut unused = 0;
-        let client = poll_leave(&mut self.client, context, bytes_down);
+        let client = poll_leave(&mut self.client, context, &mut self.bytes_down);
         let upstream = poll_leave(&mut self.upstream, context, &mut unused);
         if client.is_ready() && upstream.is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(self.bytes_down);
         }
         self.stop.register(context.waker());
         let linger = self.linger;
@@ -256,7 +256,7 @@ impl<'a, S: Stream> Closing<'a, S> {
                 leaving.end.stream.abort();
             }
         }
-        Poll::Ready(())
+        Poll::Ready(self.bytes_down)
     }
 }
 

@@ -232,6 +232,26 @@ fn what_cannot_be_recorded_is_not_dialled_at_any_of_the_first_records() {
 }
 
 #[test]
+fn what_cannot_be_recorded_later_ends_the_session_before_a_byte_has_passed() {
+    // The answer of connect, then the unknown operation that an opaque session is.
+    for call in [3, 4] {
+        let upstream = Upstream::play(vec![vec![Step::ExpectEnd]]);
+        let bench = Bench::new(FakeJudge::allow_all(), upstream.address());
+        bench.recorder.fail_at(call);
+        let mut client = bench.connect();
+        client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        assert_eq!(
+            read_to_end(&mut client),
+            (Vec::new(), EndOfStream::Reset),
+            "call {call}"
+        );
+        let closed = &bench.recorder.wait_closed_count(1)[0];
+        assert_eq!(closed.bytes_down, 0);
+        upstream.join();
+    }
+}
+
+#[test]
 fn an_upstream_that_refuses_resets_the_client_and_the_record_says_why() {
     let bench = Bench::new(FakeJudge::allow_all(), sockets::closed_port());
     let mut client = bench.connect();
@@ -243,6 +263,8 @@ fn an_upstream_that_refuses_resets_the_client_and_the_record_says_why() {
         error.contains("Connection refused (os error 111)"),
         "{error}"
     );
+    let outcome = &bench.recorder.recorded().outcomes[0];
+    assert_eq!(outcome.error.as_deref(), Some(error));
     assert_eq!(bench.proxy.counts().dial_errors, 1);
 }
 
@@ -336,7 +358,12 @@ fn what_nobody_recognises_passes_only_when_unknown_is_allowed() {
         ("opaque", Verb::Unknown)
     );
     assert_eq!(operation.effects[0].objects[0].name(), "*");
-    let outcome = &recorded.outcomes[0];
+    let connected = &recorded.outcomes[0];
+    assert_eq!(
+        (connected.id, &connected.error),
+        (recorded.operations[0].id, &None)
+    );
+    let outcome = &recorded.outcomes[1];
     assert_eq!(outcome.id, operation.id);
     assert_eq!(
         (outcome.bytes_up, outcome.bytes_down),
