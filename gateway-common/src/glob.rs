@@ -9,7 +9,7 @@ pub const STATES: usize = 1024;
 pub const CLASSES: usize = 128;
 /// The longest path that the kernel half judges by itself, in bytes.
 pub const PATH_MAX: usize = 1024;
-/// In [`Table::accept`]: no policy.
+/// The answer of [`Table::slot`] for a path that no policy names.
 pub const NO_SLOT: u32 = u32::MAX;
 
 /// The automaton. State 0 is dead, state 1 is the start.
@@ -20,7 +20,8 @@ pub struct Table {
     pub class: [u8; 256],
     /// `next[state * CLASSES + class]`.
     pub next: [u16; STATES * CLASSES],
-    /// The policy slot of a path that ends in this state, or [`NO_SLOT`].
+    /// One more than the policy slot of a path that ends in this state; 0 for none, so that a
+    /// table that was never written, which is all zero, governs nothing.
     pub accept: [u32; STATES],
 }
 
@@ -40,7 +41,7 @@ impl Table {
     #[must_use]
     #[inline(always)]
     pub const fn slot(&self, state: u16) -> u32 {
-        self.accept[state as usize & (STATES - 1)]
+        self.accept[state as usize & (STATES - 1)].wrapping_sub(1)
     }
 
     /// Judges a whole path, without its leading slash.
@@ -51,5 +52,21 @@ impl Table {
             state = self.step(state, byte);
         }
         self.slot(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_was_never_written_governs_nothing() {
+        let table = Table {
+            class: [0; 256],
+            next: [0; STATES * CLASSES],
+            accept: [0; STATES],
+        };
+        assert_eq!(table.judge(b""), NO_SLOT);
+        assert_eq!(table.judge(b"system.slice/anything.service"), NO_SLOT);
     }
 }

@@ -187,7 +187,7 @@ pub fn compile(root: &str, globs: &[Glob]) -> Result<Box<Table>, CaptureError> {
     known.insert(first.clone(), 1);
     let mut open = vec![(1u16, first)];
     while let Some((state, set)) = open.pop() {
-        table.accept[usize::from(state)] = slot_of(&nodes, &set, globs, under_root);
+        table.accept[usize::from(state)] = slot_of(&nodes, &set, globs, under_root).wrapping_add(1);
         for (index, &byte) in samples.iter().enumerate() {
             let mut next: BTreeSet<usize> = BTreeSet::new();
             for &node in &set {
@@ -223,7 +223,7 @@ fn empty_table() -> Box<Table> {
     Box::new(Table {
         class: [0; 256],
         next: [0; STATES * CLASSES],
-        accept: [NO_SLOT; STATES],
+        accept: [0; STATES],
     })
 }
 

@@ -1,7 +1,9 @@
 //! The programs on the real kernel: attached to a cgroup of the test's own, as root.
 //!
 //! One test function, since this process itself sits in the cgroup as the daemon would.
-use gateway_capture::{Capture, CaptureOptions, Governed, Kind, cgroup, uninstall};
+use gateway_capture::{
+    Capture, CaptureOptions, Event, Governed, Kind, TagEntry, cgroup, uninstall,
+};
 use gateway_core::Mode;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -40,7 +42,7 @@ impl Drop for Subtree {
         );
         let _ = std::fs::write(self.0.join("cgroup.kill"), "1");
         for _ in 0..200 {
-            for name in ["daemon", "jobs/one", "jobs"] {
+            for name in ["daemon", "early", "jobs/one", "jobs"] {
                 let _ = std::fs::remove_dir(self.0.join(name));
             }
             if std::fs::remove_dir(&self.0).is_ok() {
@@ -73,6 +75,22 @@ fn job(cgroup: &Path, script: &str) -> std::process::Output {
         .unwrap()
 }
 
+/// What is known of tags that should not be there.
+fn describe(left: &[TagEntry], seen: &[Event]) -> String {
+    let mut text = String::new();
+    for tag in left {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", tag.pid));
+        let events: Vec<_> = seen.iter().filter(|event| event.tree == tag.tree).collect();
+        text += &format!(
+            "{tag:?}\n  command {:?}\n  cgroup {:?}\n  stat {:?}\n  events {events:#?}\n",
+            read("cmdline"),
+            read("cgroup"),
+            read("stat"),
+        );
+    }
+    text
+}
+
 #[test]
 fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let subtree = Subtree::new();
@@ -85,6 +103,11 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     };
     let (capture, started) = Capture::start(&options).unwrap();
     assert!(!started.taken_over);
+    // Before any policy is in force, no cgroup is governed.
+    let early = subtree.0.join("early");
+    std::fs::create_dir(&early).unwrap();
+    assert!(job(&early, "true").status.success());
+    assert_eq!(capture.counters().unwrap().redirected, 0);
     let policy = Governed {
         name: "test".into(),
         mode: Mode::Enforce,
@@ -95,6 +118,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         .unwrap();
     assert_eq!(slots.slot("test"), Some(0));
     let mut events = capture.events().unwrap();
+    assert_eq!(events.next_event(), None, "nothing was governed yet");
     // A cgroup that is made after the start is judged by its path, in the kernel.
     let jobs = subtree.0.join("jobs/one");
     std::fs::create_dir(&jobs).unwrap();
@@ -180,7 +204,8 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     assert_eq!(capture.counters().unwrap().backstop_drops, 0);
     assert_eq!(capture.watch().unwrap(), 0, "nothing was missed");
     capture.sweep().unwrap();
-    assert_eq!(capture.tags().unwrap(), []);
+    let left = capture.tags().unwrap();
+    assert!(left.is_empty(), "{}", describe(&left, &seen));
 
     // The daemon dies: the programs stay, and refuse.
     drop(listeners);
