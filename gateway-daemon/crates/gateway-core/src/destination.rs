@@ -19,7 +19,11 @@ impl Destination {
     /// A destination of which only the address is known.
     #[must_use]
     pub fn from_address(address: SocketAddr) -> Destination {
-        Destination { ip: address.ip().to_canonical(), port: address.port(), host: None }
+        Destination {
+            ip: address.ip().to_canonical(),
+            port: address.port(),
+            host: None,
+        }
     }
 
     /// Where to dial.

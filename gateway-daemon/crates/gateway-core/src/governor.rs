@@ -66,13 +66,21 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "gateway: {} on {} ", self.verb, self.resource)?;
         match &self.reason {
-            RefusalReason::Denied { rule: Some(rule), .. } => write!(f, "denied by rule \"{rule}\"")?,
+            RefusalReason::Denied {
+                rule: Some(rule), ..
+            } => write!(f, "denied by rule \"{rule}\"")?,
             RefusalReason::Denied { rule: None, .. } => f.write_str("denied: no rule allows it")?,
             RefusalReason::Unrecorded => {
-                f.write_str("refused: it could not be recorded, and what is not recorded does not happen")?;
+                f.write_str(
+                    "refused: it could not be recorded, and what is not recorded does not happen",
+                )?;
             }
         }
-        if let RefusalReason::Denied { message: Some(message), .. } = &self.reason {
+        if let RefusalReason::Denied {
+            message: Some(message),
+            ..
+        } = &self.reason
+        {
             write!(f, ": {message}")?;
         }
         write!(f, " (session {})", self.id.session)
@@ -109,7 +117,10 @@ pub struct Governor {
 
 impl fmt::Debug for Governor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Governor").field("context", &self.context).field("seq", &self.seq).finish()
+        f.debug_struct("Governor")
+            .field("context", &self.context)
+            .field("seq", &self.seq)
+            .finish()
     }
 }
 
@@ -173,7 +184,10 @@ impl Governor {
     ) -> Result<Clearance, Refusal> {
         let decision = self.decide(operation);
         self.seq = self.seq.wrapping_add(1);
-        let id = OperationId { session: self.context.session, seq: self.seq };
+        let id = OperationId {
+            session: self.context.session,
+            seq: self.seq,
+        };
         let recorded = self.recorder.operation(&OperationRecord {
             id,
             time: now,
@@ -193,14 +207,22 @@ impl Governor {
             self.resource = Arc::clone(&decision.resource);
         }
         let reason = if !decision.passes() {
-            RefusalReason::Denied { rule: decision.rule, message: decision.message }
+            RefusalReason::Denied {
+                rule: decision.rule,
+                message: decision.message,
+            }
         } else if recorded.is_err() && decision.mode == Mode::Enforce {
             RefusalReason::Unrecorded
         } else {
             return Ok(Clearance { id });
         };
         self.denied += 1;
-        Err(Refusal { id, verb: operation.verb, resource: decision.resource, reason })
+        Err(Refusal {
+            id,
+            verb: operation.verb,
+            resource: decision.resource,
+            reason,
+        })
     }
 
     /// Would this operation pass? Nothing is recorded and nothing is cleared.
@@ -340,7 +362,10 @@ mod tests {
             subject: Arc::new(Subject {
                 principal: Principal::unknown(),
                 delegates: Vec::new(),
-                lineage: Lineage { tree: TreeId(1), processes: Vec::new() },
+                lineage: Lineage {
+                    tree: TreeId(1),
+                    processes: Vec::new(),
+                },
             }),
             destination: Destination::from_address(([10, 0, 0, 7], 5432).into()),
             policy: "p".into(),
@@ -361,14 +386,19 @@ mod tests {
     }
 
     fn effects() -> Vec<Effect> {
-        vec![Effect { verb: Verb::Read, objects: Vec::new() }]
+        vec![Effect {
+            verb: Verb::Read,
+            objects: Vec::new(),
+        }]
     }
 
     #[test]
     fn a_denied_operation_gets_no_clearance_and_is_recorded() {
         let fake = Arc::new(Fake::default());
         fake.deny.store(true, Ordering::Relaxed);
-        let refusal = governor(&fake).submit(&read(&effects(), None), Timestamp(2)).unwrap_err();
+        let refusal = governor(&fake)
+            .submit(&read(&effects(), None), Timestamp(2))
+            .unwrap_err();
         assert_eq!(
             refusal.to_string(),
             "gateway: read on orders denied by rule \"no\" (session s0000000000007)"
@@ -380,7 +410,9 @@ mod tests {
     fn what_cannot_be_recorded_does_not_happen() {
         let fake = Arc::new(Fake::default());
         fake.broken.store(true, Ordering::Relaxed);
-        let refusal = governor(&fake).submit(&read(&effects(), None), Timestamp(2)).unwrap_err();
+        let refusal = governor(&fake)
+            .submit(&read(&effects(), None), Timestamp(2))
+            .unwrap_err();
         assert_eq!(refusal.reason, RefusalReason::Unrecorded);
     }
 
@@ -390,8 +422,16 @@ mod tests {
             let fake = Arc::new(Fake::default());
             fake.deny.store(true, Ordering::Relaxed);
             *fake.mode.lock().unwrap() = mode;
-            assert!(governor(&fake).submit(&read(&effects(), None), Timestamp(2)).is_ok());
-            assert_eq!(*fake.verdicts.lock().unwrap(), [Verdict::Deny], "recorded as it is");
+            assert!(
+                governor(&fake)
+                    .submit(&read(&effects(), None), Timestamp(2))
+                    .is_ok()
+            );
+            assert_eq!(
+                *fake.verdicts.lock().unwrap(),
+                [Verdict::Deny],
+                "recorded as it is"
+            );
         }
     }
 
@@ -401,12 +441,18 @@ mod tests {
         let mut governor = governor(&fake);
         let effects = effects();
         for _ in 0..3 {
-            governor.submit(&read(&effects, Some(9)), Timestamp(2)).unwrap();
+            governor
+                .submit(&read(&effects, Some(9)), Timestamp(2))
+                .unwrap();
         }
         assert_eq!(fake.decided.load(Ordering::Relaxed), 1);
         fake.deny.store(true, Ordering::Relaxed);
         fake.generation.store(1, Ordering::Relaxed);
-        assert!(governor.submit(&read(&effects, Some(9)), Timestamp(3)).is_err());
+        assert!(
+            governor
+                .submit(&read(&effects, Some(9)), Timestamp(3))
+                .is_err()
+        );
     }
 
     #[test]
@@ -415,7 +461,9 @@ mod tests {
         let mut governor = governor(&fake);
         let effects = effects();
         for shape in 0..10_000 {
-            governor.submit(&read(&effects, Some(shape)), Timestamp(2)).unwrap();
+            governor
+                .submit(&read(&effects, Some(shape)), Timestamp(2))
+                .unwrap();
         }
         assert!(governor.remembered.len() <= REMEMBERED_MAX);
     }

@@ -10,7 +10,9 @@ const DIGITS: usize = 13;
 
 /// The text is not an identifier of the kind asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a {kind} id: {text:?} (expected `{prefix}` and {DIGITS} characters of 0-9 a-z without i, l, o, u)")]
+#[error(
+    "not a {kind} id: {text:?} (expected `{prefix}` and {DIGITS} characters of 0-9 a-z without i, l, o, u)"
+)]
 pub struct ParseIdError {
     kind: &'static str,
     prefix: char,
@@ -32,7 +34,9 @@ fn read_base32(text: &str) -> Option<u64> {
     }
     let mut value: u64 = 0;
     for byte in text.bytes() {
-        let digit = ALPHABET.iter().position(|&c| c == byte.to_ascii_lowercase())?;
+        let digit = ALPHABET
+            .iter()
+            .position(|&c| c == byte.to_ascii_lowercase())?;
         if value >> 59 != 0 {
             return None;
         }

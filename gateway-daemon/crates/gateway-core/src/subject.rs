@@ -52,7 +52,11 @@ impl Principal {
     /// Nobody knows.
     #[must_use]
     pub fn unknown() -> Principal {
-        Principal { id: "unknown".into(), assurance: Assurance::None, groups: Vec::new() }
+        Principal {
+            id: "unknown".into(),
+            assurance: Assurance::None,
+            groups: Vec::new(),
+        }
     }
 }
 

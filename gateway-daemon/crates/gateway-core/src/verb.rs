@@ -75,7 +75,9 @@ impl fmt::Display for Verb {
 
 /// The text is not a verb.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such verb: {0:?} (expected one of connect, authenticate, read, write, delete, define, grant, execute, transfer, admin, unknown)")]
+#[error(
+    "no such verb: {0:?} (expected one of connect, authenticate, read, write, delete, define, grant, execute, transfer, admin, unknown)"
+)]
 pub struct ParseVerbError(String);
 
 impl FromStr for Verb {
@@ -99,7 +101,10 @@ impl VerbSet {
     /// What `*` means in a rule: every verb but `unknown`.
     #[must_use]
     pub fn all_known() -> VerbSet {
-        Verb::ALL.into_iter().filter(|verb| *verb != Verb::Unknown).collect()
+        Verb::ALL
+            .into_iter()
+            .filter(|verb| *verb != Verb::Unknown)
+            .collect()
     }
 
     /// Adds a verb.
@@ -121,7 +126,9 @@ impl VerbSet {
 
     /// The verbs in their order.
     pub fn iter(self) -> impl Iterator<Item = Verb> {
-        Verb::ALL.into_iter().filter(move |verb| self.contains(*verb))
+        Verb::ALL
+            .into_iter()
+            .filter(move |verb| self.contains(*verb))
     }
 }
 
