@@ -61,6 +61,11 @@ pub trait Protocol: Send + Sync {
 
     /// Words a refusal for a client that has sent `opening` and nothing else, when the link is
     /// closed right behind it. Empty when the protocol has no words at that moment.
+    ///
+    /// When the client says more before it leaves, this is asked again with all that it said, and
+    /// what the new answer has behind the old one is sent too. So a client that asks a question
+    /// before it listens (Postgres: TLS?) is answered that question alone, and refused when it
+    /// goes on.
     fn refuse(&self, opening: Opening<'_>, refusal: &Refusal) -> Vec<u8>;
 
     /// Takes a statement apart as it would be on a fresh session.

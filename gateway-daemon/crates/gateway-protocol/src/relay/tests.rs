@@ -329,7 +329,7 @@ fn who_does_not_read_is_not_read_for_and_memory_stays_bounded() {
         let upstream = Wire::new(b"", Tail::Open, seed + 1);
         upstream.lock().unwrap().takes = 1_000;
         let stop = Arc::<Stop>::default();
-        let closed = block_on(async {
+        block_on(async {
             let link = run(&client, &upstream, &stop, RelayLimits::default());
             let ended = tokio::time::timeout(Duration::from_secs(60), link).await;
             assert!(
@@ -337,7 +337,6 @@ fn who_does_not_read_is_not_read_for_and_memory_stays_bounded() {
                 "it waits for as long as the upstream does not read"
             );
         });
-        let () = closed;
         let (client, upstream) = (client.lock().unwrap(), upstream.lock().unwrap());
         assert_eq!(upstream.took.len(), 1_000);
         // At most one turn and one frame of 200,000 bytes lie in between.

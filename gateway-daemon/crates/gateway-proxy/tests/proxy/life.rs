@@ -1,11 +1,13 @@
 //! Many sessions: seen, spread, limited, ended, drained; and one that fails alone.
 use crate::support::{Bench, eventually, flow, limits};
-use gateway_core::{SessionEnd, TreeId};
+use gateway_core::{SessionEnd, TreeId, Verb};
 use gateway_proxy::ProxyLimits;
+use gateway_testkit::chunks::Dice;
 use gateway_testkit::sockets::{self, EndOfStream, read_exactly, read_to_end};
 use gateway_testkit::{FakeJudge, Upstream};
-use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Opens a session that is served: what it says comes back.
@@ -224,4 +226,93 @@ fn sessions_are_spread_evenly_and_a_single_one_stays_where_it_was() {
     assert_eq!(bench.proxy.loads(), [4, 4]);
     drop((single, clients));
     upstream.join();
+}
+
+/// Does something that a client might do, well-behaved or not. Nothing of it may fail the test:
+/// the session may be ended at any moment.
+fn misbehave(address: SocketAddr, dice: &mut Dice) {
+    let Ok(mut client) = TcpStream::connect(address) else {
+        return;
+    };
+    let _ = client.set_read_timeout(Some(Duration::from_millis(50)));
+    let hello: &[u8] = [&b"LINES\n"[..], b"anything", b"", b"LI", b"LINES\npanic\n"][dice.below(5)];
+    let _ = client.write_all(hello);
+    let mut answer = [0; 64];
+    match dice.below(5) {
+        0 => {}
+        1 => sockets::reset(client),
+        2 => {
+            let _ = client.shutdown(Shutdown::Write);
+            let _ = client.read(&mut answer);
+        }
+        3 => {
+            let _ = client.write_all(&vec![b'\n'; dice.below(5_000)]);
+        }
+        _ => {
+            let _ = client.read(&mut answer);
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_each_session_is_opened_once_and_closed_once() {
+    let upstream = sockets::listener();
+    let destination = upstream.local_addr().unwrap();
+    // An echo that stops when the listener is shut down.
+    let echo = std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = upstream.accept() {
+            let mut first = [0; 4];
+            match stream.read(&mut first) {
+                Ok(4) if &first == b"STOP" => return,
+                Ok(n) => {
+                    let _ = stream.write_all(&first[..n]);
+                }
+                Err(_) => {}
+            }
+        }
+    });
+    let bench = Bench::new(FakeJudge::denying(&[Verb::Delete]), destination);
+    let address = bench.address;
+    let clients: Vec<_> = (0..4)
+        .map(|seed| {
+            std::thread::spawn(move || {
+                let mut dice = Dice::new(seed);
+                (0..150).for_each(|_| misbehave(address, &mut dice));
+            })
+        })
+        .collect();
+    let mut dice = Dice::new(99);
+    while clients.iter().any(|client| !client.is_finished()) {
+        let live = bench.proxy.sessions();
+        if !live.is_empty() && dice.below(4) == 0 {
+            bench
+                .proxy
+                .kill_session(live[dice.below(live.len())].session);
+        }
+        std::thread::yield_now();
+    }
+    for client in clients {
+        client.join().unwrap();
+    }
+    block_on(bench.proxy.drain(Duration::from_millis(200)));
+    let counts = bench.proxy.counts();
+    assert_eq!((counts.active, counts.accepted), (0, 600));
+    assert!(counts.panics > 0);
+    let recorded = bench.recorder.recorded();
+    let opened: HashSet<_> = recorded
+        .opened
+        .iter()
+        .map(|opened| opened.session)
+        .collect();
+    let closed: HashSet<_> = recorded
+        .closed
+        .iter()
+        .map(|closed| closed.session)
+        .collect();
+    assert_eq!((opened.len(), recorded.opened.len()), (600, 600));
+    assert_eq!((closed.len(), recorded.closed.len()), (600, 600));
+    assert_eq!(opened, closed);
+    let mut last = sockets::connect(destination);
+    last.write_all(b"STOP").unwrap();
+    echo.join().unwrap();
 }
