@@ -97,6 +97,7 @@ const fn class_of(byte: u8) -> Class {
     }
 }
 
+#[allow(clippy::indexing_slicing)] // in a constant: an index too large would not compile
 const CLASSES: [Class; 256] = {
     let mut classes = [Class::Doubtful; 256];
     let mut byte = 0;
