@@ -294,9 +294,11 @@ fn whatever_happens_each_session_is_opened_once_and_closed_once() {
     for client in clients {
         client.join().unwrap();
     }
+    // What a client connected and left again may still wait to be accepted.
+    bench.wait_counts(|counts| counts.accepted == 600);
     block_on(bench.proxy.drain(Duration::from_millis(200)));
     let counts = bench.proxy.counts();
-    assert_eq!((counts.active, counts.accepted), (0, 600));
+    assert_eq!(counts.active, 0);
     assert!(counts.panics > 0);
     let recorded = bench.recorder.recorded();
     let opened: HashSet<_> = recorded
