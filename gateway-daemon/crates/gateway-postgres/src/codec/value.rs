@@ -75,8 +75,8 @@ fn push_binary(to: &mut String, value: &[u8], oid: u32) -> Option<()> {
         INT4 => push(to, i32::from_be_bytes(value.try_into().ok()?)),
         INT8 => push(to, i64::from_be_bytes(value.try_into().ok()?)),
         OID => push(to, u32::from_be_bytes(value.try_into().ok()?)),
-        FLOAT4 => push(to, f32::from_be_bytes(value.try_into().ok()?)),
-        FLOAT8 => push(to, f64::from_be_bytes(value.try_into().ok()?)),
+        FLOAT4 => push_float(to, f32::from_be_bytes(value.try_into().ok()?)),
+        FLOAT8 => push_float(to, f64::from_be_bytes(value.try_into().ok()?)),
         UUID => push_uuid(to, u128::from_be_bytes(value.try_into().ok()?)),
         DATE => push_date(to, i32::from_be_bytes(value.try_into().ok()?)),
         TIME => push_time(to, i64::from_be_bytes(value.try_into().ok()?)),
@@ -94,6 +94,31 @@ fn push_binary(to: &mut String, value: &[u8], oid: u32) -> Option<()> {
 
 fn push(to: &mut String, value: impl std::fmt::Display) {
     let _ = write!(to, "{value}");
+}
+
+/// As the server writes it: the shortest digits that read back, with an exponent where it is short.
+fn push_float<F: Copy + Into<f64> + std::fmt::Display + std::fmt::LowerExp>(
+    to: &mut String,
+    value: F,
+) {
+    let size = value.into().abs();
+    if size.is_infinite() {
+        to.push_str(if value.into() > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        });
+    } else if size != 0.0 && !(1e-4..1e15).contains(&size) && !size.is_nan() {
+        let text = format!("{value:e}");
+        match text.split_once('e') {
+            Some((digits, exponent)) if !exponent.starts_with('-') => {
+                let _ = write!(to, "{digits}e+{exponent}");
+            }
+            _ => to.push_str(&text),
+        }
+    } else {
+        push(to, value);
+    }
 }
 
 fn push_uuid(to: &mut String, value: u128) {
