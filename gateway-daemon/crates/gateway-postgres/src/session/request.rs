@@ -1,6 +1,6 @@
 //! The client's messages once it is logged in: which pass, which are judged, which are replaced.
 use super::judge::{Phase, Question, Reading, ask, attributes};
-use super::names::{Lookup, significant};
+use super::names::significant;
 use super::pipeline::{Entry, Request};
 use super::refusal::Wording;
 use super::serving::{Change, Copy, Rest, Serving, Step, whole};
@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::interpret::{Classification, PreparedChange};
 use gateway_core::{Effect, Object, Operation, Verb};
 use gateway_protocol::Effects;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The state of what the client sends.
@@ -293,34 +294,23 @@ impl Serving {
         if let Some(wording) = self.limit_changes(meaning.as_deref(), text_bytes) {
             return Ok(self.refuse(Request::Execute, size, wording));
         }
-        let portal = significant(name).and_then(|name| match self.portals.look_up(name, segment) {
-            Lookup::One(portal) => Some(portal),
-            Lookup::Absent | Lookup::Ambiguous => None,
-        });
-        let unseen;
-        let made;
-        let (text, known) = match &statement {
-            Some(statement) => (&*statement.text, &statement.attributes),
-            None => {
-                unseen = format!("portal \"{}\"", String::from_utf8_lossy(name));
-                made = attributes(None, Phase::Execute);
-                (unseen.as_str(), &made)
-            }
+        let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
+        let text = match &statement {
+            Some(statement) => Cow::Borrowed(&*statement.text),
+            None => format!("portal \"{}\"", String::from_utf8_lossy(name)).into(),
         };
-        // They are those of the statement, unless it means something else by now.
-        let fresh = match (&statement, &meaning) {
-            (Some(statement), Some(meaning)) => {
-                let before = statement.meaning.as_ref();
-                let same = before.is_some_and(|before| Arc::ptr_eq(before, meaning));
-                (!same).then(|| attributes(Some(meaning), Phase::Execute))
+        // They are kept with the statement, unless it means something else by now.
+        let attributes = match &statement {
+            Some(statement) if statement.means(meaning.as_ref()) => {
+                Cow::Borrowed(&statement.attributes)
             }
-            _ => None,
+            _ => Cow::Owned(attributes(meaning.as_deref(), Phase::Execute)),
         };
         let question = Question {
             meaning: meaning.as_deref(),
-            text,
+            text: &text,
             parameters: portal.map_or(&[], |portal| portal.parameters.as_slice()),
-            attributes: fresh.as_ref().unwrap_or(known),
+            attributes: &attributes,
             phase: Phase::Execute,
         };
         match ask(&question, &self.shared, out) {

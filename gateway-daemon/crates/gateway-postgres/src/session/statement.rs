@@ -91,16 +91,21 @@ impl Statement {
         reading: &Reading<'_>,
         given: impl ExactSizeIterator<Item = u32>,
     ) -> bool {
-        let same_meaning = match (&self.meaning, &reading.meaning) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            _ => false,
-        };
-        same_meaning
+        self.means(reading.meaning.as_ref())
             && self.generation == reading.generation
             && self.strings == reading.strings
             && self.encoding == reading.encoding
             && *self.text == *reading.text
             && self.given.iter().copied().eq(given)
+    }
+
+    /// Is this what it was found to do when it was prepared?
+    pub(super) fn means(&self, meaning: Option<&Arc<Classification>>) -> bool {
+        match (&self.meaning, meaning) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// The upstream told the types of its parameters.
