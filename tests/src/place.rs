@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// of the run and a number.
 pub const PREFIX: &str = "gateway-test";
 
-/// The top of the work tree.
+/// The top of the work tree. Cargo says at run time where it is: a build directory may have come
+/// from a cache, or from a clone elsewhere.
 #[must_use]
 pub fn repository() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests).to_path_buf()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().unwrap_or(&package).to_path_buf()
 }
 
 /// Cargo's build directory, which this very program was built into.
