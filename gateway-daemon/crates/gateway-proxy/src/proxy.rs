@@ -94,7 +94,7 @@ impl Proxy {
         limits: ProxyLimits,
     ) -> Result<Proxy, ProxyError> {
         let count = match limits.workers {
-            0 => thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+            0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
         let workers = (0..count)
