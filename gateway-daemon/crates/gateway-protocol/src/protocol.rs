@@ -1,5 +1,6 @@
 //! The face of a protocol towards the proxy.
 use crate::opening::{Opening, Recognition};
+use crate::relay::reactor::Reactor;
 use crate::session::ProtocolError;
 use crate::stop::Stop;
 use gateway_core::governor::Ending;
@@ -27,6 +28,8 @@ pub struct Link {
     pub connected: Clearance,
     /// Ends the link from outside.
     pub stop: Arc<Stop>,
+    /// Where the relay runs the link; `None`: in the task that waits for it.
+    pub reactor: Option<Reactor>,
 }
 
 /// How a served link ended. The governor comes back for its last record.

@@ -17,8 +17,10 @@ mod closing;
 mod end;
 mod idle;
 mod open;
+pub mod reactor;
 mod scratch;
 mod send;
+mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,18 +29,23 @@ pub mod turn;
 pub use stream::Stream;
 
 use crate::protocol::{Closed, Link};
-use crate::session::Session;
+use crate::session::{Session, Side};
 use crate::stop::Stop;
-use closing::Closing;
+use closing::{Cause, Closing};
 use end::End;
-use gateway_core::Governor;
+use gateway_core::governor::Ending;
+use gateway_core::{Governor, SessionEnd};
+use nix::sys::epoll::EpollFlags;
 use open::Open;
+use reactor::Handed;
+use socket::Socket;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// After this many rounds without a pause, other sessions of the thread come first. Far below
 /// tokio's own budget, which would let one bulk transfer keep the thread for many milliseconds; an
@@ -98,10 +105,63 @@ pub fn run_with(
         from_upstream,
         connected: _,
         stop,
+        reactor,
     } = link;
-    let client = End::new(client, from_client);
-    let upstream = End::new(upstream, from_upstream);
-    Relay::new(client, upstream, stop, governor, session, limits)
+    let Some(reactor) = reactor else {
+        let client = End::new(client, from_client);
+        let upstream = End::new(upstream, from_upstream);
+        let relay = Relay::new(client, upstream, stop, governor, session, limits);
+        return Run::Here(Box::new(relay));
+    };
+    match (client.into_std(), upstream.into_std()) {
+        (Ok(client), Ok(upstream)) => {
+            let client = End::new(Socket::new(client), from_client);
+            let upstream = End::new(Socket::new(upstream), from_upstream);
+            let relay = Relay::new(client, upstream, stop, governor, session, limits);
+            Run::There(reactor.hand_over(relay))
+        }
+        (client, upstream) => {
+            let error = client.err().or(upstream.err());
+            Run::Over(Some(Box::new(unmovable(governor, error.as_ref()))))
+        }
+    }
+}
+
+/// A socket could not leave the runtime that it was opened in.
+fn unmovable(governor: Governor, error: Option<&std::io::Error>) -> Closed {
+    let words = error.map(|error| Arc::from(error.to_string()));
+    let ending = Ending {
+        end: SessionEnd::Error,
+        bytes_up: 0,
+        bytes_down: 0,
+        error: words,
+    };
+    Closed {
+        governor,
+        ending,
+        error: None,
+    }
+}
+
+/// A link that runs in the task that waits for it, or elsewhere.
+enum Run {
+    Here(Box<Relay<TcpStream>>),
+    There(Handed),
+    Over(Option<Box<Closed>>),
+}
+
+impl Future for Run {
+    type Output = Closed;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Closed> {
+        match &mut *self {
+            Run::Here(relay) => Pin::new(relay).poll(context),
+            Run::There(handed) => Pin::new(handed).poll(context),
+            Run::Over(closed) => closed
+                .take()
+                .map_or(Poll::Pending, |closed| Poll::Ready(*closed)),
+        }
+    }
 }
 
 /// The whole life of a link, over any kind of stream. Written by hand: nested async functions
@@ -125,6 +185,55 @@ impl<S: Stream> Relay<S> {
     }
 }
 
+impl Relay<Socket> {
+    /// The kernel has something to say about a side.
+    fn tell(&mut self, side: Side, events: EpollFlags) {
+        let socket = match self {
+            Relay::Open(open) => Some(&mut open.end_mut(side).stream),
+            Relay::Closing(closing, _) => closing.stream_mut(side),
+            Relay::Over => None,
+        };
+        if let Some(socket) = socket {
+            socket.tell(events);
+        }
+    }
+
+    /// The sockets of a link that has not begun to close.
+    fn sockets(&self) -> impl Iterator<Item = (Side, &Socket)> {
+        let open = match self {
+            Relay::Open(open) => Some(open),
+            Relay::Closing(..) | Relay::Over => None,
+        };
+        let sides = [Side::Client, Side::Upstream];
+        open.into_iter()
+            .flat_map(move |open| sides.map(|side| (side, &open.end(side).stream)))
+    }
+
+    /// The link cannot be run.
+    fn fail(&mut self, side: Side, error: &std::io::Error) {
+        if let Relay::Open(_) = self {
+            self.end(Cause::failed(side, error));
+        }
+    }
+}
+
+impl<S: Stream> Relay<S> {
+    /// What ends it from outside, while it is open.
+    fn stop(&self) -> Option<Arc<Stop>> {
+        match self {
+            Relay::Open(open) => Some(open.stop()),
+            Relay::Closing(..) | Relay::Over => None,
+        }
+    }
+
+    fn end(&mut self, cause: Cause) {
+        if let Relay::Open(open) = mem::replace(self, Relay::Over) {
+            let (closing, closed) = open.close(cause);
+            *self = Relay::Closing(closing, Some(closed));
+        }
+    }
+}
+
 impl<S: Stream> Future for Relay<S> {
     type Output = Closed;
 
@@ -133,10 +242,7 @@ impl<S: Stream> Future for Relay<S> {
             match &mut *self {
                 Relay::Open(open) => {
                     let cause = ready!(open.poll(context));
-                    if let Relay::Open(open) = mem::replace(&mut *self, Relay::Over) {
-                        let (closing, closed) = open.close(cause);
-                        *self = Relay::Closing(closing, Some(closed));
-                    }
+                    self.end(cause);
                 }
                 Relay::Closing(closing, closed) => {
                     let bytes_down = ready!(closing.poll(context));

@@ -10,7 +10,8 @@
 //! Nothing of a connection is done here but giving it to a task: a dial that hangs stalls nobody.
 use crate::connection;
 use crate::counters::count;
-use crate::proxy::Shared;
+use crate::proxy::{Seat, Shared};
+use gateway_protocol::relay::reactor::Reactor;
 use nix::errno::Errno;
 use std::io;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>, home: usize) {
     let Some(worker) = shared.lightest(home) else {
         return;
     };
-    let Some(slot) = Slot::take(shared, Arc::clone(&worker.load)) else {
+    let Some(slot) = Slot::take(shared, worker) else {
         let now = shared.ports.clock.now();
         if !shared.closed.load(Ordering::SeqCst) {
             count(&shared.counters.over_limit);
@@ -142,15 +143,18 @@ impl Accepted {
 pub(crate) struct Slot {
     shared: Arc<Shared>,
     load: Arc<AtomicUsize>,
+    /// Where the worker has the links of its sessions run.
+    pub(crate) reactor: Option<Reactor>,
 }
 
 impl Slot {
-    fn take(shared: &Arc<Shared>, load: Arc<AtomicUsize>) -> Option<Slot> {
-        load.fetch_add(1, Ordering::Relaxed);
+    fn take(shared: &Arc<Shared>, worker: &Seat) -> Option<Slot> {
+        worker.load.fetch_add(1, Ordering::Relaxed);
         let before = shared.active.fetch_add(1, Ordering::SeqCst);
         let slot = Slot {
             shared: Arc::clone(shared),
-            load,
+            load: Arc::clone(&worker.load),
+            reactor: worker.reactor.clone(),
         };
         // Counted first, then looked: a drain, which does it the other way round, either sees this
         // connection or is seen by it.

@@ -16,6 +16,7 @@ use gateway_core::{
     Clearance, Destination, Effect, Governor, Operation, OperationOutcome, RecordError, Recorder,
     Refusal, SessionEnd, Timestamp, Verb,
 };
+use gateway_protocol::relay::reactor::Reactor;
 use gateway_protocol::relay::{self, RelayLimits};
 use gateway_protocol::{Closed, Link, Side, StopReason};
 use std::io;
@@ -60,7 +61,15 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, slot: Slot) {
     };
     // In a box that is gone when the link is ready: a session that waits costs what serving it
     // costs, not what dialling and recognising did.
-    let next = Box::pin(prepare(&shared, client, governor, &registered.live, &flow)).await;
+    let next = Box::pin(prepare(
+        &shared,
+        client,
+        governor,
+        &registered.live,
+        &flow,
+        slot.reactor.clone(),
+    ))
+    .await;
     let (governor, ending) = match next {
         Next::Serve(number, link, governor) => {
             let Some(protocol) = shared.ports.protocols.get(number) else {
@@ -153,6 +162,7 @@ async fn prepare(
     mut governor: Governor,
     live: &Arc<Live>,
     flow: &Flow,
+    reactor: Option<Reactor>,
 ) -> Next {
     let connected = match connect(&mut governor, shared.ports.clock.now()) {
         Ok(connected) => connected,
@@ -204,6 +214,8 @@ async fn prepare(
         from_upstream,
         connected,
         stop,
+        // A flow that nobody takes apart is often over before handing it over would pay.
+        reactor: None,
     };
     match recognised {
         Recognised::Protocol(number) => {
@@ -214,6 +226,7 @@ async fn prepare(
                 .map_or("", |protocol| protocol.name());
             governor.recognised(name);
             live.recognised(name);
+            let link = Link { reactor, ..link };
             Next::Serve(number, link, governor)
         }
         Recognised::Nothing => begin_opaque(shared, link, governor, live),

@@ -8,6 +8,7 @@ use crate::registry::{LiveSession, Registry};
 use crate::worker::Worker;
 use gateway_core::{SessionId, TreeId};
 use gateway_protocol::StopReason;
+use gateway_protocol::relay::reactor::Reactor;
 use std::io;
 use std::net::TcpListener;
 use std::pin::pin;
@@ -59,6 +60,7 @@ pub(crate) struct Seat {
     /// How many sessions it serves.
     pub(crate) load: Arc<AtomicUsize>,
     pub(crate) handle: Handle,
+    pub(crate) reactor: Option<Reactor>,
 }
 
 impl Shared {
@@ -106,6 +108,7 @@ impl Proxy {
                 number,
                 load,
                 handle,
+                reactor: worker.reactor(),
             }
         });
         let seats = seats.collect();

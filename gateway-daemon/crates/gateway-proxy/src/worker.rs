@@ -1,17 +1,22 @@
-//! The threads that serve sessions. Each has a runtime of its own, and a session stays on the
-//! thread it began on: its sockets wake the thread that serves them, never another one first.
+//! The threads that serve sessions, in pairs. One has a runtime: it accepts, dials, recognises and
+//! runs what needs more than a relay. Beside it a reactor runs the links of sessions that are
+//! open. A session never changes pairs: its sockets wake the thread that serves them, never
+//! another one first.
 use crate::proxy::ProxyError;
+use gateway_protocol::relay::reactor::{Reactor, ReactorThread};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// One thread.
+/// One pair of threads.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) handle: Handle,
     pub(crate) load: Arc<AtomicUsize>,
+    /// Ended before the runtime, whose timers its links use.
+    relays: Option<ReactorThread>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -24,6 +29,8 @@ impl Worker {
             .map_err(ProxyError::Worker)?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
+        let relays = ReactorThread::start(format!("relay-{number}"), handle.clone())
+            .map_err(ProxyError::Worker)?;
         let thread = thread::Builder::new()
             .name(format!("gateway-{number}"))
             .spawn(move || {
@@ -31,13 +38,18 @@ impl Worker {
                 let _ = runtime.block_on(ended);
             })
             .map_err(ProxyError::Worker)?;
-        let load = Arc::new(AtomicUsize::new(0));
         Ok(Worker {
             handle,
-            load,
+            load: Arc::default(),
+            relays: Some(relays),
             end: Some(end),
             thread: Some(thread),
         })
+    }
+
+    /// Where the links of its sessions are run.
+    pub(crate) fn reactor(&self) -> Option<Reactor> {
+        self.relays.as_ref().map(ReactorThread::reactor)
     }
 
     pub(crate) fn load(&self) -> usize {
@@ -49,6 +61,7 @@ impl Drop for Worker {
     /// Ends the thread. Sessions that it still serves are dropped there, and write their last
     /// records.
     fn drop(&mut self) {
+        drop(self.relays.take());
         drop(self.end.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

@@ -230,6 +230,15 @@ impl<S: Stream> Closing<S> {
         }
     }
 
+    /// The stream of a side that is not let go yet.
+    pub(super) fn stream_mut(&mut self, side: Side) -> Option<&mut S> {
+        let leaving = match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        };
+        leaving.as_mut().map(|leaving| &mut leaving.end.stream)
+    }
+
     /// Says farewell to both sides, for as long as they may linger. Ready with the number of bytes
     /// that the client still took.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<u64> {

@@ -73,18 +73,22 @@ impl<S: Stream> Open<S> {
         }
     }
 
-    const fn end(&self, side: Side) -> &End<S> {
+    pub(super) const fn end(&self, side: Side) -> &End<S> {
         match side {
             Side::Client => &self.client,
             Side::Upstream => &self.upstream,
         }
     }
 
-    const fn end_mut(&mut self, side: Side) -> &mut End<S> {
+    pub(super) const fn end_mut(&mut self, side: Side) -> &mut End<S> {
         match side {
             Side::Client => &mut self.client,
             Side::Upstream => &mut self.upstream,
         }
+    }
+
+    pub(super) fn stop(&self) -> Arc<Stop> {
+        Arc::clone(&self.stop)
     }
 
     /// Ready with the cause of its end.

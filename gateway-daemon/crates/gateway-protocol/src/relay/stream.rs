@@ -1,4 +1,7 @@
 //! A socket, as far as the relay needs one. Tests put one in memory in its place.
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt};
+use std::os::fd::AsFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -11,7 +14,16 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 
 impl Stream for TcpStream {
     fn abort(&self) {
-        // It fails only on a socket that is no connection any more; then there is nobody to tell.
-        let _ = self.set_zero_linger();
+        linger_zero(self);
     }
+}
+
+/// Closing this socket resets the connection.
+pub(super) fn linger_zero(socket: &impl AsFd) {
+    let zero = linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // It fails only on a socket that is no connection any more; then there is nobody to tell.
+    let _ = setsockopt(socket, sockopt::Linger, &zero);
 }

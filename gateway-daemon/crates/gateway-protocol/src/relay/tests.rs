@@ -1,4 +1,5 @@
 //! The relay over streams in memory that read, write, stall and fail as the test wants.
+mod reactor;
 mod wire;
 
 use super::end::End;
