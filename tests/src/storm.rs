@@ -62,6 +62,8 @@ pub struct Report {
     pub escaped: usize,
     /// Trees that were still governed one sweep after everything had ended.
     pub trees_left: u64,
+    /// Tags that the kernel still had then.
+    pub tags_left: u64,
     /// Tags that could not be written: each stands for a task that was refused.
     pub tag_overflows: u64,
 }
@@ -79,6 +81,7 @@ impl Report {
             self.unknown
         );
         ensure!(self.trees_left == 0, "{} trees are left", self.trees_left);
+        ensure!(self.tags_left == 0, "{} tags are left", self.tags_left);
         ensure!(
             self.tag_overflows == 0,
             "{} tags found no room",
@@ -127,14 +130,13 @@ pub fn run(scene: &Scene, processes: usize, workers: usize) -> Result<Report> {
     while listener.accept().is_ok() {
         escaped += 1;
     }
-    let mut trees_left = 0;
+    let (mut trees_left, mut tags_left) = (u64::MAX, u64::MAX);
     // Whether it came to nothing is the report's to say.
     let _ = wait::until_true("the sweep of the tags", PATIENCE, || {
-        let status = scene.daemon.status().ok();
-        trees_left = status
-            .and_then(|status| status["trees"].as_u64())
-            .unwrap_or(u64::MAX);
-        trees_left == 0
+        let status = scene.daemon.status().unwrap_or_default();
+        trees_left = status["trees"].as_u64().unwrap_or(u64::MAX);
+        tags_left = status["processes"].as_u64().unwrap_or(u64::MAX);
+        trees_left == 0 && tags_left == 0
     });
     let losses = &scene.daemon.status()?["losses"];
     let tag_overflows = losses["tag_overflows"]
@@ -145,6 +147,7 @@ pub fn run(scene: &Scene, processes: usize, workers: usize) -> Result<Report> {
         unknown,
         escaped,
         trees_left,
+        tags_left,
         tag_overflows,
     })
 }

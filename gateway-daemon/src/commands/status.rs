@@ -77,7 +77,8 @@ fn lines(view: &StatusView, screen: &Screen) -> Vec<String> {
             format!("{place}: {}", rejected.message),
         );
     }
-    say("trees", Tone::Plain, view.trees.to_string());
+    let trees = format!("{} ({})", view.trees, processes(view.processes));
+    say("trees", Tone::Plain, trees);
     say("sessions", Tone::Plain, view.sessions.to_string());
     say(
         "approvals",
@@ -94,6 +95,13 @@ fn lines(view: &StatusView, screen: &Screen) -> Vec<String> {
         say("warning", Tone::Bad, warning.clone());
     }
     lines
+}
+
+fn processes(number: u64) -> String {
+    match number {
+        1 => "1 process".to_owned(),
+        number => format!("{number} processes"),
+    }
 }
 
 fn losses(losses: &LossesView) -> String {

@@ -148,6 +148,7 @@ impl Overview for Health {
                 .iter()
                 .filter(|tree| tree.alive > 0)
                 .count() as u64,
+            processes: self.capture.tags().map_or(0, |tags| tags.len() as u64),
             sessions: self.proxy.sessions().len() as u64,
             approvals: 0,
             losses: self.losses(&counters),

@@ -29,6 +29,9 @@ pub struct StatusView {
     pub policies_loaded: Option<String>,
     /// Governed trees.
     pub trees: u64,
+    /// Governed processes, as the kernel counts them: its tags, stale ones included until the next
+    /// sweep.
+    pub processes: u64,
     /// Live sessions.
     pub sessions: u64,
     /// Operations that wait for a human.
