@@ -4,7 +4,8 @@ use crate::{place, wait};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, chown};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -165,12 +166,41 @@ impl Cluster {
     /// # Errors
     /// The log cannot be read.
     pub fn statements(&self) -> Result<Vec<String>> {
-        let log = self.log()?;
-        Ok(log
+        self.statements_from(&mut 0)
+    }
+
+    /// The same, of the whole lines of the server's log behind `offset` bytes. Moves the offset
+    /// behind them.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn statements_from(&self, offset: &mut u64) -> Result<Vec<String>> {
+        let lines = self.log_from(offset)?;
+        Ok(lines
             .lines()
             .filter(|line| !line.contains("[local]"))
             .filter_map(statement)
             .collect())
+    }
+
+    /// The whole lines of the server's log behind `offset` bytes. Moves the offset behind them.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn log_from(&self, offset: &mut u64) -> Result<String> {
+        let path = self.directory.path().join("server.log");
+        let mut file = File::open(&path).with_context(|| path.display().to_string())?;
+        file.seek(SeekFrom::Start(*offset))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        bytes.truncate(
+            bytes
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |end| end + 1),
+        );
+        *offset += bytes.len() as u64;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {

@@ -43,8 +43,8 @@ pub struct Crash<'a> {
     directory: TempDir,
     probe: Running,
     started: Instant,
-    /// How many statements of the server's log were compared already.
-    compared: usize,
+    /// How many bytes of the server's log were compared already.
+    compared: u64,
     report: Report,
 }
 
@@ -108,13 +108,13 @@ impl<'a> Crash<'a> {
             ])
             .arg(self.directory.path().join("load.sql"))
             .arg("postgres");
+        let (mut end, mut seen) = (self.compared, 0);
+        self.scene.cluster.log_from(&mut end)?;
         let load = Running::start(&mut pgbench)?;
-        let before = self.scene.cluster.statements()?.len();
         wait::until_true("the load to begin", PATIENCE, || {
-            self.scene
-                .cluster
-                .statements()
-                .is_ok_and(|seen| seen.len() > before + 10)
+            let more = self.scene.cluster.statements_from(&mut end);
+            seen += more.map_or(0, |more| more.len());
+            seen > 10
         })?;
         std::thread::sleep(delay);
         self.scene.daemon.crash()?;
@@ -131,16 +131,10 @@ impl<'a> Crash<'a> {
 
     /// While the daemon is dead nothing governed arrives, and the journal can be read.
     fn look_at_the_dead(&mut self) -> Result<()> {
-        let connections = |scene: &Scene| -> Result<usize> {
-            Ok(scene
-                .cluster
-                .log()?
-                .matches("connection received: host=127.0.0.1")
-                .count())
-        };
         // Backends that were on their way when the daemon died are through by now.
         self.scene.cluster.query("select 1")?;
-        let before = connections(self.scene)?;
+        let mut end = self.compared;
+        self.scene.cluster.log_from(&mut end)?;
         let refused = self.refused();
         let outcome = self.scene.psql(&["-c", "select 'past a dead daemon'"])?;
         ensure!(
@@ -150,14 +144,19 @@ impl<'a> Crash<'a> {
         wait::until_true("the probe to be refused", PATIENCE, || {
             self.refused() > refused + 2
         })?;
-        let after = connections(self.scene)?;
+        let log = self.scene.cluster.log_from(&mut end)?;
+        let arrived = log.matches("connection received: host=127.0.0.1").count();
         ensure!(
-            before == after,
-            "{} governed connections reached the server",
-            after - before
+            arrived == 0,
+            "{arrived} governed connections reached the server"
         );
+        let since = self.since();
         ensure!(
-            !self.scene.daemon.log()?.is_empty(),
+            !self
+                .scene
+                .daemon
+                .json(&["log", "--since", &since])?
+                .is_empty(),
             "the journal of the dead daemon is empty"
         );
         Ok(())
@@ -165,8 +164,8 @@ impl<'a> Crash<'a> {
 
     /// Each statement that the server saw is in the journal, as often as the server saw it.
     fn compare(&mut self) -> Result<()> {
-        let seen = self.scene.cluster.statements()?;
-        let since = format!("{}s", self.started.elapsed().as_secs() + 2);
+        let seen = self.scene.cluster.statements_from(&mut self.compared)?;
+        let since = self.since();
         self.started = Instant::now();
         let log = self.scene.daemon.json(&["log", "--since", &since])?;
         let mut recorded: HashMap<&str, usize> = HashMap::new();
@@ -175,7 +174,7 @@ impl<'a> Crash<'a> {
                 .entry(operation["statement"].as_str().unwrap_or_default())
                 .or_default() += 1;
         }
-        for statement in &seen[self.compared..] {
+        for statement in &seen {
             match recorded
                 .get_mut(statement.trim_end_matches(';'))
                 .filter(|count| **count > 0)
@@ -190,8 +189,7 @@ impl<'a> Crash<'a> {
                 },
             }
         }
-        self.report.seen += seen.len() - self.compared;
-        self.compared = seen.len();
+        self.report.seen += seen.len();
         ensure!(
             self.report.missing.is_empty(),
             "{} statements are not in the journal, the first: {:?}",
@@ -222,6 +220,11 @@ impl<'a> Crash<'a> {
         trees.dedup();
         ensure!(trees.len() == 1, "one process, and these trees: {trees:?}");
         Ok(self.report)
+    }
+
+    /// As far back as the last comparison.
+    fn since(&self) -> String {
+        format!("{}s", self.started.elapsed().as_secs() + 2)
     }
 
     fn answered(&self) -> usize {
