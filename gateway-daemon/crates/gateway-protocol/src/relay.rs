@@ -212,8 +212,14 @@ impl Relay<Socket> {
     /// The link cannot be run.
     fn fail(&mut self, side: Side, error: &std::io::Error) {
         if let Relay::Open(_) = self {
+            self.abort();
             self.end(Cause::failed(side, error));
         }
+    }
+
+    /// Dropping it resets both connections, unless it has begun to say farewell.
+    fn abort(&self) {
+        self.sockets().for_each(|(_, socket)| socket.abort());
     }
 }
 

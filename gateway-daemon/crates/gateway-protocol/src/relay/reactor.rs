@@ -132,6 +132,8 @@ impl Drop for Loop {
     fn drop(&mut self) {
         self.mail.end();
         drop(self.mail.take());
+        // A stream that was cut short must not look like a whole one.
+        self.links.abort();
     }
 }
 
@@ -151,14 +153,16 @@ impl Loop {
                 Err(_) => return,
             };
             self.mail.is_awake();
+            // Taken before the events: a link that has not finished with one is polled again
+            // behind the next look at the sockets, not before.
+            let Some(post) = self.mail.take() else { return };
             for event in events.get(..count).unwrap_or_default() {
                 self.take_event(*event);
             }
-            let Some(post) = self.mail.take() else { return };
             for post in post {
                 match post {
                     Post::Arrival(arrival) => self.begin(*arrival),
-                    Post::Wake(key) => self.links.poll(key),
+                    Post::Wake(key) => self.links.wake(key),
                 }
             }
         }

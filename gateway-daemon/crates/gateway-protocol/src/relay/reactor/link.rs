@@ -50,6 +50,7 @@ impl Key {
 
 struct Running {
     turn: u32,
+    alarm: Arc<Alarm>,
     waker: Waker,
     relay: Relay<Socket>,
     closed: oneshot::Sender<Outcome>,
@@ -75,13 +76,11 @@ impl Links {
             place: u32::try_from(place.key()).unwrap_or(u32::MAX),
             turn: self.turn,
         };
-        let alarm = Alarm {
-            mail: Arc::clone(mail),
-            key,
-        };
+        let alarm = Arc::new(Alarm::new(Arc::clone(mail), key));
         place.insert(Running {
             turn: self.turn,
-            waker: Waker::from(Arc::new(alarm)),
+            waker: Waker::from(Arc::clone(&alarm)),
+            alarm,
             relay,
             closed,
         });
@@ -107,10 +106,27 @@ impl Links {
         }
     }
 
+    /// Resets all that are left.
+    pub(super) fn abort(&self) {
+        for (_, running) in &self.running {
+            running.relay.abort();
+        }
+    }
+
     /// The kernel has something to say about a side of a link.
     pub(super) fn tell(&mut self, key: Key, side: Side, events: EpollFlags) {
         if let Some(running) = self.get(key) {
             running.relay.tell(side, events);
+            if !running.alarm.rings() {
+                self.poll(key);
+            }
+        }
+    }
+
+    /// The alarm of a link rang.
+    pub(super) fn wake(&mut self, key: Key) {
+        if let Some(running) = self.get(key) {
+            running.alarm.is_heard();
             self.poll(key);
         }
     }
@@ -127,10 +143,14 @@ impl Links {
             Ok(Poll::Ready(closed)) => Ok(closed),
             Err(panic) => Err(panic),
         };
-        let running = self.running.remove(key.place as usize);
-        drop(running.relay);
-        // Nobody waits when the future was dropped.
-        let _ = running.closed.send(outcome);
+        let Running { relay, closed, .. } = self.running.remove(key.place as usize);
+        if outcome.is_err() {
+            relay.abort();
+        }
+        // What a panic left behind may panic once more when it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(relay)));
+        // Nobody waits when the future was dropped; then the outcome is dropped here.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(closed.send(outcome))));
     }
 }
 

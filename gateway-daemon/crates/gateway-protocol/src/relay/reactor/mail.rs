@@ -114,8 +114,31 @@ impl Mail {
 
 /// The waker of one link.
 pub(super) struct Alarm {
-    pub(super) mail: Arc<Mail>,
-    pub(super) key: Key,
+    mail: Arc<Mail>,
+    key: Key,
+    /// It rang, and the link was not polled for it yet. Without this a link that is always busy
+    /// would have more and more of its own wakes in the mail, and the thread for itself.
+    rang: AtomicBool,
+}
+
+impl Alarm {
+    pub(super) const fn new(mail: Arc<Mail>, key: Key) -> Alarm {
+        Alarm {
+            mail,
+            key,
+            rang: AtomicBool::new(false),
+        }
+    }
+
+    /// The link is polled for it now. What the waker wrote before is seen from here on.
+    pub(super) fn is_heard(&self) {
+        self.rang.swap(false, Ordering::AcqRel);
+    }
+
+    /// Will the link be polled anyway?
+    pub(super) fn rings(&self) -> bool {
+        self.rang.load(Ordering::Acquire)
+    }
 }
 
 impl Wake for Alarm {
@@ -124,6 +147,8 @@ impl Wake for Alarm {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.mail.send(Post::Wake(self.key));
+        if !self.rang.swap(true, Ordering::AcqRel) {
+            self.mail.send(Post::Wake(self.key));
+        }
     }
 }
