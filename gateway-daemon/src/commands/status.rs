@@ -77,7 +77,7 @@ fn lines(view: &StatusView, screen: &Screen) -> Vec<String> {
             format!("{place}: {}", rejected.message),
         );
     }
-    let trees = format!("{} ({})", view.trees, processes(view.processes));
+    let trees = format!("{} ({})", view.trees, count(view.processes, "process"));
     say("trees", Tone::Plain, trees);
     say("sessions", Tone::Plain, view.sessions.to_string());
     say(
@@ -95,13 +95,6 @@ fn lines(view: &StatusView, screen: &Screen) -> Vec<String> {
         say("warning", Tone::Bad, warning.clone());
     }
     lines
-}
-
-fn processes(number: u64) -> String {
-    match number {
-        1 => "1 process".to_owned(),
-        number => format!("{number} processes"),
-    }
 }
 
 fn losses(losses: &LossesView) -> String {
@@ -133,6 +126,8 @@ fn losses(losses: &LossesView) -> String {
 fn count(number: u64, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")
+    } else if what.ends_with('s') {
+        format!("{number} {what}es")
     } else {
         format!("{number} {what}s")
     }
