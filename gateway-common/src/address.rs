@@ -28,16 +28,30 @@ pub const fn from_words(words: [u32; 4]) -> Ip {
     ]
 }
 
+/// The two halves of an address, as numbers. Judged so, an address is two registers of the kernel's
+/// machine; judged byte by byte it is sixteen, most of them on a stack of 512 bytes.
+#[inline(always)]
+const fn halves(ip: &Ip) -> (u64, u64) {
+    let all = u128::from_be_bytes(*ip);
+    ((all >> 64) as u64, all as u64)
+}
+
+/// The IPv4 address in the low half of an IPv4-mapped one, in host byte order.
+#[inline(always)]
+const fn v4_of(high: u64, low: u64) -> Option<u32> {
+    if high == 0 && low >> 32 == 0xffff {
+        Some(low as u32)
+    } else {
+        None
+    }
+}
+
 /// Is it `::ffff:a.b.c.d`?
 #[must_use]
 #[inline(always)]
 pub const fn is_mapped(ip: &Ip) -> bool {
-    prefix_is_zero(ip) && ip[8] == 0 && ip[9] == 0 && ip[10] == 0xff && ip[11] == 0xff
-}
-
-#[inline(always)]
-const fn prefix_is_zero(ip: &Ip) -> bool {
-    ip[0] | ip[1] | ip[2] | ip[3] | ip[4] | ip[5] | ip[6] | ip[7] == 0
+    let (high, low) = halves(ip);
+    v4_of(high, low).is_some()
 }
 
 /// Does a connect to it stay on this host's loopback, as far as the address tells: 127/8, ::1, and
@@ -45,26 +59,26 @@ const fn prefix_is_zero(ip: &Ip) -> bool {
 #[must_use]
 #[inline(always)]
 pub const fn is_loopback(ip: &Ip) -> bool {
-    if is_mapped(ip) {
-        return ip[12] == 127 || (ip[12] | ip[13] | ip[14] | ip[15]) == 0;
+    let (high, low) = halves(ip);
+    match v4_of(high, low) {
+        Some(v4) => v4 >> 24 == 127 || v4 == 0,
+        None => high == 0 && low <= 1,
     }
-    prefix_is_zero(ip)
-        && (ip[8] | ip[9] | ip[10] | ip[11] | ip[12] | ip[13] | ip[14]) == 0
-        && ip[15] <= 1
 }
 
 /// Is it unspecified (`0.0.0.0`, `::`)?
 #[must_use]
 #[inline(always)]
 pub const fn is_unspecified(ip: &Ip) -> bool {
-    is_loopback(ip) && ip[15] == 0 && (ip[12] | ip[13] | ip[14]) == 0
+    let (high, low) = halves(ip);
+    high == 0 && (low == 0 || low == 0xffff_0000_0000)
 }
 
 /// Is it IPv6 link-local (`fe80::/10`), which means another host on each link?
 #[must_use]
 #[inline(always)]
 pub const fn is_link_local_v6(ip: &Ip) -> bool {
-    ip[0] == 0xfe && ip[1] & 0xc0 == 0x80
+    halves(ip).0 >> 54 == 0xfe80 >> 6
 }
 
 #[cfg(test)]

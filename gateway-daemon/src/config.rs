@@ -26,6 +26,8 @@ pub(crate) struct Config {
     /// Where governing happens: `None` is the top of the cgroup2 hierarchy.
     pub(crate) cgroup_root: Option<PathBuf>,
     pub(crate) bpffs_dir: PathBuf,
+    /// The kernel half tells each of its decisions in the log.
+    pub(crate) debug_log: bool,
     /// Between two fsyncs of the journal; zero is one for each record.
     pub(crate) durability: Duration,
     pub(crate) limits: Limits,
@@ -40,6 +42,7 @@ impl Default for Config {
             policy_dir: "/etc/gateway/policies".into(),
             cgroup_root: None,
             bpffs_dir: "/sys/fs/bpf/gateway".into(),
+            debug_log: false,
             durability: Duration::from_millis(100),
             limits: Limits::default(),
         }

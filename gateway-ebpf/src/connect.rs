@@ -5,6 +5,7 @@
 //! bpf_set_retval says. An error inside refuses a governed task. An IPv4-mapped address on an IPv6
 //! socket comes to connect6. connect(AF_UNSPEC) does not come here, so the destination is
 //! overwritten each time. Closes rows 10, 11, 13, 15-17, 19, 20, 36, 41-43, 60, 61, 66.
+use crate::debug::{self, Hook};
 use crate::governed::{self, Process, Standing};
 use crate::maps::{LISTENERS, MARKS, RESOLVERS, SOCKETS, count};
 use crate::{report, storage};
@@ -39,12 +40,12 @@ const LOCALHOST6: Ip = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 pub fn redirect4(ctx: SockAddrContext) -> i32 {
     // SAFETY: a field of the context.
     let word = unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) };
-    connect(&ctx, address::mapped(word), 4)
+    decide(&ctx, address::mapped(word), 4)
 }
 
 #[cgroup_sock_addr(connect6)]
 pub fn redirect6(ctx: SockAddrContext) -> i32 {
-    connect(&ctx, read_ip6(&ctx), 6)
+    decide(&ctx, read_ip6(&ctx), 6)
 }
 
 /// The IPv6 address of the context, word by word: the verifier takes no wider reads.
@@ -171,7 +172,16 @@ fn bound_source(socket: *mut bpf_sock, family: u16) -> Ip {
 }
 
 #[inline(always)]
-fn connect(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
+fn decide(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
+    let port = u32::from(read_port(ctx));
+    let verdict = connect(ctx, &destination, family);
+    debug::destination(Hook::Connect, &destination, port, verdict);
+    verdict
+}
+
+#[cfg_attr(feature = "debug-log", inline(never))]
+#[cfg_attr(not(feature = "debug-log"), inline(always))]
+fn connect(ctx: &SockAddrContext, destination: &Ip, family: u16) -> i32 {
     let (process, tag) = match governed::standing() {
         Standing::Free => return 1,
         Standing::Unsure => return 0,
@@ -181,7 +191,7 @@ fn connect(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
     let attempt = Attempt {
         process,
         tag,
-        destination,
+        destination: *destination,
         port: read_port(ctx),
         family,
         enforce,
@@ -264,7 +274,10 @@ fn rewrite(ctx: &SockAddrContext, family: u16, ip: &Ip, port: u16) {
         if family == 4 {
             ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, last);
         } else {
+            // The last word first: as the last store of both branches it would be merged into one
+            // through a computed pointer, which the verifier refuses.
             let words = (&raw mut (*ctx.sock_addr).user_ip6).cast::<u32>();
+            ptr::write_volatile(words.add(3), last);
             ptr::write_volatile(words, u32::from_ne_bytes([ip[0], ip[1], ip[2], ip[3]]));
             ptr::write_volatile(
                 words.add(1),
@@ -274,7 +287,6 @@ fn rewrite(ctx: &SockAddrContext, family: u16, ip: &Ip, port: u16) {
                 words.add(2),
                 u32::from_ne_bytes([ip[8], ip[9], ip[10], ip[11]]),
             );
-            ptr::write_volatile(words.add(3), last);
         }
         ptr::write_volatile(&raw mut (*ctx.sock_addr).user_port, u32::from(port.to_be()));
     }

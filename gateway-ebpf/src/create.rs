@@ -3,6 +3,7 @@
 //! 1 lets it be made, 0 refuses with EPERM or what bpf_set_retval says. TCP and UDP only: whatever
 //! else would carry data past the proxy. MPTCP is refused with EPROTONOSUPPORT, upon which Go and
 //! others take TCP. Closes rows 3, 4, 9. The hook never sees AF_PACKET, AF_VSOCK, AF_ALG.
+use crate::debug;
 use crate::governed::{self, Standing};
 use crate::maps::SOCKETS;
 use crate::{report, storage};
@@ -22,14 +23,22 @@ const EPROTONOSUPPORT: i32 = 93;
 
 #[cgroup_sock(sock_create)]
 pub fn judge_socket(ctx: SockContext) -> i32 {
+    // SAFETY: the context is a socket; the verifier checks each field.
+    let (family, kind, protocol) =
+        unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
+    let verdict = judge(&ctx, family, kind, protocol);
+    debug::socket(family, kind, protocol, verdict);
+    verdict
+}
+
+#[cfg_attr(feature = "debug-log", inline(never))]
+#[cfg_attr(not(feature = "debug-log"), inline(always))]
+fn judge(ctx: &SockContext, family: u32, kind: u32, protocol: u32) -> i32 {
     let (process, tag) = match governed::standing() {
         Standing::Free => return 1,
         Standing::Unsure => return 0,
         Standing::Governed(process, tag) => (process, tag),
     };
-    // SAFETY: the context is a socket; the verifier checks each field.
-    let (family, kind, protocol) =
-        unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
     let inspectable = match kind {
         SOCK_STREAM => protocol == IPPROTO_IP || protocol == IPPROTO_TCP,
         SOCK_DGRAM => protocol == IPPROTO_IP || protocol == IPPROTO_UDP,

@@ -6,6 +6,7 @@
 //! the socket's: a socket bound to a device after its redirected connect sends 127.0.0.1 out of
 //! that device. Options and extension headers can carry a source route, so none may be there.
 //! Closes rows 14, 23, 64, 65.
+use crate::debug;
 use crate::governed;
 use crate::maps::{RESOLVERS, SOCKETS, count};
 use crate::storage;
@@ -45,6 +46,9 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
         return 1;
     }
     count(counter::BACKSTOP_DROPS);
+    // SAFETY: fields of the context.
+    let (device, length) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).len) };
+    debug::dropped(device, length);
     0
 }
 

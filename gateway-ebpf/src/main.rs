@@ -23,6 +23,7 @@
 
 mod connect;
 mod create;
+mod debug;
 mod egress;
 mod exec;
 mod exit;

@@ -4,6 +4,7 @@
 //! 1 lets it be sent, 0 refuses with EPERM. Does not run for connected sockets: these are decided
 //! at connect. An IPv4-mapped address on an IPv6 socket comes to sendmsg4. Closes rows 12, 14.
 use crate::connect::{Attempt, datagram, read_ip6, read_port};
+use crate::debug::{self, Hook};
 use crate::governed::{self, Standing};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
@@ -14,16 +15,25 @@ use gateway_common::address::{self, Ip};
 pub fn judge_datagram4(ctx: SockAddrContext) -> i32 {
     // SAFETY: a field of the context.
     let word = unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) };
-    judge(&ctx, address::mapped(word), 4)
+    decide(&ctx, address::mapped(word), 4)
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 pub fn judge_datagram6(ctx: SockAddrContext) -> i32 {
-    judge(&ctx, read_ip6(&ctx), 6)
+    decide(&ctx, read_ip6(&ctx), 6)
 }
 
 #[inline(always)]
-fn judge(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
+fn decide(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
+    let port = u32::from(read_port(ctx));
+    let verdict = judge(ctx, &destination, family);
+    debug::destination(Hook::Datagram, &destination, port, verdict);
+    verdict
+}
+
+#[cfg_attr(feature = "debug-log", inline(never))]
+#[cfg_attr(not(feature = "debug-log"), inline(always))]
+fn judge(ctx: &SockAddrContext, destination: &Ip, family: u16) -> i32 {
     match governed::standing() {
         Standing::Free => 1,
         Standing::Unsure => 0,
@@ -35,7 +45,7 @@ fn judge(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
                 &Attempt {
                     process,
                     tag,
-                    destination,
+                    destination: *destination,
                     port,
                     family,
                     enforce,

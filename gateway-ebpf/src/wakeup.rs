@@ -4,6 +4,7 @@
 //! run cannot be skipped in favour of another one on the CPU, as those of `sched_process_fork` and
 //! of fentry programs can. The child has not run yet: no connect of it can come before its tag.
 //! The return value is ignored. Closes rows 1, 2, 47, 49, 52, 53, 56, 67, 68.
+use crate::debug;
 use crate::governed::{self, Process};
 use crate::kernel::{self, Address};
 use crate::report;
@@ -32,6 +33,7 @@ fn inherit(child: Address) -> Option<()> {
         Some(tag) => {
             let inherited = tag.inherited(parent.tgid, process.start);
             governed::write(process.tgid, &inherited);
+            debug::inherited(process.tgid, parent.tgid, inherited.tree);
             report::forked(process, &inherited, kernel::cgroup_of(child).unwrap_or(0));
         }
         // CLONE_INTO_CGROUP: the child may be in another cgroup than the task that forked.

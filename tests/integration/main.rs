@@ -5,6 +5,7 @@ mod bad_hosts;
 mod capture;
 mod commands;
 mod crash;
+mod debug_log;
 mod harness;
 mod hostile_wire;
 mod lineage;

@@ -1,8 +1,8 @@
-//! `cargo xtask ebpf`: builds the kernel half and puts the object beside the crate that loads it,
-//! with a manifest of what it was built from.
+//! `cargo xtask ebpf`: builds the kernel half, without and with its debug log, and puts the objects
+//! beside the crate that loads them, with a manifest of what they were built from.
 //!
-//! The object is kept in the repository, so that a plain `cargo build` needs no BPF toolchain. What
-//! keeps it honest is the manifest: the digest of the sources, and the digest of the object.
+//! The objects are kept in the repository, so that a plain `cargo build` needs no BPF toolchain.
+//! What keeps them honest is the manifest: the digest of the sources, and those of the objects.
 use crate::process;
 use crate::project::Project;
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const OBJECT_DIRECTORY: &str = "gateway-daemon/crates/gateway-capture/object";
-const OBJECT: &str = "gateway.bpf.o";
+/// The objects, and the features of the kernel half that each is built with.
+const OBJECTS: [(&str, &[&str]); 2] = [
+    ("gateway.bpf.o", &[]),
+    ("gateway.debug.bpf.o", &["--features", "debug-log"]),
+];
 const MANIFEST: &str = "gateway.bpf.sources.sha256";
 
 /// The release of bpf-linker whose LLVM fits the Rust of this workspace.
@@ -29,7 +33,11 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
 fn build(project: &Project) -> Result<()> {
     crate::setup::provide(project, &[crate::setup::Part::Bpf])?;
     let sources = sources_digest(&project.root)?;
-    let object = fs::read(compile(project)?).context("the object that cargo built")?;
+    let mut objects = Vec::new();
+    for (name, features) in OBJECTS {
+        let object = fs::read(compile(project, features)?);
+        objects.push((name, object.context("the object that cargo built")?));
+    }
     ensure!(
         sources == sources_digest(&project.root)?,
         "the sources changed during the build"
@@ -37,23 +45,23 @@ fn build(project: &Project) -> Result<()> {
 
     let directory = project.root.join(OBJECT_DIRECTORY);
     fs::create_dir_all(&directory)?;
-    fs::write(directory.join(OBJECT), &object)?;
-    fs::write(
-        directory.join(MANIFEST),
-        format!(
-            "# Written by `cargo xtask ebpf`, held by `cargo xtask ebpf --check`.\n\
-             # Built with: {}\n\
-             {sources}  sources\n\
-             {}  {OBJECT}\n",
-            toolchain(project)?,
-            hexadecimal(&Sha256::digest(&object)),
-        ),
-    )?;
-    println!("ebpf: {OBJECT_DIRECTORY}/{OBJECT}, {} bytes", object.len());
+    let mut manifest = format!(
+        "# Written by `cargo xtask ebpf`, held by `cargo xtask ebpf --check`.\n\
+         # Built with: {}\n\
+         {sources}  sources\n",
+        toolchain(project)?,
+    );
+    for (name, object) in objects {
+        fs::write(directory.join(name), &object)?;
+        let digest = hexadecimal(&Sha256::digest(&object));
+        manifest.push_str(&format!("{digest}  {name}\n"));
+        println!("ebpf: {OBJECT_DIRECTORY}/{name}, {} bytes", object.len());
+    }
+    fs::write(directory.join(MANIFEST), manifest)?;
     Ok(())
 }
 
-/// Needs no toolchain: the digests say whether the object is the one that was built from these
+/// Needs no toolchain: the digests say whether the objects are those that were built from these
 /// sources. That the compiler made of them what they say is not proven by this.
 pub(crate) fn check(project: &Project) -> Result<()> {
     let directory = project.root.join(OBJECT_DIRECTORY);
@@ -67,19 +75,21 @@ pub(crate) fn check(project: &Project) -> Result<()> {
     };
     ensure!(
         said("sources")? == sources_digest(&project.root)?,
-        "the kernel half's sources are not those that {OBJECT} was built from; \
-         run `cargo xtask ebpf` and commit the object with them"
+        "the kernel half's sources are not those that its objects were built from; \
+         run `cargo xtask ebpf` and commit the objects with them"
     );
-    let object = fs::read(directory.join(OBJECT)).context(OBJECT)?;
-    ensure!(
-        said(OBJECT)? == hexadecimal(&Sha256::digest(&object)),
-        "{OBJECT} is not the object that its manifest describes; run `cargo xtask ebpf`"
-    );
-    println!("ebpf: the object is built from these sources");
+    for (name, _) in OBJECTS {
+        let object = fs::read(directory.join(name)).context(name)?;
+        ensure!(
+            said(name)? == hexadecimal(&Sha256::digest(&object)),
+            "{name} is not the object that its manifest describes; run `cargo xtask ebpf`"
+        );
+    }
+    println!("ebpf: the objects are built from these sources");
     Ok(())
 }
 
-fn compile(project: &Project) -> Result<PathBuf> {
+fn compile(project: &Project, features: &[&str]) -> Result<PathBuf> {
     let target = project.target.join("ebpf");
     // Paths of this machine have no place in an object that is shipped.
     let remap = format!(
@@ -97,6 +107,7 @@ fn compile(project: &Project) -> Result<PathBuf> {
             "--target-dir",
         ])
         .arg(&target)
+        .args(features)
         .current_dir(project.root.join("gateway-ebpf"))
         .env("PATH", search_path(project)?)
         // `-Z build-std` on a stable compiler: the target has no precompiled core.

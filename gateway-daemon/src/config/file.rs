@@ -29,6 +29,7 @@ pub(super) struct File {
 pub(super) struct Capture {
     pub(super) cgroup_root: Written<String>,
     pub(super) bpffs_dir: Written<String>,
+    pub(super) debug_log: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

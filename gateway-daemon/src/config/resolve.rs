@@ -102,6 +102,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         source.path(&mut path, "capture.cgroup_root", Some(root))?;
         config.cgroup_root = Some(path);
     }
+    config.debug_log = file.capture.debug_log;
     if let Some(durability) = file.recording.durability {
         config.durability = source.durability(&durability)?;
     }

@@ -28,6 +28,7 @@ fn every_key_is_taken() {
         [capture]
         cgroup_root = "/sys/fs/cgroup/unified/test"
         bpffs_dir = "/sys/fs/bpf/test"
+        debug_log = true
         [dns]
         servers = "system"
         [limits]
@@ -53,6 +54,7 @@ fn every_key_is_taken() {
         policy_dir: "/p".into(),
         cgroup_root: Some("/sys/fs/cgroup/unified/test".into()),
         bpffs_dir: "/sys/fs/bpf/test".into(),
+        debug_log: true,
         durability: Duration::ZERO,
         limits: Limits {
             sessions: 7,

@@ -6,7 +6,7 @@ use crate::wiring::cgroups::RunCgroups;
 use crate::wiring::clock;
 use crate::wiring::follower::Follower;
 use crate::wiring::identity::Principals;
-use gateway_capture::Capture;
+use gateway_capture::{Capture, DebugLog};
 use gateway_lineage::{Forest, StateFile};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use tokio::sync::mpsc::Sender;
 
 /// Between two rounds of the housekeeping.
 const ROUND: Duration = Duration::from_secs(1);
+/// How long the end of the daemon may wait for the reader of the debug log.
+const DEBUG_LOG_WAIT: Duration = Duration::from_millis(100);
 /// Stale tags cost memory only.
 const ROUNDS_PER_SWEEP: u32 = 5;
 
@@ -56,6 +58,9 @@ impl Threads {
         threads.push(supervised("gateway-house", &stop, fatal, move || {
             house.keep(&keeping)
         })?);
+        if let Some(log) = parts.capture.debug_log() {
+            threads.push(pass_on(log, &stop)?);
+        }
         Ok(Threads { stop, threads })
     }
 
@@ -67,6 +72,17 @@ impl Threads {
             let _ = thread.join();
         }
     }
+}
+
+/// For debugging only: a daemon whose kernel half falls silent does its work as before.
+fn pass_on(mut log: DebugLog, stop: &Arc<AtomicBool>) -> Result<JoinHandle<()>, Failure> {
+    let stop = Arc::clone(stop);
+    let thread = thread::Builder::new().name("gateway-debug".to_owned());
+    Ok(thread.spawn(move || {
+        while !stop.load(Ordering::Acquire) {
+            log.pass_on(DEBUG_LOG_WAIT);
+        }
+    })?)
 }
 
 fn supervised(

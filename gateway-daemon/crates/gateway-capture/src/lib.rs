@@ -15,6 +15,7 @@
 
 pub mod btf;
 pub mod cgroup;
+mod debug;
 mod error;
 pub mod events;
 pub mod globs;
@@ -29,10 +30,11 @@ pub mod policies;
 mod scan;
 mod wire;
 
+pub use debug::DebugLog;
 pub use error::CaptureError;
 pub use events::{Event, Events, Kind, ProcessKey, RootedBy};
 pub use load::{Capture, CaptureOptions, Started};
 pub use maps::{Counters, Flow, TagEntry};
-pub use object::{OBJECT, object_hash};
+pub use object::Object;
 pub use pins::uninstall;
 pub use policies::{Governed, Slots};

@@ -1,9 +1,10 @@
 //! Attaches the programs and pins them, or takes over what an earlier daemon left pinned.
+use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
 use crate::maps::{Counters, Flow, Maps, PINNED, TagEntry, ip_for};
 use crate::missed::TagPrograms;
-use crate::object::OBJECT;
+use crate::object::Object;
 use crate::pins::Pins;
 use crate::policies::InForce;
 use crate::wire::Wire;
@@ -49,6 +50,8 @@ pub struct CaptureOptions {
     pub bpffs_dir: PathBuf,
     /// The resolvers to which governed processes may send DNS datagrams.
     pub resolvers: Vec<IpAddr>,
+    /// Which of the two forms of the programs to attach.
+    pub object: Object,
 }
 
 /// What was found at the start.
@@ -68,6 +71,7 @@ pub struct Capture {
     pub(crate) tag_programs: Mutex<TagPrograms>,
     pub(crate) root: cgroup::Root,
     events: Mutex<Option<Events>>,
+    debug_log: Mutex<Option<DebugLog>>,
     pub(crate) generation: u64,
 }
 
@@ -103,11 +107,18 @@ impl Capture {
         for name in PINNED {
             loader.map_pin_path(name, pins.map(name));
         }
+        if options.object == Object::Debug {
+            loader.map_pin_path(debug::MAP, pins.map(debug::MAP));
+        }
         let mut ebpf = loader
-            .load(OBJECT)
+            .load(options.object.bytes())
             .map_err(|error| CaptureError::new("load the eBPF object", &error))?;
         scan::load(&mut ebpf, &kernel_types)?;
         let events = Events::take(&mut ebpf)?;
+        let debug_log = match options.object {
+            Object::Plain => None,
+            Object::Debug => Some(DebugLog::take(&mut ebpf)?),
+        };
         let mut maps = Maps::take(&mut ebpf)?;
         let generation = introduce(&mut maps, &pins)?;
         for resolver in &options.resolvers {
@@ -115,17 +126,24 @@ impl Capture {
                 .insert(ip_for(*resolver), 1, 0)
                 .map_err(|error| CaptureError::new("write the map RESOLVERS", &error))?;
         }
-        let taken_over = is_complete(&pins.links());
+        let taken_over = is_complete(&pins.links(options.object));
         if !taken_over {
-            attach(&mut ebpf, &kernel_types, &root.file()?, &pins)?;
+            attach(
+                &mut ebpf,
+                &kernel_types,
+                &root.file()?,
+                &pins,
+                options.object,
+            )?;
         }
         let capture = Capture {
             maps: RwLock::new(maps),
             ebpf: Mutex::new(ebpf),
             in_force: Mutex::new(InForce::default()),
-            tag_programs: Mutex::new(TagPrograms::open(&pins)?),
+            tag_programs: Mutex::new(TagPrograms::open(&pins, options.object)?),
             root,
             events: Mutex::new(Some(events)),
+            debug_log: Mutex::new(debug_log),
             generation,
         };
         capture.recognise_daemon()?;
@@ -136,6 +154,13 @@ impl Capture {
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         lock(&self.events).take()
+    }
+
+    /// What the programs for debugging say, to be read by one thread. `None` with the plain ones,
+    /// and when it was taken before.
+    #[must_use]
+    pub fn debug_log(&self) -> Option<DebugLog> {
+        lock(&self.debug_log).take()
     }
 
     /// The flow behind an accepted socket; `None` when it did not come through the connect hook.
@@ -232,8 +257,14 @@ fn is_complete(links: &Path) -> bool {
 }
 
 /// Attaches all programs and pins their links. Tracing first: who is tagged later is judged less.
-fn attach(ebpf: &mut Ebpf, types: &Btf, root: &File, pins: &Pins) -> Result<(), CaptureError> {
-    let place = pins.new_links();
+fn attach(
+    ebpf: &mut Ebpf,
+    types: &Btf,
+    root: &File,
+    pins: &Pins,
+    object: Object,
+) -> Result<(), CaptureError> {
+    let place = pins.new_links(object);
     std::fs::create_dir_all(&place)
         .map_err(|error| CaptureError::new(format!("make {}", place.display()), &error))?;
     let mut links = Vec::new();
@@ -249,7 +280,7 @@ fn attach(ebpf: &mut Ebpf, types: &Btf, root: &File, pins: &Pins) -> Result<(), 
         link.pin(&path)
             .map_err(|error| CaptureError::new(format!("pin {}", path.display()), &error))?;
     }
-    pins.commit_links()
+    pins.commit_links(object)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {

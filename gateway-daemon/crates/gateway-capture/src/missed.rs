@@ -5,6 +5,7 @@
 //! may have none, as after a failed insert.
 use crate::error::CaptureError;
 use crate::load::Capture;
+use crate::object::Object;
 use crate::pins::Pins;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramFd, loaded_programs};
@@ -24,13 +25,13 @@ pub(crate) struct TagPrograms {
 }
 
 impl TagPrograms {
-    pub(crate) fn open(pins: &Pins) -> Result<TagPrograms, CaptureError> {
+    pub(crate) fn open(pins: &Pins, object: Object) -> Result<TagPrograms, CaptureError> {
         let fail = |error: &(dyn std::error::Error + 'static)| {
             CaptureError::new("look at the attached programs", error)
         };
         let mut programs = Vec::new();
         for name in TAGGING {
-            let link = PinnedLink::from_pin(pins.links().join(name)).map_err(|e| fail(&e))?;
+            let link = PinnedLink::from_pin(pins.links(object).join(name)).map_err(|e| fail(&e))?;
             let id = FdLink::from(link)
                 .info()
                 .map_err(|e| fail(&e))?

@@ -7,7 +7,7 @@
 //! A set of links is complete when it has all names. It is made under the name `new-HASH` and
 //! renamed, so that a daemon which dies in between leaves no half of a set behind.
 use crate::error::CaptureError;
-use crate::object::object_hash;
+use crate::object::Object;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -32,18 +32,14 @@ impl Pins {
         self.directory.join("maps").join(name)
     }
 
-    fn hash() -> &'static str {
-        object_hash().get(..16).unwrap_or("unknown")
+    /// The links of an object.
+    pub(crate) fn links(&self, object: Object) -> PathBuf {
+        self.directory.join(format!("links-{}", object.short_hash()))
     }
 
-    /// The links of this object.
-    pub(crate) fn links(&self) -> PathBuf {
-        self.directory.join(format!("links-{}", Pins::hash()))
-    }
-
-    /// The links of this object while they are being made.
-    pub(crate) fn new_links(&self) -> PathBuf {
-        self.directory.join(format!("new-{}", Pins::hash()))
+    /// The links of an object while they are being made.
+    pub(crate) fn new_links(&self, object: Object) -> PathBuf {
+        self.directory.join(format!("new-{}", object.short_hash()))
     }
 
     /// Makes the directories, and removes what a daemon that died at this point left.
@@ -58,8 +54,8 @@ impl Pins {
     }
 
     /// Puts the new set of links in force, and drops all others.
-    pub(crate) fn commit_links(&self) -> Result<(), CaptureError> {
-        let (from, to) = (self.new_links(), self.links());
+    pub(crate) fn commit_links(&self, object: Object) -> Result<(), CaptureError> {
+        let (from, to) = (self.new_links(object), self.links(object));
         if to.exists() {
             remove_tree(&to)?;
         }

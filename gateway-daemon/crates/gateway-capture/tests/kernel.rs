@@ -2,7 +2,7 @@
 //!
 //! One test function, since this process itself sits in the cgroup as the daemon would.
 use gateway_capture::{
-    Capture, CaptureOptions, Event, Governed, Kind, TagEntry, cgroup, uninstall,
+    Capture, CaptureOptions, Event, Governed, Kind, Object, TagEntry, cgroup, uninstall,
 };
 use gateway_core::Mode;
 use std::io::Read;
@@ -100,6 +100,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         cgroup_root: Some(subtree.0.clone()),
         bpffs_dir: directory.0.path().join("bpf"),
         resolvers: vec![],
+        object: Object::Plain,
     };
     let (capture, started) = Capture::start(&options).unwrap();
     assert!(!started.taken_over);

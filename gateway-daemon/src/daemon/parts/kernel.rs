@@ -7,7 +7,7 @@ use crate::wiring::cgroups::{self, RunCgroups};
 use crate::wiring::follower::Follower;
 use crate::wiring::governance::Governance;
 use crate::wiring::identity::Principals;
-use gateway_capture::{Capture, CaptureError, CaptureOptions};
+use gateway_capture::{Capture, CaptureError, CaptureOptions, Object};
 use gateway_lineage::{CgroupNames, Forest, Limits as LineageLimits, StateFile, SystemProc};
 use std::net::IpAddr;
 use std::path::Path;
@@ -44,6 +44,11 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         cgroup_root: config.cgroup_root.clone(),
         bpffs_dir: config.bpffs_dir.clone(),
         resolvers: resolvers(),
+        object: if config.debug_log {
+            Object::Debug
+        } else {
+            Object::Plain
+        },
     };
     let (capture, attached) = Capture::start(&options).map_err(capture_failure)?;
     let capture = Arc::new(capture);
