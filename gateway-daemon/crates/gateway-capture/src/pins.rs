@@ -34,7 +34,8 @@ impl Pins {
 
     /// The links of an object.
     pub(crate) fn links(&self, object: Object) -> PathBuf {
-        self.directory.join(format!("links-{}", object.short_hash()))
+        self.directory
+            .join(format!("links-{}", object.short_hash()))
     }
 
     /// The links of an object while they are being made.

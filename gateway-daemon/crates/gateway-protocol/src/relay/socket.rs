@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What a socket is watched for.
 pub(super) const INTEREST: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLOUT)
+    .union(EpollFlags::EPOLLPRI)
     .union(EpollFlags::EPOLLRDHUP)
     .union(EpollFlags::EPOLLET);
 
@@ -29,6 +30,8 @@ pub(super) struct Socket {
     readable: bool,
     writable: bool,
     ended: bool,
+    /// A read stops in front of an urgent byte (tcp_recvmsg), so a short one means nothing here.
+    urgent: bool,
 }
 
 impl Socket {
@@ -39,12 +42,14 @@ impl Socket {
             readable: true,
             writable: true,
             ended: false,
+            urgent: false,
         }
     }
 
     /// Takes what the kernel says.
     pub(super) const fn tell(&mut self, events: EpollFlags) {
         self.ended |= events.intersects(ENDED);
+        self.urgent |= events.contains(EpollFlags::EPOLLPRI);
         self.readable |= self.ended || events.contains(EpollFlags::EPOLLIN);
         self.writable |= self.ended || events.contains(EpollFlags::EPOLLOUT);
     }
@@ -90,7 +95,7 @@ impl AsyncRead for Socket {
                     buffer.advance(count);
                     // Less than there was room for: the kernel has no more, and will say when it
                     // has (epoll(7), question 9). An end that it has already told it tells once.
-                    self.readable = count == offered || self.ended;
+                    self.readable = count == offered || self.ended || self.urgent;
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,

@@ -152,3 +152,51 @@ impl Wake for Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::eventfd::EfdFlags;
+    use std::task::Waker;
+
+    fn mail() -> Arc<Mail> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Arc::new(Mail::new(EventFd::from_flags(flags).unwrap()))
+    }
+
+    fn wakes(mail: &Mail) -> usize {
+        let post = mail.take().unwrap();
+        let wakes = post.iter().filter(|post| matches!(post, Post::Wake(_)));
+        wakes.count()
+    }
+
+    /// However often a busy link wakes itself, it has one turn for it.
+    #[test]
+    fn an_alarm_is_in_the_mail_once_until_it_is_heard() {
+        let mail = mail();
+        let (key, _) = Key::from_event(7 << 32);
+        let alarm = Arc::new(Alarm::new(Arc::clone(&mail), key));
+        let waker = Waker::from(Arc::clone(&alarm));
+        for _ in 0..1000 {
+            waker.wake_by_ref();
+        }
+        assert!(alarm.rings());
+        assert_eq!(wakes(&mail), 1);
+        waker.wake_by_ref();
+        assert_eq!(wakes(&mail), 0, "it was taken, and not heard yet");
+        alarm.is_heard();
+        assert!(!alarm.rings());
+        waker.wake_by_ref();
+        assert_eq!(wakes(&mail), 1, "a wake after that is one more");
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_dropped() {
+        let mail = mail();
+        mail.end();
+        let (key, _) = Key::from_event(0);
+        mail.send(Post::Wake(key));
+        assert!(mail.take().is_none());
+        assert!(!mail.was_told_to_end());
+    }
+}

@@ -8,13 +8,18 @@ use gateway_core::{SessionEnd, Verb};
 use gateway_testkit::chunks::Dice;
 use gateway_testkit::sockets::{self, EndOfStream};
 use gateway_testkit::{FakeJudge, MemoryRecorder, samples};
+use nix::sys::socket::{MsgFlags, send};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+
+/// send(2): more is coming. Missing in nix.
+const MSG_MORE: i32 = 0x8000;
 
 /// A reactor, and the runtime whose timers it uses. Fields are dropped in this order.
 struct Place {
@@ -259,4 +264,29 @@ fn without_a_reactor_a_link_runs_in_the_task_that_waits_for_it() {
     let word = frame(b'p', b"here");
     ends.client.write_all(&word).unwrap();
     assert_eq!(sockets::read_exactly(&mut ends.upstream, word.len()), word);
+}
+
+/// A read stops in front of an urgent byte, and nobody tells of what is already there behind it.
+#[test]
+fn an_urgent_byte_does_not_hide_what_is_behind_it() {
+    let place = Place::new();
+    let first = frame(b'p', b"before");
+    let second = frame(b'p', b"behind");
+    for number in 0..200 {
+        let mut ends = place.link();
+        // One segment: the first two wait for the third.
+        let more = MsgFlags::from_bits_retain(MSG_MORE);
+        let pieces: [(&[u8], MsgFlags); 3] = [
+            (&first, more),
+            (b"!", MsgFlags::MSG_OOB | more),
+            (&second, MsgFlags::empty()),
+        ];
+        for (bytes, flags) in pieces {
+            let sent = send(ends.client.as_raw_fd(), bytes, flags);
+            assert_eq!(sent, Ok(bytes.len()));
+        }
+        let expected = [first.clone(), second.clone()].concat();
+        let got = sockets::read_exactly(&mut ends.upstream, expected.len());
+        assert_eq!(got, expected, "link {number}");
+    }
 }
