@@ -1,19 +1,31 @@
 //! The one gate. An auditor who reads this file knows what every operation has to pass.
 //!
-//! [`Governor::submit`] decides, writes the record, and only then hands out the [`Clearance`]
-//! without which no protocol can send a byte upstream. Nothing else makes one.
+//! [`Governor::submit`] decides, writes the record, waits for a human where the policy says so, and
+//! only then hands out the [`Clearance`] without which no protocol can send a byte upstream.
+//! Nothing else makes one.
+mod held;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
 use crate::destination::Destination;
 use crate::id::{OperationId, SessionId};
 use crate::operation::Operation;
-use crate::ports::{Case, Judge, RecordError, Recorder};
-use crate::record::{OperationOutcome, OperationRecord, SessionClosed, SessionEnd, SessionOpened};
+use crate::ports::{Answer, Approver, Case, Judge, Question, RecordError, Recorder};
+use crate::record::{
+    OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionEnd, SessionOpened,
+};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::verb::Verb;
-use crate::verdict::{Decision, Mode};
+use crate::verdict::{Decision, HoldTerms, Mode, Verdict};
+use held::{Held, cut, digest, object_names};
+pub use refusal::{Notice, Obstacle, Refusal, RefusalReason};
 use rustc_hash::FxHashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 /// How many decisions a session remembers. A prepared workload needs a handful; beyond this the
 /// memory is emptied and filled anew, so that a client cannot make it grow.
@@ -31,59 +43,6 @@ impl Clearance {
     #[must_use]
     pub const fn id(&self) -> OperationId {
         self.id
-    }
-}
-
-/// Why an operation may not pass. Not an error: an answer, which each protocol words in its own way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The operation.
-    pub id: OperationId,
-    /// What it would have done.
-    pub verb: Verb,
-    /// Where.
-    pub resource: Arc<str>,
-    /// Why.
-    pub reason: RefusalReason,
-}
-
-/// The reason of a [`Refusal`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RefusalReason {
-    /// The policy says no.
-    Denied {
-        /// The rule that says so; `None` when it is the default.
-        rule: Option<Arc<str>>,
-        /// What the rule says to the client.
-        message: Option<Arc<str>>,
-    },
-    /// It could not be recorded.
-    Unrecorded,
-}
-
-impl fmt::Display for Refusal {
-    /// One line for the client: what was refused, why, and the number to ask the responders about.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gateway: {} on {} ", self.verb, self.resource)?;
-        match &self.reason {
-            RefusalReason::Denied {
-                rule: Some(rule), ..
-            } => write!(f, "denied by rule \"{rule}\"")?,
-            RefusalReason::Denied { rule: None, .. } => f.write_str("denied: no rule allows it")?,
-            RefusalReason::Unrecorded => {
-                f.write_str(
-                    "refused: it could not be recorded, and what is not recorded does not happen",
-                )?;
-            }
-        }
-        if let RefusalReason::Denied {
-            message: Some(message),
-            ..
-        } = &self.reason
-        {
-            write!(f, ": {message}")?;
-        }
-        write!(f, " (session {})", self.id.session)
     }
 }
 
@@ -105,12 +64,16 @@ pub struct Governor {
     context: SessionContext,
     judge: Arc<dyn Judge>,
     recorder: Arc<dyn Recorder>,
+    approver: Arc<dyn Approver>,
+    /// The operation that a human is asked about. One at a time: what comes behind it waits.
+    held: Option<Box<Held>>,
     /// Decisions by shape. Valid for `generation` only.
     remembered: FxHashMap<u64, Decision>,
     generation: u64,
     /// The number of the last operation.
     seq: u32,
     denied: u64,
+    holds: u64,
     protocol: &'static str,
     resource: Arc<str>,
 }
@@ -133,6 +96,7 @@ impl Governor {
         context: SessionContext,
         judge: Arc<dyn Judge>,
         recorder: Arc<dyn Recorder>,
+        approver: Arc<dyn Approver>,
         now: Timestamp,
     ) -> Result<Governor, RecordError> {
         recorder.session_opened(&SessionOpened {
@@ -148,9 +112,12 @@ impl Governor {
             generation: judge.generation(),
             judge,
             recorder,
+            approver,
+            held: None,
             remembered: FxHashMap::default(),
             seq: 0,
             denied: 0,
+            holds: 0,
             protocol: "",
             resource,
         })
@@ -175,14 +142,21 @@ impl Governor {
 
     /// Decides an operation, records it with its verdict, and clears it.
     ///
+    /// An operation that is held is submitted again when the answer is there, and judged once
+    /// more then: what the policy denies by now is denied.
+    ///
     /// # Errors
-    /// The policy denies it, or it could not be recorded. The operation must not go upstream.
+    /// The policy denies it, a human has to be asked or did not approve, or it could not be
+    /// recorded. The operation must not go upstream.
     pub fn submit(
         &mut self,
         operation: &Operation<'_>,
         now: Timestamp,
-    ) -> Result<Clearance, Refusal> {
+    ) -> Result<Clearance, Obstacle> {
         let decision = self.decide(operation);
+        if let Some(held) = self.held.take() {
+            return self.settle(*held, operation, &decision, now);
+        }
         self.seq = self.seq.wrapping_add(1);
         let id = OperationId {
             session: self.context.session,
@@ -206,23 +180,136 @@ impl Governor {
         if !Arc::ptr_eq(&self.resource, &decision.resource) {
             self.resource = Arc::clone(&decision.resource);
         }
-        let reason = if !decision.passes() {
+        let reason = if recorded.is_err() && decision.mode == Mode::Enforce {
+            RefusalReason::Unrecorded
+        } else if decision.passes() {
+            return Ok(Clearance { id });
+        } else if let Some(terms) = decision.hold.clone() {
+            return self.hold(id, operation, &decision, terms, now);
+        } else {
             RefusalReason::Denied {
                 rule: decision.rule,
                 message: decision.message,
             }
-        } else if recorded.is_err() && decision.mode == Mode::Enforce {
-            RefusalReason::Unrecorded
-        } else {
-            return Ok(Clearance { id });
         };
-        self.denied += 1;
-        Err(Refusal {
+        Err(self.refuse(id, operation.verb, reason))
+    }
+
+    /// Asks a human, who may have answered before.
+    fn hold(
+        &mut self,
+        id: OperationId,
+        operation: &Operation<'_>,
+        decision: &Decision,
+        terms: Arc<HoldTerms>,
+        now: Timestamp,
+    ) -> Result<Clearance, Obstacle> {
+        self.holds += 1;
+        let answering = self.approver.ask(Question {
             id,
+            time: now,
+            subject: Arc::clone(&self.context.subject),
+            resource: Arc::clone(&decision.resource),
+            protocol: operation.protocol,
             verb: operation.verb,
-            resource: decision.resource,
+            objects: object_names(operation),
+            statement: cut(operation.statement).into(),
+            message: decision.message.clone(),
+            terms: Arc::clone(&terms),
+        });
+        let mut held = Held {
+            id,
+            digest: digest(operation),
+            terms,
+            message: decision.message.clone(),
+            answering: Some(answering),
+            answer: None,
+            told: false,
+        };
+        // An earlier approval may reach this far.
+        let _ = held.poll(&mut Context::from_waker(Waker::noop()));
+        self.settle(held, operation, decision, now)
+    }
+
+    /// What comes of an operation that was held, when it is submitted with or without an answer.
+    fn settle(
+        &mut self,
+        mut held: Held,
+        operation: &Operation<'_>,
+        decision: &Decision,
+        now: Timestamp,
+    ) -> Result<Clearance, Obstacle> {
+        let (id, terms) = (held.id, Arc::clone(&held.terms));
+        let changed = digest(operation) != held.digest;
+        let denied = decision.verdict == Verdict::Deny && !decision.passes();
+        let answer = if changed {
+            // A defect of a protocol; what was approved is not what would be sent.
+            Answer {
+                verdict: Verdict::Denied,
+                approver: None,
+                reason: Some("another operation came in its place".into()),
+            }
+        } else if denied {
+            Answer {
+                verdict: Verdict::Denied,
+                approver: None,
+                reason: Some("the policy denies it by now".into()),
+            }
+        } else if let Some(answer) = held.answer.take() {
+            answer
+        } else {
+            let notice = Notice {
+                id,
+                terms,
+                message: held.message.clone(),
+                again: held.told,
+            };
+            held.told = true;
+            self.held = Some(Box::new(held));
+            return Err(Obstacle::Held(notice));
+        };
+        let recorded = self.recorder.resolution(&Resolution {
+            id,
+            time: now,
+            verdict: answer.verdict,
+            approver: answer.approver.clone(),
+            reason: answer.reason.clone(),
+        });
+        let reason = match (&answer.verdict, recorded) {
+            (Verdict::Approved, Ok(())) => return Ok(Clearance { id }),
+            (Verdict::Approved, Err(_)) => RefusalReason::Unrecorded,
+            _ => RefusalReason::NotApproved { terms, answer },
+        };
+        Err(self.refuse(id, operation.verb, reason))
+    }
+
+    fn refuse(&mut self, id: OperationId, verb: Verb, reason: RefusalReason) -> Obstacle {
+        self.denied += 1;
+        Obstacle::Refused(Refusal {
+            id,
+            verb,
+            resource: Arc::clone(&self.resource),
             reason,
         })
+    }
+
+    /// Does an operation of this session wait for a human?
+    #[must_use]
+    pub const fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Ready when the operation that is held is to be submitted again, or when none is.
+    pub fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.held {
+            Some(held) => held.poll(context),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// As [`Governor::poll_answer`], for a task that has nothing else to do.
+    pub fn answered(&mut self) -> impl Future<Output = ()> {
+        std::future::poll_fn(|context| self.poll_answer(context))
     }
 
     /// Would this operation pass? Nothing is recorded and nothing is cleared.
@@ -244,7 +331,7 @@ impl Governor {
             destination: &self.context.destination,
             operation,
         });
-        if let Some(shape) = operation.shape {
+        if let Some(shape) = operation.shape.filter(|_| decision.stable) {
             if self.remembered.len() >= REMEMBERED_MAX {
                 self.remembered.clear();
             }
@@ -267,11 +354,24 @@ impl Governor {
         (self.seq as u64, self.denied)
     }
 
-    /// Closes the session with its last record.
+    /// Closes the session with its last record. An operation that waits is denied.
     ///
     /// # Errors
-    /// The record could not be kept.
-    pub fn close(self, ending: Ending, now: Timestamp) -> Result<(), RecordError> {
+    /// A record could not be kept.
+    pub fn close(mut self, ending: Ending, now: Timestamp) -> Result<(), RecordError> {
+        if let Some(held) = self.held.take() {
+            self.denied += 1;
+            self.recorder.resolution(&Resolution {
+                id: held.id,
+                time: now,
+                verdict: Verdict::Denied,
+                approver: None,
+                reason: Some(match ending.end {
+                    SessionEnd::Client => "the client did not wait".into(),
+                    _ => "the session ended first".into(),
+                }),
+            })?;
+        }
         self.recorder.session_closed(&SessionClosed {
             session: self.context.session,
             time: now,
@@ -279,6 +379,7 @@ impl Governor {
             resource: Arc::clone(&self.resource),
             operations: u64::from(self.seq),
             denied: self.denied,
+            held: self.holds,
             bytes_up: ending.bytes_up,
             bytes_down: ending.bytes_down,
             end: ending.end,
@@ -298,173 +399,4 @@ pub struct Ending {
     pub bytes_down: u64,
     /// What went wrong, when something did.
     pub error: Option<Arc<str>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::TreeId;
-    use crate::operation::Effect;
-    use crate::subject::{Lineage, Principal};
-    use crate::verdict::Verdict;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-    #[derive(Default)]
-    struct Fake {
-        generation: AtomicU64,
-        decided: AtomicU64,
-        deny: AtomicBool,
-        mode: Mutex<Mode>,
-        broken: AtomicBool,
-        verdicts: Mutex<Vec<Verdict>>,
-    }
-
-    impl Judge for Fake {
-        fn generation(&self) -> u64 {
-            self.generation.load(Ordering::Relaxed)
-        }
-        fn decide(&self, _: &Case<'_>) -> Decision {
-            self.decided.fetch_add(1, Ordering::Relaxed);
-            let deny = self.deny.load(Ordering::Relaxed);
-            Decision {
-                verdict: if deny { Verdict::Deny } else { Verdict::Allow },
-                mode: *self.mode.lock().unwrap(),
-                resource: "orders".into(),
-                rule: deny.then(|| "no".into()),
-                message: None,
-            }
-        }
-    }
-
-    impl Recorder for Fake {
-        fn session_opened(&self, _: &SessionOpened) -> Result<(), RecordError> {
-            Ok(())
-        }
-        fn operation(&self, record: &OperationRecord<'_>) -> Result<(), RecordError> {
-            if self.broken.load(Ordering::Relaxed) {
-                return Err(RecordError("full".into()));
-            }
-            self.verdicts.lock().unwrap().push(record.verdict);
-            Ok(())
-        }
-        fn outcome(&self, _: &OperationOutcome) -> Result<(), RecordError> {
-            Ok(())
-        }
-        fn session_closed(&self, _: &SessionClosed) -> Result<(), RecordError> {
-            Ok(())
-        }
-    }
-
-    fn governor(fake: &Arc<Fake>) -> Governor {
-        let context = SessionContext {
-            session: SessionId(7),
-            subject: Arc::new(Subject {
-                principal: Principal::unknown(),
-                delegates: Vec::new(),
-                lineage: Lineage {
-                    tree: TreeId(1),
-                    processes: Vec::new(),
-                },
-            }),
-            destination: Destination::from_address(([10, 0, 0, 7], 5432).into()),
-            policy: "p".into(),
-        };
-        Governor::open(context, fake.clone(), fake.clone(), Timestamp(1)).unwrap()
-    }
-
-    fn read(effects: &[Effect], shape: Option<u64>) -> Operation<'_> {
-        Operation {
-            protocol: "postgres",
-            verb: Verb::Read,
-            effects,
-            statement: "SELECT 1",
-            parameters: &[],
-            attributes: &[],
-            shape,
-        }
-    }
-
-    fn effects() -> Vec<Effect> {
-        vec![Effect {
-            verb: Verb::Read,
-            objects: Vec::new(),
-        }]
-    }
-
-    #[test]
-    fn a_denied_operation_gets_no_clearance_and_is_recorded() {
-        let fake = Arc::new(Fake::default());
-        fake.deny.store(true, Ordering::Relaxed);
-        let refusal = governor(&fake)
-            .submit(&read(&effects(), None), Timestamp(2))
-            .unwrap_err();
-        assert_eq!(
-            refusal.to_string(),
-            "gateway: read on orders denied by rule \"no\" (session s0000000000007)"
-        );
-        assert_eq!(*fake.verdicts.lock().unwrap(), [Verdict::Deny]);
-    }
-
-    #[test]
-    fn what_cannot_be_recorded_does_not_happen() {
-        let fake = Arc::new(Fake::default());
-        fake.broken.store(true, Ordering::Relaxed);
-        let refusal = governor(&fake)
-            .submit(&read(&effects(), None), Timestamp(2))
-            .unwrap_err();
-        assert_eq!(refusal.reason, RefusalReason::Unrecorded);
-    }
-
-    #[test]
-    fn observe_and_shadow_never_refuse() {
-        for mode in [Mode::Observe, Mode::Shadow] {
-            let fake = Arc::new(Fake::default());
-            fake.deny.store(true, Ordering::Relaxed);
-            *fake.mode.lock().unwrap() = mode;
-            assert!(
-                governor(&fake)
-                    .submit(&read(&effects(), None), Timestamp(2))
-                    .is_ok()
-            );
-            assert_eq!(
-                *fake.verdicts.lock().unwrap(),
-                [Verdict::Deny],
-                "recorded as it is"
-            );
-        }
-    }
-
-    #[test]
-    fn a_decision_is_reused_until_the_policies_change() {
-        let fake = Arc::new(Fake::default());
-        let mut governor = governor(&fake);
-        let effects = effects();
-        for _ in 0..3 {
-            governor
-                .submit(&read(&effects, Some(9)), Timestamp(2))
-                .unwrap();
-        }
-        assert_eq!(fake.decided.load(Ordering::Relaxed), 1);
-        fake.deny.store(true, Ordering::Relaxed);
-        fake.generation.store(1, Ordering::Relaxed);
-        assert!(
-            governor
-                .submit(&read(&effects, Some(9)), Timestamp(3))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn the_memory_of_decisions_is_bounded() {
-        let fake = Arc::new(Fake::default());
-        let mut governor = governor(&fake);
-        let effects = effects();
-        for shape in 0..10_000 {
-            governor
-                .submit(&read(&effects, Some(shape)), Timestamp(2))
-                .unwrap();
-        }
-        assert!(governor.remembered.len() <= REMEMBERED_MAX);
-    }
 }

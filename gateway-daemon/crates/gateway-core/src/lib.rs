@@ -25,12 +25,14 @@ pub mod verb;
 pub mod verdict;
 
 pub use destination::Destination;
-pub use governor::{Clearance, Governor, Refusal};
+pub use governor::{Clearance, Governor, Obstacle, Refusal};
 pub use id::{OperationId, SessionId, TreeId};
 pub use operation::{Attribute, Effect, Object, Operation, Parameter};
-pub use ports::{Judge, RecordError, Recorder};
-pub use record::{OperationOutcome, OperationRecord, SessionClosed, SessionEnd, SessionOpened};
+pub use ports::{Approver, Judge, RecordError, Recorder};
+pub use record::{
+    OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionEnd, SessionOpened,
+};
 pub use subject::{Assurance, Lineage, Principal, Process, Provenance, Subject};
 pub use time::Timestamp;
 pub use verb::{Verb, VerbSet};
-pub use verdict::{Decision, Mode, Verdict};
+pub use verdict::{Decision, Grant, HoldRule, HoldTerms, Mode, Verdict};

@@ -1,9 +1,14 @@
 //! What the governor needs from others. Each port is named for its role.
 use crate::destination::Destination;
+use crate::id::OperationId;
 use crate::operation::Operation;
-use crate::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
+use crate::record::{OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionOpened};
 use crate::subject::Subject;
-use crate::verdict::Decision;
+use crate::time::Timestamp;
+use crate::verb::Verb;
+use crate::verdict::{Decision, HoldTerms, Verdict};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Everything a decision may depend on.
@@ -47,6 +52,13 @@ pub trait Recorder: Send + Sync {
     /// The record could not be kept; the operation must be refused.
     fn operation(&self, record: &OperationRecord<'_>) -> Result<(), RecordError>;
 
+    /// An operation that was held was approved, denied, or nobody answered. Called before its
+    /// first byte goes upstream.
+    ///
+    /// # Errors
+    /// The record could not be kept; the operation must be refused.
+    fn resolution(&self, record: &Resolution) -> Result<(), RecordError>;
+
     /// An operation was answered.
     ///
     /// # Errors
@@ -58,4 +70,67 @@ pub trait Recorder: Send + Sync {
     /// # Errors
     /// The record could not be kept.
     fn session_closed(&self, record: &SessionClosed) -> Result<(), RecordError>;
+}
+
+/// What a human is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The operation that waits.
+    pub id: OperationId,
+    /// Since when.
+    pub time: Timestamp,
+    /// Who asks.
+    pub subject: Arc<Subject>,
+    /// The catalogue name of the destination, or `host:port`.
+    pub resource: Arc<str>,
+    /// The protocol it came by.
+    pub protocol: &'static str,
+    /// The verb that people would name it by.
+    pub verb: Verb,
+    /// What it touches, by name.
+    pub objects: Vec<Arc<str>>,
+    /// Its text, cut to [`QUESTION_STATEMENT_MAX`] bytes.
+    pub statement: Arc<str>,
+    /// What the rule says to the client.
+    pub message: Option<Arc<str>>,
+    /// Who may answer, and until when.
+    pub terms: Arc<HoldTerms>,
+}
+
+/// How much of a statement a question shows. All of it is in the record.
+pub const QUESTION_STATEMENT_MAX: usize = 16 * 1024;
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// [`Verdict::Approved`], [`Verdict::Denied`] or [`Verdict::Expired`].
+    pub verdict: Verdict,
+    /// Who answered.
+    pub approver: Option<Arc<str>>,
+    /// Why, in their words.
+    pub reason: Option<Arc<str>>,
+}
+
+/// Resolves when a question is answered. Dropping it withdraws the question.
+pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Brings questions before humans.
+pub trait Approver: Send + Sync {
+    /// Asks. Answered at once when an earlier approval reaches this far, or when nobody can be
+    /// asked. It must not block.
+    fn ask(&self, question: Question) -> Answering;
+}
+
+/// Nobody can be asked: whatever is held is denied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoApprover;
+
+impl Approver for NoApprover {
+    fn ask(&self, _: Question) -> Answering {
+        Box::pin(std::future::ready(Answer {
+            verdict: Verdict::Denied,
+            approver: None,
+            reason: Some("nobody can be asked".into()),
+        }))
+    }
 }

@@ -56,6 +56,21 @@ pub struct OperationRecord<'a> {
     pub message: Option<&'a str>,
 }
 
+/// An operation that was held is held no more. Sent once per operation with [`Verdict::Hold`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// Which one.
+    pub id: OperationId,
+    /// When.
+    pub time: Timestamp,
+    /// Approved, denied or expired.
+    pub verdict: Verdict,
+    /// Who answered.
+    pub approver: Option<Arc<str>>,
+    /// Why, in their words; or what else ended the wait.
+    pub reason: Option<Arc<str>>,
+}
+
 /// An operation was answered. Sent once per operation that was let through.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationOutcome {
@@ -124,6 +139,8 @@ pub struct SessionClosed {
     pub operations: u64,
     /// How many of them were denied.
     pub denied: u64,
+    /// How many of them were held.
+    pub held: u64,
     /// Bytes from the client.
     pub bytes_up: u64,
     /// Bytes to the client.

@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The verdict as it is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -11,6 +12,14 @@ pub enum Verdict {
     Allow,
     /// It may not.
     Deny,
+    /// A human is asked. In the record of an operation that waits; nobody has answered yet.
+    Hold,
+    /// It was held, and may pass.
+    Approved,
+    /// It was held, and may not: somebody said no, or the session ended first.
+    Denied,
+    /// It was held, and nobody answered in time.
+    Expired,
 }
 
 impl Verdict {
@@ -20,7 +29,17 @@ impl Verdict {
         match self {
             Verdict::Allow => "allow",
             Verdict::Deny => "deny",
+            Verdict::Hold => "hold",
+            Verdict::Approved => "approved",
+            Verdict::Denied => "denied",
+            Verdict::Expired => "expired",
         }
+    }
+
+    /// May the operation pass, where the policy enforces?
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Verdict::Allow | Verdict::Approved)
     }
 }
 
@@ -76,12 +95,46 @@ pub struct Decision {
     pub rule: Option<Arc<str>>,
     /// What the rule says to the client.
     pub message: Option<Arc<str>>,
+    /// On which terms it is held, when the verdict is [`Verdict::Hold`].
+    pub hold: Option<Arc<HoldTerms>>,
+    /// It depends on nothing but the subject, the destination and the shape of the operation: it
+    /// is the decision about the next one of this shape too.
+    pub stable: bool,
 }
 
 impl Decision {
-    /// May the operation go upstream?
+    /// May the operation go upstream without asking anybody?
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.verdict == Verdict::Allow || self.mode != Mode::Enforce
+        self.verdict.passes() || self.mode != Mode::Enforce
     }
+}
+
+/// On which terms an operation is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldTerms {
+    /// The rules that hold it. Each has to be satisfied.
+    pub rules: Vec<HoldRule>,
+    /// How long it waits: the shortest that a rule says.
+    pub timeout: Duration,
+    /// How far an approval reaches: the least that a rule says.
+    pub grant: Grant,
+}
+
+/// A rule that holds an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRule {
+    /// Its name.
+    pub rule: Arc<str>,
+    /// Patterns over principals and `group:NAME`: who may answer.
+    pub approvers: Vec<Arc<str>>,
+}
+
+/// How far an approval reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Grant {
+    /// This one operation.
+    Once,
+    /// Operations under the same rules, by the same tree, on the same resource, until it ends.
+    Until(Duration),
 }

@@ -1,0 +1,71 @@
+//! An operation that a human is asked about.
+use crate::id::OperationId;
+use crate::operation::Operation;
+use crate::ports::{Answer, Answering, QUESTION_STATEMENT_MAX};
+use crate::verdict::HoldTerms;
+use rustc_hash::FxHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// How many objects a question names. All of them are in the record.
+const QUESTION_OBJECTS_MAX: usize = 64;
+
+/// An operation that waits for a human.
+pub(super) struct Held {
+    pub(super) id: OperationId,
+    /// Tells it from others.
+    pub(super) digest: u64,
+    pub(super) terms: Arc<HoldTerms>,
+    pub(super) message: Option<Arc<str>>,
+    /// Taken when the answer is here.
+    pub(super) answering: Option<Answering>,
+    pub(super) answer: Option<Answer>,
+    /// The client was told.
+    pub(super) told: bool,
+}
+
+impl Held {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(answering) = &mut self.answering {
+            match answering.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(answer) => {
+                    self.answering = None;
+                    self.answer = Some(answer);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A number for what an operation is. Not secret: it only finds defects.
+pub(super) fn digest(operation: &Operation<'_>) -> u64 {
+    let mut hasher = FxHasher::default();
+    operation.verb.hash(&mut hasher);
+    operation.effects.hash(&mut hasher);
+    operation.statement.hash(&mut hasher);
+    for parameter in operation.parameters {
+        parameter.value.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The names of everything that an operation touches, each once.
+pub(super) fn object_names(operation: &Operation<'_>) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for object in operation.effects.iter().flat_map(|effect| &effect.objects) {
+        if names.len() < QUESTION_OBJECTS_MAX && !names.iter().any(|name| **name == *object.name())
+        {
+            names.push(object.name().into());
+        }
+    }
+    names
+}
+
+/// The beginning of a statement.
+pub(super) fn cut(statement: &str) -> &str {
+    let end = statement.floor_char_boundary(QUESTION_STATEMENT_MAX.min(statement.len()));
+    statement.get(..end).unwrap_or_default()
+}
