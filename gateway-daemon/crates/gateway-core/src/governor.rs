@@ -153,7 +153,10 @@ impl Governor {
         operation: &Operation<'_>,
         now: Timestamp,
     ) -> Result<Clearance, Obstacle> {
-        let decision = self.decide(operation);
+        let mut decision = self.decide(operation);
+        if operation.announces && decision.verdict == Verdict::Hold {
+            decision.verdict = Verdict::Allow;
+        }
         if let Some(held) = self.held.take() {
             return self.settle(*held, operation, &decision, now);
         }

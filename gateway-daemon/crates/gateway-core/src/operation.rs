@@ -77,6 +77,9 @@ pub struct Operation<'a> {
     pub parameters: &'a [Parameter],
     /// What the protocol adds.
     pub attributes: &'a [(Arc<str>, Attribute)],
+    /// It only announces what a later operation does, which is submitted by itself: a rule that
+    /// holds lets it pass, since the human is to be asked once, about what happens.
+    pub announces: bool,
     /// Operations of one session with the same number have the same protocol, effects and
     /// attributes, so the decision about one is the decision about the other. `None`: decide anew.
     pub shape: Option<u64>,

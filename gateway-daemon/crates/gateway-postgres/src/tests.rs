@@ -2,6 +2,7 @@
 mod copy;
 mod extended;
 mod harness;
+mod hold;
 mod limits;
 mod login;
 mod malformed;

@@ -1,5 +1,5 @@
 //! A protocol as a state machine: bytes in, effects out. No socket, no clock.
-use gateway_core::{Clearance, Operation, OperationId, Refusal};
+use gateway_core::{Clearance, Obstacle, Operation, OperationId};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -94,8 +94,10 @@ pub trait Effects {
     /// Asks for permission. Decided and recorded when this returns.
     ///
     /// # Errors
-    /// The refusal, to be worded for the client.
-    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal>;
+    /// The refusal, to be worded for the client. Or [`Obstacle::Held`]: a human is asked. Then the
+    /// session does as if the bytes that ask for it were not whole yet, and uses none of them.
+    /// They are offered again when there is an answer, and nothing of the client before.
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle>;
 
     /// A cleared operation has been answered.
     ///

@@ -5,7 +5,8 @@
 use crate::accept::{Accepted, Slot};
 use crate::counters::count;
 use crate::dial::{DialError, dial};
-use crate::ports::{Attributed, Flow};
+use crate::hold::{self, Asked};
+use crate::ports::{Attributed, Clock, Flow};
 use crate::proxy::Shared;
 use crate::recognise::{Openings, Recognised, Recogniser};
 use crate::refuse::refuse;
@@ -14,11 +15,11 @@ use crate::{opaque, ports::Ports};
 use gateway_core::governor::{Ending, SessionContext};
 use gateway_core::{
     Clearance, Destination, Effect, Governor, Operation, OperationOutcome, RecordError, Recorder,
-    Refusal, SessionEnd, Timestamp, Verb,
+    Refusal, SessionEnd, Verb,
 };
 use gateway_protocol::relay::reactor::Reactor;
 use gateway_protocol::relay::{self, RelayLimits};
-use gateway_protocol::{Closed, Link, Side, StopReason};
+use gateway_protocol::{Closed, Link, Side, Stop, StopReason};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -97,6 +98,7 @@ fn open(shared: &Arc<Shared>, client: &TcpStream) -> Option<Opened> {
         attribution,
         judge,
         recorder,
+        approver,
         clock,
         ..
     } = &shared.ports;
@@ -135,7 +137,8 @@ fn open(shared: &Arc<Shared>, client: &TcpStream) -> Option<Opened> {
     };
     let live = Arc::new(Live::new(Arc::clone(recorder)));
     let watched: Arc<dyn Recorder> = Arc::<Live>::clone(&live);
-    match Governor::open(context, Arc::clone(judge), watched, now) {
+    let (judge, approver) = (Arc::clone(judge), Arc::clone(approver));
+    match Governor::open(context, judge, watched, approver, now) {
         Ok(governor) => {
             let (registry, counters) = (Arc::clone(&shared.registry), Arc::clone(&shared.counters));
             let registered = Registered::new(session, live, registry, counters, Arc::clone(clock));
@@ -164,9 +167,15 @@ async fn prepare(
     flow: &Flow,
     reactor: Option<Reactor>,
 ) -> Next {
-    let connected = match connect(&mut governor, shared.ports.clock.now()) {
-        Ok(connected) => connected,
-        Err(refusal) => return refused(shared, client, governor, live, &refusal).await,
+    let clock = &*shared.ports.clock;
+    let connected = match connect(&mut governor, clock, &client, &live.stop).await {
+        Asked::Cleared(connected) => connected,
+        Asked::Refused(refusal) => return refused(shared, client, governor, live, &refusal).await,
+        Asked::Left => return left(governor, 0),
+        Asked::Stopped(reason) => {
+            let _ = client.set_zero_linger();
+            return stopped(governor, reason, 0);
+        }
     };
     let destination = governor.context().destination.clone();
     let limits = &shared.limits;
@@ -229,7 +238,7 @@ async fn prepare(
             let link = Link { reactor, ..link };
             Next::Serve(number, link, governor)
         }
-        Recognised::Nothing => begin_opaque(shared, link, governor, live),
+        Recognised::Nothing => begin_opaque(shared, link, governor, live).await,
         Recognised::Ended(side, error) => ended(link, governor, side, error),
         Recognised::Stopped(reason) => {
             let _ = link.client.set_zero_linger();
@@ -239,7 +248,12 @@ async fn prepare(
     }
 }
 
-fn connect(governor: &mut Governor, now: Timestamp) -> Result<Clearance, Refusal> {
+async fn connect(
+    governor: &mut Governor,
+    clock: &dyn Clock,
+    client: &TcpStream,
+    stop: &Stop,
+) -> Asked {
     let effects = [Effect {
         verb: Verb::Connect,
         objects: Vec::new(),
@@ -251,9 +265,10 @@ fn connect(governor: &mut Governor, now: Timestamp) -> Result<Clearance, Refusal
         statement: "",
         parameters: &[],
         attributes: &[],
+        announces: false,
         shape: None,
     };
-    governor.submit(&operation, now)
+    hold::submit(governor, &operation, clock, client, stop).await
 }
 
 /// Records how `connect` was answered: by the upstream, or by what kept it from being reached.
@@ -301,7 +316,7 @@ async fn refused(
 }
 
 /// Nobody knows what is spoken. The policy may let it through all the same.
-fn begin_opaque(
+async fn begin_opaque(
     shared: &Arc<Shared>,
     link: Link,
     mut governor: Governor,
@@ -309,15 +324,22 @@ fn begin_opaque(
 ) -> Next {
     governor.recognised(opaque::NAME);
     live.recognised(opaque::NAME);
-    match opaque::submit(&mut governor, shared.ports.clock.now()) {
-        Ok(clearance) => {
+    let bytes_up = link.from_client.len() as u64;
+    let clock = &*shared.ports.clock;
+    match opaque::submit(&mut governor, clock, &link.client, &live.stop).await {
+        Asked::Cleared(clearance) => {
             count(&shared.counters.opaque);
             Next::Opaque(clearance, link, governor)
         }
-        Err(_) => {
+        Asked::Left => left(governor, bytes_up),
+        Asked::Stopped(reason) => {
+            let _ = link.client.set_zero_linger();
+            let _ = link.upstream.set_zero_linger();
+            stopped(governor, reason, bytes_up)
+        }
+        Asked::Refused(_) => {
             count(&shared.counters.refused);
             let _ = link.client.set_zero_linger();
-            let bytes_up = link.from_client.len() as u64;
             let end = SessionEnd::Denied;
             Next::Close(
                 governor,
@@ -389,6 +411,19 @@ fn ended(link: Link, governor: Governor, side: Side, error: Option<io::Error>) -
             bytes_up,
             bytes_down: 0,
             error,
+        },
+    )
+}
+
+/// The client did not wait for a human.
+fn left(governor: Governor, bytes_up: u64) -> Next {
+    Next::Close(
+        governor,
+        Ending {
+            end: SessionEnd::Client,
+            bytes_up,
+            bytes_down: 0,
+            error: None,
         },
     )
 }

@@ -19,6 +19,7 @@ mod accept;
 mod connection;
 mod counters;
 mod dial;
+mod hold;
 mod id;
 mod limits;
 mod opaque;

@@ -2,14 +2,22 @@
 //!
 //! It runs over the same loop as every other session, so half-close, back-pressure, limits and
 //! ends are the same. Each read is written at once from where it was read.
-use gateway_core::{Clearance, Effect, Governor, Object, Operation, Refusal, Timestamp, Verb};
-use gateway_protocol::{Effects, ProtocolError, Session, Side};
+use crate::hold::{self, Asked};
+use crate::ports::Clock;
+use gateway_core::{Clearance, Effect, Governor, Object, Operation, Verb};
+use gateway_protocol::{Effects, ProtocolError, Session, Side, Stop};
+use tokio::net::TcpStream;
 
 /// The name in records.
 pub(crate) const NAME: &str = "opaque";
 
 /// Asks for the one operation that an opaque session is: anything, on anything.
-pub(crate) fn submit(governor: &mut Governor, now: Timestamp) -> Result<Clearance, Refusal> {
+pub(crate) async fn submit(
+    governor: &mut Governor,
+    clock: &dyn Clock,
+    client: &TcpStream,
+    stop: &Stop,
+) -> Asked {
     let objects = vec![Object::Unresolved("*".into())];
     let effects = [Effect {
         verb: Verb::Unknown,
@@ -22,9 +30,10 @@ pub(crate) fn submit(governor: &mut Governor, now: Timestamp) -> Result<Clearanc
         statement: "",
         parameters: &[],
         attributes: &[],
+        announces: false,
         shape: None,
     };
-    governor.submit(&operation, now)
+    hold::submit(governor, &operation, clock, client, stop).await
 }
 
 /// Passes everything, under the clearance of its operation.

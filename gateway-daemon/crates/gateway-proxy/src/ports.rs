@@ -1,5 +1,5 @@
 //! What the proxy needs from others. The binary wires the rest of the product into these.
-use gateway_core::{Judge, Recorder, Subject, Timestamp, TreeId};
+use gateway_core::{Approver, Judge, Recorder, Subject, Timestamp, TreeId};
 use gateway_protocol::Protocol;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -91,6 +91,8 @@ pub struct Ports {
     pub judge: Arc<dyn Judge>,
     /// Records.
     pub recorder: Arc<dyn Recorder>,
+    /// Brings what is held before humans.
+    pub approver: Arc<dyn Approver>,
     /// The time of records.
     pub clock: Arc<dyn Clock>,
     /// What can be recognised, in the order in which it is asked.

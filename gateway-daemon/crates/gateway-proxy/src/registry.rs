@@ -2,8 +2,8 @@
 use crate::counters::{Counters, count};
 use crate::ports::Clock;
 use gateway_core::{
-    Destination, OperationOutcome, OperationRecord, RecordError, Recorder, SessionClosed,
-    SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verdict,
+    Destination, Mode, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
+    SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verdict,
 };
 use gateway_protocol::{Stop, StopReason};
 use rustc_hash::FxHashMap;
@@ -31,6 +31,8 @@ pub struct LiveSession {
     pub operations: u64,
     /// How many of them were denied.
     pub denied: u64,
+    /// How many of them were held.
+    pub held: u64,
 }
 
 /// A live session as the proxy sees it. It stands between the governor and the recorder, so it
@@ -43,6 +45,7 @@ pub(crate) struct Live {
     resource: OnceLock<Arc<str>>,
     operations: AtomicU64,
     denied: AtomicU64,
+    held: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -56,6 +59,7 @@ impl Live {
             resource: OnceLock::new(),
             operations: AtomicU64::new(0),
             denied: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -86,6 +90,7 @@ impl Live {
             protocol: self.protocol(),
             operations: self.operations.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
+            held: self.held.load(Ordering::Relaxed),
         })
     }
 
@@ -102,6 +107,7 @@ impl Live {
             resource: self.resource(opened),
             operations: self.operations.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
+            held: self.held.load(Ordering::Relaxed),
             bytes_up: 0,
             bytes_down: 0,
             end,
@@ -119,11 +125,22 @@ impl Recorder for Live {
 
     fn operation(&self, record: &OperationRecord<'_>) -> Result<(), RecordError> {
         self.operations.fetch_add(1, Ordering::Relaxed);
-        if record.verdict == Verdict::Deny {
-            self.denied.fetch_add(1, Ordering::Relaxed);
-        }
+        match record.verdict {
+            Verdict::Deny => self.denied.fetch_add(1, Ordering::Relaxed),
+            Verdict::Hold if record.mode == Mode::Enforce => {
+                self.held.fetch_add(1, Ordering::Relaxed)
+            }
+            _ => 0,
+        };
         self.resource.get_or_init(|| record.resource.into());
         self.recorder.operation(record)
+    }
+
+    fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
+        if !record.verdict.passes() {
+            self.denied.fetch_add(1, Ordering::Relaxed);
+        }
+        self.recorder.resolution(record)
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

@@ -18,6 +18,7 @@ fn without_descriptors_accepting_rests_and_the_connection_is_served_when_there_a
         attribution: Arc::new(FixedAttribution),
         judge: Arc::new(FakeJudge::allow_all()),
         recorder: Arc::new(MemoryRecorder::default()),
+        approver: Arc::new(gateway_core::ports::NoApprover),
         clock: Arc::new(SystemClock),
         protocols: Vec::new(),
     };

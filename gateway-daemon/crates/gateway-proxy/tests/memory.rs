@@ -26,6 +26,7 @@ fn a_session_that_waits_costs_a_few_kibibytes() {
         attribution: Arc::new(FixedAttribution),
         judge: Arc::new(FakeJudge::allow_all()),
         recorder: Arc::new(MemoryRecorder::default()),
+        approver: Arc::new(gateway_core::ports::NoApprover),
         clock: Arc::new(SystemClock),
         protocols: Vec::new(),
     };

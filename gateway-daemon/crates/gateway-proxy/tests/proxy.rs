@@ -1,4 +1,6 @@
 //! The proxy over real sockets on loopback. What stands behind its ports comes from the testkit.
+#[path = "proxy/hold.rs"]
+mod hold;
 #[path = "proxy/life.rs"]
 mod life;
 #[path = "proxy/path.rs"]

@@ -2,6 +2,7 @@
 use gateway_core::ports::Case;
 use gateway_core::{Decision, Judge, Mode, Verb, Verdict};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 type Rule = dyn Fn(&Case<'_>) -> Verdict + Send + Sync;
@@ -97,6 +98,8 @@ impl Judge for FakeJudge {
             resource: case.destination.to_string().into(),
             rule: denied.then(|| "test".into()),
             message: denied.then(|| "denied by the test".into()),
+            hold: (verdict == Verdict::Hold).then(|| Arc::new(crate::approver::terms())),
+            stable: true,
         }
     }
 }

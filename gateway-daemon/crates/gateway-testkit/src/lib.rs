@@ -1,9 +1,10 @@
 //! Stand-ins for the gateway's ports, and the tools that tests of sessions and of the proxy need.
 //! A dev-dependency only: it panics where a test should fail.
 //!
-//! - [`judge`], [`recorder`], [`capture`]: what stands behind the ports.
+//! - [`judge`], [`recorder`], [`approver`], [`capture`]: what stands behind the ports.
 //! - [`driver`]: runs a session without sockets, over any chunking of [`chunks`].
 //! - [`sockets`], [`upstream`]: real sockets on loopback, and a server that plays a script.
+pub mod approver;
 pub mod capture;
 pub mod chunks;
 pub mod driver;
@@ -13,6 +14,7 @@ pub mod samples;
 pub mod sockets;
 pub mod upstream;
 
+pub use approver::FakeApprover;
 pub use capture::{FixedAttribution, FixedCapture, ManualClock};
 pub use driver::SessionDriver;
 pub use judge::FakeJudge;

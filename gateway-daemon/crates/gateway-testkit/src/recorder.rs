@@ -1,7 +1,8 @@
 //! A recorder that keeps everything in memory, can be waited for, and can be made to fail.
 use gateway_core::{
     Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter,
-    RecordError, Recorder, SessionClosed, SessionId, SessionOpened, Timestamp, Verb, Verdict,
+    RecordError, Recorder, Resolution, SessionClosed, SessionId, SessionOpened, Timestamp, Verb,
+    Verdict,
 };
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub struct Recorded {
     pub opened: Vec<SessionOpened>,
     /// Operations that were decided.
     pub operations: Vec<OperationRow>,
+    /// What came of operations that were held.
+    pub resolutions: Vec<Resolution>,
     /// Operations that were answered.
     pub outcomes: Vec<OperationOutcome>,
     /// Sessions that were closed.
@@ -160,6 +163,10 @@ impl Recorder for MemoryRecorder {
             message: record.message.map(str::to_owned),
         };
         self.keep(|recorded| recorded.operations.push(row))
+    }
+
+    fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
+        self.keep(|recorded| recorded.resolutions.push(record.clone()))
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

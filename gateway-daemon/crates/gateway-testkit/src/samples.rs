@@ -1,8 +1,9 @@
 //! A subject, a destination and a governor to test with.
 use gateway_core::governor::SessionContext;
+use gateway_core::ports::NoApprover;
 use gateway_core::{
-    Assurance, Clearance, Destination, Effect, Governor, Judge, Lineage, Operation, Principal,
-    Process, Provenance, Recorder, SessionId, Subject, Timestamp, TreeId, Verb,
+    Approver, Assurance, Clearance, Destination, Effect, Governor, Judge, Lineage, Operation,
+    Principal, Process, Provenance, Recorder, SessionId, Subject, Timestamp, TreeId, Verb,
 };
 use std::sync::Arc;
 
@@ -56,7 +57,21 @@ pub fn context() -> SessionContext {
 /// When the recorder fails.
 #[must_use]
 pub fn governor(judge: Arc<dyn Judge>, recorder: Arc<dyn Recorder>) -> Governor {
-    Governor::open(context(), judge, recorder, Timestamp(1)).expect("the session is recorded")
+    governor_with(judge, recorder, Arc::new(NoApprover))
+}
+
+/// As [`governor`], with somebody who is asked.
+///
+/// # Panics
+/// When the recorder fails.
+#[must_use]
+pub fn governor_with(
+    judge: Arc<dyn Judge>,
+    recorder: Arc<dyn Recorder>,
+    approver: Arc<dyn Approver>,
+) -> Governor {
+    Governor::open(context(), judge, recorder, approver, Timestamp(1))
+        .expect("the session is recorded")
 }
 
 /// Asks `governor` for `connect`, as the proxy does before it dials.
@@ -75,6 +90,7 @@ pub fn connect(governor: &mut Governor) -> Clearance {
         statement: "",
         parameters: &[],
         attributes: &[],
+        announces: false,
         shape: None,
     };
     governor

@@ -169,6 +169,7 @@ fn read(effects: &[Effect], shape: Option<u64>) -> Operation<'_> {
         statement: "SELECT 1",
         parameters: &[],
         attributes: &[],
+        announces: false,
         shape,
     }
 }
@@ -393,6 +394,23 @@ fn a_session_that_ends_withdraws_its_question() {
     governor.close(ending, Timestamp(3)).unwrap();
     assert!(fake.slot.lock().unwrap().withdrawn);
     assert_eq!(fake.verdicts(), [Verdict::Hold, Verdict::Denied]);
+}
+
+/// PostgreSQL's Parse and Execute: a human is asked about the second.
+#[test]
+fn what_only_announces_is_not_held() {
+    let fake = Fake::holding();
+    let mut governor = governor(&fake);
+    let effects = effects();
+    let announced = Operation {
+        announces: true,
+        ..read(&effects, Some(1))
+    };
+    assert!(governor.submit(&announced, Timestamp(2)).is_ok());
+    notice(governor.submit(&read(&effects, Some(2)), Timestamp(3)));
+    fake.deny.store(true, Ordering::Relaxed);
+    fake.generation.fetch_add(1, Ordering::Relaxed);
+    refusal(governor.submit(&announced, Timestamp(4)));
 }
 
 #[test]

@@ -185,11 +185,39 @@ pub fn make_backend_key(process: u32, secret: &[u8]) -> Vec<u8> {
     })
 }
 
-/// An ErrorResponse of the gateway's own.
+/// What a message of the gateway's own means for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It goes on as if nothing had been said: a NoticeResponse.
+    Notice,
+    /// The request failed: an ErrorResponse.
+    Error,
+    /// The connection is closed behind it.
+    Fatal,
+}
+
+impl Severity {
+    const fn word(self) -> &'static [u8] {
+        match self {
+            Severity::Notice => b"NOTICE",
+            Severity::Error => b"ERROR",
+            Severity::Fatal => b"FATAL",
+        }
+    }
+
+    const fn kind(self) -> u8 {
+        match self {
+            Severity::Notice => b'N',
+            Severity::Error | Severity::Fatal => b'E',
+        }
+    }
+}
+
+/// An ErrorResponse or a NoticeResponse of the gateway's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Complaint<'a> {
-    /// Is this the last message before the connection is closed?
-    pub fatal: bool,
+    /// How bad it is.
+    pub severity: Severity,
     /// The SQLSTATE.
     pub code: &'a str,
     /// The primary message.
@@ -205,8 +233,8 @@ impl Complaint<'_> {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let severity: &[u8] = if self.fatal { b"FATAL" } else { b"ERROR" };
-        frame(b'E', |body| {
+        let severity = self.severity.word();
+        frame(self.severity.kind(), |body| {
             let mut field = |kind: u8, text: &[u8]| {
                 body.push(kind);
                 push_text(body, text);

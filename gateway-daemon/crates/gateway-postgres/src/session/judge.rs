@@ -5,7 +5,7 @@ use super::serving::{Change, Serving};
 use super::statement::{Attributes, Portal, Statement};
 use crate::Shared;
 use crate::interpret::{Classification, PlainStrings, PreparedChange, SqlContext, TextEncoding};
-use gateway_core::{Attribute, Clearance, Operation, Parameter, Refusal, Verb};
+use gateway_core::{Attribute, Clearance, Obstacle, Operation, Parameter, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -81,7 +81,7 @@ pub(super) fn ask(
     question: &Question<'_>,
     shared: &Shared,
     out: &mut dyn Effects,
-) -> Result<Clearance, Refusal> {
+) -> Result<Clearance, Obstacle> {
     let (verb, effects, shape) = match question.meaning {
         Some(meaning) => (
             meaning.verb,
@@ -97,6 +97,8 @@ pub(super) fn ask(
         statement: question.text,
         parameters: question.parameters,
         attributes: question.attributes,
+        // What is parsed does nothing before it is executed.
+        announces: question.phase == Phase::Parse,
         shape,
     })
 }

@@ -7,7 +7,7 @@ use crate::codec::request::cancel_request;
 use crate::codec::startup::{self, Packet, Parameters};
 use crate::error::Error;
 use crate::interpret::{SearchPath, SqlContext};
-use gateway_core::{Attribute, Effect, Object, Operation, Verb};
+use gateway_core::{Attribute, Effect, Object, Obstacle, Operation, Verb};
 use gateway_protocol::{Answer, Effects, ProtocolError, Side};
 use std::sync::Arc;
 
@@ -55,8 +55,16 @@ impl PgSession {
             Ok(Packet::Ssl | Packet::Gssenc | Packet::OtherVersion) => {
                 return Err(self.fault(Error::Version, out));
             }
-            Ok(Packet::Cancel { process, secret }) => self.cancel(process, secret, out)?,
-            Ok(Packet::Startup { minor, parameters }) => self.start(packet, minor, parameters, out),
+            Ok(Packet::Cancel { process, secret }) => {
+                if !self.cancel(process, secret, out)? {
+                    return Ok(0);
+                }
+            }
+            Ok(Packet::Startup { minor, parameters }) => {
+                if !self.start(packet, minor, parameters, out) {
+                    return Ok(0);
+                }
+            }
             Err(error) => return Err(self.fault(error, out)),
         }
         Ok(size)
@@ -76,13 +84,14 @@ impl PgSession {
         error.of(Side::Client)
     }
 
-    /// Whoever may connect may also interrupt what he started: the effect is `connect`.
+    /// Whoever may connect may also interrupt what he started: the effect is `connect`. False: it
+    /// is held.
     fn cancel(
         &mut self,
         process: u32,
         secret: &[u8],
         out: &mut dyn Effects,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let found = self.shared.cancels.find(self.origin, process, secret);
         let attributes: Vec<_> = found
             .iter()
@@ -98,8 +107,12 @@ impl PgSession {
             statement: "CANCEL",
             parameters: &[],
             attributes: &attributes,
+            announces: false,
             shape: None,
         });
+        if matches!(cleared, Err(Obstacle::Held(_))) {
+            return Ok(false);
+        }
         self.stage = Stage::Ended;
         match (cleared, found) {
             (Ok(clearance), Some(found)) => {
@@ -110,7 +123,7 @@ impl PgSession {
                     ..Answer::default()
                 };
                 self.stage = Stage::Cancelling(clearance.id(), answer);
-                Ok(())
+                Ok(true)
             }
             // PostgreSQL does not tell a client that its key is wrong, and neither do we.
             (Ok(clearance), None) => {
@@ -126,19 +139,20 @@ impl PgSession {
             }
             (Err(_), _) => {
                 out.close();
-                Ok(())
+                Ok(true)
             }
         }
     }
 
-    /// Asks whether this user may log in with these settings.
+    /// Asks whether this user may log in with these settings. False: it is held, without a word,
+    /// since clients expect none here.
     fn start(
         &mut self,
         packet: &[u8],
         minor: u16,
         parameters: Parameters<'_>,
         out: &mut dyn Effects,
-    ) {
+    ) -> bool {
         let startup = Startup::read(parameters, &self.shared);
         let cleared = out.submit(&Operation {
             protocol: crate::NAME,
@@ -147,15 +161,17 @@ impl PgSession {
             statement: "",
             parameters: &[],
             attributes: &startup.attributes,
+            announces: false,
             shape: None,
         });
         let clearance = match cleared {
             Ok(clearance) => clearance,
-            Err(denied) => {
+            Err(Obstacle::Held(_)) => return false,
+            Err(Obstacle::Refused(denied)) => {
                 self.stage = Stage::Ended;
                 out.send_client(&refusal::farewell(&denied));
                 out.close();
-                return;
+                return true;
             }
         };
         // A minor version that the gateway does not know could change what follows. The upstream
@@ -166,6 +182,7 @@ impl PgSession {
         let shared = Arc::clone(&self.shared);
         let serving = Serving::new(shared, self.origin, clearance, login, startup.search_path);
         self.stage = Stage::Serving(Box::new(serving));
+        true
     }
 }
 

@@ -1,10 +1,13 @@
 //! What a client is told when something of its does not pass.
-use crate::codec::response::Complaint;
+use crate::codec::response::{Complaint, Severity};
 use crate::error::Error;
 use gateway_core::Refusal;
+use gateway_core::governor::Notice;
 
 /// "Insufficient privilege", which is what a refusal is to a PostgreSQL client.
 const REFUSED: &str = "42501";
+/// "Successful completion", which is what notices carry.
+const NOTHING_WRONG: &str = "00000";
 /// "Program limit exceeded".
 const LIMITED: &str = "54000";
 
@@ -45,7 +48,7 @@ impl Wording {
             ),
         };
         Complaint {
-            fatal: false,
+            severity: Severity::Error,
             code,
             message: &message,
             detail: detail.as_deref(),
@@ -55,11 +58,24 @@ impl Wording {
     }
 }
 
+/// What a client is told while a human is asked.
+pub(super) fn notice(notice: &Notice, utf8: bool) -> Vec<u8> {
+    let detail = format!("Operation {}. The server has not seen it.", notice.id);
+    Complaint {
+        severity: Severity::Notice,
+        code: NOTHING_WRONG,
+        message: &notice.to_string(),
+        detail: Some(&detail),
+        utf8,
+    }
+    .encode()
+}
+
 /// The last words to a client that may not begin.
 pub(crate) fn farewell(refusal: &Refusal) -> Vec<u8> {
     let detail = format!("Operation {}.", refusal.id);
     Complaint {
-        fatal: true,
+        severity: Severity::Fatal,
         code: REFUSED,
         message: &refusal.to_string(),
         detail: Some(&detail),
@@ -72,7 +88,7 @@ pub(crate) fn farewell(refusal: &Refusal) -> Vec<u8> {
 pub(super) fn fault(error: Error, utf8: bool) -> Vec<u8> {
     let message = format!("gateway: {error}");
     Complaint {
-        fatal: true,
+        severity: Severity::Fatal,
         code: error.sqlstate(),
         message: &message,
         detail: None,

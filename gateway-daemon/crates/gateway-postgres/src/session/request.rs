@@ -2,14 +2,14 @@
 use super::judge::{Phase, Question, Reading, ask, attributes};
 use super::names::significant;
 use super::pipeline::{Entry, Request};
-use super::refusal::Wording;
+use super::refusal::{self, Wording};
 use super::serving::{Change, Copy, Rest, Serving, Step, whole};
 use super::statement::{Keep, Portal, Statement, record_values, size_of_values};
 use crate::codec::request::{self, Target};
 use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
 use crate::interpret::{Classification, PreparedChange};
-use gateway_core::{Effect, Object, Operation, Verb};
+use gateway_core::{Effect, Object, Obstacle, Operation, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Serving {
                 self.push_statement(entry, meaning, size);
                 Ok(Step::Cleared(size, clearance))
             }
-            Err(denied) => Ok(self.refuse(Request::Query, size, Wording::Refused(denied))),
+            Err(obstacle) => Ok(self.stop(Request::Query, size, obstacle, out)),
         }
     }
 
@@ -185,9 +185,7 @@ impl Serving {
         };
         let clearance = match ask(&question, &self.shared, out) {
             Ok(clearance) => clearance,
-            Err(denied) => {
-                return Ok(self.refuse(Request::Parse, size, Wording::Refused(denied)));
-            }
+            Err(obstacle) => return Ok(self.stop(Request::Parse, size, obstacle, out)),
         };
         let mut entry = Entry::new(Request::Parse, size);
         entry.operation = clearance.id().seq;
@@ -320,7 +318,7 @@ impl Serving {
                 self.push_statement(entry, meaning, text_bytes);
                 Ok(Step::Cleared(size, clearance))
             }
-            Err(denied) => Ok(self.refuse(Request::Execute, size, Wording::Refused(denied))),
+            Err(obstacle) => Ok(self.stop(Request::Execute, size, obstacle, out)),
         }
     }
 
@@ -394,6 +392,7 @@ impl Serving {
             statement: &name,
             parameters: &parameters,
             attributes: &[],
+            announces: false,
             shape: None,
         });
         match asked {
@@ -404,7 +403,27 @@ impl Serving {
                 self.pipeline.push(entry);
                 Ok(Step::Cleared(size, clearance))
             }
-            Err(denied) => Ok(self.refuse(Request::FunctionCall, size, Wording::Refused(denied))),
+            Err(obstacle) => Ok(self.stop(Request::FunctionCall, size, obstacle, out)),
+        }
+    }
+
+    /// A request that got no clearance: it is refused, or stays where it is until a human answers.
+    fn stop(
+        &mut self,
+        request: Request,
+        size: usize,
+        obstacle: Obstacle,
+        out: &mut dyn Effects,
+    ) -> Step {
+        match obstacle {
+            Obstacle::Refused(refusal) => self.refuse(request, size, Wording::Refused(refusal)),
+            Obstacle::Held(notice) => {
+                // Not in the middle of a message; then it waits without a word.
+                if !notice.again && self.down.bytes == 0 {
+                    out.send_client(&refusal::notice(&notice, self.settings.text_is_utf8()));
+                }
+                Step::Wait
+            }
         }
     }
 

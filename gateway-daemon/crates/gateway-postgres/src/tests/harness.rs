@@ -6,11 +6,12 @@ use gateway_core::governor::SessionContext;
 use gateway_core::ports::Case;
 use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
 use gateway_core::{
-    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, Mode, Operation,
-    OperationId, Principal, RecordError, Recorder, Refusal, SessionId, Subject, Timestamp, TreeId,
-    Verb, Verdict,
+    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, Mode, Obstacle,
+    Operation, OperationId, Principal, RecordError, Recorder, Resolution, SessionId, Subject,
+    Timestamp, TreeId, Verb, Verdict,
 };
 use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
+use gateway_testkit::{FakeApprover, approver};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,8 @@ pub(super) struct Policy {
     objects: Mutex<Vec<String>>,
     generation: AtomicU64,
     broken_recorder: AtomicBool,
+    held: Mutex<Vec<Verb>>,
+    approver: Arc<FakeApprover>,
     records: Mutex<Vec<Record>>,
 }
 
@@ -39,6 +42,13 @@ impl Policy {
 
     pub(super) fn allowing() -> Arc<Policy> {
         Arc::default()
+    }
+
+    /// Holds these verbs.
+    pub(super) fn holding(verbs: &[Verb]) -> Arc<Policy> {
+        let policy = Policy::default();
+        policy.held.lock().unwrap().extend(verbs);
+        Arc::new(policy)
     }
 
     pub(super) fn deny(&self, verb: Verb) {
@@ -96,16 +106,22 @@ impl Judge for Policy {
                         }
                     })
                 });
+        let held = self.held.lock().unwrap();
+        let held = held
+            .iter()
+            .any(|verb| case.operation.verbs().contains(*verb));
         Decision {
-            verdict: if denied {
-                Verdict::Deny
-            } else {
-                Verdict::Allow
+            verdict: match (denied, held) {
+                (true, _) => Verdict::Deny,
+                (_, true) => Verdict::Hold,
+                _ => Verdict::Allow,
             },
             mode: Mode::Enforce,
             resource: "orders".into(),
             rule: None,
             message: None,
+            hold: held.then(|| Arc::new(approver::terms())),
+            stable: true,
         }
     }
 }
@@ -140,6 +156,10 @@ impl Recorder for Policy {
                 .collect(),
             denied: record.verdict == Verdict::Deny,
         });
+        Ok(())
+    }
+
+    fn resolution(&self, _: &Resolution) -> Result<(), RecordError> {
         Ok(())
     }
 
@@ -220,7 +240,7 @@ impl Effects for Ends<'_> {
         self.outcome.to_client.extend(bytes);
     }
 
-    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal> {
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle> {
         assert!(
             !operation.effects.is_empty(),
             "an operation without effects"
@@ -275,8 +295,14 @@ impl Harness {
             destination: Destination::from_address(origin.destination),
             policy: "p".into(),
         };
-        let governor =
-            Governor::open(context, policy.clone(), policy.clone(), Timestamp(1)).unwrap();
+        let governor = Governor::open(
+            context,
+            policy.clone(),
+            policy.clone(),
+            policy.approver.clone(),
+            Timestamp(1),
+        )
+        .unwrap();
         Harness {
             session: PgSession::new(Arc::clone(shared), origin),
             governor,
@@ -301,6 +327,14 @@ impl Harness {
         assert_eq!(harness.outcome.error, None);
         harness.forget();
         harness
+    }
+
+    /// A human answers, and what waits is offered again.
+    pub(super) fn answer(&mut self, verdict: Verdict) -> &mut Harness {
+        self.policy.approver.answer(verdict);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(self.governor.poll_answer(&mut context).is_ready());
+        self.client(&[])
     }
 
     /// Empties the streams and the records.

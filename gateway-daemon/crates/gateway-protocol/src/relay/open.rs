@@ -34,6 +34,8 @@ pub(super) struct Open<S> {
     begun: bool,
     cleared: bool,
     refused: bool,
+    /// An operation waits for a human; what the client sends stays where it is.
+    holding: bool,
     /// The side that sent its last byte first.
     first_finished: Option<Side>,
     client: End<S>,
@@ -69,6 +71,7 @@ impl<S: Stream> Open<S> {
             bytes_down: 0,
             cleared: false,
             refused: false,
+            holding: false,
             first_finished: None,
         }
     }
@@ -101,8 +104,9 @@ impl<S: Stream> Open<S> {
             Err(cause) => return Poll::Ready(cause),
         }
         match &mut self.idle {
-            Some(idle) => idle.poll(context).map(|()| Cause::idle()),
-            None => Poll::Pending,
+            // To wait for a human is not to be idle, and the wait has a limit of its own.
+            Some(idle) if !self.holding => idle.poll(context).map(|()| Cause::idle()),
+            _ => Poll::Pending,
         }
     }
 
@@ -131,6 +135,7 @@ impl<S: Stream> Open<S> {
             self.offer_held(Side::Upstream, context, &mut scratch.outputs)?;
             self.offer_held(Side::Client, context, &mut scratch.outputs)?;
         }
+        self.poll_answer(context, &mut scratch.outputs)?;
         // A side that had nothing wakes this task when it has; it is not asked again before.
         let mut waits = [false, false];
         for _ in 0..ROUNDS_MAX {
@@ -150,6 +155,28 @@ impl<S: Stream> Open<S> {
         }
         // Polled once, it wakes this task after the others and after a look at the sockets.
         let _ = pin!(tokio::task::yield_now()).poll(context);
+        Ok(())
+    }
+
+    /// Offers what is held again, when there is an answer.
+    fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+        outputs: &mut Outputs,
+    ) -> Result<(), Cause> {
+        while self.holding {
+            if self.client.stream.is_over() {
+                return Err(Cause::finished(Side::Client));
+            }
+            if self.governor.poll_answer(context).is_pending() {
+                break;
+            }
+            self.holding = false;
+            if let Some(idle) = &mut self.idle {
+                idle.touch();
+            }
+            self.offer_held(Side::Client, context, outputs)?;
+        }
         Ok(())
     }
 
@@ -219,6 +246,7 @@ impl<S: Stream> Open<S> {
     fn may_read(&self, from: Side) -> bool {
         let (end, to) = (self.end(from), self.end(from.other()));
         !end.finished
+            && !(self.holding && from == Side::Client)
             && to.pending.is_empty()
             && to.deaf.is_none()
             && end.pending.made() <= self.limits.made_bytes_max
@@ -378,6 +406,7 @@ impl<S: Stream> Open<S> {
     ) -> Result<T, Cause> {
         self.cleared |= outputs.cleared > 0;
         self.refused |= outputs.refused > 0;
+        self.holding |= outputs.held;
         self.send(Side::Upstream, &outputs.to_upstream, input, context);
         self.send(Side::Client, &outputs.to_client, input, context);
         match result {

@@ -79,6 +79,10 @@ impl Stream for Socket {
     fn abort(&self) {
         super::stream::linger_zero(&self.stream);
     }
+
+    fn is_over(&self) -> bool {
+        self.ended
+    }
 }
 
 impl AsyncRead for Socket {

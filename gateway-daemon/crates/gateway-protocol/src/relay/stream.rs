@@ -10,11 +10,19 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// From now on dropping the stream tells the peer that it broke, and throws away what the
     /// kernel still has to send: a reset instead of a clean end.
     fn abort(&self);
+
+    /// Has the peer said its last byte, as far as that is known without reading what is before it?
+    fn is_over(&self) -> bool;
 }
 
 impl Stream for TcpStream {
     fn abort(&self) {
         linger_zero(self);
+    }
+
+    /// tokio does not tell without waiting.
+    fn is_over(&self) -> bool {
+        false
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Relay, RelayLimits};
 use crate::protocol::Closed;
 use crate::session::{Effects, ProtocolError, Session, Side};
 use crate::stop::{Stop, StopReason};
-use gateway_core::{Clearance, Effect, Operation, SessionEnd, Verb};
+use gateway_core::{Clearance, Effect, Obstacle, Operation, SessionEnd, Verb};
 use gateway_testkit::chunks::{self, Dice};
 use gateway_testkit::{FakeJudge, MemoryRecorder, samples};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
-/// `p` passes, `d` is refused and answered, `s` is replaced, `n` vanishes, `x` passes and closes,
+/// `p` passes, `d` is refused and answered, `h` is held and passes or is answered, `s` is replaced, `n` vanishes, `x` passes and closes,
 /// `e` is an error with words, `E` one without, `!` breaks the rules, `z` is a panic.
 struct Framed {
     clearance: Clearance,
@@ -51,30 +51,23 @@ impl Framed {
         frame: &[u8],
         at: usize,
         out: &mut dyn Effects,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let all = at..at + frame.len();
         let kind = frame[0];
         match (from, kind) {
             (Side::Client, b'p' | b'x') => out.pass_upstream(&self.clearance, all),
             (Side::Client, b's') => out.send_upstream(&self.clearance, frame),
             (Side::Client, b'd') => {
-                let effects = [Effect {
-                    verb: Verb::Delete,
-                    objects: Vec::new(),
-                }];
-                let operation = Operation {
-                    protocol: "framed",
-                    verb: Verb::Delete,
-                    effects: &effects,
-                    statement: "d",
-                    parameters: &[],
-                    attributes: &[],
-                    shape: Some(1),
-                };
-                out.submit(&operation).unwrap_err();
-                let mut answer = frame.to_vec();
-                answer[0] = b'D';
-                out.send_client(&answer);
+                submit(Verb::Delete, "d", out).unwrap_err();
+                answer(frame, out);
+            }
+            (Side::Client, b'h') => {
+                let statement = String::from_utf8_lossy(&frame[HEAD..]);
+                match submit(Verb::Grant, &statement, out) {
+                    Ok(clearance) => out.pass_upstream(&clearance, all),
+                    Err(Obstacle::Refused(_)) => answer(frame, out),
+                    Err(Obstacle::Held(_)) => return Ok(false),
+                }
             }
             // In two pieces, which are one again when they leave.
             (Side::Upstream, b'p' | b'x') => {
@@ -94,8 +87,32 @@ impl Framed {
         if kind == b'x' {
             out.close();
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+fn submit(verb: Verb, statement: &str, out: &mut dyn Effects) -> Result<Clearance, Obstacle> {
+    let effects = [Effect {
+        verb,
+        objects: Vec::new(),
+    }];
+    out.submit(&Operation {
+        protocol: "framed",
+        verb,
+        effects: &effects,
+        statement,
+        parameters: &[],
+        attributes: &[],
+        announces: false,
+        shape: Some(verb as u64),
+    })
+}
+
+/// The frame back, with its kind in upper case.
+fn answer(frame: &[u8], out: &mut dyn Effects) {
+    let mut answer = frame.to_vec();
+    answer[0].make_ascii_uppercase();
+    out.send_client(&answer);
 }
 
 impl Session for Framed {
@@ -107,7 +124,9 @@ impl Session for Framed {
     ) -> Result<usize, ProtocolError> {
         let mut at = 0;
         for frame in frames(bytes) {
-            self.take(from, frame, at, out)?;
+            if !self.take(from, frame, at, out)? {
+                break;
+            }
             at += frame.len();
             if frame[0] == b'x' {
                 break;

@@ -5,7 +5,7 @@
 //! right direction, under a clearance of its own session.
 use crate::session::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_core::{
-    Clearance, Governor, Operation, OperationId, OperationOutcome, Refusal, Timestamp,
+    Clearance, Governor, Obstacle, Operation, OperationId, OperationOutcome, Timestamp,
 };
 use std::io::IoSlice;
 use std::ops::Range;
@@ -172,6 +172,9 @@ pub struct Outputs {
     pub cleared: u32,
     /// Operations that were refused in this turn.
     pub refused: u32,
+    /// An operation waits for a human: the client's input is to be offered again when
+    /// [`Governor::poll_answer`] is ready.
+    pub held: bool,
 }
 
 impl Outputs {
@@ -181,6 +184,7 @@ impl Outputs {
         self.close = false;
         self.cleared = 0;
         self.refused = 0;
+        self.held = false;
     }
 }
 
@@ -215,7 +219,11 @@ pub fn receive(
         .max(outputs.to_upstream.passed_end);
     let fault = fault
         .or_else(|| (used > input.len()).then_some("a session used more than it was given"))
-        .or_else(|| (passed > used).then_some("a session passed bytes that it did not use"));
+        .or_else(|| (passed > used).then_some("a session passed bytes that it did not use"))
+        .or_else(|| {
+            let used_it = outputs.held && used == input.len();
+            used_it.then_some("a session used bytes that are held")
+        });
     settle(result, fault, failure, outputs)
 }
 
@@ -317,11 +325,15 @@ impl Effects for Turn<'_> {
         self.outputs.to_client.make(bytes);
     }
 
-    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal> {
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle> {
+        if self.from == Side::Upstream && self.governor.is_holding() {
+            self.fault = Some("a session asked for more while an operation is held");
+        }
         let answer = self.governor.submit(operation, now());
         match &answer {
             Ok(_) => self.outputs.cleared += 1,
-            Err(_) => self.outputs.refused += 1,
+            Err(Obstacle::Refused(_)) => self.outputs.refused += 1,
+            Err(Obstacle::Held(_)) => self.outputs.held = true,
         }
         answer
     }

@@ -1,12 +1,13 @@
 //! A proxy in front of one upstream, and two small protocols for it to recognise.
-use gateway_core::{Clearance, Effect, Governor, Operation, Refusal, Verb};
+use gateway_core::{Clearance, Effect, Governor, Obstacle, Operation, Refusal, Verb};
 use gateway_protocol::{
     BoxFuture, Closed, Effects, Interpretation, Link, Opening, Protocol, ProtocolError,
     Recognition, Session, Side, relay,
 };
 use gateway_proxy::{Counts, Flow, Ports, Proxy, ProxyLimits};
 use gateway_testkit::{
-    FakeJudge, FixedAttribution, FixedCapture, ManualClock, MemoryRecorder, capture, sockets,
+    FakeApprover, FakeJudge, FixedAttribution, FixedCapture, ManualClock, MemoryRecorder, capture,
+    sockets,
 };
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) const MORNING: u64 = 1_700_000_000_000_000_000;
 pub(crate) struct Bench {
     pub(crate) proxy: Proxy,
     pub(crate) recorder: Arc<MemoryRecorder>,
+    pub(crate) approver: Arc<FakeApprover>,
     pub(crate) capture: Arc<FixedCapture>,
     pub(crate) address: SocketAddr,
 }
@@ -43,6 +45,7 @@ impl Bench {
         limits: ProxyLimits,
     ) -> Bench {
         let recorder = Arc::new(MemoryRecorder::default());
+        let approver = Arc::<FakeApprover>::default();
         let capture = Arc::new(FixedCapture::to(upstream));
         let listener = sockets::listener();
         let address = listener.local_addr().unwrap();
@@ -51,6 +54,7 @@ impl Bench {
             attribution: Arc::new(FixedAttribution),
             judge: Arc::new(judge),
             recorder: recorder.clone(),
+            approver: approver.clone(),
             clock: Arc::new(ManualClock::at(MORNING)),
             protocols: vec![Arc::new(Lines), Arc::new(Greeter)],
         };
@@ -58,6 +62,7 @@ impl Bench {
         Bench {
             proxy,
             recorder,
+            approver,
             capture,
             address,
         }
@@ -187,7 +192,8 @@ struct LineSession {
 }
 
 impl LineSession {
-    fn line(&mut self, line: &[u8], at: usize, out: &mut dyn Effects) -> Result<(), ProtocolError> {
+    /// False: it is held, and stays where it is.
+    fn line(&mut self, line: &[u8], at: usize, out: &mut dyn Effects) -> bool {
         let text = String::from_utf8_lossy(line);
         let verb = if text.starts_with("delete") {
             Verb::Delete
@@ -206,6 +212,7 @@ impl LineSession {
             statement: text.trim_end(),
             parameters: &[],
             attributes: &[],
+            announces: false,
             shape: None,
         };
         match out.submit(&operation) {
@@ -213,9 +220,10 @@ impl LineSession {
                 out.pass_upstream(&clearance, at..at + line.len());
                 self.clearance = Some(clearance);
             }
-            Err(refusal) => out.send_client(format!("{refusal}\n").as_bytes()),
+            Err(Obstacle::Refused(refusal)) => out.send_client(format!("{refusal}\n").as_bytes()),
+            Err(Obstacle::Held(_)) => return false,
         }
-        Ok(())
+        true
     }
 }
 
@@ -233,7 +241,9 @@ impl Session for LineSession {
         let mut at = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             if line.last() == Some(&b'\n') {
-                self.line(line, at, out)?;
+                if !self.line(line, at, out) {
+                    break;
+                }
                 at += line.len();
             }
         }

@@ -4,10 +4,10 @@ use crate::protocol::{Closed, Link};
 use crate::relay::reactor::{Reactor, ReactorThread};
 use crate::relay::{self, RelayLimits};
 use crate::stop::{Stop, StopReason};
-use gateway_core::{SessionEnd, Verb};
+use gateway_core::{Governor, SessionEnd, Timestamp, Verb, Verdict};
 use gateway_testkit::chunks::Dice;
 use gateway_testkit::sockets::{self, EndOfStream};
-use gateway_testkit::{FakeJudge, MemoryRecorder, samples};
+use gateway_testkit::{FakeApprover, FakeJudge, MemoryRecorder, samples};
 use nix::sys::socket::{MsgFlags, send};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -59,11 +59,41 @@ impl Place {
     }
 
     fn link_on(&self, reactor: Option<Reactor>, limits: RelayLimits) -> Ends {
+        let judge = FakeJudge::denying(&[Verb::Delete]);
+        let recorder = Arc::new(MemoryRecorder::default());
+        let governor = samples::governor(Arc::new(judge), recorder);
+        self.link_of(reactor, limits, governor)
+    }
+
+    /// A link whose operations are held, and the human who is asked.
+    fn holding_link(&self) -> (Ends, Arc<FakeApprover>, Arc<MemoryRecorder>) {
+        let judge = FakeJudge::new(|case| match case.operation.verb {
+            Verb::Grant => Verdict::Hold,
+            _ => Verdict::Allow,
+        });
+        let (recorder, approver) = (
+            Arc::<MemoryRecorder>::default(),
+            Arc::<FakeApprover>::default(),
+        );
+        let governor = samples::governor_with(
+            Arc::new(judge),
+            Arc::<MemoryRecorder>::clone(&recorder),
+            Arc::<FakeApprover>::clone(&approver),
+        );
+        let reactor = self.reactor.as_ref().map(ReactorThread::reactor);
+        let ends = self.link_of(reactor, RelayLimits::default(), governor);
+        (ends, approver, recorder)
+    }
+
+    fn link_of(
+        &self,
+        reactor: Option<Reactor>,
+        limits: RelayLimits,
+        mut governor: Governor,
+    ) -> Ends {
         let _context = self.runtime.enter();
         let (client, from_client) = sockets::pair();
         let (upstream, to_upstream) = sockets::pair();
-        let judge = FakeJudge::denying(&[Verb::Delete]);
-        let mut governor = samples::governor(Arc::new(judge), Arc::new(MemoryRecorder::default()));
         let clearance = samples::connect(&mut governor);
         let stop = Arc::new(Stop::default());
         let link = Link {
@@ -289,4 +319,109 @@ fn an_urgent_byte_does_not_hide_what_is_behind_it() {
         let got = sockets::read_exactly(&mut ends.upstream, expected.len());
         assert_eq!(got, expected, "link {number}");
     }
+}
+
+/// What follows a held frame waits behind it; what the upstream says does not.
+#[test]
+fn a_held_frame_waits_and_goes_on_with_all_that_is_behind_it() {
+    let place = Place::new();
+    for verdict in [Verdict::Approved, Verdict::Denied, Verdict::Expired] {
+        let (mut ends, approver, recorder) = place.holding_link();
+        let before = frame(b'p', b"before");
+        let held = frame(b'h', b"held");
+        // Larger than the scratch memory, so it is read in many turns.
+        let behind = frame(b'p', &vec![7; 400_000]);
+        let sent = [before.clone(), held.clone(), behind.clone()].concat();
+        let mut writer = ends.client.try_clone().unwrap();
+        let writing = thread::spawn(move || writer.write_all(&sent).unwrap());
+        assert_eq!(
+            sockets::read_exactly(&mut ends.upstream, before.len()),
+            before
+        );
+        let notify = frame(b'p', b"meanwhile");
+        ends.upstream.write_all(&notify).unwrap();
+        assert_eq!(
+            sockets::read_exactly(&mut ends.client, notify.len()),
+            notify
+        );
+        let question = approver.answer(verdict);
+        assert_eq!(&*question.statement, "held");
+        let expected = if verdict == Verdict::Approved {
+            [held, behind].concat()
+        } else {
+            let answer = sockets::read_exactly(&mut ends.client, held.len());
+            assert_eq!(answer[0], b'H');
+            behind
+        };
+        let got = sockets::read_exactly(&mut ends.upstream, expected.len());
+        assert!(got == expected, "{verdict}");
+        writing.join().unwrap();
+        let verdicts: Vec<Verdict> = recorder
+            .recorded()
+            .resolutions
+            .iter()
+            .map(|resolution| resolution.verdict)
+            .collect();
+        assert_eq!(verdicts, [verdict]);
+    }
+}
+
+#[test]
+fn frames_are_held_one_after_the_other() {
+    let place = Place::new();
+    let (mut ends, approver, _) = place.holding_link();
+    let words: Vec<Vec<u8>> = (0..20u8)
+        .map(|number| frame(b'h', &[b'a' + number]))
+        .collect();
+    ends.client.write_all(&words.concat()).unwrap();
+    for (word, number) in words.iter().zip(0..) {
+        let passes = number % 3 != 0;
+        approver.answer(match passes {
+            true => Verdict::Approved,
+            false => Verdict::Denied,
+        });
+        let to = match passes {
+            true => &mut ends.upstream,
+            false => &mut ends.client,
+        };
+        let got = sockets::read_exactly(to, word.len());
+        assert_eq!(got[1..], word[1..], "frame {number}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_withdraws_its_question() {
+    let place = Place::new();
+    for abort in [false, true] {
+        let (mut ends, approver, recorder) = place.holding_link();
+        let sent = [frame(b'h', b"held"), frame(b'p', b"behind")].concat();
+        ends.client.write_all(&sent).unwrap();
+        if abort {
+            // What it sent is unread by then, or it is not; either way it is gone.
+            let client = socket2::SockRef::from(&ends.client);
+            client.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(ends.client);
+        let closed = place.closed(ends.closed);
+        assert_eq!(closed.ending.end, SessionEnd::Client);
+        let (got, _) = sockets::read_to_end(&mut ends.upstream);
+        assert_eq!(got, b"", "nothing of it went upstream");
+        closed.governor.close(closed.ending, Timestamp(9)).unwrap();
+        approver.wait_withdrawn();
+        let resolutions = recorder.recorded().resolutions;
+        assert_eq!(resolutions[0].verdict, Verdict::Denied);
+    }
+}
+
+#[test]
+fn a_link_that_is_held_can_be_stopped() {
+    let place = Place::new();
+    let (mut ends, approver, _) = place.holding_link();
+    ends.client.write_all(&frame(b'h', b"held")).unwrap();
+    approver.wait_asked();
+    ends.stop.stop(StopReason::Killed);
+    let closed = place.closed(ends.closed);
+    assert_eq!(closed.ending.end, SessionEnd::Killed);
+    drop(closed);
+    approver.wait_withdrawn();
 }

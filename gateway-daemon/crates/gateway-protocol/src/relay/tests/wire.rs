@@ -76,6 +76,10 @@ impl Stream for Plug {
     fn abort(&self) {
         self.0.lock().unwrap().aborted = true;
     }
+
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 impl AsyncRead for Plug {
