@@ -2,9 +2,9 @@
 use crate::ports::Clock;
 use gateway_core::{Clearance, Governor, Obstacle, Operation, Refusal};
 use gateway_protocol::{Stop, StopReason};
+use std::io;
 use std::os::fd::AsFd;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
 /// What came of it.
@@ -48,15 +48,18 @@ pub(crate) async fn submit(
 /// reads. Without one it cannot be told, and the wait has a limit all the same.
 async fn left(client: &TcpStream) {
     let watched = client.as_fd().try_clone_to_owned();
-    let watched = watched.and_then(|copy| AsyncFd::with_interest(copy, Interest::READABLE));
+    let watched = watched.and_then(|copy| TcpStream::from_std(copy.into()));
     let Ok(watched) = watched else {
         return std::future::pending().await;
     };
-    while let Ok(mut guard) = watched.readable().await {
-        let ready = guard.ready();
-        if ready.is_read_closed() || ready.is_error() {
-            return;
+    loop {
+        match watched.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() && !ready.is_error() => {}
+            _ => return,
         }
-        guard.clear_ready();
+        // There is something to read, and it stays unread: wait for the next thing that happens.
+        let _ = watched.try_io(Interest::READABLE, || -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        });
     }
 }
