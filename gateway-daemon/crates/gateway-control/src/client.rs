@@ -1,7 +1,9 @@
 //! The other end: what the command line asks through.
 use crate::filter::Filter;
 use crate::ports::Target;
-use crate::view::{ErrorView, KillView, LineageView, RunView, StatusView, TreeView};
+use crate::view::{
+    AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView,
+};
 use bytes::Bytes;
 use gateway_core::SessionId;
 use http_body_util::{BodyExt, Full, Limited};
@@ -151,12 +153,68 @@ impl Client {
         self.object(Method::POST, "/v1/kill", body).await
     }
 
-    /// Puts the calling process into a governed tree.
+    /// Revokes a principal, or takes that back (`undo`); with `stop` the processes of its trees
+    /// end too.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn run(&self, policy: Option<&str>) -> Result<RunView, ClientError> {
-        let body = serde_json::json!({ "policy": policy }).to_string();
+    pub async fn revoke(
+        &self,
+        principal: &str,
+        stop: bool,
+        undo: bool,
+    ) -> Result<RevokeView, ClientError> {
+        let body = serde_json::json!({ "principal": principal, "stop": stop, "undo": undo });
+        self.object(Method::POST, "/v1/revoke", body.to_string())
+            .await
+    }
+
+    /// What waits for a human, a line of JSON each; with `watch` until `each` breaks off or the
+    /// daemon ends.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn approvals(&self, watch: bool, each: EachLine<'_>) -> Result<(), ClientError> {
+        let path = if watch {
+            "/v1/approvals?watch"
+        } else {
+            "/v1/approvals"
+        };
+        self.lines(path, each).await
+    }
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn answer(
+        &self,
+        id: &str,
+        approve: bool,
+        reason: Option<&str>,
+    ) -> Result<AnswerView, ClientError> {
+        // An id has no other characters, and a path must not have them.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if id.is_empty() || !id.bytes().all(plain) {
+            return Err(ClientError::NotFound(format!(
+                "there is no question {id:?}"
+            )));
+        }
+        let body = serde_json::json!({ "approve": approve, "reason": reason }).to_string();
+        self.object(Method::POST, &format!("/v1/approvals/{id}"), body)
+            .await
+    }
+
+    /// Puts the calling process into a governed tree; a `token` says whose it is.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn run(
+        &self,
+        policy: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<RunView, ClientError> {
+        let body = serde_json::json!({ "policy": policy, "token": token }).to_string();
         self.object(Method::POST, "/v1/run", body).await
     }
 

@@ -4,7 +4,7 @@ use gateway_core::{SessionId, Timestamp, TreeId, Verb};
 /// Longest value of one key, in bytes.
 const VALUE_BYTES_MAX: usize = 4096;
 /// The verdicts that a record can have.
-pub const VERDICTS: [&str; 5] = ["allow", "deny", "approved", "denied", "expired"];
+pub const VERDICTS: [&str; 6] = ["allow", "deny", "hold", "approved", "denied", "expired"];
 
 /// All conditions that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -38,8 +38,8 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use peer::{Peer, PeerError};
 pub use ports::{
-    Archive, Callers, Gone, Launcher, LineSink, Overview, PortError, Ports, Role, RunError, Switch,
-    Target, Trees,
+    AnswerError, Approvals, Archive, Callers, Gone, Launcher, LineSink, Overview, PortError, Ports,
+    Revoker, Role, RunError, Switch, Target, Trees,
 };
 pub use server::serve;
 pub use socket::{ControlSocket, SocketError};

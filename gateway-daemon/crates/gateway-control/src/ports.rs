@@ -5,7 +5,7 @@ use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::standing::Standing;
-use crate::view::{LineageView, RunView, StatusView, TreeView};
+use crate::view::{AnswerView, LineageView, RevokeView, RunView, StatusView, TreeView};
 use gateway_core::{SessionId, TreeId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,12 @@ pub struct Gone;
 pub enum Role {
     /// Everything.
     Admin,
+    /// Look, and end what lives.
+    Responder,
     /// Look.
     Reader,
+    /// See what waits for a human.
+    Approver,
     /// Nothing.
     None,
 }
@@ -152,7 +156,71 @@ pub trait Archive: Send + Sync {
 /// Ends sessions.
 pub trait Switch: Send + Sync {
     /// Ends the live sessions of the target and says how many; `None` when it is not known.
-    fn kill(&self, target: Target) -> Option<u64>;
+    fn kill(&self, peer: &Peer, target: Target) -> Option<u64>;
+}
+
+/// Knows what waits for a human, and takes answers.
+pub trait Approvals: Send + Sync {
+    /// What waits, oldest first, a line each; with `watch` also what comes and what is answered,
+    /// until the caller leaves. `answerable`: only what this caller may answer.
+    ///
+    /// # Errors
+    /// It cannot be told who the caller is.
+    fn pending(
+        &self,
+        peer: &Peer,
+        answerable: bool,
+        watch: bool,
+        out: &mut dyn LineSink,
+    ) -> Result<(), PortError>;
+
+    /// Answers a question in the name of the caller's user.
+    ///
+    /// # Errors
+    /// There is no such question, or the caller may not answer it.
+    fn answer(
+        &self,
+        peer: &Peer,
+        id: &str,
+        approve: bool,
+        reason: Option<&str>,
+    ) -> Result<AnswerView, AnswerError>;
+}
+
+/// Why an answer was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// Nothing is known of it.
+    #[error("{0}")]
+    Unknown(String),
+    /// Somebody answered before, or the wait is over.
+    #[error("{0}")]
+    Over(String),
+    /// The caller may not.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// What was said cannot be taken.
+    #[error("{0}")]
+    Malformed(String),
+    /// It could not be recorded, so it did not happen.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Revokes principals.
+pub trait Revoker: Send + Sync {
+    /// Denies a principal everything from now on and ends its live sessions; with `stop` the
+    /// processes of its trees too. With `undo` what was revoked here is no longer.
+    ///
+    /// # Errors
+    /// It could not be done, or not wholly.
+    fn revoke(
+        &self,
+        peer: &Peer,
+        principal: &str,
+        stop: bool,
+        undo: bool,
+    ) -> Result<RevokeView, PortError>;
 }
 
 /// Why a process was not put into a tree.
@@ -161,6 +229,9 @@ pub enum RunError {
     /// No policy covers it, or the one that was named does not exist.
     #[error("{0}")]
     NoPolicy(String),
+    /// The token that it gave is not good.
+    #[error("{0}")]
+    Token(String),
     /// It is in a tree under another policy already.
     #[error("{0}")]
     Governed(String),
@@ -181,6 +252,7 @@ pub trait Launcher: Send + Sync {
         peer: &Peer,
         standing: Standing,
         policy: Option<&str>,
+        token: Option<&str>,
     ) -> Result<RunView, RunError>;
 }
 
@@ -197,6 +269,10 @@ pub struct Ports {
     pub archive: Arc<dyn Archive>,
     /// Ends sessions.
     pub switch: Arc<dyn Switch>,
+    /// Knows what waits for a human.
+    pub approvals: Arc<dyn Approvals>,
+    /// Revokes principals.
+    pub revoker: Arc<dyn Revoker>,
     /// Puts callers into trees.
     pub launcher: Arc<dyn Launcher>,
 }

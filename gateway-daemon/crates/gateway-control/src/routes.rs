@@ -1,7 +1,7 @@
 //! Which path asks for what, and what is answered.
 use crate::filter::Filter;
 use crate::peer::Peer;
-use crate::ports::{PortError, RunError, Target};
+use crate::ports::{AnswerError, PortError, RunError, Target};
 use crate::server::Shared;
 use crate::standing::{Permission, Request, Standing, permits};
 use crate::stream::{self, ChannelSink, Event, Lines};
@@ -42,6 +42,9 @@ enum Route {
     Session(String),
     Operations,
     Kill,
+    Revoke,
+    Approvals,
+    Answer(String),
     Run,
 }
 
@@ -59,6 +62,9 @@ impl Route {
             ["v1", "sessions", session] => Route::Session((*session).to_owned()),
             ["v1", "operations"] => Route::Operations,
             ["v1", "kill"] => Route::Kill,
+            ["v1", "revoke"] => Route::Revoke,
+            ["v1", "approvals"] => Route::Approvals,
+            ["v1", "approvals", id] => Route::Answer((*id).to_owned()),
             ["v1", "run"] => Route::Run,
             _ => return None,
         })
@@ -66,7 +72,7 @@ impl Route {
 
     const fn method(&self) -> Method {
         match self {
-            Route::Kill | Route::Run => Method::POST,
+            Route::Kill | Route::Revoke | Route::Answer(_) | Route::Run => Method::POST,
             _ => Method::GET,
         }
     }
@@ -79,6 +85,9 @@ impl Route {
             Route::Lineage(_) => Request::Lineage,
             Route::Sessions | Route::Session(_) | Route::Operations => Request::Records,
             Route::Kill => Request::Kill,
+            Route::Revoke => Request::Revoke,
+            Route::Approvals => Request::Approvals,
+            Route::Answer(_) => Request::Answer,
             Route::Run => Request::Run,
         }
     }
@@ -94,6 +103,24 @@ struct KillBody {
 #[serde(deny_unknown_fields, default)]
 struct RunBody {
     policy: Option<String>,
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeBody {
+    principal: String,
+    #[serde(default)]
+    stop: bool,
+    #[serde(default)]
+    undo: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerBody {
+    approve: bool,
+    reason: Option<String>,
 }
 
 /// Answers one request.
@@ -122,24 +149,27 @@ pub(crate) async fn answer(
             "not permitted: it cannot be told who you are",
         );
     };
-    let own = match permits(standing, route.asks()) {
-        Permission::All => None,
-        Permission::Own(tree) => Some(tree),
-        Permission::No => return not_permitted(standing),
-    };
+    let permission = permits(standing, route.asks());
+    if permission == Permission::No {
+        return not_permitted(standing);
+    }
     let query = head.uri.query().unwrap_or("");
-    serve(shared, peer, standing, own, route, query, &body).await
+    serve(shared, peer, standing, permission, route, query, &body).await
 }
 
 async fn serve(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,
     standing: Standing,
-    own: Option<TreeId>,
+    permission: Permission,
     route: Route,
     query: &str,
     body: &[u8],
 ) -> Answer {
+    let own = match permission {
+        Permission::Own(tree) => Some(tree),
+        _ => None,
+    };
     let ports = shared.ports.clone();
     match route {
         Route::Health => text(StatusCode::OK, TEXT, "ok\n"),
@@ -175,7 +205,10 @@ async fn serve(
             Err(error) => refused(StatusCode::BAD_REQUEST, error.to_string()),
         },
         Route::Operations => operations(shared, standing, query).await,
-        Route::Kill => kill(shared, body).await,
+        Route::Kill => kill(shared, peer, body).await,
+        Route::Revoke => revoke(shared, peer, body).await,
+        Route::Approvals => approvals(shared, peer, standing, permission, query).await,
+        Route::Answer(id) => give_answer(shared, peer, id, body).await,
         Route::Run => run(shared, peer, standing, body).await,
     }
 }
@@ -207,23 +240,107 @@ async fn operations(shared: &Arc<Shared>, standing: Standing, query: &str) -> An
         Ok(parsed) => parsed,
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    let mut permit = None;
-    if follow {
-        let budget = shared.followers.get(standing.kind()).cloned();
-        permit = budget.and_then(|budget| budget.try_acquire_owned().ok());
-        if permit.is_none() {
-            return refused(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many callers follow the log",
-            );
-        }
-    }
+    let permit = match follower(shared, standing, follow) {
+        Ok(permit) => permit,
+        Err(answer) => return answer,
+    };
     let archive = Arc::clone(&shared.ports.archive);
     let work = move |out: &mut ChannelSink| archive.operations(&filter, follow, out).map(|()| true);
     lines(stream::spawn(work), permit).await
 }
 
-async fn kill(shared: &Arc<Shared>, body: &[u8]) -> Answer {
+/// A place among those who follow; none is needed for an answer that ends.
+fn follower(
+    shared: &Shared,
+    standing: Standing,
+    follow: bool,
+) -> Result<Option<OwnedSemaphorePermit>, Answer> {
+    if !follow {
+        return Ok(None);
+    }
+    let budget = shared.followers.get(standing.kind()).cloned();
+    match budget.and_then(|budget| budget.try_acquire_owned().ok()) {
+        Some(permit) => Ok(Some(permit)),
+        None => Err(refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many callers follow the log",
+        )),
+    }
+}
+
+/// What waits for a human; `watch` in the query goes on with what comes.
+async fn approvals(
+    shared: &Arc<Shared>,
+    peer: &Arc<Peer>,
+    standing: Standing,
+    permission: Permission,
+    query: &str,
+) -> Answer {
+    let watch = match query {
+        "" => false,
+        "watch" => true,
+        _ => return refused(StatusCode::BAD_REQUEST, "expected no query, or `watch`"),
+    };
+    let permit = match follower(shared, standing, watch) {
+        Ok(permit) => permit,
+        Err(answer) => return answer,
+    };
+    let (approvals, peer) = (Arc::clone(&shared.ports.approvals), Arc::clone(peer));
+    let answerable = permission == Permission::Answerable;
+    let work = move |out: &mut ChannelSink| {
+        approvals
+            .pending(&peer, answerable, watch, out)
+            .map(|()| true)
+    };
+    lines(stream::spawn(work), permit).await
+}
+
+async fn give_answer(shared: &Arc<Shared>, peer: &Arc<Peer>, id: String, body: &[u8]) -> Answer {
+    let AnswerBody { approve, reason } = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let (approvals, peer) = (Arc::clone(&shared.ports.approvals), Arc::clone(peer));
+    let answer = blocking(move || approvals.answer(&peer, &id, approve, reason.as_deref())).await;
+    let error = match answer {
+        Some(Ok(view)) => return json(Some(view)),
+        Some(Err(error)) => error,
+        None => return failed(),
+    };
+    let status = match error {
+        AnswerError::Unknown(_) => StatusCode::NOT_FOUND,
+        AnswerError::Over(_) => StatusCode::CONFLICT,
+        AnswerError::NotAllowed(_) => StatusCode::FORBIDDEN,
+        AnswerError::Malformed(_) => StatusCode::BAD_REQUEST,
+        AnswerError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    refused(status, error.to_string())
+}
+
+async fn revoke(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
+    let RevokeBody {
+        principal,
+        stop,
+        undo,
+    } = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    if stop && undo {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "expected `stop` or `undo`, not both",
+        );
+    }
+    let (revoker, peer) = (Arc::clone(&shared.ports.revoker), Arc::clone(peer));
+    match blocking(move || revoker.revoke(&peer, &principal, stop, undo)).await {
+        Some(Ok(view)) => json(Some(view)),
+        Some(Err(PortError(reason))) => refused(StatusCode::INTERNAL_SERVER_ERROR, reason),
+        None => failed(),
+    }
+}
+
+async fn kill(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
     let target = match serde_json::from_slice::<KillBody>(body) {
         Ok(KillBody { target }) => target.parse::<Target>(),
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
@@ -238,8 +355,8 @@ async fn kill(shared: &Arc<Shared>, body: &[u8]) -> Answer {
         Ok(target) => target,
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    let switch = Arc::clone(&shared.ports.switch);
-    match blocking(move || switch.kill(target)).await {
+    let (switch, peer) = (Arc::clone(&shared.ports.switch), Arc::clone(peer));
+    match blocking(move || switch.kill(&peer, target)).await {
         Some(Some(killed)) => json(Some(KillView { killed })),
         Some(None) => refused(
             StatusCode::NOT_FOUND,
@@ -251,15 +368,16 @@ async fn kill(shared: &Arc<Shared>, body: &[u8]) -> Answer {
 
 async fn run(shared: &Arc<Shared>, peer: &Arc<Peer>, standing: Standing, body: &[u8]) -> Answer {
     let body = if body.is_empty() { b"{}" } else { body };
-    let RunBody { policy } = match serde_json::from_slice(body) {
+    let RunBody { policy, token } = match serde_json::from_slice(body) {
         Ok(body) => body,
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
     };
     let launcher = Arc::clone(&shared.ports.launcher);
     let peer = Arc::clone(peer);
-    match blocking(move || launcher.run(&peer, standing, policy.as_deref())).await {
+    match blocking(move || launcher.run(&peer, standing, policy.as_deref(), token.as_deref())).await
+    {
         Some(Ok(view)) => json(Some(view)),
-        Some(Err(error @ (RunError::NoPolicy(_) | RunError::Governed(_)))) => {
+        Some(Err(error @ (RunError::NoPolicy(_) | RunError::Governed(_) | RunError::Token(_)))) => {
             refused(StatusCode::CONFLICT, error.to_string())
         }
         Some(Err(error @ RunError::Failed(_))) => {
@@ -327,8 +445,9 @@ fn not_permitted(standing: Standing) -> Answer {
             "not permitted: a process inside a governed tree may only run, and see its own tree"
         }
         Standing::Reader => "not permitted: members of the group gateway may only read",
+        Standing::Approver => "not permitted: approvers see what waits for them, and answer it",
         Standing::Stranger => "not permitted: only root and members of the group gateway may ask",
-        Standing::Admin => "not permitted",
+        Standing::Admin | Standing::Responder => "not permitted",
     };
     refused(StatusCode::FORBIDDEN, reason)
 }

@@ -7,11 +7,15 @@ use gateway_core::TreeId;
 pub enum Standing {
     /// Inside a governed tree, root included.
     Governed(TreeId),
-    /// Outside, and root.
+    /// Outside, and root, or of the role `admin`.
     Admin,
+    /// Outside, and of the role `responder`: reads, and ends sessions.
+    Responder,
     /// Outside, and a member of the group that reads.
     Reader,
-    /// Outside, and nobody.
+    /// Outside, and of the role `approver`: sees what waits for a human.
+    Approver,
+    /// Outside, and nobody. Whether somebody may answer a question, the question's rules say.
     Stranger,
 }
 
@@ -22,7 +26,9 @@ impl Standing {
         match (tree, role) {
             (Some(tree), _) => Standing::Governed(tree),
             (None, Role::Admin) => Standing::Admin,
+            (None, Role::Responder) => Standing::Responder,
             (None, Role::Reader) => Standing::Reader,
+            (None, Role::Approver) => Standing::Approver,
             (None, Role::None) => Standing::Stranger,
         }
     }
@@ -32,14 +38,16 @@ impl Standing {
         match self {
             Standing::Governed(_) => 0,
             Standing::Stranger => 1,
-            Standing::Reader => 2,
-            Standing::Admin => 3,
+            Standing::Approver => 2,
+            Standing::Reader => 3,
+            Standing::Responder => 4,
+            Standing::Admin => 5,
         }
     }
 }
 
 /// How many kinds of callers there are.
-pub(crate) const KINDS: usize = 4;
+pub(crate) const KINDS: usize = 6;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +64,12 @@ pub enum Request {
     Records,
     /// End sessions.
     Kill,
+    /// Revoke a principal, or take that back.
+    Revoke,
+    /// What waits for a human.
+    Approvals,
+    /// Approve or deny something. Who may do that, the rules that hold it say.
+    Answer,
     /// Put the caller itself into a tree.
     Run,
 }
@@ -67,6 +81,8 @@ pub enum Permission {
     All,
     /// Only what belongs to this tree.
     Own(TreeId),
+    /// Only the questions that the caller may answer.
+    Answerable,
     /// No.
     No,
 }
@@ -82,45 +98,62 @@ pub const fn permits(standing: Standing, request: Request) -> Permission {
             Permission::Own(tree)
         }
         (Standing::Governed(_), _) => Permission::No,
-        (Standing::Admin, _) => Permission::All,
-        (Standing::Reader, Request::Kill) => Permission::No,
+        // Also a stranger may be somebody whom a rule names.
+        (_, Request::Answer) => Permission::All,
+        (Standing::Admin | Standing::Responder, _) => Permission::All,
+        (Standing::Reader, Request::Kill | Request::Revoke) => Permission::No,
         (Standing::Reader, _) => Permission::All,
-        (Standing::Stranger, Request::Health | Request::Run) => Permission::All,
-        (Standing::Stranger, _) => Permission::No,
+        (_, Request::Health | Request::Run) => Permission::All,
+        (Standing::Approver, Request::Approvals) => Permission::All,
+        (Standing::Stranger, Request::Approvals) => Permission::Answerable,
+        (Standing::Approver | Standing::Stranger, _) => Permission::No,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Request::{Health, Kill, Lineage, Records, Run, Status, Trees};
+    use Request::{Answer, Approvals, Health, Kill, Lineage, Records, Revoke, Run, Status, Trees};
 
     #[test]
     fn the_table() {
-        let own = TreeId(7);
-        let rows = [
-            (Standing::Governed(own), vec![], vec![Run, Trees, Lineage]),
+        let own = Permission::Own(TreeId(7));
+        let all = Permission::All;
+        let requests = [
+            Health, Status, Trees, Lineage, Records, Kill, Revoke, Approvals, Answer, Run,
+        ];
+        let rows: [(Standing, &[(Request, Permission)]); 6] = [
             (
-                Standing::Admin,
-                vec![Health, Status, Trees, Lineage, Records, Kill, Run],
-                vec![],
+                Standing::Governed(TreeId(7)),
+                &[(Run, own), (Trees, own), (Lineage, own)],
             ),
+            (Standing::Admin, &requests.map(|request| (request, all))),
+            (Standing::Responder, &requests.map(|request| (request, all))),
             (
                 Standing::Reader,
-                vec![Health, Status, Trees, Lineage, Records, Run],
-                vec![],
+                &[
+                    Health, Status, Trees, Lineage, Records, Approvals, Answer, Run,
+                ]
+                .map(|request| (request, all)),
             ),
-            (Standing::Stranger, vec![Health, Run], vec![]),
+            (
+                Standing::Approver,
+                &[Health, Approvals, Answer, Run].map(|request| (request, all)),
+            ),
+            (
+                Standing::Stranger,
+                &[
+                    (Health, all),
+                    (Approvals, Permission::Answerable),
+                    (Answer, all),
+                    (Run, all),
+                ],
+            ),
         ];
-        for (standing, all, only_own) in rows {
-            for request in [Health, Status, Trees, Lineage, Records, Kill, Run] {
-                let expected = if all.contains(&request) {
-                    Permission::All
-                } else if only_own.contains(&request) {
-                    Permission::Own(own)
-                } else {
-                    Permission::No
-                };
+        for (standing, permitted) in rows {
+            for request in requests {
+                let row = permitted.iter().find(|(asked, _)| *asked == request);
+                let expected = row.map_or(Permission::No, |(_, permission)| *permission);
                 assert_eq!(
                     permits(standing, request),
                     expected,

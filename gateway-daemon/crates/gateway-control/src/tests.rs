@@ -2,7 +2,7 @@
 mod hostile;
 
 use super::*;
-use crate::view::{KillView, LineageView, RunView, StatusView, TreeView};
+use crate::view::{AnswerView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView};
 use gateway_core::{Principal, SessionId, TreeId};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
@@ -163,9 +163,62 @@ impl Archive for Fake {
 }
 
 impl Switch for Fake {
-    fn kill(&self, target: Target) -> Option<u64> {
+    fn kill(&self, _: &Peer, target: Target) -> Option<u64> {
         self.killed.lock().unwrap().push(target);
         (target == Target::Session(KNOWN)).then_some(1)
+    }
+}
+
+impl Approvals for Fake {
+    fn pending(
+        &self,
+        _: &Peer,
+        answerable: bool,
+        watch: bool,
+        out: &mut dyn LineSink,
+    ) -> Result<(), PortError> {
+        let line = format!("{{\"answerable\":{answerable},\"watch\":{watch}}}");
+        let _ = out.line(line.into_bytes());
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        _: &Peer,
+        id: &str,
+        approve: bool,
+        reason: Option<&str>,
+    ) -> Result<AnswerView, AnswerError> {
+        match id {
+            "q1" => Ok(AnswerView {
+                id: id.to_owned(),
+                verdict: if approve { "approved" } else { "denied" }.to_owned(),
+                approver: reason.unwrap_or_default().to_owned(),
+            }),
+            "q2" => Err(AnswerError::Over("bob was first".into())),
+            "q3" => Err(AnswerError::NotAllowed("it is your own".into())),
+            "q4" => Err(AnswerError::Failed("the disk is full".into())),
+            _ => Err(AnswerError::Unknown("no such question".into())),
+        }
+    }
+}
+
+impl Revoker for Fake {
+    fn revoke(
+        &self,
+        _: &Peer,
+        principal: &str,
+        stop: bool,
+        undo: bool,
+    ) -> Result<RevokeView, PortError> {
+        Ok(RevokeView {
+            principal: principal.to_owned(),
+            revoked: !undo,
+            trees: 1,
+            sessions: 2,
+            questions: 0,
+            processes: u64::from(stop),
+        })
     }
 }
 
@@ -175,6 +228,7 @@ impl Launcher for Fake {
         peer: &Peer,
         standing: Standing,
         policy: Option<&str>,
+        _: Option<&str>,
     ) -> Result<RunView, RunError> {
         self.ran
             .lock()
@@ -212,6 +266,8 @@ fn serve_with(limits: Limits) -> Server {
         trees: fake.clone(),
         archive: fake.clone(),
         switch: fake.clone(),
+        approvals: fake.clone(),
+        revoker: fake.clone(),
         launcher: fake.clone(),
     };
     let socket = ControlSocket::bind(&path).unwrap();
@@ -316,7 +372,7 @@ async fn an_admin_gets_every_answer() {
     assert_eq!(seen, "{\"session\":1}");
     let killed = server.client.kill(Target::Session(KNOWN)).await.unwrap();
     assert_eq!(killed, KillView { killed: 1 });
-    assert_eq!(server.client.run(Some("p")).await.unwrap().tree, OWN);
+    assert_eq!(server.client.run(Some("p"), None).await.unwrap().tree, OWN);
     assert_eq!(
         *server.fake.ran.lock().unwrap(),
         [(std::process::id(), Standing::Admin, Some("p".to_owned()))]
@@ -369,6 +425,16 @@ async fn each_kind_of_caller_gets_what_it_may() {
             Role::None,
             [200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403],
         ),
+        (
+            None,
+            Role::Responder,
+            [200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200],
+        ),
+        (
+            None,
+            Role::Approver,
+            [200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403],
+        ),
     ];
     for (tree, role, statuses) in expected {
         server.fake.is(tree, role);
@@ -381,21 +447,21 @@ async fn each_kind_of_caller_gets_what_it_may() {
         }
         let kill = server.client.kill(Target::Session(KNOWN)).await;
         match (tree, role) {
-            (None, Role::Admin) => assert!(kill.is_ok()),
+            (None, Role::Admin | Role::Responder) => assert!(kill.is_ok()),
             _ => assert!(
                 matches!(kill, Err(ClientError::NotPermitted(_))),
                 "{tree:?} {role:?}"
             ),
         }
         assert!(
-            server.client.run(None).await.is_ok(),
+            server.client.run(None, None).await.is_ok(),
             "run gives nobody more than it had"
         );
     }
     assert_eq!(
         server.fake.killed.lock().unwrap().len(),
-        1,
-        "only the admin's reached the port"
+        2,
+        "only those of the admin and of the responder reached the port"
     );
     server.fake.is(Some(OWN), Role::Admin);
     assert_eq!(
@@ -412,7 +478,7 @@ async fn a_caller_that_cannot_be_told_is_refused() {
     for path in ["/healthz", "/v1/status"] {
         assert_ne!(get(&server, path).await.0, 200, "{path}");
     }
-    assert!(server.client.run(None).await.is_err());
+    assert!(server.client.run(None, None).await.is_err());
     assert!(server.fake.ran.lock().unwrap().is_empty());
 }
 
@@ -428,7 +494,7 @@ async fn failures_are_told_apart() {
     let process = client.kill(Target::Process(1)).await;
     assert!(matches!(process, Err(ClientError::BadRequest(_))));
     for policy in ["missing", "broken"] {
-        let refused = client.run(Some(policy)).await;
+        let refused = client.run(Some(policy), None).await;
         assert!(matches!(refused, Err(ClientError::Refused(_))), "{policy}");
     }
     fake.archive_fails.store(true, Ordering::Relaxed);
@@ -484,4 +550,77 @@ async fn the_end_of_the_daemon_ends_followers_and_removes_the_socket() {
     })
     .await;
     assert!(!server.path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_are_seen_and_answered_by_who_may() {
+    let server = serve_with(Limits::default());
+    for (tree, role, expected) in [
+        (None, Role::Admin, Some(false)),
+        (None, Role::Responder, Some(false)),
+        (None, Role::Reader, Some(false)),
+        (None, Role::Approver, Some(false)),
+        (None, Role::None, Some(true)),
+        (Some(OWN), Role::Admin, None),
+    ] {
+        server.fake.is(tree, role);
+        for watch in [false, true] {
+            let mut seen = String::new();
+            let asked = server
+                .client
+                .approvals(watch, &mut |line| {
+                    seen = String::from_utf8_lossy(line).into_owned();
+                    ControlFlow::Continue(())
+                })
+                .await;
+            match expected {
+                Some(answerable) => assert_eq!(
+                    seen,
+                    format!("{{\"answerable\":{answerable},\"watch\":{watch}}}")
+                ),
+                None => assert!(matches!(asked, Err(ClientError::NotPermitted(_)))),
+            }
+        }
+        let answered = server.client.answer("q1", true, Some("fine")).await;
+        match expected {
+            Some(_) => assert_eq!(answered.unwrap().verdict, "approved"),
+            // Also as root: a process inside a governed tree never approves.
+            None => assert!(matches!(answered, Err(ClientError::NotPermitted(_)))),
+        }
+        let revoked = server.client.revoke("user:mallory", true, false).await;
+        match role {
+            Role::Admin | Role::Responder if tree.is_none() => assert!(revoked.unwrap().revoked),
+            _ => assert!(matches!(revoked, Err(ClientError::NotPermitted(_)))),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_not_taken_say_why() {
+    let server = serve_with(Limits::default());
+    let answer = async |id: &str| server.client.answer(id, false, None).await.unwrap_err();
+    assert!(matches!(answer("q2").await, ClientError::Refused(_)));
+    assert!(matches!(answer("q3").await, ClientError::NotPermitted(_)));
+    assert!(matches!(answer("q4").await, ClientError::Refused(_)));
+    for unknown in ["q9", "", "../kill", "a/b", "q1?x"] {
+        assert!(
+            matches!(answer(unknown).await, ClientError::NotFound(_)),
+            "{unknown:?}"
+        );
+    }
+    let body = "{\"principal\":\"x\",\"stop\":true,\"undo\":true}";
+    for (path, body, expected) in [
+        ("/v1/revoke", body, " 400 "),
+        ("/v1/revoke", "{}", " 400 "),
+        ("/v1/approvals/q1", "{\"approve\":1}", " 400 "),
+        ("/v1/approvals/q1", "{\"approve\":true,\"x\":1}", " 400 "),
+    ] {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let answer = raw(&server.path, request.as_bytes()).await;
+        assert!(answer.contains(expected), "{path} {body}: {answer}");
+    }
 }

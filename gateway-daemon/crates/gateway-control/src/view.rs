@@ -166,6 +166,34 @@ pub struct KillView {
     pub killed: u64,
 }
 
+/// The answer to an answer: what was decided about a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerView {
+    /// The question.
+    pub id: String,
+    /// `approved` or `denied`.
+    pub verdict: String,
+    /// In whose name.
+    pub approver: String,
+}
+
+/// The answer to `revoke`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeView {
+    /// Who.
+    pub principal: String,
+    /// Is it revoked now?
+    pub revoked: bool,
+    /// The trees that it stands in, at the root or as a delegate.
+    pub trees: u64,
+    /// How many live sessions were ended.
+    pub sessions: u64,
+    /// How many questions of these trees were denied.
+    pub questions: u64,
+    /// How many processes were stopped.
+    pub processes: u64,
+}
+
 /// Why a request was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorView {
