@@ -4,6 +4,8 @@
 pub const SLOTS: u32 = 256;
 /// How many network namespaces can have listeners.
 pub const NAMESPACES_MAX: u32 = 4096;
+/// How many trees can be ended at once.
+pub const DOOMED_MAX: u32 = 4096;
 
 /// The one entry of the configuration map.
 #[repr(C)]

@@ -48,6 +48,10 @@ pub(crate) enum CommandArguments {
     Show(ShowArguments),
     /// Ends live sessions now
     Kill(KillArguments),
+    /// What waits for a human; and answers
+    Approvals(ApprovalsArguments),
+    /// Denies a principal everything from now on, and ends its live sessions
+    Revoke(RevokeArguments),
     /// Checks, tests and explains policies, without a daemon
     #[command(subcommand)]
     Policy(PolicyArguments),
@@ -67,6 +71,9 @@ pub(crate) struct RunArguments {
     /// The policy of the new tree; without it the caller's cgroup decides
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<String>,
+    /// A file with a signed token that says whose tree it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Already the process that becomes the command; set by `gateway run` itself
     #[arg(long, hide = true)]
     pub(crate) in_place: bool,
@@ -155,6 +162,56 @@ pub(crate) struct KillArguments {
     /// A session (s…) or a tree (t…)
     #[arg(value_name = "SESSION|TREE")]
     pub(crate) target: String,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ApprovalsArguments {
+    /// Goes on with what comes and what is answered
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) answer: Option<AnswerArguments>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnswerArguments {
+    /// Lets the operation pass
+    Approve(AnswerOneArguments),
+    /// Refuses the operation
+    Deny(AnswerOneArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnswerOneArguments {
+    /// The question
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Why; the client is told when it is a denial, and it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArguments {
+    /// Who, as in `gateway trees`: user:alice@acme.com, local:alice
+    #[arg(value_name = "PRINCIPAL")]
+    pub(crate) principal: String,
+    /// Ends the processes of its trees too
+    #[arg(long)]
+    pub(crate) stop: bool,
+    /// Takes a revocation back
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) undo: bool,
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,

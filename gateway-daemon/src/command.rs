@@ -1,7 +1,7 @@
 //! The command line as it is meant: what [`crate::args`] wrote, validated.
 use crate::args::{
-    Arguments, CommandArguments, ExplainArguments, FilterArguments, LogArguments, PolicyArguments,
-    RunArguments,
+    AnswerArguments, AnswerOneArguments, Arguments, CommandArguments, ExplainArguments,
+    FilterArguments, LogArguments, PolicyArguments, RunArguments,
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
@@ -43,6 +43,12 @@ pub(crate) enum Command {
         target: Target,
         json: bool,
     },
+    Approvals {
+        watch: bool,
+        json: bool,
+    },
+    Answer(Answer),
+    Revoke(Revoke),
     PolicyCheck {
         path: Option<PathBuf>,
         json: bool,
@@ -59,10 +65,29 @@ pub(crate) enum Command {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) policy: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
     /// This process is the one that becomes the command.
     pub(crate) in_place: bool,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// An answer to a question that waits.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) id: String,
+    pub(crate) approve: bool,
+    pub(crate) reason: Option<String>,
+    pub(crate) json: bool,
+}
+
+/// A principal that is to be denied everything, or no longer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Revoke {
+    pub(crate) principal: String,
+    pub(crate) stop: bool,
+    pub(crate) undo: bool,
+    pub(crate) json: bool,
 }
 
 /// A question about one statement.
@@ -119,6 +144,25 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
             },
             Err(error) => return Err(usage("kill", error)),
         },
+        CommandArguments::Approvals(approvals) => match approvals.answer {
+            None => Command::Approvals {
+                watch: approvals.watch,
+                json: approvals.json,
+            },
+            Some(AnswerArguments::Approve(answer)) => Command::Answer(validate_answer(answer, true)),
+            Some(AnswerArguments::Deny(answer)) => Command::Answer(validate_answer(answer, false)),
+        },
+        CommandArguments::Revoke(revoke) => {
+            if revoke.principal.is_empty() || revoke.principal == "unknown" {
+                return Err(usage("revoke", "expected the name of a principal"));
+            }
+            Command::Revoke(Revoke {
+                principal: revoke.principal,
+                stop: revoke.stop,
+                undo: revoke.undo,
+                json: revoke.json,
+            })
+        }
         CommandArguments::Policy(PolicyArguments::Check(check)) => Command::PolicyCheck {
             path: check.path,
             json: check.json,
@@ -148,10 +192,20 @@ fn validate_run(run: RunArguments) -> Result<Run, Failure> {
         .ok_or_else(|| usage("run", "expected a command"))?;
     Ok(Run {
         policy: run.policy,
+        token_file: run.token_file,
         in_place: run.in_place,
         program,
         arguments: command.collect(),
     })
+}
+
+fn validate_answer(answer: AnswerOneArguments, approve: bool) -> Answer {
+    Answer {
+        id: answer.id,
+        approve,
+        reason: answer.reason,
+        json: answer.json,
+    }
 }
 
 fn validate_filter(written: FilterArguments, now: Timestamp) -> Result<Filter, Failure> {
@@ -251,6 +305,7 @@ mod tests {
         let run = |policy: Option<&str>, words: &[&str]| {
             Command::Run(Run {
                 policy: policy.map(str::to_owned),
+                token_file: None,
                 in_place: false,
                 program: words[0].into(),
                 arguments: words[1..].iter().map(Into::into).collect(),
@@ -326,6 +381,31 @@ mod tests {
                 },
             ),
             ("uninstall".to_owned(), Command::Uninstall),
+            (
+                "approvals --watch --json".to_owned(),
+                Command::Approvals {
+                    watch: true,
+                    json: true,
+                },
+            ),
+            (
+                "approvals deny q1 --reason later".to_owned(),
+                Command::Answer(Answer {
+                    id: "q1".into(),
+                    approve: false,
+                    reason: Some("later".into()),
+                    json: false,
+                }),
+            ),
+            (
+                "revoke user:mallory@acme.com --stop".to_owned(),
+                Command::Revoke(Revoke {
+                    principal: "user:mallory@acme.com".into(),
+                    stop: true,
+                    undo: false,
+                    json: false,
+                }),
+            ),
         ];
         for (line, expected) in cases {
             assert_eq!(parsed(&line), Ok(expected), "{line}");
@@ -363,6 +443,12 @@ mod tests {
             "policy replay",
             "uninstall --force",
             "daemon extra",
+            "approvals approve",
+            "approvals approve q1 q2",
+            "approvals --watch deny q1",
+            "revoke",
+            "revoke unknown",
+            "revoke x --stop --undo",
         ] {
             assert_eq!(parsed(line), Err(Exit::Usage), "{line:?}");
         }
@@ -376,8 +462,6 @@ mod tests {
             "replay s0000000000001",
             "export",
             "verify",
-            "approvals",
-            "revoke x",
             "credentials list",
             "trust export",
             "help",

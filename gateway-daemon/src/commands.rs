@@ -1,8 +1,10 @@
 //! What each command does, one file each.
+pub(crate) mod approvals;
 pub(crate) mod kill;
 pub(crate) mod lineage;
 pub(crate) mod policy;
 pub(crate) mod records;
+pub(crate) mod revoke;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod trees;

@@ -94,6 +94,11 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
         } => commands::records::log(&config, filter, *follow, *json),
         Command::Show { session, json } => commands::records::show(&config, *session, *json),
         Command::Kill { target, json } => commands::kill::kill(&config, *target, *json),
+        Command::Approvals { watch, json } => {
+            commands::approvals::approvals(&config, *watch, *json)
+        }
+        Command::Answer(answer) => commands::approvals::answer(&config, answer),
+        Command::Revoke(revoke) => commands::revoke::revoke(&config, revoke),
         Command::PolicyCheck { path, json } => {
             commands::policy::check(&config, path.as_deref(), *json)
         }

@@ -12,6 +12,7 @@
 //! | `handshake` | `sockops` | the destination is published, and moved to the accepted socket |
 //! | `peername` | `cgroup/getpeername4`, `getpeername6` | the client sees the address it meant |
 //! | `egress` | `cgroup_skb/egress` | the backstop |
+//! | `doom` | `tp_btf/sys_enter`, while a tree is being ended | its processes are killed |
 //! | `scan` | `iter/task` | the daemon reads all processes with their exact start times |
 //!
 //! Decisions read maps only; events merely report. An internal error refuses when the task is
@@ -24,6 +25,7 @@
 mod connect;
 mod create;
 mod debug;
+mod doom;
 mod egress;
 mod exec;
 mod exit;

@@ -1,5 +1,6 @@
 //! The product against real servers, real clients and this kernel. Needs root, and the release
 //! binary; `cargo xtask test` builds it first.
+mod approvals;
 mod attacks;
 mod bad_hosts;
 mod capture;

@@ -13,7 +13,8 @@ use crate::exit::Failure;
 use gateway_control::Client;
 use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::Signal;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -24,6 +25,8 @@ pub(crate) const FAILED: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 const NOT_FOUND: u8 = 127;
+/// No issuer's tokens are longer.
+const TOKEN_BYTES_MAX: u64 = 16 * 1024;
 /// Says which process waits, so that the other one notices when it is gone before it asked to be
 /// told; and behind a blank which signals that one blocked.
 const WAITING: &str = "GATEWAY_RUN_WAITING";
@@ -52,6 +55,9 @@ fn start(config: &Config, run: &Run) -> Result<u8, Failure> {
     if let Some(policy) = &run.policy {
         command.arg("--policy").arg(policy);
     }
+    if let Some(file) = &run.token_file {
+        command.arg("--token-file").arg(file);
+    }
     command.arg("--").arg(&run.program).args(&run.arguments);
     command.env(
         WAITING,
@@ -72,8 +78,9 @@ fn become_command(config: &Config, run: &Run) -> Result<u8, Failure> {
         }
     }
     let client = Client::new(&config.control_socket);
-    let policy = run.policy.as_deref();
-    let view = ask(async { client.run(policy).await.map_err(Failure::from) })?;
+    let token = run.token_file.as_deref().map(read_token).transpose()?;
+    let (policy, token) = (run.policy.as_deref(), token.as_deref());
+    let view = ask(async { client.run(policy, token).await.map_err(Failure::from) })?;
     for measure in &view.harden {
         harden(measure)?;
     }
@@ -89,6 +96,22 @@ fn become_command(config: &Config, run: &Run) -> Result<u8, Failure> {
     } else {
         NOT_EXECUTABLE
     })
+}
+
+/// The token in a file, which the caller has to be able to read.
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let failed = |reason: String| Failure::no(format!("--token-file {}: {reason}", file.display()));
+    let mut text = String::new();
+    let read = File::open(file)
+        .and_then(|opened| opened.take(TOKEN_BYTES_MAX + 1).read_to_string(&mut text));
+    match read {
+        Err(error) => Err(failed(error.to_string())),
+        Ok(bytes) if bytes as u64 > TOKEN_BYTES_MAX => {
+            Err(failed(format!("expected a token, at most {TOKEN_BYTES_MAX} bytes")))
+        }
+        Ok(_) if text.trim().is_empty() => Err(failed("expected a token; it is empty".to_owned())),
+        Ok(_) => Ok(text.trim().to_owned()),
+    }
 }
 
 /// Applies one of a policy's measures to this process. What is not known is not ignored.

@@ -16,6 +16,7 @@
 pub mod btf;
 pub mod cgroup;
 mod debug;
+mod doom;
 mod error;
 pub mod events;
 pub mod globs;

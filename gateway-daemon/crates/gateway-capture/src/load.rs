@@ -70,6 +70,8 @@ pub struct Capture {
     pub(crate) in_force: Mutex<InForce>,
     pub(crate) tag_programs: Mutex<TagPrograms>,
     pub(crate) root: cgroup::Root,
+    /// Held while a tree is being ended: one at a time.
+    pub(crate) ending: Mutex<()>,
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
     pub(crate) generation: u64,
@@ -142,6 +144,7 @@ impl Capture {
             in_force: Mutex::new(InForce::default()),
             tag_programs: Mutex::new(TagPrograms::open(&pins, options.object)?),
             root,
+            ending: Mutex::new(()),
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
             generation,

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 13] = [
+pub(crate) const PINNED: [&str; 14] = [
     "TAGS",
     "CGROUPS",
     "POLICIES",
@@ -25,6 +25,7 @@ pub(crate) const PINNED: [&str; 13] = [
     "SOCKETS",
     "ACCEPTED",
     "MARKS",
+    "DOOMED",
     "COUNTERS",
     "EVENTS",
 ];
@@ -90,6 +91,7 @@ pub(crate) struct Maps {
     pub(crate) handshakes: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     accepted: SkStorage<MapData, Wire<KernelFlow>>,
     pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
+    pub(crate) doomed: HashMap<MapData, u64, u32>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -117,6 +119,7 @@ impl Maps {
             handshakes: take(ebpf, "HANDSHAKES")?,
             accepted: take(ebpf, "ACCEPTED")?,
             marks: take(ebpf, "MARKS")?,
+            doomed: take(ebpf, "DOOMED")?,
             counters: take(ebpf, "COUNTERS")?,
         })
     }

@@ -91,6 +91,45 @@ fn describe(left: &[TagEntry], seen: &[Event]) -> String {
     text
 }
 
+/// One process that sleeps, and one that forks and exits for ever, faster than anybody can look.
+fn end_a_tree_that_runs_away(capture: &Capture, jobs: &Path) {
+    let run_away = "import os, sys, time\n\
+        if os.fork() == 0: time.sleep(1000)\n\
+        print(\"on its way\", flush=True)\n\
+        while True:\n    \
+            if os.fork(): os._exit(0)\n";
+    let script = format!(
+        "echo $$ > {}/cgroup.procs && exec python3 -c '{run_away}'",
+        jobs.display()
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    child.wait().unwrap();
+    let tree = capture.tags().unwrap()[0].tree;
+    let other = job(jobs, "true");
+    assert!(other.status.success());
+    let killed = capture
+        .end_tree(tree, std::time::Duration::from_secs(20))
+        .unwrap();
+    assert!(killed >= 1, "{killed}");
+    let left = std::fs::read_to_string(jobs.join("cgroup.procs")).unwrap();
+    assert_eq!(left, "", "nobody is left in the cgroup");
+    // The mark is gone, and was about that tree alone.
+    assert!(job(jobs, "true && true").status.success());
+    assert_eq!(
+        capture
+            .end_tree(tree, std::time::Duration::from_secs(20))
+            .unwrap(),
+        0
+    );
+}
+
 #[test]
 fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let subtree = Subtree::new();
@@ -207,6 +246,8 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     capture.sweep().unwrap();
     let left = capture.tags().unwrap();
     assert!(left.is_empty(), "{}", describe(&left, &seen));
+
+    end_a_tree_that_runs_away(&capture, &jobs);
 
     // The daemon dies: the programs stay, and refuse.
     drop(listeners);
