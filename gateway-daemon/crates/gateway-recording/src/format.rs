@@ -17,7 +17,13 @@
 use gateway_core::Timestamp;
 
 /// The version of the layout and of the payloads. Any change of either is another version.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// 1: the first. 2: resolutions of holds and acts of people are records, and the end of a session
+/// counts what was held. Each segment says its own: segments of an older version are read, and
+/// never written to again.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that can be read.
+const FORMAT_VERSION_MIN: u32 = 1;
 /// The header takes a page, so that records begin on one.
 pub(crate) const HEADER_BYTES: u64 = 4096;
 /// What precedes the kind of a record.
@@ -33,6 +39,8 @@ const BYTE_ORDER: u32 = 0x0102_0304;
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Of its layout and its payloads: [`FORMAT_VERSION`], or an older one.
+    pub(crate) version: u32,
     /// Its number, also in its name.
     pub(crate) segment: u64,
     /// Its length as it was made.
@@ -61,7 +69,7 @@ impl Header {
         let mut bytes = Vec::with_capacity(HEADER_USED);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&BYTE_ORDER.to_ne_bytes());
-        bytes.extend_from_slice(&FORMAT_VERSION.to_ne_bytes());
+        bytes.extend_from_slice(&self.version.to_ne_bytes());
         bytes.extend_from_slice(&self.segment.to_ne_bytes());
         bytes.extend_from_slice(&self.bytes.to_ne_bytes());
         bytes.extend_from_slice(&self.created.0.to_ne_bytes());
@@ -85,7 +93,7 @@ impl Header {
             _ => return Err(HeaderFault::Damaged),
         }
         let version = u32_at(bytes, 12).ok_or(HeaderFault::Damaged)?;
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Err(HeaderFault::Version(version));
         }
         let parts = || {
@@ -94,6 +102,7 @@ impl Header {
                 return None;
             }
             Some(Header {
+                version,
                 segment: u64_at(bytes, 16)?,
                 bytes: u64_at(bytes, 24)?,
                 created: Timestamp(u64_at(bytes, 32)?),
@@ -171,6 +180,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
+            version: FORMAT_VERSION,
             segment: 7,
             bytes: 1 << 20,
             created: Timestamp(123),
@@ -199,10 +209,23 @@ mod tests {
     }
 
     #[test]
+    fn older_versions_are_read_and_say_so() {
+        for version in FORMAT_VERSION_MIN..=FORMAT_VERSION {
+            let header = Header {
+                version,
+                ..header()
+            };
+            assert_eq!(Header::decode(&header.encode()), Ok(header));
+        }
+    }
+
+    #[test]
     fn another_version_and_another_byte_order_are_named() {
         let mut bytes = header().encode();
-        bytes[12..16].copy_from_slice(&9u32.to_ne_bytes());
-        assert_eq!(Header::decode(&bytes), Err(HeaderFault::Version(9)));
+        for other in [0, FORMAT_VERSION + 1, u32::MAX] {
+            bytes[12..16].copy_from_slice(&other.to_ne_bytes());
+            assert_eq!(Header::decode(&bytes), Err(HeaderFault::Version(other)));
+        }
         bytes[8..12].copy_from_slice(&BYTE_ORDER.swap_bytes().to_ne_bytes());
         assert_eq!(Header::decode(&bytes), Err(HeaderFault::ByteOrder));
     }

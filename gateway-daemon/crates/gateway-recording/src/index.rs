@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version of what is in the trees. Another one is built anew.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What sled may hold in memory, in bytes.
 const CACHE_BYTES: u64 = 4 << 20;
 /// How many records are taken up between two commits.
@@ -52,6 +52,8 @@ pub struct Index {
     principals: sled::Tree,
     /// Segments in which a daemon began → nothing.
     boundaries: sled::Tree,
+    /// Segments in which somebody did something to the gateway → nothing.
+    acts: sled::Tree,
     /// One entry: [`Progress`].
     progress: sled::Tree,
 }
@@ -155,6 +157,7 @@ impl Index {
                 trees: db.open_tree("trees")?,
                 principals: db.open_tree("principals")?,
                 boundaries: db.open_tree("boundaries")?,
+                acts: db.open_tree("acts")?,
                 progress: db.open_tree("progress")?,
                 db,
             })
@@ -299,6 +302,12 @@ impl Index {
             Brief::Outcome(brief) => {
                 self.entry(batch, brief.id.session, position)?;
             }
+            Brief::Resolution(brief) => {
+                self.entry(batch, brief.id.session, position)?;
+            }
+            Brief::Act(_) => {
+                batch.acts.insert(position.segment);
+            }
             Brief::SessionClosed(brief) => {
                 self.entry(batch, brief.session, position)?.closed = Some(position);
             }
@@ -353,6 +362,9 @@ impl Index {
             for segment in &batch.boundaries {
                 self.boundaries.insert(segment.to_be_bytes(), &[])?;
             }
+            for segment in &batch.acts {
+                self.acts.insert(segment.to_be_bytes(), &[])?;
+            }
             Ok(())
         })?;
         self.write(&self.progress, &[], progress)
@@ -385,11 +397,28 @@ impl Index {
             return Ok(None);
         }
         // A session without an end ended where the next daemon began.
-        for key in self.boundaries.iter().keys() {
-            let key = self.ask(|| key)?;
+        self.add_segments(&mut segments, &self.boundaries)?;
+        Ok(Some(Visit { segments, indexed }))
+    }
+
+    /// The segments that can have acts.
+    pub(crate) fn visit_acts(&self) -> Result<Visit, IndexError> {
+        let indexed = self.position()?.segment;
+        let mut segments = BTreeSet::new();
+        self.add_segments(&mut segments, &self.acts)?;
+        Ok(Visit { segments, indexed })
+    }
+
+    fn add_segments(
+        &self,
+        segments: &mut BTreeSet<u64>,
+        tree: &sled::Tree,
+    ) -> Result<(), IndexError> {
+        let mut keys = tree.iter().keys();
+        while let Some(key) = self.ask(|| keys.next().transpose())? {
             segments.extend(segment_of(&key));
         }
-        Ok(Some(Visit { segments, indexed }))
+        Ok(())
     }
 
     fn add(&self, segments: &mut BTreeSet<u64>, session: SessionId) -> Result<(), IndexError> {
@@ -441,6 +470,7 @@ struct Batch {
     trees: Vec<[u8; 16]>,
     principals: Vec<Vec<u8>>,
     boundaries: BTreeSet<u64>,
+    acts: BTreeSet<u64>,
 }
 
 impl Batch {

@@ -11,14 +11,14 @@ pub mod recovery;
 mod state;
 
 use crate::error::JournalError;
-use crate::format::{HEADER_BYTES, Header, Word, checksum, record_bytes, salt};
+use crate::format::{FORMAT_VERSION, HEADER_BYTES, Header, Word, checksum, record_bytes, salt};
 use crate::lock::WriterLock;
-use crate::record::{Note, NoteKind};
+use crate::record::{Act, Note, NoteKind, bounded_resolution};
 use crate::segment::{Spoilt, WritableSegment};
 use crate::stored::{OperationWritten, Tag, encode};
 use gateway_core::{
-    OperationOutcome, OperationRecord, RecordError, Recorder, SessionClosed, SessionOpened,
-    Timestamp,
+    OperationOutcome, OperationRecord, RecordError, Recorder, Resolution, SessionClosed,
+    SessionOpened, Timestamp,
 };
 use keeper::Keepers;
 use parking_lot::{Condvar, Mutex};
@@ -132,10 +132,11 @@ impl fmt::Debug for Journal {
 
 impl Journal {
     /// Opens the journal for writing, alone, and cuts what an earlier daemon left half written.
+    /// Segments of an older version of the format stay as they are; writing goes on in a new one.
     ///
     /// # Errors
     /// The directory cannot be used, another daemon has it, the disk is full, or its segments
-    /// were written by another version or on another kind of machine.
+    /// were written by a later version or on another kind of machine.
     pub fn open(mut options: JournalOptions) -> Result<(Journal, Recovered), JournalError> {
         let bytes = options.segment_bytes.next_multiple_of(HEADER_BYTES);
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
@@ -256,6 +257,15 @@ impl Journal {
     /// The record could not be kept.
     pub fn note(&self, note: &Note) -> Result<(), RecordError> {
         self.record(Tag::Note, note)
+    }
+
+    /// Records what somebody did to the gateway itself. Its texts are cut to
+    /// [`TEXT_MAX`](crate::record::TEXT_MAX) bytes each.
+    ///
+    /// # Errors
+    /// The record could not be kept; what was asked for must not be done.
+    pub fn act(&self, act: &Act) -> Result<(), RecordError> {
+        self.record(Tag::Act, &act.bounded())
     }
 
     /// Brings every record that was appended before this call to the disk.
@@ -379,6 +389,7 @@ fn give_up(state: &mut State, spoilt: &Spoilt) -> Arc<str> {
 
 fn new_header(options: &JournalOptions, boot: [u8; 16], segment: u64) -> Header {
     Header {
+        version: FORMAT_VERSION,
         segment,
         bytes: options.segment_bytes,
         created: (options.clock)(),
@@ -401,6 +412,10 @@ impl Recorder for Journal {
 
     fn operation(&self, record: &OperationRecord<'_>) -> Result<(), RecordError> {
         self.record(Tag::Operation, &OperationWritten::from(record))
+    }
+
+    fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
+        self.record(Tag::Resolution, &bounded_resolution(record))
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

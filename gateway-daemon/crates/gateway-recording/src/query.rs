@@ -1,16 +1,19 @@
 //! Questions to the journal: which operations, which sessions, and what comes next.
 //!
 //! Everything here streams with bounded memory, however large the journal is. What belongs
-//! together lies apart in the journal: an operation's outcome comes after it, its session's
-//! beginning long before. Outcomes are waited for in a bounded window, beginnings are kept in
-//! a bounded store of openings that can look back.
+//! together lies apart in the journal: an operation's resolution and its outcome come after it,
+//! its session's beginning long before. Resolutions and outcomes are waited for in a bounded
+//! window, beginnings are kept in a bounded store of openings that can look back.
+mod acts;
 mod follow;
+mod holds;
 mod openings;
 mod operations;
 mod pattern;
 mod sessions;
 mod window;
 
+pub use acts::{ActQuery, Acts, acts};
 pub use follow::{Follower, Start};
 pub use operations::{Operations, operations};
 pub use pattern::Pattern;
@@ -18,10 +21,10 @@ pub use sessions::{Sessions, sessions};
 
 use crate::error::ReadError;
 use crate::reader::{Position, Reader, Records, Visit};
-use crate::record::StoredOperation;
+use crate::record::{StoredOperation, was_held};
 use crate::stored::{Brief, OperationBrief};
-use crate::view::{SessionEnding, SessionView};
-use gateway_core::{SessionId, SessionOpened, Timestamp, TreeId, Verb};
+use crate::view::{OperationView, SessionEnding, SessionView};
+use gateway_core::{SessionId, SessionOpened, Timestamp, TreeId, Verb, Verdict};
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
@@ -47,8 +50,9 @@ pub struct Query {
     pub live: bool,
     /// Operations with this verb among their effects. Not asked of sessions.
     pub verb: Option<Verb>,
-    /// Operations with this verdict: `allow`, `deny`, `approved`, `denied`, `expired`. Not asked
-    /// of sessions.
+    /// Operations with this verdict: `allow`, `deny`, `hold`, `approved`, `denied`, `expired`.
+    /// What was held and is answered has the verdict of the answer, and no longer `hold`. Not
+    /// asked of sessions.
     pub verdict: Option<String>,
     /// Operations with this text in their statement, a parameter or the name of an object, in
     /// whichever case. Not asked of sessions.
@@ -76,7 +80,14 @@ impl Query {
             && self
                 .verdict
                 .as_deref()
-                .is_none_or(|verdict| verdict == operation.verdict.name())
+                .is_none_or(|verdict| can_become(operation, verdict))
+    }
+
+    /// What can be said of an operation only when it is known what came of it.
+    fn wants_view(&self, view: &OperationView) -> bool {
+        self.verdict
+            .as_deref()
+            .is_none_or(|verdict| verdict == view.verdict().name())
     }
 
     /// What more can be said without its session.
@@ -122,6 +133,15 @@ impl Query {
                 .as_ref()
                 .is_none_or(|resource| resource.matches(&session.resource_or_destination()))
     }
+}
+
+/// Can the operation have this verdict once it is known what came of it?
+fn can_become(operation: &OperationBrief<'_>, verdict: &str) -> bool {
+    if was_held(operation.verdict, operation.mode) {
+        let not_held = [Verdict::Allow, Verdict::Deny].map(Verdict::name);
+        return !not_held.contains(&verdict);
+    }
+    verdict == operation.verdict.name()
 }
 
 /// The comparison of a wanted text with one that may not be known.

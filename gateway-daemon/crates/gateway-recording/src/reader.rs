@@ -163,6 +163,8 @@ pub struct Records {
 pub(crate) struct RawRecord<'a> {
     pub(crate) position: Position,
     pub(crate) sequence: u64,
+    /// Of the format of its segment.
+    version: u32,
     body: &'a [u8],
 }
 
@@ -170,7 +172,7 @@ impl RawRecord<'_> {
     /// All of it.
     pub(crate) fn record(&self) -> Result<Record, String> {
         let (position, sequence) = (self.position, self.sequence);
-        stored::decode(self.body).map(|kind| Record {
+        stored::decode(self.version, self.body).map(|kind| Record {
             position,
             sequence,
             kind,
@@ -338,10 +340,12 @@ impl Records {
                 found: sequence,
             });
         }
+        let version = file.header.version;
         let body = file.body(position.offset, length)?;
         let seen = look(RawRecord {
             position,
             sequence,
+            version,
             body,
         });
         self.position.offset = next;

@@ -1,8 +1,8 @@
 //! Records as they are read back: owned, and in the words of gateway-core.
 use crate::reader::Position;
 use gateway_core::{
-    Attribute, Effect, Mode, OperationId, OperationOutcome, Parameter, SessionClosed, SessionId,
-    SessionOpened, Timestamp, Verb, Verdict,
+    Attribute, Effect, Mode, OperationId, OperationOutcome, Parameter, Resolution, SessionClosed,
+    SessionId, SessionOpened, Timestamp, Verb, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -32,6 +32,10 @@ pub enum RecordKind {
     SessionClosed(SessionClosed),
     /// The daemon has something to say about itself.
     Note(Note),
+    /// An operation that was held is held no more.
+    Resolution(Resolution),
+    /// Somebody did something to the gateway itself.
+    Act(Act),
 }
 
 impl RecordKind {
@@ -44,6 +48,8 @@ impl RecordKind {
             RecordKind::Outcome(record) => record.time,
             RecordKind::SessionClosed(record) => record.time,
             RecordKind::Note(record) => record.time,
+            RecordKind::Resolution(record) => record.time,
+            RecordKind::Act(record) => record.time,
         }
     }
 
@@ -55,7 +61,8 @@ impl RecordKind {
             RecordKind::Operation(record) => Some(record.id.session),
             RecordKind::Outcome(record) => Some(record.id.session),
             RecordKind::SessionClosed(record) => Some(record.session),
-            RecordKind::Note(_) => None,
+            RecordKind::Resolution(record) => Some(record.id.session),
+            RecordKind::Note(_) | RecordKind::Act(_) => None,
         }
     }
 }
@@ -92,16 +99,88 @@ pub struct StoredOperation {
 }
 
 impl StoredOperation {
-    /// Was it stopped? Then no outcome will ever follow.
+    /// Was it stopped when it was decided? Then no outcome will ever follow. One that was held
+    /// is not: what came of it is in another record, and in [`OperationView`].
+    ///
+    /// [`OperationView`]: crate::OperationView
     #[must_use]
     pub fn was_refused(&self) -> bool {
         was_refused(self.verdict, self.mode)
+    }
+
+    /// Was a human asked about it? A resolution follows then.
+    #[must_use]
+    pub fn was_held(&self) -> bool {
+        was_held(self.verdict, self.mode)
     }
 }
 
 /// Observe and shadow let everything pass.
 pub(crate) fn was_refused(verdict: Verdict, mode: Mode) -> bool {
-    verdict == Verdict::Deny && mode == Mode::Enforce
+    let denied = matches!(verdict, Verdict::Deny | Verdict::Denied | Verdict::Expired);
+    denied && mode == Mode::Enforce
+}
+
+/// Observe and shadow ask nobody.
+pub(crate) fn was_held(verdict: Verdict, mode: Mode) -> bool {
+    verdict == Verdict::Hold && mode == Mode::Enforce
+}
+
+/// How much of each text of an [`Act`] and of a [`Resolution`] is kept, in bytes.
+pub const TEXT_MAX: usize = 4096;
+/// Stands at the end of a text that was cut.
+const CUT: &str = "\u{2026}";
+
+/// Somebody did something to the gateway itself: answered a question, ended a session, brought
+/// policies into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// When.
+    pub time: Timestamp,
+    /// What: `approve`, `deny`, `kill`, `revoke`, `reload` …
+    pub act: Arc<str>,
+    /// The principal who did it: `user:alice@acme.com`, `local:root`.
+    pub who: Arc<str>,
+    /// The uid of the process that asked for it; `None` when it did not come by the socket.
+    pub uid: Option<u32>,
+    /// What it was done to: an operation, a session, a tree, a principal.
+    pub target: Option<Arc<str>>,
+    /// Why, in their words.
+    pub reason: Option<Arc<str>>,
+}
+
+impl Act {
+    /// The same, with each text cut to [`TEXT_MAX`] bytes. What was cut ends in `…`.
+    pub(crate) fn bounded(&self) -> Act {
+        Act {
+            time: self.time,
+            act: bounded(&self.act),
+            who: bounded(&self.who),
+            uid: self.uid,
+            target: self.target.as_ref().map(bounded),
+            reason: self.reason.as_ref().map(bounded),
+        }
+    }
+}
+
+/// The same, with each text cut as those of an [`Act`] are.
+pub(crate) fn bounded_resolution(resolution: &Resolution) -> Resolution {
+    Resolution {
+        id: resolution.id,
+        time: resolution.time,
+        verdict: resolution.verdict,
+        approver: resolution.approver.as_ref().map(bounded),
+        reason: resolution.reason.as_ref().map(bounded),
+    }
+}
+
+fn bounded(text: &Arc<str>) -> Arc<str> {
+    if text.len() <= TEXT_MAX {
+        return Arc::clone(text);
+    }
+    let end = text.floor_char_boundary(TEXT_MAX - CUT.len());
+    let kept = text.get(..end).unwrap_or_default();
+    format!("{kept}{CUT}").into()
 }
 
 /// What the daemon says about itself between the records of sessions.

@@ -2,10 +2,13 @@
 //!
 //! Most records are stored as gateway-core declares them; a test pins their bytes, so that a
 //! change there cannot pass unseen. Operations have a form of their own here, because attributes
-//! are an untagged enum, which a format without field names cannot read back.
-use crate::record::{Note, NoteKind, RecordKind, StoredOperation};
+//! are an untagged enum, which a format without field names cannot read back. What an older
+//! version of the format stored otherwise has a form of its own in `stored/older.rs`.
+mod older;
+
+use crate::record::{Act, Note, NoteKind, RecordKind, StoredOperation};
 use gateway_core::{
-    Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter,
+    Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter, Resolution,
     SessionClosed, SessionId, SessionOpened, Timestamp, Verb, Verdict,
 };
 use postcard::ser_flavors::Flavor;
@@ -21,6 +24,8 @@ pub(crate) enum Tag {
     Outcome = 3,
     SessionClosed = 4,
     Note = 5,
+    Resolution = 6,
+    Act = 7,
 }
 
 /// Appends to a vector in whole slices; postcard's own flavor for that goes byte by byte.
@@ -55,8 +60,8 @@ pub(crate) fn encode<T: Serialize>(
     postcard::serialize_with_flavor(value, Appending(buffer))
 }
 
-/// Reads what [`encode`] wrote.
-pub(crate) fn decode(body: &[u8]) -> Result<RecordKind, String> {
+/// Reads what [`encode`] wrote in a version of the format.
+pub(crate) fn decode(version: u32, body: &[u8]) -> Result<RecordKind, String> {
     let (tag, payload) = body.split_first().ok_or("it is empty")?;
     let kind = match *tag {
         tag if tag == Tag::SessionOpened as u8 => {
@@ -68,17 +73,22 @@ pub(crate) fn decode(body: &[u8]) -> Result<RecordKind, String> {
         tag if tag == Tag::Outcome as u8 => {
             RecordKind::Outcome(whole::<OperationOutcome>(payload)?)
         }
-        tag if tag == Tag::SessionClosed as u8 => {
-            RecordKind::SessionClosed(whole::<SessionClosed>(payload)?)
-        }
+        tag if tag == Tag::SessionClosed as u8 => RecordKind::SessionClosed(match version {
+            1 => whole::<older::SessionClosed1>(payload)?.into(),
+            _ => whole::<SessionClosed>(payload)?,
+        }),
         tag if tag == Tag::Note as u8 => RecordKind::Note(whole::<Note>(payload)?),
+        tag if tag == Tag::Resolution as u8 => {
+            RecordKind::Resolution(whole::<Resolution>(payload)?)
+        }
+        tag if tag == Tag::Act as u8 => RecordKind::Act(whole::<Act>(payload)?),
         other => return Err(format!("kind {other} is not known here")),
     };
     Ok(kind)
 }
 
 /// The beginnings of records: enough to know what they are about. Each is the first fields of
-/// what is stored, which in postcard is the first of its bytes.
+/// what is stored, which in postcard is the first of its bytes, in every version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Brief<'a> {
     SessionOpened(SessionBrief),
@@ -86,6 +96,8 @@ pub(crate) enum Brief<'a> {
     Outcome(OutcomeBrief),
     SessionClosed(SessionBrief),
     Note(NoteBrief),
+    Resolution(ResolutionBrief),
+    Act(ActBrief),
 }
 
 /// The beginning of both records of a session.
@@ -124,6 +136,20 @@ pub(crate) struct NoteBrief {
     pub(crate) kind: NoteKind,
 }
 
+/// The beginning of a resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct ResolutionBrief {
+    pub(crate) id: OperationId,
+    pub(crate) time: Timestamp,
+    pub(crate) verdict: Verdict,
+}
+
+/// The beginning of an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct ActBrief {
+    pub(crate) time: Timestamp,
+}
+
 impl Brief<'_> {
     /// When it happened.
     pub(crate) fn time(&self) -> Timestamp {
@@ -132,6 +158,8 @@ impl Brief<'_> {
             Brief::Operation(brief) => brief.time,
             Brief::Outcome(brief) => brief.time,
             Brief::Note(brief) => brief.time,
+            Brief::Resolution(brief) => brief.time,
+            Brief::Act(brief) => brief.time,
         }
     }
 
@@ -150,6 +178,8 @@ pub(crate) fn brief(body: &[u8]) -> Result<Brief<'_>, String> {
         tag if tag == Tag::Outcome as u8 => start(payload).map(Brief::Outcome),
         tag if tag == Tag::SessionClosed as u8 => start(payload).map(Brief::SessionClosed),
         tag if tag == Tag::Note as u8 => start(payload).map(Brief::Note),
+        tag if tag == Tag::Resolution as u8 => start(payload).map(Brief::Resolution),
+        tag if tag == Tag::Act as u8 => start(payload).map(Brief::Act),
         other => Err(format!("kind {other} is not known here")),
     }
 }

@@ -1,11 +1,12 @@
 //! Records and journals for the tests of this crate.
 use crate::journal::{Clock, Durability, Journal, JournalOptions};
 use crate::reader::Reader;
-use crate::record::{Record, RecordKind};
+use crate::record::{Act, Record, RecordKind};
 use gateway_core::{
     Assurance, Attribute, Destination, Effect, Lineage, Mode, Object, OperationId,
     OperationOutcome, OperationRecord, Parameter, Principal, Process, Provenance, Recorder,
-    SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verb, Verdict,
+    Resolution, SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId,
+    Verb, Verdict,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -77,11 +78,24 @@ pub(crate) fn closed(session: u64) -> SessionClosed {
         resource: "prod-orders".into(),
         operations: 3,
         denied: 1,
+        held: 0,
         bytes_up: 100,
         bytes_down: 200,
         end: SessionEnd::Client,
         error: None,
     }
+}
+
+/// The kind and the payload of `closed(1)` as version 1 of the format stored them.
+pub(crate) fn closed_1_in_version_1() -> Vec<u8> {
+    let mut bytes = vec![4, 1];
+    // The time, 1_700_000_001_000_000_001, seven bits at a time.
+    bytes.extend([0x81, 0x94, 0x93, 0x8e, 0xe7, 0x9f, 0xe7, 0xcb, 0x17]);
+    bytes.extend(b"\x08postgres");
+    bytes.extend(b"\x0bprod-orders");
+    // Operations and denied; bytes up and down; the end; no error.
+    bytes.extend([3, 1, 100, 0xc8, 0x01, 0, 0]);
+    bytes
 }
 
 pub(crate) fn outcome(session: u64, seq: u32) -> OperationOutcome {
@@ -95,6 +109,31 @@ pub(crate) fn outcome(session: u64, seq: u32) -> OperationOutcome {
         bytes_up: 20,
         bytes_down: 40,
         error: None,
+    }
+}
+
+pub(crate) fn resolution(session: u64, seq: u32, verdict: Verdict) -> Resolution {
+    let answered = verdict != Verdict::Expired;
+    Resolution {
+        id: OperationId {
+            session: SessionId(session),
+            seq,
+        },
+        time: Timestamp(1_700_000_000_300_000_000 + session),
+        verdict,
+        approver: answered.then(|| "user:dana@acme.com".into()),
+        reason: answered.then(|| "ticket 7".into()),
+    }
+}
+
+pub(crate) fn act(act: &str, target: &str) -> Act {
+    Act {
+        time: Timestamp(1_700_000_000_400_000_000),
+        act: act.into(),
+        who: "user:dana@acme.com".into(),
+        uid: Some(0),
+        target: Some(target.into()),
+        reason: Some("ticket 7".into()),
     }
 }
 
@@ -135,6 +174,11 @@ impl Parts {
         self
     }
 
+    pub(crate) fn held(mut self) -> Parts {
+        self.verdict = Verdict::Hold;
+        self
+    }
+
     pub(crate) fn record(&self) -> OperationRecord<'_> {
         OperationRecord {
             id: self.id,
@@ -158,6 +202,13 @@ impl Parts {
 pub(crate) fn operate(journal: &Journal, session: u64, seq: u32, statement: &str) {
     journal
         .operation(&Parts::new(session, seq, statement).record())
+        .unwrap();
+}
+
+/// Appends an operation that is held.
+pub(crate) fn hold(journal: &Journal, session: u64, seq: u32, statement: &str) {
+    journal
+        .operation(&Parts::new(session, seq, statement).held().record())
         .unwrap();
 }
 

@@ -1,14 +1,15 @@
 //! What people are shown: an operation with its outcome and its session, and a session whole.
 //!
 //! The keys are a contract with scripts. Those that nothing fills yet are there all the same:
-//! `approver` is null, `masked` and `disclosed` are empty, `held` is zero. Beyond the contract:
-//! `parameters`, `attributes`, `mode`, `policy`, and for processes `cgroup`, `provenance`,
-//! `argv_cut`, `exited`. Times are RFC 3339 in UTC with microseconds; `start` of a process is a
+//! `masked` and `disclosed` are empty. The verdict of an operation that was held is that of its
+//! resolution; `hold` while it waits, and where observe or shadow asked nobody. Beyond the
+//! contract: `reason` and `resolved` (why and when a hold ended), `parameters`, `attributes`,
+//! `mode`, `policy`, and for processes `cgroup`, `provenance`, `argv_cut`, `exited`. Times are RFC 3339 in UTC with microseconds; `start` of a process is a
 //! number, nanoseconds since boot, because that is what makes a pid unique.
-use crate::record::StoredOperation;
+use crate::record::{Act, StoredOperation, was_refused};
 use gateway_core::{
-    Attribute, Destination, Mode, OperationOutcome, Parameter, Principal, Process, SessionClosed,
-    SessionId, SessionOpened, Timestamp, TreeId, VerbSet,
+    Attribute, Destination, Mode, OperationOutcome, Parameter, Principal, Process, Resolution,
+    SessionClosed, SessionId, SessionOpened, Timestamp, TreeId, VerbSet, Verdict,
 };
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -21,12 +22,115 @@ pub struct OperationView {
     pub sequence: u64,
     /// The operation.
     pub operation: StoredOperation,
+    /// What came of the hold; `None` when nobody was asked: it was not held, or not in enforce.
+    pub hold: Option<HoldEnding>,
     /// How it was answered; `None` while it is not, when it was refused, and when the daemon did
     /// not live to see it.
     pub outcome: Option<OperationOutcome>,
     /// Its session; `None` when that record is lost.
     pub session: Option<Arc<SessionOpened>>,
 }
+
+/// What came of an operation that was held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldEnding {
+    /// Nothing yet: a human is asked.
+    Waiting,
+    /// It was approved, denied, or nobody answered in time.
+    Resolved(Resolution),
+    /// Its session ended, or the daemon that served it, and the journal has no resolution.
+    Lost,
+}
+
+impl OperationView {
+    /// An operation of which only the decision is known.
+    #[must_use]
+    pub fn new(
+        sequence: u64,
+        operation: StoredOperation,
+        session: Option<Arc<SessionOpened>>,
+    ) -> OperationView {
+        OperationView {
+            sequence,
+            hold: operation.was_held().then_some(HoldEnding::Waiting),
+            operation,
+            outcome: None,
+            session,
+        }
+    }
+
+    /// The verdict as it is known now: of an operation that was held, that of its resolution.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match &self.hold {
+            None => self.operation.verdict,
+            Some(HoldEnding::Waiting) => Verdict::Hold,
+            Some(HoldEnding::Resolved(resolution)) => resolution.verdict,
+            // What has an outcome has been let through, whatever became of the record of that.
+            Some(HoldEnding::Lost) if self.outcome.is_some() => Verdict::Approved,
+            Some(HoldEnding::Lost) => Verdict::Denied,
+        }
+    }
+
+    /// Was it stopped? One that waits is not, as yet.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        was_refused(self.verdict(), self.operation.mode)
+    }
+
+    /// Does it wait for a human?
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.hold == Some(HoldEnding::Waiting)
+    }
+
+    /// Who answered.
+    #[must_use]
+    pub fn approver(&self) -> Option<&str> {
+        self.resolution()?.approver.as_deref()
+    }
+
+    /// Why it was approved or not, in the words of who answered, or what else ended the wait.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match &self.hold {
+            Some(HoldEnding::Lost) if self.outcome.is_some() => Some(ANSWER_LOST),
+            Some(HoldEnding::Lost) => Some(UNANSWERED),
+            _ => self.resolution()?.reason.as_deref(),
+        }
+    }
+
+    fn resolution(&self) -> Option<&Resolution> {
+        match &self.hold {
+            Some(HoldEnding::Resolved(resolution)) => Some(resolution),
+            _ => None,
+        }
+    }
+
+    /// Takes the first answer; there is no second one.
+    pub(crate) fn resolve(&mut self, resolution: Resolution) {
+        if self.is_waiting() {
+            self.hold = Some(HoldEnding::Resolved(resolution));
+        }
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn lose(&mut self) {
+        if self.is_waiting() {
+            self.hold = Some(HoldEnding::Lost);
+        }
+    }
+
+    pub(crate) fn answer(&mut self, outcome: OperationOutcome) {
+        self.outcome = Some(outcome);
+        self.lose();
+    }
+}
+
+/// What is shown for a hold that nothing says the end of.
+const UNANSWERED: &str = "the gateway ended before it was answered";
+/// What is shown for one that was let through all the same.
+const ANSWER_LOST: &str = "the record of the approval is lost";
 
 /// A session from its beginning to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +145,12 @@ pub struct SessionView {
     pub resource: Option<Arc<str>>,
     /// How many operations were asked for.
     pub operations: u64,
-    /// How many of them were denied.
+    /// How many of them were denied, those included that were held and did not pass.
     pub denied: u64,
+    /// How many of them were held.
+    pub held: u64,
+    /// How many of those wait for a human now.
+    pub waiting: u64,
     /// Bytes from the client; while the session is open, those of the answered operations.
     pub bytes_up: u64,
     /// Bytes to the client; while the session is open, those of the answered operations.
@@ -75,6 +183,8 @@ impl SessionView {
             resource: None,
             operations: 0,
             denied: 0,
+            held: 0,
+            waiting: 0,
             bytes_up: 0,
             bytes_down: 0,
         }
@@ -94,10 +204,27 @@ impl SessionView {
         self.resource = Some(Arc::clone(&closed.resource));
         self.operations = closed.operations;
         self.denied = closed.denied;
+        self.held = closed.held;
+        self.waiting = 0;
         self.bytes_up = closed.bytes_up;
         self.bytes_down = closed.bytes_down;
         self.ending = SessionEnding::Closed(closed);
     }
+
+    /// The daemon ended. Whatever waited was never let through.
+    pub(crate) fn lose(&mut self, before: Option<Timestamp>) {
+        self.denied += std::mem::take(&mut self.waiting);
+        self.ending = SessionEnding::Lost { before };
+    }
+}
+
+/// What somebody did to the gateway itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActView {
+    /// The number of its record.
+    pub sequence: u64,
+    /// The act.
+    pub act: Act,
 }
 
 /// What is shown for a session whose daemon was killed.
@@ -266,6 +393,8 @@ struct OperationKeys<'a> {
     rule: Option<&'a str>,
     message: Option<&'a str>,
     approver: Option<&'a str>,
+    reason: Option<&'a str>,
+    resolved: Option<Moment>,
     principal: PrincipalKeys<'a>,
     delegates: Vec<PrincipalKeys<'a>>,
     process: Option<ProcessKeys<'a>>,
@@ -303,10 +432,12 @@ impl Serialize for OperationView {
             destination: who.destination,
             objects: objects(operation),
             statement: &operation.statement,
-            verdict: operation.verdict.name(),
+            verdict: self.verdict().name(),
             rule: operation.rule.as_deref(),
             message: operation.message.as_deref(),
-            approver: None,
+            approver: self.approver(),
+            reason: self.reason(),
+            resolved: self.resolution().map(|resolution| Moment(resolution.time)),
             principal: who.principal,
             delegates: who.delegates,
             cgroup: who.process.as_ref().map(|process| process.cgroup),
@@ -410,13 +541,37 @@ impl Serialize for SessionView {
             lineage: who.lineage,
             operations: self.operations,
             denied: self.denied,
-            held: 0,
+            held: self.held,
             masked: 0,
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             end,
             error,
             policy: who.policy,
+        }
+        .serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct ActKeys<'a> {
+    time: Moment,
+    act: &'a str,
+    who: &'a str,
+    uid: Option<u32>,
+    target: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl Serialize for ActView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ActKeys {
+            time: Moment(self.act.time),
+            act: &self.act.act,
+            who: &self.act.who,
+            uid: self.act.uid,
+            target: self.act.target.as_deref(),
+            reason: self.act.reason.as_deref(),
         }
         .serialize(serializer)
     }

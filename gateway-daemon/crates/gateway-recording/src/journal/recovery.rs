@@ -4,8 +4,9 @@
 //! machine that lost power leaves any page of the last moments unwritten. What lies behind the
 //! last good record and is no record itself is cut. Damage with good records behind it is left as
 //! it is, for readers to step over and for people to look at; writing goes on in a new segment.
+//! So it does behind a segment of an older version of the format.
 use crate::error::{JournalError, ReadError};
-use crate::format::{HEADER_BYTES, Header};
+use crate::format::{FORMAT_VERSION, HEADER_BYTES, Header};
 use crate::reader::Position;
 use crate::segment::{self, At, SegmentFile, UNFINISHED};
 use std::fmt;
@@ -139,6 +140,8 @@ pub(super) fn recover(dir: &Path, boot: [u8; 16]) -> Result<Tail, JournalError> 
         source,
     })?;
     let mut recovered = Recovered::default();
+    // Segments without a record at the end, the first one last: that one serves as the next one
+    // to write to, more are not needed.
     let mut empties = Vec::new();
     let mut active = None;
     let mut used = 0;
@@ -171,8 +174,8 @@ pub(super) fn recover(dir: &Path, boot: [u8; 16]) -> Result<Tail, JournalError> 
         last_sequence = last_sequence.max(scanned.last_sequence);
         used += usize::from(scanned.records > 0);
         if newest.is_none() && scanned.damage.is_empty() {
-            active = Some((file.header, scanned.end));
             cut(&mut file, &scanned, &mut recovered)?;
+            active = is_current(&file.header).then_some((file.header, scanned.end));
         } else if scanned.rubbish_end > scanned.end {
             recovered.damage.push(scanned.rubbish(&file));
         }
@@ -184,8 +187,15 @@ pub(super) fn recover(dir: &Path, boot: [u8; 16]) -> Result<Tail, JournalError> 
         .sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
     recovered.next_sequence = last_sequence + 1;
     recovered.rebooted = newest.flatten().is_some_and(|header| header.boot != boot);
-    let spare = keep_first(dir, &mut empties)?;
-    let next_segment = numbers.last().map_or(1, |last| last + 1);
+    let spare = empties.pop_if(|header| is_current(header));
+    for header in &empties {
+        remove(&segment::path(dir, header.segment))?;
+    }
+    // Numbers of segments that are gone come again: what lies between two segments is missing.
+    let gone = |number: u64| empties.iter().any(|header| header.segment == number);
+    let mut numbers = numbers.iter().rev();
+    let last = numbers.find(|number| !gone(**number));
+    let next_segment = last.map_or(1, |last| last + 1);
     Ok(Tail {
         active,
         spare,
@@ -285,13 +295,9 @@ fn cut(
     Ok(())
 }
 
-/// Segments without a record at the end: one serves as the next one, more are not needed.
-fn keep_first(dir: &Path, empties: &mut Vec<Header>) -> Result<Option<Header>, JournalError> {
-    let spare = empties.pop();
-    for header in empties.drain(..) {
-        remove(&segment::path(dir, header.segment))?;
-    }
-    Ok(spare)
+/// May records be written to it, as they are written now?
+fn is_current(header: &Header) -> bool {
+    header.version == FORMAT_VERSION
 }
 
 fn remove(path: &Path) -> Result<(), JournalError> {

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 mod disk;
 mod ends;
+mod older;
 
 fn patch(file: &Path, offset: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(file).unwrap();
@@ -156,7 +157,7 @@ fn another_version_and_another_byte_order_are_named_with_their_file() {
         (
             12,
             7u32.to_ne_bytes(),
-            "00000001.journal has journal format 7, this gateway writes format 1",
+            "00000001.journal has journal format 7, this gateway writes format 2",
         ),
         (
             8,

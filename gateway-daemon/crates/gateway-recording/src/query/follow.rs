@@ -1,4 +1,5 @@
 //! Operations as they happen.
+use super::holds::Holds;
 use super::operations::Scan;
 use super::{Query, plan};
 use crate::error::ReadError;
@@ -24,7 +25,9 @@ pub enum Start {
 /// those that come after it.
 ///
 /// Each operation is given once: with its outcome when that comes within half a second,
-/// without it otherwise.
+/// without it otherwise. One that is held is given twice: at once when it is held, and once more
+/// when it is approved, denied or expired, or when nobody is left to hold it. One that was held
+/// before the follower began is not given.
 #[derive(Debug)]
 pub struct Follower {
     scan: Scan,
@@ -41,7 +44,7 @@ impl Follower {
             Start::End => reader.records_from(reader.end()?),
         };
         Ok(Follower {
-            scan: Scan::new(reader, query, records)?,
+            scan: Scan::new(reader, query, records, Some(Holds::default()))?,
         })
     }
 
@@ -54,15 +57,20 @@ impl Follower {
                 .pop_settled()
                 .or_else(|| waited.and_then(|moment| window.pop_arrived_before(moment)));
             if let Some(view) = ready {
-                return Some(Ok(view));
+                if self.scan.wants(&view) {
+                    return Some(Ok(view));
+                }
+                continue;
             }
             if self.scan.window.is_full() {
                 self.scan.look_ahead();
                 continue;
             }
-            match self.scan.read(Some(now))? {
-                Ok(()) => {}
-                Err(error) => return Some(Err(error)),
+            match self.scan.read(Some(now)) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Some(Err(error)),
+                None if self.scan.is_forsaken() => {}
+                None => return None,
             }
         }
     }

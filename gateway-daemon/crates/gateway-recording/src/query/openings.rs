@@ -74,17 +74,21 @@ impl Openings {
             return Some(Arc::clone(opened));
         }
         let place = self.place(session)?;
+        let opened = self.read(session, place)?;
+        self.hold(Arc::clone(&opened));
+        Some(opened)
+    }
+
+    /// Reads the beginning of a session at its place, also when the session has ended.
+    pub(super) fn read(&self, session: SessionId, place: Position) -> Option<Arc<SessionOpened>> {
         let record = self.reader.records_from(place).next()?.ok()?;
         match record.kind {
-            RecordKind::SessionOpened(opened) if opened.session == session => {
-                self.hold(Arc::clone(&opened));
-                Some(opened)
-            }
+            RecordKind::SessionOpened(opened) if opened.session == session => Some(opened),
             _ => None,
         }
     }
 
-    fn place(&mut self, session: SessionId) -> Option<Position> {
+    pub(super) fn place(&mut self, session: SessionId) -> Option<Position> {
         if let Some(place) = self.places.get(&session) {
             return Some(*place);
         }

@@ -1,13 +1,14 @@
 //! Operations with their outcomes and their sessions, in the order in which they were decided.
+use super::holds::{Hold, Holds};
 use super::openings::{self, Openings};
 use super::window::Window;
 use super::{Query, live_sessions, plan};
 use crate::error::ReadError;
 use crate::reader::{Position, Reader, Records};
 use crate::record::{NoteKind, Record, RecordKind, StoredOperation};
-use crate::stored::Brief;
+use crate::stored::{Brief, OutcomeBrief, ResolutionBrief};
 use crate::view::OperationView;
-use gateway_core::SessionId;
+use gateway_core::{OperationId, SessionId};
 use rustc_hash::FxHashSet;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use std::time::Instant;
 pub fn operations(reader: &Reader, query: &Query) -> Result<Operations, ReadError> {
     let records = plan(reader, query, false)?;
     Ok(Operations {
-        scan: Scan::new(reader, query, records)?,
+        scan: Scan::new(reader, query, records, None)?,
     })
 }
 
@@ -34,7 +35,10 @@ impl Iterator for Operations {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(view) = self.scan.window.pop_settled() {
-                return Some(Ok(view));
+                if self.scan.wants(&view) {
+                    return Some(Ok(view));
+                }
+                continue;
             }
             if self.scan.window.is_full() {
                 self.scan.look_ahead();
@@ -44,8 +48,7 @@ impl Iterator for Operations {
                 Some(Ok(())) => {}
                 Some(Err(error)) => return Some(Err(error)),
                 None if self.scan.window.is_empty() => return None,
-                // What has no outcome now gets none here.
-                None => self.scan.window.settle_all(|_| {}),
+                None => self.scan.settle_rest(),
             }
         }
     }
@@ -57,6 +60,7 @@ type Live = (FxHashSet<SessionId>, Position);
 /// Reads on and puts together what belongs together.
 #[derive(Debug)]
 pub(super) struct Scan {
+    reader: Reader,
     records: Records,
     query: Query,
     /// What is searched for in texts, in lower case.
@@ -65,34 +69,57 @@ pub(super) struct Scan {
     /// The sessions that were open, and up to where that was read. Only when it is asked for.
     live: Option<Live>,
     pub(super) window: Window<OperationView>,
+    /// Those that wait for a human, where each is given twice: when it is held, and when that
+    /// ends. Otherwise they wait in the window.
+    holds: Option<Holds>,
+    /// Nobody writes the journal, and this was so before its end was met.
+    final_look: bool,
     /// The one session that was asked for has ended.
     over: bool,
 }
 
 impl Scan {
-    pub(super) fn new(reader: &Reader, query: &Query, records: Records) -> Result<Scan, ReadError> {
+    pub(super) fn new(
+        reader: &Reader,
+        query: &Query,
+        records: Records,
+        holds: Option<Holds>,
+    ) -> Result<Scan, ReadError> {
         let live = if query.live {
             Some(live_sessions(reader)?)
         } else {
             None
         };
         Ok(Scan {
+            reader: reader.clone(),
             openings: Openings::new(reader, records.position()),
             live,
             grep: query.grep.as_ref().map(|text| text.to_lowercase()),
             query: query.clone(),
             records,
             window: Window::default(),
+            holds,
+            final_look: false,
             over: false,
         })
     }
 
+    /// Is this, with all that is known about it, what the query asks for?
+    pub(super) fn wants(&self, view: &OperationView) -> bool {
+        self.query.wants_view(view)
+    }
+
     /// Reads one record; `None` at the end.
     pub(super) fn read(&mut self, now: Option<Instant>) -> Option<Result<(), ReadError>> {
+        if let Some(hold) = self.holds.as_mut().and_then(Holds::next_lost) {
+            self.held_no_more(hold, OperationView::lose, now);
+            return Some(Ok(()));
+        }
         if self.over {
             return None;
         }
         let (query, live, window) = (&self.query, &self.live, &self.window);
+        let holds = self.holds.as_ref();
         let openings = &mut self.openings;
         let seen = self.records.next_raw(|raw| {
             let wanted = match raw.brief()? {
@@ -104,7 +131,11 @@ impl Scan {
                             .is_none_or(|(live, _)| live.contains(&session))
                         && query.wants_subject(openings.get(session).as_deref())
                 }
-                Brief::Outcome(brief) => window.waits_for(brief.id.session, brief.id.seq),
+                Brief::Outcome(OutcomeBrief { id, .. })
+                | Brief::Resolution(ResolutionBrief { id, .. }) => {
+                    waits(window, id) || holds.is_some_and(|holds| holds.has(id))
+                }
+                Brief::Act(_) => false,
                 _ => true,
             };
             if wanted {
@@ -113,6 +144,7 @@ impl Scan {
                 Ok(None)
             }
         })?;
+        self.final_look = false;
         match seen {
             Ok(record) => {
                 if let Some(record) = record {
@@ -134,52 +166,150 @@ impl Scan {
                 }
                 self.openings.opened(opened, record.position);
             }
-            RecordKind::Operation(operation) => self.decided(record.sequence, operation, now),
+            RecordKind::Operation(operation) => {
+                self.decided(record.sequence, record.position, operation, now);
+            }
+            RecordKind::Resolution(resolution) => {
+                match self
+                    .holds
+                    .as_mut()
+                    .and_then(|holds| holds.take(resolution.id))
+                {
+                    Some(hold) => self.held_no_more(hold, |view| view.resolve(resolution), now),
+                    None => complete(&mut self.window, RecordKind::Resolution(resolution)),
+                }
+            }
             RecordKind::SessionClosed(closed) => {
                 self.over = self.query.session == Some(closed.session);
+                if let Some(holds) = &mut self.holds {
+                    holds.lose_session(closed.session);
+                }
                 self.openings.closed(closed.session);
                 complete(&mut self.window, RecordKind::SessionClosed(closed));
             }
             RecordKind::Note(note) => {
                 if note.kind == NoteKind::Opened {
                     self.openings.clear();
+                    if let Some(holds) = &mut self.holds {
+                        holds.lose_all();
+                    }
                 }
                 complete(&mut self.window, RecordKind::Note(note));
             }
-            outcome @ RecordKind::Outcome(_) => complete(&mut self.window, outcome),
+            RecordKind::Outcome(outcome) => {
+                let holds = self.holds.as_mut();
+                match holds.and_then(|holds| holds.take(outcome.id)) {
+                    Some(hold) => self.held_no_more(hold, |view| view.answer(outcome), now),
+                    None => complete(&mut self.window, RecordKind::Outcome(outcome)),
+                }
+            }
+            RecordKind::Act(_) => {}
         }
     }
 
-    fn decided(&mut self, sequence: u64, operation: StoredOperation, now: Option<Instant>) {
+    fn decided(
+        &mut self,
+        sequence: u64,
+        position: Position,
+        operation: StoredOperation,
+        now: Option<Instant>,
+    ) {
         if !self.query.wants_operation(&operation, self.grep.as_deref()) {
             return;
         }
         let id = operation.id;
         let session = self.openings.get(id.session);
-        let refused = operation.was_refused();
+        let view = OperationView::new(sequence, operation, session);
+        let told_twice = view.is_waiting() && self.holds.is_some();
+        if told_twice {
+            let opened = self.openings.place(id.session);
+            if let Some(holds) = &mut self.holds {
+                holds.held(Hold {
+                    id,
+                    operation: position,
+                    opened,
+                });
+            }
+        }
+        self.push(view, told_twice, now);
+    }
+
+    fn push(&mut self, view: OperationView, settled: bool, now: Option<Instant>) {
+        let id = view.operation.id;
         // Shared with others of its session, and still held in memory by each of them alone.
-        let weight = weight(&operation) + session.as_deref().map_or(0, openings::weight);
-        let view = OperationView {
-            sequence,
-            operation,
-            outcome: None,
-            session,
-        };
-        if refused {
+        let opened = view.session.as_deref().map_or(0, openings::weight);
+        let weight = weight(&view.operation) + opened;
+        if settled || view.was_refused() {
             self.window.push_settled(id.session, view, weight);
         } else {
             self.window.push((id.session, id.seq), view, weight, now);
         }
     }
 
+    /// Gives an operation that was given as held once more, with what came of that. Where its
+    /// record is gone by now, there is nothing to give.
+    fn held_no_more(
+        &mut self,
+        hold: Hold,
+        ending: impl FnOnce(&mut OperationView),
+        now: Option<Instant>,
+    ) {
+        let record = self.reader.records_from(hold.operation).next();
+        let Some(Ok(record)) = record else { return };
+        let RecordKind::Operation(operation) = record.kind else {
+            return;
+        };
+        if operation.id != hold.id {
+            return;
+        }
+        let session = hold
+            .opened
+            .and_then(|place| self.openings.read(hold.id.session, place));
+        let mut view = OperationView::new(record.sequence, operation, session);
+        ending(&mut view);
+        let answered = view.outcome.is_some();
+        self.push(view, answered, now);
+    }
+
+    /// The end of the journal was met: is nobody left to hold what was given as held? Then there
+    /// is more to read.
+    pub(super) fn is_forsaken(&mut self) -> bool {
+        let Some(holds) = self.holds.as_mut().filter(|holds| holds.any_waits()) else {
+            return false;
+        };
+        if self.reader.is_written() {
+            return false;
+        }
+        // As in `settle_rest`: first its last words are read.
+        if std::mem::replace(&mut self.final_look, true) {
+            holds.lose_all();
+        }
+        true
+    }
+
+    /// The end of the journal was met: what has no outcome now gets none here. What waits for
+    /// a human still does, if there is somebody to hold it.
+    fn settle_rest(&mut self) {
+        // The last words of a daemon may have come after the end was met, and before it died.
+        if !self.final_look && !self.reader.is_written() {
+            self.final_look = true;
+            return;
+        }
+        settle_all(&mut self.window, self.final_look);
+    }
+
     /// The window is full and its first view still waits: reads ahead for what is missing, without
     /// taking up anything new. What is not found has not happened yet.
     pub(super) fn look_ahead(&mut self) {
         let mut records = self.records.fork();
+        let mut final_look = false;
         while !self.window.is_settled() {
             let window = &self.window;
             let seen = records.next_raw(|raw| match raw.brief()? {
-                Brief::Outcome(brief) if window.waits_for(brief.id.session, brief.id.seq) => {
+                Brief::Outcome(OutcomeBrief { id, .. })
+                | Brief::Resolution(ResolutionBrief { id, .. })
+                    if waits(window, id) =>
+                {
                     raw.record().map(Some)
                 }
                 Brief::SessionClosed(_) | Brief::Note(_) => raw.record().map(Some),
@@ -189,11 +319,24 @@ impl Scan {
                 Some(Ok(Some(record))) => complete(&mut self.window, record.kind),
                 // The scan itself says it when it gets there.
                 Some(Ok(None) | Err(_)) => {}
+                None if !final_look && !self.reader.is_written() => final_look = true,
                 None => break,
             }
         }
-        self.window.settle_all(|_| {});
+        settle_all(&mut self.window, final_look);
     }
+}
+
+fn waits(window: &Window<OperationView>, id: OperationId) -> bool {
+    window.waits_for(id.session, id.seq)
+}
+
+fn settle_all(window: &mut Window<OperationView>, lost: bool) {
+    window.settle_all(|view| {
+        if lost {
+            view.lose();
+        }
+    });
 }
 
 /// What a record says about operations that were decided before it.
@@ -201,10 +344,23 @@ fn complete(window: &mut Window<OperationView>, kind: RecordKind) {
     match kind {
         RecordKind::Outcome(outcome) => {
             let id = outcome.id;
-            window.settle(id.session, id.seq, |view| view.outcome = Some(outcome));
+            window.settle(id.session, id.seq, |view| view.answer(outcome));
         }
-        RecordKind::SessionClosed(closed) => window.settle_session(closed.session, |_| {}),
-        RecordKind::Note(note) if note.kind == NoteKind::Opened => window.settle_all(|_| {}),
+        RecordKind::Resolution(resolution) => {
+            let id = resolution.id;
+            let Some(view) = window.waiting(id.session, id.seq) else {
+                return;
+            };
+            view.resolve(resolution);
+            // What was approved waits on, for its outcome.
+            if view.was_refused() {
+                window.settle(id.session, id.seq, |_| {});
+            }
+        }
+        RecordKind::SessionClosed(closed) => {
+            window.settle_session(closed.session, OperationView::lose);
+        }
+        RecordKind::Note(note) if note.kind == NoteKind::Opened => settle_all(window, true),
         _ => {}
     }
 }

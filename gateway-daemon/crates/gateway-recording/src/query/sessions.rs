@@ -4,9 +4,10 @@ use super::window::Window;
 use super::{Query, plan};
 use crate::error::ReadError;
 use crate::reader::{Reader, Records};
-use crate::record::{NoteKind, RecordKind, was_refused};
-use crate::stored::{Brief, OperationBrief};
-use crate::view::{SessionEnding, SessionView};
+use crate::record::{NoteKind, RecordKind, was_held, was_refused};
+use crate::stored::{Brief, OperationBrief, ResolutionBrief};
+use crate::view::SessionView;
+use gateway_core::Verdict;
 
 /// The sessions that a query finds, from the oldest on, as far as the journal goes now.
 ///
@@ -103,7 +104,7 @@ fn settle_rest(window: &mut Window<SessionView>, reader: &Reader) {
     let live = reader.is_written();
     window.settle_all(|view| {
         if !live {
-            view.ending = SessionEnding::Lost { before: None };
+            view.lose(None);
         }
     });
 }
@@ -127,6 +128,12 @@ fn next(
                     view.bytes_down += brief.bytes_down;
                 }
             }
+            Brief::Resolution(brief) => {
+                if let Some(view) = window.waiting(brief.id.session, 0) {
+                    count_resolution(view, &brief);
+                }
+            }
+            Brief::Act(_) => {}
             Brief::SessionOpened(_) | Brief::SessionClosed(_) | Brief::Note(_) => {
                 return raw.record().map(|record| Some(record.kind));
             }
@@ -138,12 +145,23 @@ fn next(
 fn count(view: &mut SessionView, operation: &OperationBrief<'_>) {
     view.operations += 1;
     view.denied += u64::from(was_refused(operation.verdict, operation.mode));
+    let held = u64::from(was_held(operation.verdict, operation.mode));
+    view.held += held;
+    view.waiting += held;
     // Opening a session is decided before its protocol is known.
     if view.protocol.as_deref() != Some(operation.protocol) {
         view.protocol = Some(operation.protocol.into());
     }
     if view.resource.as_deref() != Some(operation.resource) {
         view.resource = Some(operation.resource.into());
+    }
+}
+
+/// One whose operation is lost, or that comes again, counts for nothing.
+fn count_resolution(view: &mut SessionView, resolution: &ResolutionBrief) {
+    if let Some(waiting) = view.waiting.checked_sub(1) {
+        view.waiting = waiting;
+        view.denied += u64::from(resolution.verdict != Verdict::Approved);
     }
 }
 
@@ -155,7 +173,7 @@ fn complete(window: &mut Window<SessionView>, kind: RecordKind) {
         }
         RecordKind::Note(note) if note.kind == NoteKind::Opened => {
             let before = Some(note.time);
-            window.settle_all(|view| view.ending = SessionEnding::Lost { before });
+            window.settle_all(|view| view.lose(before));
         }
         _ => {}
     }

@@ -3,14 +3,16 @@ use super::*;
 use crate::index::Index;
 use crate::journal::{Journal, JournalOptions};
 use crate::testing::{Parts, closed, open, opened, operate, options, outcome};
-use crate::view::OperationView;
+use crate::view::{HoldEnding, OperationView};
 use gateway_core::{
     Effect, Mode, Object, OperationOutcome, Parameter, Principal, Recorder, Subject,
 };
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+mod acts;
 mod filters;
+mod holds;
 
 fn ids(reader: &Reader, query: &Query) -> Vec<String> {
     let short =

@@ -68,7 +68,7 @@ fn an_operation_has_every_key_of_the_contract() {
         "protocol": "postgres", "verb": "read", "verbs": ["read"], "resource": "prod-orders",
         "destination": {"ip": "10.0.0.7", "port": 5432, "host": null},
         "objects": ["public.users"], "statement": "SELECT 1", "verdict": "allow",
-        "rule": null, "message": null, "approver": null,
+        "rule": null, "message": null, "approver": null, "reason": null, "resolved": null,
         "principal": {"id": "local:alice", "assurance": "kernel", "groups": ["engineering"]},
         "delegates": [], "process": psql, "lineage": [sh, psql], "cgroup": "/ci/job",
         "rows": 2, "bytes_up": 20, "bytes_down": 40, "masked": {}, "disclosed": [],
