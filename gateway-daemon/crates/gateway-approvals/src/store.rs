@@ -19,7 +19,7 @@ use crate::outcomes::{Answered, parse_id};
 use crate::pending::Pending;
 use crate::webhook::{Couriers, Jitter, Post, Webhook, WebhookCounts};
 use gateway_core::ports::{Answer, Answering, Approver, Question};
-use gateway_core::{TreeId, Verdict};
+use gateway_core::{OperationId, TreeId, Verdict};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use state::{Entry, State};
 use std::fmt;
@@ -389,22 +389,37 @@ impl Shared {
         let reason = plain(reason)?;
         let unknown = || AnswerError::NoSuchQuestion(cut(id, WRONG_ID_MAX).to_owned());
         let id = parse_id(id).ok_or_else(unknown)?;
-        // Late is late, also when the thread has not come to it yet.
-        self.expire();
+        let now = self.clock.now();
         let mut state = self.state.lock();
+        // Late is late, also when the thread has not come to it yet.
+        let mut ended = self.end_due(&mut state, now);
+        let answered = self.end_answered(&mut state, id, approved, by, reason, now);
+        let answered = answered.map(|(answered, one)| {
+            ended.push(one);
+            answered
+        });
+        self.finish(state, ended);
+        answered.map_err(|error| error.unwrap_or_else(unknown))
+    }
+
+    /// Checks an answer, and ends its question. Without an error to tell, there is no question.
+    fn end_answered(
+        &self,
+        state: &mut State,
+        id: OperationId,
+        approved: bool,
+        by: &Caller,
+        reason: Option<Arc<str>>,
+        now: Instant,
+    ) -> Result<(Answered, Ended), Option<AnswerError>> {
         let Some(pending) = state.get(id) else {
             let ended = state.outcomes.get(id).cloned();
-            return Err(ended.map_or_else(unknown, AnswerError::AlreadyAnswered));
+            return Err(ended.map(AnswerError::AlreadyAnswered));
         };
-        self.authority.check(by, approved, &pending.question)?;
-        let now = self.clock.now();
-        if state.deadline(id).is_none_or(|deadline| now >= deadline) {
-            drop(state);
-            self.expire();
-            let ended = self.state.lock().outcomes.get(id).cloned();
-            return Err(ended.map_or_else(unknown, AnswerError::AlreadyAnswered));
-        }
-        let entry = state.remove(id).ok_or_else(unknown)?;
+        self.authority
+            .check(by, approved, &pending.question)
+            .map_err(|why| Some(why.into()))?;
+        let entry = state.remove(id).ok_or(None)?;
         let time = self.clock.time();
         let (verdict, grant_until) = if approved {
             let given = &pending.question;
@@ -423,26 +438,25 @@ impl Shared {
             time,
             grant_until,
         };
-        let ended = self.end(&mut state, entry, answered.clone());
-        self.finish(state, vec![ended]);
-        Ok(answered)
+        let ended = self.end(state, entry, answered.clone());
+        Ok((answered, ended))
     }
 
     /// Ends what is due.
     fn expire(&self) {
         let mut state = self.state.lock();
-        let due = state.remove_due(self.clock.now());
-        let mut ended = Vec::new();
-        for entry in due {
-            state.counts.expired += 1;
-            ended.push(self.end_unanswered(
-                &mut state,
-                entry,
-                Verdict::Expired,
-                "nobody answered in time",
-            ));
-        }
+        let ended = self.end_due(&mut state, self.clock.now());
         self.finish(state, ended);
+    }
+
+    fn end_due(&self, state: &mut State, now: Instant) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for entry in state.remove_due(now) {
+            state.counts.expired += 1;
+            let reason = "nobody answered in time";
+            ended.push(self.end_unanswered(state, entry, Verdict::Expired, reason));
+        }
+        ended
     }
 
     /// Denies all of a tree, or all.

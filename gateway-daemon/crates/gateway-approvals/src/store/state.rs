@@ -83,16 +83,9 @@ impl State {
             .collect()
     }
 
-    fn entry(&self, id: OperationId) -> Option<&Entry> {
-        self.entries.get(self.by_id.get(&id)?)
-    }
-
     pub(super) fn get(&self, id: OperationId) -> Option<Arc<Pending>> {
-        self.entry(id).map(|entry| Arc::clone(&entry.pending))
-    }
-
-    pub(super) fn deadline(&self, id: OperationId) -> Option<Instant> {
-        self.entry(id).map(|entry| entry.deadline)
+        let entry = self.entries.get(self.by_id.get(&id)?)?;
+        Some(Arc::clone(&entry.pending))
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -595,6 +595,7 @@ fn the_end_of_the_gateway_denies_all_and_opens_nothing() {
     }
     let after = at_once(&approvals, held(5).grants(QUARTER)).unwrap();
     assert_eq!(after.verdict, Verdict::Denied, "no grant outlives it");
+    assert!(approvals.grants().is_empty());
 }
 
 #[test]

@@ -60,6 +60,20 @@ struct Queue {
 }
 
 impl Queue {
+    fn held(&self) -> usize {
+        self.due.len().saturating_add(usize::from(self.sending))
+    }
+
+    /// Makes room: what is to be tried again some time, but need not be any more.
+    fn give_up_stale(&mut self) {
+        let failed = &mut self.counts.failed;
+        self.due.retain(|_, delivery| {
+            let stale = delivery.event.is_stale();
+            *failed = failed.saturating_add(u64::from(stale));
+            !stale
+        });
+    }
+
     fn put(&mut self, due: Instant, delivery: Delivery) {
         self.arrivals = self.arrivals.wrapping_add(1);
         self.due.insert((due, self.arrivals), delivery);
@@ -76,8 +90,10 @@ struct Mailbox {
 impl Mailbox {
     fn put(&self, event: Event, now: Instant) {
         let mut queue = self.queue.lock();
-        let held = queue.due.len().saturating_add(usize::from(queue.sending));
-        if queue.finished || held >= self.queue_max {
+        if queue.held() >= self.queue_max {
+            queue.give_up_stale();
+        }
+        if queue.finished || queue.held() >= self.queue_max {
             queue.counts.dropped += 1;
             return;
         }
@@ -270,7 +286,7 @@ impl Courier {
         tracing::debug!(%host, %error, failures = delivery.failures, "a webhook failed");
         let now = self.clock.now();
         let gave_up = self.settle(|queue| match again.and_then(|wait| now.checked_add(wait)) {
-            Some(due) if !queue.closing && !delivery.event.is_stale() => {
+            Some(due) if !queue.closing => {
                 queue.put(due, delivery);
                 false
             }
