@@ -44,6 +44,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("gateway-lineage", Layer::Service),
     ("gateway-identity", Layer::Service),
     ("gateway-policy", Layer::Service),
+    ("gateway-approvals", Layer::Service),
     ("gateway-recording", Layer::Service),
     ("gateway-postgres", Layer::Protocol),
     ("gateway-proxy", Layer::Driver),
