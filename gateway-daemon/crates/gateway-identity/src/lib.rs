@@ -34,9 +34,15 @@ mod identities;
 mod local;
 mod login;
 mod state;
+mod token;
 
 pub use accounts::{Accounts, AccountsError, SystemAccounts};
 pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
 pub use state::{IdentityFile, IdentityNote};
+pub use token::{
+    AuthoritiesError, DOCUMENT_BYTES_MAX, ENVIRONMENT_BYTES_MAX, Fetch, FetchError, HttpFetch,
+    IssuerConfig, IssuerError, IssuerFault, Issuers, KEYS_MAX, TOKEN_BYTES_MAX, TemplateError,
+    TokenError, UrlError, VerifiedToken, environment,
+};
