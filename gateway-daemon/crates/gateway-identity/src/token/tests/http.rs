@@ -1,0 +1,105 @@
+//! The way to a real server, on a loopback address.
+use super::*;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use ureq::tls::RootCerts;
+
+/// Answers one request after the other with what `answer` makes of its path, until told `/end`.
+fn serve(answer: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let base = format!("http://{}", listener.local_addr().expect("address"));
+    let own = base.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("stream");
+            let mut lines = BufReader::new(stream.try_clone().expect("stream")).lines();
+            let Some(Ok(line)) = lines.next() else {
+                continue;
+            };
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            // The client may have seen enough.
+            let _ = stream.write_all(&answer(&own, &path));
+        }
+    });
+    base
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn http() -> HttpFetch {
+    HttpFetch::trusting(RootCerts::new_with_certs(&[]))
+}
+
+#[test]
+fn keys_come_over_http_from_loopback() {
+    let pair = Pair::p256();
+    let keys = json!({ "keys": [pair.jwk("a")] }).to_string();
+    let base = serve(move |own, path| match path {
+        "/.well-known/openid-configuration" => {
+            let document = json!({"issuer": own, "jwks_uri": format!("{own}/keys")});
+            ok(document.to_string().as_bytes())
+        }
+        "/keys" => ok(keys.as_bytes()),
+        other => panic!("{other}"),
+    });
+    let mut config = config();
+    config.url.clone_from(&base);
+    let issuers = Issuers::new(vec![config], Box::new(http())).expect("issuers");
+    let token = pair.token("a", &claims_but("iss", json!(base)));
+    let verified = issuers.verify(&token, NOW).expect("verified");
+    assert_eq!(
+        &*verified.principal.id,
+        "ci:github:acme/api@refs/heads/main"
+    );
+}
+
+#[test]
+fn answers_that_are_no_document_are_errors() {
+    let base = serve(|own, path| match path {
+        "/huge" => ok(&vec![b' '; DOCUMENT_BYTES_MAX + 1]),
+        "/full" => ok(&vec![b' '; DOCUMENT_BYTES_MAX]),
+        // No length, no end: the reader must stop by itself.
+        "/endless" => [
+            &b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..],
+            &vec![b' '; 3 * DOCUMENT_BYTES_MAX],
+        ]
+        .concat(),
+        "/short" => b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec(),
+        "/gone" => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        "/moved" => {
+            format!("HTTP/1.1 302 Found\r\nlocation: {own}/full\r\ncontent-length: 0\r\n\r\n")
+                .into_bytes()
+        }
+        _ => b"SSH-2.0-x\r\n".to_vec(),
+    });
+    let fetch = http();
+    let full = fetch.get(&format!("{base}/full")).expect("document");
+    assert_eq!(full.len(), DOCUMENT_BYTES_MAX);
+    for path in ["/huge", "/endless", "/short", "/gone", "/moved", "/ssh"] {
+        let error = fetch.get(&format!("{base}{path}")).expect_err(path);
+        assert!(
+            error.to_string().starts_with(&format!("{base}{path}: ")),
+            "{error}"
+        );
+    }
+    assert!(
+        fetch.get("http://192.0.2.1/x").is_err(),
+        "not loopback, not asked"
+    );
+}
+
+#[test]
+fn a_server_without_a_known_certificate_is_not_believed() {
+    // What answers here is no TLS at all; that it was asked for in TLS is what is seen.
+    let base = serve(|_, _| ok(b"{}"));
+    let url = base.replace("http://", "https://");
+    assert!(http().get(&url).is_err());
+}
