@@ -2,7 +2,7 @@
 use super::*;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use ureq::tls::RootCerts;
+use ureq::tls::{Certificate, RootCerts};
 
 /// Answers one request after the other with what `answer` makes of its path, until told `/end`.
 fn serve(answer: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> String {
@@ -96,10 +96,71 @@ fn answers_that_are_no_document_are_errors() {
     );
 }
 
+/// A certificate for these names, signed by itself.
+fn certified(names: &[&str]) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    rcgen::generate_simple_self_signed(names).expect("certificate")
+}
+
+/// Answers each connection in TLS, with this certificate. Returns its port.
+fn serve_tls(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
+    let chain = vec![own.cert.der().clone()];
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("certificate");
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let port = listener.local_addr().expect("address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("tls");
+            let mut stream = rustls::StreamOwned::new(connection, stream.expect("stream"));
+            let mut lines = BufReader::new(&mut stream).lines();
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            // A client that does not trust this has left.
+            let _ = stream.write_all(&ok(b"{}"));
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    port
+}
+
 #[test]
-fn a_server_without_a_known_certificate_is_not_believed() {
-    // What answers here is no TLS at all; that it was asked for in TLS is what is seen.
-    let base = serve(|_, _| ok(b"{}"));
-    let url = base.replace("http://", "https://");
-    assert!(http().get(&url).is_err());
+fn a_server_is_believed_by_its_certificate() {
+    let own = certified(&["127.0.0.1"]);
+    let trusting = |own: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        HttpFetch::trusting([Certificate::from_der(own.cert.der()).to_owned()].into())
+    };
+    let url = format!("https://127.0.0.1:{}/", serve_tls(&own));
+    assert_eq!(trusting(&own).get(&url).as_deref(), Ok(&b"{}"[..]));
+    // An authority that nobody knows, one that did not sign this, a certificate for another name.
+    for fetch in [http(), trusting(&certified(&["127.0.0.1"]))] {
+        let error = fetch.get(&url).expect_err("not believed").to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
+    let elsewhere = certified(&["issuer.test"]);
+    let url = format!("https://127.0.0.1:{}/", serve_tls(&elsewhere));
+    let error = trusting(&elsewhere)
+        .get(&url)
+        .expect_err("not believed")
+        .to_string();
+    assert!(error.contains("certificate"), "{error}");
+}
+
+#[test]
+fn the_authorities_of_the_host_are_loaded_or_missed_by_name() {
+    // Which of the two depends on the host; neither is silent.
+    match HttpFetch::new() {
+        Ok(fetch) => assert!(fetch.get("ftp://127.0.0.1/").is_err()),
+        Err(error) => assert!(error.to_string().contains("certificate authorities")),
+    }
 }
