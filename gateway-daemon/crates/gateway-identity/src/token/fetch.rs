@@ -63,10 +63,10 @@ impl HttpFetch {
         }
         let certificates = loaded.certs.iter();
         let certificates = certificates.map(|der| Certificate::from_der(der).to_owned());
-        Ok(HttpFetch::trusting(RootCerts::from(certificates)))
+        Ok(HttpFetch::trusting(RootCerts::from(certificates), TIMEOUT))
     }
 
-    pub(super) fn trusting(authorities: RootCerts) -> HttpFetch {
+    pub(super) fn trusting(authorities: RootCerts, timeout: Duration) -> HttpFetch {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(authorities)
@@ -74,7 +74,7 @@ impl HttpFetch {
             .build();
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(timeout))
             .max_redirects(0)
             .http_status_as_error(false)
             // Asked every ten minutes: a connection would be closed by then.

@@ -375,6 +375,23 @@ fn claims_decide_what_a_token_is_good_for() {
     }
 }
 
+/// `n - s`, for the order n of the curve P-256 (FIPS 186-4, D.1.2.3).
+fn negate(s: &mut [u8]) {
+    const ORDER: [u64; 4] = [
+        0xffff_ffff_0000_0000,
+        0xffff_ffff_ffff_ffff,
+        0xbce6_faad_a717_9e84,
+        0xf3b9_cac2_fc63_2551,
+    ];
+    let order: Vec<u8> = ORDER.iter().flat_map(|part| part.to_be_bytes()).collect();
+    let mut borrow = 0;
+    for (digit, minuend) in s.iter_mut().zip(order).rev() {
+        let difference = i16::from(minuend) - i16::from(*digit) - borrow;
+        borrow = i16::from(difference < 0);
+        *digit = u8::try_from(difference.rem_euclid(256)).expect("digit");
+    }
+}
+
 #[test]
 fn a_token_without_an_id_is_named_by_what_is_signed() {
     let pair = Pair::p256();
@@ -386,6 +403,13 @@ fn a_token_without_an_id_is_named_by_what_is_signed() {
     assert_ne!(one, other);
     assert_eq!(id(&one), id(&other));
     assert!(id(&one).starts_with("sha256:") && id(&one).len() == 71);
+    // Of a valid (r, s), (r, n - s) is valid too, and needs no key: still the same token.
+    let (signed, signature) = one.rsplit_once('.').expect("parts");
+    let mut signature = jws::decode(signature).expect("signature");
+    negate(&mut signature[32..]);
+    let turned = format!("{signed}.{}", base64(&signature));
+    assert_ne!(one, turned);
+    assert_eq!(id(&one), id(&turned));
     let another = pair.token("a", &claims_but("iat", json!(5)));
     assert_eq!(id(&another).as_ref(), "id-1");
 }

@@ -2,7 +2,11 @@
 use super::*;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 use ureq::tls::{Certificate, RootCerts};
+
+/// More than any answer here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers one request after the other with what `answer` makes of its path, until told `/end`.
 fn serve(answer: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> String {
@@ -35,7 +39,7 @@ fn ok(body: &[u8]) -> Vec<u8> {
 }
 
 fn http() -> HttpFetch {
-    HttpFetch::trusting(RootCerts::new_with_certs(&[]))
+    HttpFetch::trusting(RootCerts::new_with_certs(&[]), PATIENCE)
 }
 
 #[test]
@@ -138,7 +142,8 @@ fn serve_tls(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
 fn a_server_is_believed_by_its_certificate() {
     let own = certified(&["127.0.0.1"]);
     let trusting = |own: &rcgen::CertifiedKey<rcgen::KeyPair>| {
-        HttpFetch::trusting([Certificate::from_der(own.cert.der()).to_owned()].into())
+        let authority = Certificate::from_der(own.cert.der()).to_owned();
+        HttpFetch::trusting([authority].into(), PATIENCE)
     };
     let url = format!("https://127.0.0.1:{}/", serve_tls(&own));
     assert_eq!(trusting(&own).get(&url).as_deref(), Ok(&b"{}"[..]));
@@ -163,4 +168,24 @@ fn the_authorities_of_the_host_are_loaded_or_missed_by_name() {
         Ok(fetch) => assert!(fetch.get("ftp://127.0.0.1/").is_err()),
         Err(error) => assert!(error.to_string().contains("certificate authorities")),
     }
+}
+
+#[test]
+fn a_server_that_never_ends_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let url = format!("http://{}/", listener.local_addr().expect("address"));
+    let dripping = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("stream");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n");
+        // A byte now and then, for as long as somebody listens: each read succeeds in time.
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && stream.write_all(b" ").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Instant::now() < end
+    });
+    let fetch = HttpFetch::trusting(RootCerts::new_with_certs(&[]), Duration::from_millis(200));
+    let error = fetch.get(&url).expect_err("too slow").to_string();
+    assert!(error.contains("timeout"), "{error}");
+    assert!(dripping.join().expect("server"), "it was left early");
 }
