@@ -19,6 +19,10 @@
 //! taken from the kernel half's report where that has it ([`Root::login_uid`]), and else read as
 //! soon as the tree is rooted. A service outside of every governed tree can still set its own
 //! before it becomes a root: that is why this is not called verified.
+//!
+//! Second form: an issuer's word. A process presents a signed token ([`Issuers`]), and from then
+//! on it and its descendants stand under the principal that the token proves ([`Bindings`]), with
+//! [`gateway_core::Assurance::Verified`]; what the kernel says then only described the tree.
 #![cfg_attr(
     not(test),
     deny(
@@ -30,13 +34,24 @@
 )]
 
 mod accounts;
+mod bindings;
 mod identities;
 mod local;
 mod login;
 mod state;
+mod token;
 
 pub use accounts::{Accounts, AccountsError, SystemAccounts};
+pub use bindings::{
+    BINDINGS_MAX, BINDINGS_PER_PROCESS_MAX, BINDINGS_PER_TREE_MAX, BindError, Binding, BindingFile,
+    BindingNote, Bindings, Bound, ProcessKey, TOKENS_MAX,
+};
 pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
 pub use state::{IdentityFile, IdentityNote};
+pub use token::{
+    AuthoritiesError, DOCUMENT_BYTES_MAX, ENVIRONMENT_BYTES_MAX, Fetch, FetchError, HttpFetch,
+    IssuerConfig, IssuerError, IssuerFault, Issuers, KEYS_MAX, TOKEN_BYTES_MAX, TemplateError,
+    TokenError, UrlError, VerifiedToken, environment,
+};

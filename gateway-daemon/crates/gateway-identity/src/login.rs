@@ -57,7 +57,7 @@ fn read(pid: u32, start: u64) -> Result<Option<u32>, ProcError> {
 }
 
 /// Nanoseconds since boot as /proc/PID/stat shows them (kernel: `nsec_to_clock_t`).
-fn ticks(nanoseconds: u64, ticks_per_second: u64) -> u64 {
+pub(crate) fn ticks(nanoseconds: u64, ticks_per_second: u64) -> u64 {
     let ticks = u128::from(nanoseconds) * u128::from(ticks_per_second) / 1_000_000_000;
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
