@@ -30,12 +30,17 @@
 )]
 
 mod accounts;
+mod directory;
 mod identities;
 mod local;
 mod login;
 mod state;
 
 pub use accounts::{Accounts, AccountsError, SystemAccounts};
+pub use directory::{
+    Diagnostic, Directory, DirectoryError, DirectoryFile, Entry, Scim, ScimRequest, ScimResponse,
+    ScimStoreError, Status,
+};
 pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
