@@ -315,6 +315,7 @@ fn a_filter_says_one_thing_or_is_refused() {
         "userName eq \"alice",
         "userName eq \"alice\"x",
         "userName eq \"a\"b\"",
+        "userName eq \"alice\"and active eq true",
         "userName eq \"x\" or userName eq \"alice\"",
         "userName eq \"x\" and",
         "userName ne \"alice\"",

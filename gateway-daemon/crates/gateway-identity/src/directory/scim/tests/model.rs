@@ -249,6 +249,8 @@ proptest! {
             }
             // The indexes are those that the content alone would give, and no member dangles.
             let state = State::clone(&scim.state.load());
+            let gone = &state.content.gone;
+            prop_assert!(gone.iter().all(|name| state.named(name).is_none()), "one or the other");
             let mut anew = State::new(state.content.clone()).unwrap();
             anew.generation = state.generation;
             prop_assert_eq!(anew, state);
