@@ -35,6 +35,7 @@
 
 mod accounts;
 mod bindings;
+mod directory;
 mod identities;
 mod local;
 mod login;
@@ -45,6 +46,10 @@ pub use accounts::{Accounts, AccountsError, SystemAccounts};
 pub use bindings::{
     BINDINGS_MAX, BINDINGS_PER_PROCESS_MAX, BINDINGS_PER_TREE_MAX, BindError, Binding, BindingFile,
     BindingNote, Bindings, Bound, ProcessKey, TOKENS_MAX,
+};
+pub use directory::{
+    Diagnostic, Directory, DirectoryError, DirectoryFile, Entry, Scim, ScimRequest, ScimResponse,
+    ScimStoreError, Status,
 };
 pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
