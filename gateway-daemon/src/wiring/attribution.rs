@@ -4,6 +4,7 @@ use super::clock;
 use super::follower::Follower;
 use super::governance::Governance;
 use super::identity::Principals;
+use super::people::People;
 use gateway_core::Subject;
 use gateway_lineage::{Forest, ProcessKey, Tag};
 use gateway_proxy::{Attributed, Attribution, Flow};
@@ -15,6 +16,7 @@ pub(crate) struct Attributor {
     pub(crate) forest: Arc<Forest>,
     pub(crate) principals: Arc<Principals>,
     pub(crate) governance: Arc<Governance>,
+    pub(crate) people: Arc<People>,
 }
 
 impl Attribution for Attributor {
@@ -39,12 +41,21 @@ impl Attribution for Attributor {
             return None;
         }
         let policy = self.governance.policy_of(flow.policy_slot)?;
-        let principal = self.principals.of(&lineage);
-        let subject = Arc::new(Subject {
-            principal,
-            delegates: Vec::new(),
+        let Some((principal, delegates)) = self.principals.subject(&lineage) else {
+            tracing::warn!(tree = %flow.tree, pid = flow.pid, "whose it is is not known in time");
+            return None;
+        };
+        let subject = Subject {
+            principal: self.people.enrich(&principal),
+            delegates: delegates
+                .iter()
+                .map(|delegate| self.people.enrich(delegate))
+                .collect(),
             lineage,
-        });
-        Some(Attributed { subject, policy })
+        };
+        Some(Attributed {
+            subject: Arc::new(subject),
+            policy,
+        })
     }
 }

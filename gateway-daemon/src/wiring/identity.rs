@@ -1,11 +1,15 @@
 //! Whose trees they are: looked up when a tree begins, kept over a restart.
+use super::tokens::Tokens;
 use gateway_core::{Lineage, Principal, Process, Provenance, TreeId};
-use gateway_identity::{Identities, IdentityFile, Root, SystemAccounts, SystemLoginUids};
-use gateway_lineage::TreeSummary;
+use gateway_identity::{
+    Identities, IdentityFile, Issuers, Root, SystemAccounts, SystemLoginUids,
+};
+use gateway_lineage::{Forest, TreeSummary};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection waits for the user database, which was asked when its tree began. Then
@@ -15,6 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// The principals of trees.
 pub(crate) struct Principals {
     identities: Identities,
+    tokens: Tokens,
     file: Mutex<IdentityFile>,
     /// The trees of the last round. One that was never seen here may just have begun.
     seen: Mutex<HashSet<TreeId>>,
@@ -22,7 +27,12 @@ pub(crate) struct Principals {
 
 impl Principals {
     /// Takes over what an earlier daemon of this boot knew.
-    pub(crate) fn open(state_dir: &Path, boot_id: &str) -> io::Result<Principals> {
+    pub(crate) fn open(
+        issuers: Option<Issuers>,
+        state_dir: &Path,
+        boot_id: &str,
+        forest: &Arc<Forest>,
+    ) -> io::Result<Principals> {
         let identities = Identities::new(Box::new(SystemAccounts), Box::new(SystemLoginUids))?;
         let file = IdentityFile::new(state_dir, boot_id);
         match identities.restore(&file) {
@@ -31,6 +41,7 @@ impl Principals {
         }
         Ok(Principals {
             identities,
+            tokens: Tokens::open(issuers, state_dir, boot_id, forest)?,
             file: Mutex::new(file),
             seen: Mutex::default(),
         })
@@ -49,13 +60,32 @@ impl Principals {
         );
     }
 
-    /// Whose lineage it is.
-    pub(crate) fn of(&self, lineage: &Lineage) -> Principal {
-        self.of_tree(lineage.tree, lineage.root())
+    /// The tokens that jobs carry.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
-    /// Whose tree it is.
+    /// Who stands behind a connection: the principal, and the delegates on the way. `None` when
+    /// that is not known in time.
+    pub(crate) fn subject(&self, lineage: &Lineage) -> Option<(Principal, Vec<Principal>)> {
+        let described = self.described(lineage.tree, lineage.root());
+        self.tokens.subject(lineage, described)
+    }
+
+    /// The same for those who only look.
+    pub(crate) fn of(&self, lineage: &Lineage) -> (Principal, Vec<Principal>) {
+        let described = self.described(lineage.tree, lineage.root());
+        self.tokens.known(lineage, described)
+    }
+
+    /// Whose tree it is, at its root.
     pub(crate) fn of_tree(&self, tree: TreeId, root: Option<&Process>) -> Principal {
+        let processes = root.into_iter().cloned().collect();
+        self.of(&Lineage { tree, processes }).0
+    }
+
+    /// Whose tree it is by the kernel's word.
+    fn described(&self, tree: TreeId, root: Option<&Process>) -> Principal {
         self.identities.principal_within(tree, root, PATIENCE)
     }
 
@@ -71,6 +101,8 @@ impl Principals {
         let mut seen = self.seen.lock();
         self.identities
             .retain(|tree| now.contains(&tree) || !seen.contains(&tree));
+        self.tokens
+            .retain(|tree| now.contains(&tree) || !seen.contains(&tree))?;
         *seen = now;
         self.identities.save(&mut self.file.lock())
     }
@@ -81,6 +113,7 @@ impl Principals {
         *self.seen.lock() = trees.iter().map(|summary| summary.tree).collect();
         let seen = self.seen.lock().clone();
         self.identities.retain(|tree| seen.contains(&tree));
+        self.tokens.retain(|tree| seen.contains(&tree))?;
         self.tidy(trees)
     }
 }

@@ -77,10 +77,10 @@ impl Shown {
         let lineage = self.forest.lineage_of(key)?;
         let tree = self.forest.tree_of(lineage.tree)?.summary;
         let policy = self.policy_of(tree.policy_slot);
-        let principal = self.principals.of(&lineage);
+        let (principal, delegates) = self.principals.of(&lineage);
         let why = self.reason(lineage.tree, lineage.root(), &policy);
         let processes = chain(lineage.processes);
-        let (tree, delegates) = (lineage.tree, Vec::new());
+        let tree = lineage.tree;
         Some(LineageView {
             tree,
             policy,

@@ -39,6 +39,7 @@ mod directory;
 mod identities;
 mod local;
 mod login;
+mod revocations;
 mod state;
 mod token;
 
@@ -54,6 +55,7 @@ pub use directory::{
 pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
+pub use revocations::{REVOCATIONS_MAX, RevocationError, Revocations};
 pub use state::{IdentityFile, IdentityNote};
 pub use token::{
     AuthoritiesError, DOCUMENT_BYTES_MAX, ENVIRONMENT_BYTES_MAX, Fetch, FetchError, HttpFetch,
