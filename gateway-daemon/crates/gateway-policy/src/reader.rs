@@ -107,6 +107,17 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// Where a part of a text is in the file. Behind an escape nobody can tell, so then it is the
+    /// text as a whole.
+    pub(crate) fn inside(&self, text: &Located<String>, part: Range<usize>) -> Range<usize> {
+        let written = self.source.text().get(text.span.clone());
+        let Some(at) = written.and_then(|written| written.find(&text.value)) else {
+            return text.span.clone();
+        };
+        let start = text.span.start + at;
+        start + part.start..start + part.end
+    }
+
     /// The line on which a span starts.
     pub(crate) fn line(&self, span: &Range<usize>) -> u32 {
         self.source.location(span.clone()).line

@@ -14,6 +14,7 @@ fn interpret(protocol: &str, statement: &str) -> Result<Vec<CaseOperation>, Stri
             CaseOperation {
                 verb: effects[0].verb,
                 effects,
+                attributes: Vec::new(),
             }
         })
         .collect())
@@ -216,7 +217,7 @@ fn an_explanation_names_every_rule_that_has_a_say() {
         delegates: &["ci:x"],
         ..Ask::default()
     };
-    let explanation = ask.with(|case| policy.explain(case));
+    let explanation = ask.with(|case| policy.explain(case, ask.now));
     assert_eq!(
         explanation.to_string(),
         "deny on 10.0.0.7:5432: no rule allows read on hr.pay for local:alice\n\
@@ -235,7 +236,7 @@ fn an_explanation_names_every_rule_that_has_a_say() {
         delegates: &["ci:x"],
         ..Ask::default()
     };
-    let shown = ask.with(|case| policy.explain(case)).to_string();
+    let shown = ask.with(|case| policy.explain(case, ask.now)).to_string();
     assert!(
         shown.starts_with("deny on 10.0.0.7:5432: rule \"agents\" says deny\n"),
         "{shown}"

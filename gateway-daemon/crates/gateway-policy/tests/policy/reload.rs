@@ -40,7 +40,7 @@ impl Host {
     }
 
     fn open(&self) -> Result<Policies, OpenError> {
-        Policies::open(&self.policies(), &self.state())
+        Policies::open(&self.policies(), &self.state(), Arc::new(|| Timestamp(7)))
     }
 }
 

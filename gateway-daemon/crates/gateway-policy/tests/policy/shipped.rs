@@ -47,6 +47,7 @@ fn the_shipped_policies_hold_what_they_promise() {
         Ok(vec![CaseOperation {
             verb: effects[0].verb,
             effects,
+            attributes: Vec::new(),
         }])
     };
     let results = run_cases(&loaded.set, &interpret);
@@ -86,6 +87,7 @@ fn the_reference_shows_what_works() {
         Ok(vec![CaseOperation {
             verb: effects[0].verb,
             effects,
+            attributes: Vec::new(),
         }])
     };
     let results = run_cases(&loaded.set, &interpret);
