@@ -172,7 +172,9 @@ impl Policy {
                 verb: operation.verb,
                 effects: &operation.effects,
             });
-            result.conditions.extend(explanation.conditions.iter().cloned());
+            result
+                .conditions
+                .extend(explanation.conditions.iter().cloned());
             let stricter = result.verdict.map(severity) < Some(severity(explanation.verdict));
             if stricter {
                 rules.clear();

@@ -95,8 +95,7 @@ impl Condition {
                 error @ (ExecutionError::NoSuchOverload(_)
                 | ExecutionError::UnexpectedType { .. }
                 | ExecutionError::InvalidArgumentCount { .. }
-                | ExecutionError::NotSupportedAsMethod { .. }
-                | ExecutionError::FunctionError { .. }),
+                | ExecutionError::NotSupportedAsMethod { .. }),
             )) => Some(error.to_string()),
             Ok(Err(_)) => None,
             Err(_) => Some("evaluating it panics".into()),
@@ -140,6 +139,16 @@ fn parse(text: &str) -> Result<Condition, Mistake> {
         unstable: checked.unstable,
         asks_time: checked.asks_time,
     })
+}
+
+/// Evaluates what asks for nothing; why it cannot be.
+fn resolve_constant(expr: &IdedExpr) -> Result<(), String> {
+    let context = Context::with_env(Arc::clone(&ENVIRONMENT));
+    let resolved = catch_unwind(AssertUnwindSafe(|| {
+        let value = Value::resolve_val(expr, &context);
+        value.map(drop).map_err(|error| reason(&error))
+    }));
+    resolved.unwrap_or_else(|_| Err("evaluating it panics".into()))
 }
 
 /// The first mistake of the syntax; those behind it are mostly consequences.

@@ -171,7 +171,9 @@ fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile
         file.mode = reader.word("mode", value, &words).unwrap_or_default();
     }
     if let Some(value) = section.get("default") {
-        file.allow_by_default = read_verdict(reader, "default", value, &[Verdict::Allow, Verdict::Deny]) == Some(Verdict::Allow);
+        file.allow_by_default =
+            read_verdict(reader, "default", value, &[Verdict::Allow, Verdict::Deny])
+                == Some(Verdict::Allow);
     }
 }
 

@@ -103,16 +103,15 @@ impl Policy {
     /// Any denying rule that catches any effect for anyone decides. Then any condition that fails,
     /// of a rule that would have a say, denies. Otherwise each effect must be allowed for everyone,
     /// be left to the default, or be what a holding rule speaks of.
-    pub(crate) fn judge(
-        &self,
-        question: &Question<'_>,
-        conditions: &mut Conditions<'_>,
-    ) -> Ruling {
+    pub(crate) fn judge(&self, question: &Question<'_>, conditions: &mut Conditions<'_>) -> Ruling {
         if !self.is_spoken_there(question) {
             return Ruling::deny(Cause::Protocol);
         }
         let here = self.reach(question.place);
-        let of_principal = self.rules.speaking_of(&question.subject.principal).and(&here);
+        let of_principal = self
+            .rules
+            .speaking_of(&question.subject.principal)
+            .and(&here);
         let mut of_anyone = of_principal;
         for delegate in &question.subject.delegates {
             of_anyone = of_anyone.or(&self.rules.speaking_of(delegate).and(&here));

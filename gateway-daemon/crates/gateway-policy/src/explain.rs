@@ -101,7 +101,9 @@ impl Policy {
             }
         }
         let rule = match ruling.cause {
-            Cause::Rule(number) | Cause::Condition(number) => self.rules.get(number).map(|rule| Arc::clone(&rule.name)),
+            Cause::Rule(number) | Cause::Condition(number) => {
+                self.rules.get(number).map(|rule| Arc::clone(&rule.name))
+            }
             _ => None,
         };
         let because = self.because(
@@ -157,7 +159,10 @@ impl Policy {
         match cause {
             Cause::Rule(_) => format!("rule {:?} says {verdict}", rule.unwrap_or_default()),
             Cause::Condition(_) => {
-                format!("the condition of rule {:?} failed", rule.unwrap_or_default())
+                format!(
+                    "the condition of rule {:?} failed",
+                    rule.unwrap_or_default()
+                )
             }
             Cause::Protocol => {
                 let resource = match question.place {
@@ -195,7 +200,11 @@ impl Policy {
         let mut covered = vec![false; effect.objects.len()];
         let mut open = true;
         let denials = rules.and(&self.rules.denials);
-        for (number, rule) in self.rules.of(&denials).chain(self.rules.of(&rules.without(&denials))) {
+        for (number, rule) in self
+            .rules
+            .of(&denials)
+            .chain(self.rules.of(&rules.without(&denials)))
+        {
             let outcome = rule.known(conditions);
             if outcome == Some(Outcome::Unmet) {
                 continue;

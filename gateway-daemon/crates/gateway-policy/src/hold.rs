@@ -47,7 +47,9 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// The terms of several rules together: all of their names, the shortest wait, the least grant.
-pub(crate) fn together<'a>(terms: impl Iterator<Item = &'a Arc<HoldTerms>>) -> Option<Arc<HoldTerms>> {
+pub(crate) fn together<'a>(
+    terms: impl Iterator<Item = &'a Arc<HoldTerms>>,
+) -> Option<Arc<HoldTerms>> {
     terms.fold(None, |before: Option<Arc<HoldTerms>>, terms| {
         let Some(before) = before else {
             return Some(Arc::clone(terms));
@@ -141,11 +143,30 @@ mod tests {
 
     #[test]
     fn of_several_terms_the_strictest_count() {
-        let one = terms(&"a".into(), vec!["group:a".into()], Duration::from_secs(60), Grant::Until(Duration::from_secs(9)));
-        let two = terms(&"b".into(), vec!["group:b".into()], Duration::from_secs(30), Grant::Once);
+        let one = terms(
+            &"a".into(),
+            vec!["group:a".into()],
+            Duration::from_secs(60),
+            Grant::Until(Duration::from_secs(9)),
+        );
+        let two = terms(
+            &"b".into(),
+            vec!["group:b".into()],
+            Duration::from_secs(30),
+            Grant::Once,
+        );
         let both = together([&one, &two].into_iter()).unwrap();
-        assert_eq!((both.timeout, both.grant), (Duration::from_secs(30), Grant::Once));
-        assert_eq!(both.rules.iter().map(|rule| &*rule.rule).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            (both.timeout, both.grant),
+            (Duration::from_secs(30), Grant::Once)
+        );
+        assert_eq!(
+            both.rules
+                .iter()
+                .map(|rule| &*rule.rule)
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
         assert_eq!(together([].into_iter()), None);
     }
 }

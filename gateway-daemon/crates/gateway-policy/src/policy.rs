@@ -198,7 +198,10 @@ impl Policy {
             },
             Cause::Protocol => {
                 let resource = resource.and_then(|index| self.catalogue.get(index));
-                (None, resource.and_then(|resource| resource.wrong_protocol.clone()))
+                (
+                    None,
+                    resource.and_then(|resource| resource.wrong_protocol.clone()),
+                )
             }
             Cause::Default | Cause::Unnamed => (None, None),
         }

@@ -375,7 +375,8 @@ pub(crate) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
         return None;
     }
     let text: Vec<char> = text.to_lowercase().chars().collect();
-    let (distance, word) = words.iter().map(|word| (slips(&text, word), *word)).min()?;
+    let distances = words.iter().map(|word| (slips(&text, word), *word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
     let allowed = if word.chars().count().min(text.len()) > 4 {
         2
     } else {

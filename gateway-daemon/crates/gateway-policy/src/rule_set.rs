@@ -138,7 +138,10 @@ mod tests {
         let other: RuleSet = [1u16, 2, 64].into_iter().collect();
         assert_eq!(set.and(&other).iter().collect::<Vec<_>>(), [1, 64]);
         assert_eq!(set.or(&other).iter().count(), 8);
-        assert_eq!(set.without(&other).iter().collect::<Vec<_>>(), [0, 63, 127, 1000, 2047]);
+        assert_eq!(
+            set.without(&other).iter().collect::<Vec<_>>(),
+            [0, 63, 127, 1000, 2047]
+        );
         assert!(set.contains(2047) && !set.contains(2) && !set.contains(9999));
         assert!(RuleSet::EMPTY.is_empty() && !set.is_empty());
         assert_eq!(RuleSet::EMPTY.iter().count(), 0);

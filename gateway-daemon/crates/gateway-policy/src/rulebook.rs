@@ -107,7 +107,10 @@ impl Rulebook {
 
     /// What a rule says.
     pub(crate) fn verdict(&self, number: u16) -> Verdict {
-        match (self.allowances.contains(number), self.holds.contains(number)) {
+        match (
+            self.allowances.contains(number),
+            self.holds.contains(number),
+        ) {
             (true, _) => Verdict::Allow,
             (_, true) => Verdict::Hold,
             _ => Verdict::Deny,

@@ -4,10 +4,10 @@ use super::facts::{PATTERN_PREFIX, Pattern};
 use super::vocabulary::{Fields, STATEMENT, Type, UNSTABLE, VARIABLES};
 use crate::diagnostic::quoted;
 use crate::reader::{list, nearest};
+use cel::IdedExpr;
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue, SelectExpr, operators,
 };
-use cel::IdedExpr;
 
 /// How deep an expression may be nested; evaluating it takes stack for each level.
 const DEPTH_MAX: usize = 32;
@@ -36,12 +36,13 @@ pub(super) struct Checked {
 
 /// Checks the expression and rewrites it in place.
 pub(super) fn check(expr: &mut IdedExpr) -> Result<Checked, Fault> {
+    /// No node has it: the expression as a whole.
+    const WHOLE: u64 = 0;
     let mut checker = Checker::default();
-    let id = expr.id;
     match checker.expr(expr)? {
         Type::Bool | Type::Dynamic => Ok(checker.checked),
         other => Err(fault(
-            id,
+            WHOLE,
             format!("the condition is {other}"),
             "something that is true or false",
         )),
@@ -84,8 +85,10 @@ impl Checker {
 
     fn node(&mut self, node: &mut IdedExpr) -> Result<Type, Fault> {
         let id = node.id;
-        if let Some((path, kind)) = self.path(node)? {
-            self.note(id, &path)?;
+        if let Some((root, path, kind)) = self.path(node)? {
+            self.note(root, &path)?;
+            // What is wrong with it is shown where it begins.
+            node.id = root;
             node.expr = Expr::Ident(path);
             return Ok(kind);
         }
@@ -99,7 +102,11 @@ impl Checker {
                 node.expr = replaced;
                 Ok(Type::Bool)
             }
-            Expr::Call(call) => self.call(id, call),
+            Expr::Call(call) => {
+                let kind = self.call(id, call)?;
+                constant(node)?;
+                Ok(kind)
+            }
             Expr::Comprehension(comprehension) => self.comprehension(id, comprehension),
             Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Err(fault(
                 id,
@@ -109,8 +116,9 @@ impl Checker {
         }
     }
 
-    /// What a whole path like `lineage.root.exe` means, when the node is one.
-    fn path(&self, node: &IdedExpr) -> Result<Option<(String, Type)>, Fault> {
+    /// What a whole path like `lineage.root.exe` means, when the node is one, and the number of
+    /// the node that it begins with.
+    fn path(&self, node: &IdedExpr) -> Result<Option<(u64, String, Type)>, Fault> {
         let mut segments = Vec::new();
         let mut at = node;
         let root = loop {
@@ -139,8 +147,8 @@ impl Checker {
             path = format!("{path}.{field}");
         }
         match kind {
-            Type::Fields(fields) => Err(no_value(node.id, &path, fields)),
-            kind => Ok(Some((path, kind))),
+            Type::Fields(fields) => Err(no_value(at.id, &path, fields)),
+            kind => Ok(Some((at.id, path, kind))),
         }
     }
 
@@ -197,13 +205,22 @@ impl Checker {
         let mut subject = match (call.target.take(), arguments.len()) {
             (Some(target), 1) => *target,
             (None, 2) => arguments.remove(0),
-            _ => return Err(fault(id, "`matches` takes one pattern", "text.matches(\"…\")")),
+            _ => {
+                return Err(fault(
+                    id,
+                    "`matches` takes one pattern",
+                    "text.matches(\"…\")",
+                ));
+            }
         };
-        let subject_id = subject.id;
         let kind = self.expr(&mut subject)?;
-        wanted(subject_id, "matches", &kind, &[Type::String])?;
+        wanted(subject.id, "matches", &kind, &[Type::String])?;
         let Some(mut place) = arguments.pop() else {
-            return Err(fault(id, "`matches` takes one pattern", "text.matches(\"…\")"));
+            return Err(fault(
+                id,
+                "`matches` takes one pattern",
+                "text.matches(\"…\")",
+            ));
         };
         let Expr::Literal(LiteralValue::String(text)) = &place.expr else {
             let message = "the pattern of `matches` is not written out";
@@ -235,13 +252,17 @@ impl Checker {
         let target = call.target.as_deref_mut();
         let member = target.is_some();
         for argument in target.into_iter().chain(&mut call.args) {
-            let id = argument.id;
-            kinds.push((id, self.expr(argument)?));
+            let kind = self.expr(argument)?;
+            kinds.push((argument.id, kind));
         }
         match (member, kinds.as_slice()) {
             (false, [(at, condition), (_, yes), (_, no)]) if name == operators::CONDITIONAL => {
                 wanted(*at, "?:", condition, &[Type::Bool])?;
-                Ok(if yes == no { yes.clone() } else { Type::Dynamic })
+                Ok(if yes == no {
+                    yes.clone()
+                } else {
+                    Type::Dynamic
+                })
             }
             (false, [left, right]) if sign(&name).is_some() => binary(id, &name, left, right),
             (false, [(at, operand)]) if name == operators::LOGICAL_NOT => {
@@ -303,13 +324,52 @@ impl Checker {
     }
 }
 
+/// What is written out can be tried at once: `timestamp("soon")`, `1 / 0`, a time zone.
+fn constant(node: &IdedExpr) -> Result<(), Fault> {
+    let Expr::Call(call) = &node.expr else {
+        return Ok(());
+    };
+    let literal = |expr: &IdedExpr| matches!(expr.expr, Expr::Literal(_));
+    if !call.args.iter().all(literal) || call.args.is_empty() {
+        return Ok(());
+    }
+    let tried = match call.target.as_deref() {
+        None => super::resolve_constant(node),
+        Some(target) if literal(target) => super::resolve_constant(node),
+        Some(_) if call.func_name.starts_with("get") => {
+            let mut call = call.clone();
+            call.target = Some(Box::new(IdedExpr {
+                id: node.id,
+                expr: Expr::Call(CallExpr {
+                    func_name: "timestamp".into(),
+                    target: None,
+                    args: vec![IdedExpr {
+                        id: node.id,
+                        expr: Expr::Literal(LiteralValue::Int(0.into())),
+                    }],
+                }),
+            }));
+            super::resolve_constant(&IdedExpr {
+                id: node.id,
+                expr: Expr::Call(call),
+            })
+        }
+        Some(_) => Ok(()),
+    };
+    tried.map_err(|reason| fault(node.id, format!("this always fails: {reason}"), "a value"))
+}
+
 fn unknown_variable(id: u64, name: &str) -> Fault {
     let names: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
     let expected = match nearest(name, &names) {
         Some(near) => format!("`{near}`, perhaps"),
         None => format!("one of {}", list(&names, '`')),
     };
-    fault(id, format!("there is no variable {}", quoted(name)), expected)
+    fault(
+        id,
+        format!("there is no variable {}", quoted(name)),
+        expected,
+    )
 }
 
 fn field_type(id: u64, fields: &'static Fields, field: &str) -> Result<Type, Fault> {
@@ -389,7 +449,10 @@ fn binary(id: u64, name: &str, left: &(u64, Type), right: &(u64, Type)) -> Resul
         }
         (operators::EQUALS | operators::NOT_EQUALS, ..) => left.comparable(right).then_some(Bool),
         (
-            operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS,
+            operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS,
             ..,
         ) => {
             let ordered = |kind: &Type| matches!(kind, String | Timestamp | Duration);
@@ -402,7 +465,9 @@ fn binary(id: u64, name: &str, left: &(u64, Type), right: &(u64, Type)) -> Resul
         (operators::INDEX, Map, String) => Some(Dynamic),
         (operators::IN | operators::INDEX, ..) => None,
         // What `map` and `filter` collect; there is no other way to make a list longer.
-        (operators::ADD, List(before), List(more)) if **before == Dynamic => Some(List(more.clone())),
+        (operators::ADD, List(before), List(more)) if **before == Dynamic => {
+            Some(List(more.clone()))
+        }
         (operators::ADD, String, String) => Some(String),
         (operators::ADD, Timestamp, Duration) | (operators::ADD, Duration, Timestamp) => {
             Some(Timestamp)
@@ -427,7 +492,10 @@ fn global(id: u64, name: &str, kinds: &[(u64, Type)]) -> Result<Type, Fault> {
         ("int", [_]) => (&[Int, UInt, Double, String, Timestamp], Int),
         ("uint", [_]) => (&[Int, UInt, Double, String], UInt),
         ("double", [_]) => (&[Int, UInt, Double, String], Double),
-        ("string", [_]) => (&[Bool, Int, UInt, Double, String, Timestamp, Duration], String),
+        ("string", [_]) => (
+            &[Bool, Int, UInt, Double, String, Timestamp, Duration],
+            String,
+        ),
         ("bool", [_]) => (&[Bool, String], Bool),
         ("timestamp", [_]) => (&[String, Timestamp], Timestamp),
         ("duration", [_]) => (&[String, Duration], Duration),
@@ -481,7 +549,10 @@ fn size(at: u64, kind: &Type) -> Result<Type, Fault> {
 }
 
 fn unknown_function(id: u64, name: &str, arguments: usize) -> Fault {
-    let message = format!("there is no function {} of {arguments} arguments", quoted(name));
+    let message = format!(
+        "there is no function {} of {arguments} arguments",
+        quoted(name)
+    );
     let expected = "size, contains, startsWith, endsWith, matches, int, uint, double, string, \
                     bool, timestamp, duration, getHours and the like, all, exists, exists_one, \
                     map, filter or has";

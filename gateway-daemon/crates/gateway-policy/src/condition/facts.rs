@@ -95,7 +95,9 @@ impl<'a> Facts<'a> {
             "principal.assurance" => &self.assurance,
             "principal.groups" => lazy(&self.groups, || texts(&subject.principal.groups))?,
             "delegates" => lazy(&self.delegates, || {
-                list(subject.delegates.iter(), |one| Box::new(PrincipalValue(one)))
+                list(subject.delegates.iter(), |one| {
+                    Box::new(PrincipalValue(one))
+                })
             })?,
             "lineage.depth" => &self.depth,
             "lineage.processes" => lazy(&self.processes, || {

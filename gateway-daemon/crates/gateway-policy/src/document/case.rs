@@ -92,7 +92,11 @@ fn read_operation(reader: &mut Reader<'_>, operation: &Section<'_>) -> Option<Op
             }
             if let Some(attributes) = operation.get("attributes") {
                 let message = "`attributes` beside a statement, which has its own";
-                reader.error(attributes.span(), message, "`attributes` beside a `verb` only");
+                reader.error(
+                    attributes.span(),
+                    message,
+                    "`attributes` beside a `verb` only",
+                );
             }
             Asked::Statement(text?.value)
         }

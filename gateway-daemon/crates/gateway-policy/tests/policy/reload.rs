@@ -1,6 +1,6 @@
 //! Starts and reloads: a bad file never replaces a good one.
 use crate::ask::Ask;
-use gateway_core::{Judge, Mode, Verdict};
+use gateway_core::{Judge, Mode, Timestamp, Verdict};
 use gateway_policy::{OpenError, Policies, ReloadReport};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -25,7 +25,8 @@ pub(crate) const KEYS: [&str; 14] = [
 ];
 
 const PRINCIPAL: &str = "the name of a principal like \"local:alice\"";
-const DELEGATES: &str = "a list of principals like [\"ci:agent\"] or [{ principal = \"ci:agent\", groups = [\"ai\"] }]";
+const DELEGATES: &str =
+    "a list of principals like [\"ci:agent\"] or [{ principal = \"ci:agent\", groups = [\"ai\"] }]";
 const TIME: &str = "a time like \"2026-01-31T03:00:00Z\"";
 /// The deepest tree of a case. It is made in memory, and conditions look at no deeper one.
 const DEPTH_MAX: u64 = 256;
@@ -63,10 +64,15 @@ fn read_principal(reader: &mut Reader<'_>, who: &Section<'_>) -> Option<Principa
         .required(who, "principal", PRINCIPAL)
         .and_then(|value| reader.name("principal", value));
     let groups = texts(reader, who, "groups", "a list of group names");
-    for group in who.get("groups").and_then(|value| match value.get_ref() {
-        DeValue::Array(groups) => Some(groups.iter()),
-        _ => None,
-    }).into_iter().flatten() {
+    for group in who
+        .get("groups")
+        .and_then(|value| match value.get_ref() {
+            DeValue::Array(groups) => Some(groups.iter()),
+            _ => None,
+        })
+        .into_iter()
+        .flatten()
+    {
         let text = group.get_ref().as_str().unwrap_or_default();
         if let Some(name) = text.strip_prefix("group:") {
             let message = format!("{} in `groups` begins with `group:`", quoted(text));
@@ -100,13 +106,13 @@ fn read_delegates(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Principal> 
     let mut delegates = Vec::new();
     for value in array.iter() {
         match value.get_ref() {
-            DeValue::String(_) => delegates.extend(reader.name("delegates", value).map(|name| {
-                Principal {
+            DeValue::String(_) => {
+                delegates.extend(reader.name("delegates", value).map(|name| Principal {
                     id: name.value.into(),
                     assurance: Assurance::Verified,
                     groups: Vec::new(),
-                }
-            })),
+                }))
+            }
             _ => {
                 if let Some(section) = reader.table("delegates", value, DELEGATES) {
                     reader.check_keys(&section, &["principal", "groups", "assurance"]);
