@@ -191,7 +191,7 @@ impl<'a> ProcessFacts<'a> {
     }
 }
 
-fn lazy<'b, T: Val>(cell: &'b Lazy<T>, make: impl FnOnce() -> Option<T>) -> Option<&'b T> {
+fn lazy<T: Val>(cell: &Lazy<T>, make: impl FnOnce() -> Option<T>) -> Option<&T> {
     cell.get_or_init(make).as_ref()
 }
 

@@ -3,6 +3,7 @@ use crate::ask::{Ask, policy, process};
 use crate::mistakes::check;
 use gateway_core::{Attribute, Timestamp, Verdict};
 use gateway_policy::Policy;
+use proptest::prelude::*;
 use std::sync::Arc;
 
 /// A rule that allows under a condition.
@@ -384,5 +385,31 @@ fn what_could_explode_is_refused() {
         let text = format!("{head}when = '''{when}'''\n");
         let loaded = gateway_policy::PolicySet::load_texts([("p.toml", text.as_str())]);
         assert_eq!(loaded.diagnostics.len(), 1, "{when}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn no_expression_breaks_the_reader_or_the_judge(
+        words in proptest::collection::vec(proptest::sample::select(vec![
+            "principal.id", "principal.groups", "lineage.depth", "lineage.processes", "time",
+            "operation.attributes", "operation.statement", "&&", "||", "!", "==", "<", "+", "-",
+            "/", "%", "in", "(", ")", "[", "]", "?", ":", ".", ",", "1", "0", "-9223372036854775808",
+            "\"a\"", "size(", ".exists(x, ", ".all(p, p.exe == ", ".matches(\"a+\")", "x", "true",
+            ".getHours()", "int(", "duration(\"1h\")", "1.5", "2u", "\u{fc}",
+        ]), 1..12),
+    ) {
+        let text = format!(
+            "[policy]\nname = \"p\"\n[[rule]]\nname = \"r\"\nverdict = \"allow\"\nwhen = \'\'\'{}\'\'\'\n",
+            words.join(" ")
+        );
+        let loaded = gateway_policy::PolicySet::load_texts([("p.toml", text.as_str())]);
+        prop_assert_eq!(loaded.set.is_empty(), !loaded.diagnostics.is_empty());
+        loaded.diagnostics.iter().for_each(|diagnostic| drop(diagnostic.render()));
+        if let Some(policy) = loaded.set.policies().next() {
+            ask(&[]).of(policy);
+        }
     }
 }
