@@ -2,22 +2,24 @@
 use crate::diagnostic::Location;
 use crate::document::Asked;
 use crate::evaluate::{Place, Question};
-use crate::explain::Explanation;
+use crate::explain::{ConditionResult, Explanation};
 use crate::policy::{CasePlace, Policy, PolicyCase};
 use crate::set::PolicySet;
-use gateway_core::{Effect, Object, Verb, Verdict};
+use gateway_core::{Attribute, Effect, Object, Verb, Verdict};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 /// What a statement asks for, taken apart by its protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CaseOperation {
     /// The verb that people would name it by.
     pub verb: Verb,
     /// Everything it does. Empty is a denial.
     pub effects: Vec<Effect>,
+    /// What the protocol adds.
+    pub attributes: Vec<(Arc<str>, Attribute)>,
 }
 
 /// Takes a statement apart: `(protocol, statement)` to its operations in order, or why not.
@@ -45,6 +47,8 @@ pub struct CaseResult {
     pub verdict: Option<Verdict>,
     /// The rules that give this verdict, by name.
     pub rules: Vec<Arc<str>>,
+    /// The conditions that were evaluated, and what they came to.
+    pub conditions: Vec<ConditionResult>,
     /// Did it go as the case wants?
     pub passed: bool,
     /// The verdict in one sentence, or why there is none.
@@ -52,7 +56,7 @@ pub struct CaseResult {
 }
 
 impl fmt::Display for CaseResult {
-    /// One line for people; the reason only when it failed.
+    /// One line for people; the reason and the conditions only when it failed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CaseResult {
             location,
@@ -75,9 +79,13 @@ impl fmt::Display for CaseResult {
             write!(f, " by rule {rule:?}")?;
         }
         match self.verdict {
-            Some(verdict) => write!(f, ", got {verdict}: {}", self.because),
-            None => write!(f, ": {}", self.because),
+            Some(verdict) => write!(f, ", got {verdict}: {}", self.because)?,
+            None => write!(f, ": {}", self.because)?,
         }
+        for condition in &self.conditions {
+            write!(f, "; {condition}")?;
+        }
+        Ok(())
     }
 }
 
@@ -104,13 +112,14 @@ impl Policy {
         let mut result = CaseResult {
             policy: Arc::clone(&self.name),
             location: case.location.clone(),
-            principal: Arc::clone(&case.principal.id),
+            principal: Arc::clone(&case.subject.principal.id),
             resource: case.resource.clone(),
             asked: String::new(),
             expected: case.verdict,
             expected_rule: case.rule.clone(),
             verdict: None,
             rules: Vec::new(),
+            conditions: Vec::new(),
             passed: false,
             because: String::new(),
         };
@@ -122,7 +131,7 @@ impl Policy {
             }
             Asked::Verb(verb, objects) => {
                 result.asked = verb.to_string();
-                Ok(vec![operation(*verb, objects)])
+                Ok(vec![operation(*verb, objects, &case.attributes)])
             }
         };
         match operations {
@@ -135,7 +144,8 @@ impl Policy {
         result
     }
 
-    /// All operations of a statement must be allowed for the statement to be.
+    /// All operations of a statement must be allowed for the statement to be; one that is held
+    /// holds it, and one that is denied denies it.
     fn judge_case(
         &self,
         case: &PolicyCase,
@@ -146,8 +156,14 @@ impl Policy {
         let mut rules = BTreeSet::new();
         for operation in operations {
             let explanation = self.explain_question(&Question {
-                principal: &case.principal,
-                delegates: &[],
+                subject: &case.subject,
+                destination: case.destination.as_ref(),
+                statement: match &case.asked {
+                    Asked::Statement(statement) => statement,
+                    Asked::Verb(..) => "",
+                },
+                attributes: &operation.attributes,
+                now: case.time,
                 place: match &case.place {
                     CasePlace::Named(index) => Place::Named(*index),
                     CasePlace::Unnamed(name) => Place::Unnamed(name),
@@ -156,14 +172,17 @@ impl Policy {
                 verb: operation.verb,
                 effects: &operation.effects,
             });
-            let denied = explanation.verdict == Verdict::Deny;
-            if result.verdict == Some(Verdict::Allow) && denied {
+            result
+                .conditions
+                .extend(explanation.conditions.iter().cloned());
+            let stricter = result.verdict.map(severity) < Some(severity(explanation.verdict));
+            if stricter {
                 rules.clear();
             }
-            if result.verdict != Some(Verdict::Deny) || denied {
+            if stricter || result.verdict == Some(explanation.verdict) {
                 rules.extend(deciding(&explanation));
             }
-            if result.verdict.is_none() || (result.verdict == Some(Verdict::Allow) && denied) {
+            if stricter {
                 result.because = explanation.because;
                 result.verdict = Some(explanation.verdict);
             }
@@ -174,6 +193,15 @@ impl Policy {
         };
         result.passed = result.verdict == Some(case.verdict) && by_rule;
         result.rules = rules.into_iter().collect();
+    }
+}
+
+/// Deny beats hold, and hold beats allow.
+fn severity(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Allow => 0,
+        Verdict::Hold => 1,
+        _ => 2,
     }
 }
 
@@ -191,7 +219,11 @@ fn deciding(explanation: &Explanation) -> Vec<Arc<str>> {
     deciding.map(|matched| Arc::clone(&matched.rule)).collect()
 }
 
-fn operation(verb: Verb, objects: &[String]) -> CaseOperation {
+fn operation(
+    verb: Verb,
+    objects: &[String],
+    attributes: &[(Arc<str>, Attribute)],
+) -> CaseOperation {
     let objects = objects
         .iter()
         .map(|object| Object::Named(object.as_str().into()))
@@ -199,5 +231,6 @@ fn operation(verb: Verb, objects: &[String]) -> CaseOperation {
     CaseOperation {
         verb,
         effects: vec![Effect { verb, objects }],
+        attributes: attributes.to_vec(),
     }
 }

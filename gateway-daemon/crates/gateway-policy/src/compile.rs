@@ -8,7 +8,7 @@ use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
 use crate::rulebook::Rulebook;
 use crate::unbuilt;
-use gateway_core::{Assurance, Destination, Principal};
+use gateway_core::Destination;
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -80,14 +80,18 @@ fn build(
 fn policy_case(source: &Source, case: CaseTable, place: CasePlace) -> PolicyCase {
     PolicyCase {
         location: source.location(case.span),
-        principal: Principal {
-            id: case.principal.into(),
-            assurance: Assurance::Verified,
-            groups: case.groups.into_iter().map(Into::into).collect(),
-        },
+        subject: case.subject,
+        time: case.time,
+        destination: case
+            .resource
+            .value
+            .parse()
+            .ok()
+            .map(Destination::from_address),
         resource: case.resource.value,
         place,
         protocol: case.protocol,
+        attributes: case.attributes,
         asked: case.asked,
         verdict: case.verdict,
         rule: case.rule.map(|rule| rule.value),

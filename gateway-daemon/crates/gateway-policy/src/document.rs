@@ -4,13 +4,16 @@ mod resource;
 mod rule;
 
 use crate::cgroup::CgroupGlob;
-use crate::diagnostic::{Source, quoted};
+use crate::condition::Condition;
+use crate::diagnostic::Source;
 use crate::network::Network;
 use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
 use crate::unbuilt;
-use gateway_core::{Mode, Verb, VerbSet, Verdict};
+use gateway_core::{Attribute, Grant, Mode, Subject, Timestamp, Verb, VerbSet, Verdict};
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 use toml::de::DeTable;
 
 /// The most resources, and the most rules, that one policy can have.
@@ -48,16 +51,28 @@ pub(crate) struct RuleTable {
     pub(crate) objects: Option<Vec<String>>,
     pub(crate) verdict: Verdict,
     pub(crate) message: Option<String>,
+    pub(crate) when: Option<Condition>,
+    /// Of a rule that holds.
+    pub(crate) hold: Option<HoldTable>,
+}
+
+/// On which terms a rule holds.
+#[derive(Debug)]
+pub(crate) struct HoldTable {
+    pub(crate) approvers: Vec<Arc<str>>,
+    pub(crate) timeout: Duration,
+    pub(crate) grant: Grant,
 }
 
 /// One `[[case]]`, complete.
 #[derive(Debug)]
 pub(crate) struct CaseTable {
     pub(crate) span: Range<usize>,
-    pub(crate) principal: String,
-    pub(crate) groups: Vec<String>,
+    pub(crate) subject: Subject,
+    pub(crate) time: Option<Timestamp>,
     pub(crate) resource: Located<String>,
     pub(crate) protocol: Option<String>,
+    pub(crate) attributes: Vec<(Arc<str>, Attribute)>,
     pub(crate) asked: Asked,
     pub(crate) verdict: Verdict,
     pub(crate) rule: Option<Located<String>>,
@@ -156,25 +171,25 @@ fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile
         file.mode = reader.word("mode", value, &words).unwrap_or_default();
     }
     if let Some(value) = section.get("default") {
-        file.allow_by_default = read_verdict(reader, "default", value) == Some(Verdict::Allow);
+        file.allow_by_default =
+            read_verdict(reader, "default", value, &[Verdict::Allow, Verdict::Deny])
+                == Some(Verdict::Allow);
     }
 }
 
-/// `allow` or `deny`; `hold` is known.
-fn read_verdict(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<Verdict> {
-    const EXPECTED: &str = "\"allow\" or \"deny\"";
-    let text = reader.string(key, value, EXPECTED)?;
-    match text.value.as_str() {
-        "allow" => Some(Verdict::Allow),
-        "deny" => Some(Verdict::Deny),
-        other => {
-            let what = format!("`{key} = {}`", quoted(other));
-            let message = match other {
-                "hold" => unbuilt::message(&what, "holding an operation for a human"),
-                _ => format!("`{key}` is {}", quoted(other)),
-            };
-            reader.error(text.span, message, EXPECTED);
-            None
-        }
-    }
+/// What a rule can say, and what a case can want.
+const VERDICTS: [Verdict; 3] = [Verdict::Allow, Verdict::Deny, Verdict::Hold];
+
+/// One of these verdicts.
+fn read_verdict(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value<'_>,
+    verdicts: &[Verdict],
+) -> Option<Verdict> {
+    let words: Vec<_> = verdicts
+        .iter()
+        .map(|verdict| (verdict.name(), *verdict))
+        .collect();
+    reader.word(key, value, &words)
 }

@@ -1,8 +1,13 @@
 //! The meaning of a policy: which verdict its rules give. Pure, and the order of rules never matters.
+use crate::condition::{Conditions, Outcome};
 use crate::policy::Policy;
+use crate::rule::Rule;
 use crate::rule_set::RuleSet;
 use gateway_core::ports::Case;
-use gateway_core::{Effect, Object, Principal, Verb, Verdict};
+use gateway_core::{
+    Attribute, Destination, Effect, HoldTerms, Object, Principal, Subject, Timestamp, Verb, Verdict,
+};
+use std::sync::Arc;
 
 /// Where an operation goes, as the policy names it.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +21,18 @@ pub(crate) enum Place<'a> {
 /// Everything that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
-    pub(crate) principal: &'a Principal,
-    pub(crate) delegates: &'a [Principal],
+    pub(crate) subject: &'a Subject,
     pub(crate) place: Place<'a>,
+    /// `None` in a case that names a resource and no address.
+    pub(crate) destination: Option<&'a Destination>,
     /// Empty before it is known.
     pub(crate) protocol: &'a str,
     pub(crate) verb: Verb,
     pub(crate) effects: &'a [Effect],
+    pub(crate) statement: &'a str,
+    pub(crate) attributes: &'a [(Arc<str>, Attribute)],
+    /// When it is decided. `None`: nobody has said so, and a condition that asks fails.
+    pub(crate) now: Option<Timestamp>,
 }
 
 /// A verdict, and where it comes from.
@@ -30,6 +40,10 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
     pub(crate) cause: Cause,
+    /// The rules that hold it, when the verdict is hold.
+    pub(crate) holds: RuleSet,
+    /// It is the ruling about the next operation of this session and shape too.
+    pub(crate) stable: bool,
 }
 
 /// Where a verdict comes from.
@@ -37,6 +51,8 @@ pub(crate) struct Ruling {
 pub(crate) enum Cause {
     /// The rule of this number.
     Rule(u16),
+    /// The condition of the rule of this number could not be evaluated.
+    Condition(u16),
     /// The resource is for another protocol.
     Protocol,
     /// No rule covers all of it.
@@ -46,63 +62,112 @@ pub(crate) enum Cause {
 }
 
 impl Ruling {
-    const fn deny(cause: Cause) -> Ruling {
+    const fn new(verdict: Verdict, cause: Cause) -> Ruling {
         Ruling {
-            verdict: Verdict::Deny,
+            verdict,
             cause,
+            holds: RuleSet::EMPTY,
+            stable: true,
         }
+    }
+
+    const fn deny(cause: Cause) -> Ruling {
+        Ruling::new(Verdict::Deny, cause)
     }
 }
 
 impl<'a> Question<'a> {
-    pub(crate) fn of_case(case: &Case<'a>, place: Place<'a>) -> Question<'a> {
+    pub(crate) fn of_case(case: &Case<'a>, place: Place<'a>, now: Timestamp) -> Question<'a> {
         Question {
-            principal: &case.subject.principal,
-            delegates: &case.subject.delegates,
+            subject: case.subject,
             place,
+            destination: Some(case.destination),
             protocol: case.operation.protocol,
             verb: case.operation.verb,
             effects: case.operation.effects,
+            statement: case.operation.statement,
+            attributes: case.operation.attributes,
+            now: Some(now),
         }
     }
 
     /// The principal, then those who can only narrow what it may do.
     pub(crate) fn principals(&self) -> impl Iterator<Item = &'a Principal> {
-        std::iter::once(self.principal).chain(self.delegates)
+        std::iter::once(&self.subject.principal).chain(&self.subject.delegates)
     }
 }
 
 impl Policy {
     /// The verdict of the rules, whatever the mode.
     ///
-    /// Any denying rule that catches any effect for anyone decides. Otherwise each effect must be
-    /// allowed for everyone, or be left to the default.
-    pub(crate) fn judge(&self, question: &Question<'_>) -> Ruling {
+    /// Any denying rule that catches any effect for anyone decides. Then any condition that fails,
+    /// of a rule that would have a say, denies. Otherwise each effect must be allowed for everyone,
+    /// be left to the default, or be what a holding rule speaks of.
+    pub(crate) fn judge(&self, question: &Question<'_>, conditions: &mut Conditions<'_>) -> Ruling {
         if !self.is_spoken_there(question) {
             return Ruling::deny(Cause::Protocol);
         }
         let here = self.reach(question.place);
-        let of_principal = self.rules.speaking_of(question.principal).and(&here);
-        if let Some(rule) = self.denial(question, &here, &of_principal) {
-            return Ruling::deny(Cause::Rule(rule));
+        let of_principal = self
+            .rules
+            .speaking_of(&question.subject.principal)
+            .and(&here);
+        let mut of_anyone = of_principal;
+        for delegate in &question.subject.delegates {
+            of_anyone = of_anyone.or(&self.rules.speaking_of(delegate).and(&here));
+        }
+        let ruling = self.weigh(question, &here, &of_principal, &of_anyone, conditions);
+        Ruling {
+            stable: self.is_stable(question, &of_anyone),
+            ..ruling
+        }
+    }
+
+    /// Could no rule that speaks of this have come to something else at another time, or for
+    /// another statement of the same shape?
+    fn is_stable(&self, question: &Question<'_>, of_anyone: &RuleSet) -> bool {
+        let unstable = of_anyone.and(&self.rules.unstable);
+        let verbs = || self.rules.with_verbs_of(question.effects);
+        unstable.is_empty() || unstable.and(&verbs()).is_empty()
+    }
+
+    fn weigh(
+        &self,
+        question: &Question<'_>,
+        here: &RuleSet,
+        of_principal: &RuleSet,
+        of_anyone: &RuleSet,
+        conditions: &mut Conditions<'_>,
+    ) -> Ruling {
+        if let Some(cause) = self.denial(question, of_anyone, conditions) {
+            return Ruling::deny(cause);
         }
         if question.effects.is_empty() {
             // Nothing said about an operation is nothing known about it.
             return Ruling::deny(Cause::Default);
         }
-        let cause = match self.allowance(question, &of_principal) {
+        let unmet = match self.unmet(question, of_anyone, conditions) {
+            Ok(unmet) => unmet,
+            Err(failed) => return Ruling::deny(Cause::Condition(failed)),
+        };
+        let holds = self.holding(question, &of_anyone.without(&unmet));
+        let open = self.rules.allowances.or(&holds).without(&unmet);
+        let cause = match self.allowance(question, &of_principal.and(&open), &holds) {
             Ok(rule) => rule.map_or(Cause::Default, Cause::Rule),
             Err(cause) => return Ruling::deny(cause),
         };
-        for delegate in question.delegates {
-            let of_delegate = self.rules.speaking_of(delegate).and(&here);
-            if let Err(cause) = self.allowance(question, &of_delegate) {
+        for delegate in &question.subject.delegates {
+            let of_delegate = self.rules.speaking_of(delegate).and(here);
+            if let Err(cause) = self.allowance(question, &of_delegate.and(&open), &holds) {
                 return Ruling::deny(cause);
             }
         }
-        Ruling {
-            verdict: Verdict::Allow,
-            cause,
+        match holds.iter().next() {
+            None => Ruling::new(Verdict::Allow, cause),
+            Some(first) => Ruling {
+                holds,
+                ..Ruling::new(Verdict::Hold, Cause::Rule(first))
+            },
         }
     }
 
@@ -133,31 +198,77 @@ impl Policy {
         }
     }
 
-    /// The first denying rule, in the order of rules, that catches any effect for anyone.
+    /// Why an operation is denied by a rule: the first denying one, in the order of rules, that
+    /// catches any effect for anyone; else the first of them whose condition fails.
     fn denial(
         &self,
         question: &Question<'_>,
-        here: &RuleSet,
-        of_principal: &RuleSet,
-    ) -> Option<u16> {
-        let mut of_anyone = *of_principal;
-        for delegate in question.delegates {
-            of_anyone = of_anyone.or(&self.rules.speaking_of(delegate).and(here));
-        }
+        of_anyone: &RuleSet,
+        conditions: &mut Conditions<'_>,
+    ) -> Option<Cause> {
         let denials = of_anyone.and(&self.rules.denials);
+        let mut failed = None;
+        for (number, rule) in self.rules.of(&denials) {
+            if !question.effects.iter().any(|effect| rule.catches(effect)) {
+                continue;
+            }
+            match rule.outcome(conditions) {
+                Outcome::Met => return Some(Cause::Rule(number)),
+                Outcome::Unmet => {}
+                Outcome::Failed(_) => failed = failed.or(Some(Cause::Condition(number))),
+            }
+        }
+        failed
+    }
+
+    /// The allowing and holding rules whose condition does not hold. All that would have a say
+    /// are evaluated, so that the order of rules cannot matter.
+    ///
+    /// # Errors
+    /// The first of them, in the order of rules, whose condition fails.
+    fn unmet(
+        &self,
+        question: &Question<'_>,
+        of_anyone: &RuleSet,
+        conditions: &mut Conditions<'_>,
+    ) -> Result<RuleSet, u16> {
+        let mut unmet = RuleSet::EMPTY;
+        let candidates = of_anyone.and(&self.rules.conditional);
+        for (number, rule) in self.rules.of(&candidates.without(&self.rules.denials)) {
+            if !question.effects.iter().any(|effect| rule.has_a_say(effect)) {
+                continue;
+            }
+            match rule.outcome(conditions) {
+                Outcome::Met => {}
+                Outcome::Unmet => unmet.insert(number),
+                Outcome::Failed(_) => return Err(number),
+            }
+        }
+        Ok(unmet)
+    }
+
+    /// The holding rules among these that catch any effect.
+    fn holding(&self, question: &Question<'_>, rules: &RuleSet) -> RuleSet {
+        let holds = rules.and(&self.rules.holds);
         self.rules
-            .of(&denials)
-            .find(|(_, rule)| question.effects.iter().any(|effect| rule.catches(effect)))
+            .of(&holds)
+            .filter(|(_, rule)| question.effects.iter().any(|effect| rule.catches(effect)))
             .map(|(number, _)| number)
+            .collect()
     }
 
     /// Is every effect allowed by these rules, or left to a default that allows? The answer is the
     /// rule that allows the effect which names the operation, of several the first.
-    fn allowance(&self, question: &Question<'_>, rules: &RuleSet) -> Result<Option<u16>, Cause> {
-        let allowances = rules.and(&self.rules.allowances);
+    fn allowance(
+        &self,
+        question: &Question<'_>,
+        rules: &RuleSet,
+        holds: &RuleSet,
+    ) -> Result<Option<u16>, Cause> {
         let mut first: Option<u16> = None;
         for effect in question.effects {
-            match self.coverage(effect, &allowances.and(self.rules.with_verb(effect.verb))) {
+            let rules = rules.and(self.rules.with_verb(effect.verb));
+            match self.coverage(effect, &rules, holds) {
                 Some(rule) if effect.verb == question.verb => {
                     first = Some(first.map_or(rule, |first| first.min(rule)));
                 }
@@ -171,12 +282,15 @@ impl Policy {
     }
 
     /// The first of the rules that takes part in covering all of an effect; `None` if part of it
-    /// is open.
-    fn coverage(&self, effect: &Effect, allowances: &RuleSet) -> Option<u16> {
+    /// is open. A rule that holds covers what it catches, and nothing else.
+    fn coverage(&self, effect: &Effect, rules: &RuleSet, holds: &RuleSet) -> Option<u16> {
         let cover = |object: Option<&Object>| {
-            let mut rules = self.rules.of(allowances);
+            let mut rules = self.rules.of(rules);
             rules
-                .find(|(_, rule)| rule.covers(effect.verb, object))
+                .find(|(number, rule)| {
+                    rule.covers(effect.verb, object)
+                        && (!holds.contains(*number) || rule.catches(effect))
+                })
                 .map(|(number, _)| number)
         };
         if effect.objects.is_empty() {
@@ -187,5 +301,29 @@ impl Policy {
             first = first.min(cover(Some(object))?);
         }
         Some(first)
+    }
+
+    /// The terms of all rules that hold an operation.
+    pub(crate) fn terms(&self, holds: &RuleSet) -> Option<Arc<HoldTerms>> {
+        let rules = self.rules.of(holds);
+        crate::hold::together(rules.filter_map(|(_, rule)| rule.hold.as_ref()))
+    }
+}
+
+impl Rule {
+    /// What its condition comes to; a rule without one always has its say.
+    pub(crate) fn outcome(&self, conditions: &mut Conditions<'_>) -> Outcome {
+        match &self.when {
+            None => Outcome::Met,
+            Some(condition) => conditions.outcome(self.condition, condition),
+        }
+    }
+
+    /// Would an allowing or a holding rule have a say in the effect, if its condition holds?
+    pub(crate) fn has_a_say(&self, effect: &Effect) -> bool {
+        match self.hold {
+            Some(_) => self.catches(effect),
+            None => self.covers_any(effect),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Why a verdict is what it is: every rule that matched, effect by effect.
+use crate::condition::{Conditions, Outcome};
 use crate::evaluate::{Cause, Place, Question};
 use crate::policy::Policy;
 use crate::rule::Rule;
 use gateway_core::ports::Case;
-use gateway_core::{Effect, Mode, Verb, Verdict};
+use gateway_core::{Effect, HoldTerms, Mode, Timestamp, Verb, Verdict};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +24,24 @@ pub struct Explanation {
     pub rule: Option<Arc<str>>,
     /// The verdict in one sentence.
     pub because: String,
+    /// Who is asked, when the verdict is hold.
+    pub hold: Option<Arc<HoldTerms>>,
+    /// The conditions that were evaluated, in the order of rules. A rule whose condition is not
+    /// true is not among those that matched; one whose condition fails denies.
+    pub conditions: Vec<ConditionResult>,
     /// Each effect, for each principal.
     pub effects: Vec<ExplainedEffect>,
+}
+
+/// What a rule's condition came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConditionResult {
+    /// The rule.
+    pub rule: Arc<str>,
+    /// Its condition as it is written.
+    pub when: Arc<str>,
+    /// `true`, `false`, or why it could not be evaluated.
+    pub result: String,
 }
 
 /// One effect, seen for one principal.
@@ -56,19 +73,18 @@ pub struct MatchedRule {
 }
 
 impl Policy {
-    /// Explains what [`Policy::decide`] says about a case.
+    /// Explains what [`Policy::decide`] says about a case at this time.
     #[must_use]
-    pub fn explain(&self, case: &Case<'_>) -> Explanation {
+    pub fn explain(&self, case: &Case<'_>, now: Timestamp) -> Explanation {
         let name = self.resource_name(case.destination);
         let place = match self.catalogue.find(case.destination) {
             Some(index) => Place::Named(index),
             None => Place::Unnamed(&name),
         };
-        self.explain_question(&Question::of_case(case, place))
+        self.explain_question(&Question::of_case(case, place, now))
     }
 
     pub(crate) fn explain_question(&self, question: &Question<'_>) -> Explanation {
-        let ruling = self.judge(question);
         let resource: Arc<str> = match question.place {
             Place::Unnamed(name) => name.into(),
             Place::Named(index) => self
@@ -76,14 +92,18 @@ impl Policy {
                 .get(index)
                 .map_or("".into(), |resource| Arc::clone(&resource.name)),
         };
+        let mut conditions = Conditions::new(question, &resource);
+        let ruling = self.judge(question, &mut conditions);
         let mut effects = Vec::new();
         for principal in question.principals() {
             for effect in question.effects {
-                effects.push(self.explain_effect(question, principal, effect));
+                effects.push(self.explain_effect(question, principal, effect, &conditions));
             }
         }
         let rule = match ruling.cause {
-            Cause::Rule(number) => self.rules.get(number).map(|rule| Arc::clone(&rule.name)),
+            Cause::Rule(number) | Cause::Condition(number) => {
+                self.rules.get(number).map(|rule| Arc::clone(&rule.name))
+            }
             _ => None,
         };
         let because = self.because(
@@ -93,16 +113,39 @@ impl Policy {
             rule.as_deref(),
             &effects,
         );
+        let conditions = self.results(&conditions);
+        let hold = self.terms(&ruling.holds);
         let (policy, mode, verdict) = (Arc::clone(&self.name), self.mode, ruling.verdict);
         Explanation {
             policy,
             mode,
-            resource,
+            resource: Arc::clone(&resource),
             verdict,
             rule,
             because,
+            hold,
+            conditions,
             effects,
         }
+    }
+
+    /// What is known about the conditions of all rules.
+    fn results(&self, conditions: &Conditions<'_>) -> Vec<ConditionResult> {
+        let rules = self.rules.of(&self.rules.conditional);
+        rules
+            .filter_map(|(_, rule)| {
+                let result = match conditions.known(rule.condition)? {
+                    Outcome::Met => "true".into(),
+                    Outcome::Unmet => "false".into(),
+                    Outcome::Failed(reason) => reason,
+                };
+                Some(ConditionResult {
+                    rule: Arc::clone(&rule.name),
+                    when: Arc::clone(&rule.when.as_ref()?.text),
+                    result,
+                })
+            })
+            .collect()
     }
 
     fn because(
@@ -115,6 +158,12 @@ impl Policy {
     ) -> String {
         match cause {
             Cause::Rule(_) => format!("rule {:?} says {verdict}", rule.unwrap_or_default()),
+            Cause::Condition(_) => {
+                format!(
+                    "the condition of rule {:?} failed",
+                    rule.unwrap_or_default()
+                )
+            }
             Cause::Protocol => {
                 let resource = match question.place {
                     Place::Named(index) => self.catalogue.get(index),
@@ -141,38 +190,54 @@ impl Policy {
         question: &Question<'_>,
         principal: &gateway_core::Principal,
         effect: &Effect,
+        conditions: &Conditions<'_>,
     ) -> ExplainedEffect {
         let rules = self
             .rules
             .speaking_of(principal)
             .and(&self.reach(question.place));
         let mut matched = Vec::new();
-        for (_, rule) in self.rules.of(&rules.and(&self.rules.denials)) {
-            if rule.catches(effect) {
-                let objects = touched(rule, effect);
-                matched.push(MatchedRule {
-                    rule: Arc::clone(&rule.name),
-                    verdict: Verdict::Deny,
-                    objects,
-                });
-            }
-        }
         let mut covered = vec![false; effect.objects.len()];
         let mut open = true;
-        for (_, rule) in self.rules.of(&rules.and(&self.rules.allowances)) {
-            let mut objects = Vec::new();
-            for (object, covered) in effect.objects.iter().zip(&mut covered) {
-                if rule.covers(effect.verb, Some(object)) {
-                    *covered = true;
-                    objects.push(object.to_string());
-                }
+        let denials = rules.and(&self.rules.denials);
+        for (number, rule) in self
+            .rules
+            .of(&denials)
+            .chain(self.rules.of(&rules.without(&denials)))
+        {
+            let outcome = rule.known(conditions);
+            if outcome == Some(Outcome::Unmet) {
+                continue;
             }
-            let whole = effect.objects.is_empty() && rule.covers(effect.verb, None);
-            if whole || !objects.is_empty() {
+            let failed = matches!(outcome, Some(Outcome::Failed(_)));
+            let verdict = match (self.rules.verdict(number), failed) {
+                (_, true) => Verdict::Deny,
+                (verdict, false) => verdict,
+            };
+            let mut objects = Vec::new();
+            let mut whole = false;
+            if verdict != Verdict::Deny && (verdict == Verdict::Allow || rule.catches(effect)) {
+                for (object, covered) in effect.objects.iter().zip(&mut covered) {
+                    if rule.covers(effect.verb, Some(object)) {
+                        *covered = true;
+                        objects.push(object.to_string());
+                    }
+                }
+                whole = effect.objects.is_empty() && rule.covers(effect.verb, None);
                 open &= !whole;
+            }
+            let catches = match verdict {
+                Verdict::Deny if failed => rule.has_a_say(effect),
+                Verdict::Deny | Verdict::Hold => rule.catches(effect),
+                _ => false,
+            };
+            if catches {
+                objects = touched(rule, effect);
+            }
+            if catches || whole || !objects.is_empty() {
                 matched.push(MatchedRule {
                     rule: Arc::clone(&rule.name),
-                    verdict: Verdict::Allow,
+                    verdict,
                     objects,
                 });
             }
@@ -200,7 +265,14 @@ impl Policy {
     }
 }
 
-/// The objects for which a denying rule catches the effect.
+impl Rule {
+    fn known(&self, conditions: &Conditions<'_>) -> Option<Outcome> {
+        let condition = self.when.as_ref().map(|_| self.condition);
+        condition.and_then(|number| conditions.known(number))
+    }
+}
+
+/// The objects for which a denying or holding rule catches the effect.
 fn touched(rule: &Rule, effect: &Effect) -> Vec<String> {
     let alone = |object: &gateway_core::Object| {
         rule.catches(&Effect {
@@ -214,6 +286,16 @@ fn touched(rule: &Rule, effect: &Effect) -> Vec<String> {
         .filter(|object| alone(object))
         .map(ToString::to_string)
         .collect()
+}
+
+impl fmt::Display for ConditionResult {
+    /// `when lineage.depth > 2 (rule "agents"): true`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A condition can be written on several lines.
+        let when: Vec<&str> = self.when.split_whitespace().collect();
+        let when = when.join(" ");
+        write!(f, "when {when} (rule {:?}): {}", self.rule, self.result)
+    }
 }
 
 impl fmt::Display for ExplainedEffect {
@@ -236,6 +318,15 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}: {}", self.verdict, self.resource, self.because)?;
         writeln!(f, "policy {} (mode {})", self.policy, self.mode)?;
+        if let Some(terms) = &self.hold {
+            for rule in &terms.rules {
+                let approvers = rule.approvers.join(", ");
+                writeln!(f, "  rule {:?} asks {approvers}", rule.rule)?;
+            }
+        }
+        for condition in &self.conditions {
+            writeln!(f, "  {condition}")?;
+        }
         for effect in &self.effects {
             let (verb, principal) = (effect.verb, &effect.principal);
             writeln!(

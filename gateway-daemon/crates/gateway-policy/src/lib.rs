@@ -3,7 +3,7 @@
 //! A policy file becomes a [`Policy`], or a list of [`Diagnostic`]s with file, line and column.
 //! Policies that fit together are a [`PolicySet`], which does not change; [`Policies`] holds the
 //! set in force, replaces it as a whole when the files change, and is the [`gateway_core::Judge`].
-//! Judging is a pure function: it knows no clock, no file, no protocol. The language itself is
+//! Judging is a pure function: it knows no file and no protocol, and the time is handed to it. The language itself is
 //! described for users in `docs/policy.md`.
 #![cfg_attr(
     not(test),
@@ -19,12 +19,14 @@ mod case;
 mod catalogue;
 mod cgroup;
 mod compile;
+mod condition;
 mod diagnostic;
 mod directory;
 mod document;
 mod evaluate;
 mod explain;
 mod glob;
+mod hold;
 mod last_good;
 mod network;
 mod policies;
@@ -39,7 +41,8 @@ mod unbuilt;
 pub use case::{CaseOperation, CaseResult, Interpret, run_cases};
 pub use diagnostic::{Diagnostic, Location};
 pub use directory::{DirectoryError, FILE_MAX, FILES_MAX};
-pub use explain::{ExplainedEffect, Explanation, MatchedRule};
-pub use policies::{OpenError, Policies, RejectedFile, ReloadReport, Snapshot};
+pub use explain::{ConditionResult, ExplainedEffect, Explanation, MatchedRule};
+pub use hold::speaks_of;
+pub use policies::{Clock, OpenError, Policies, RejectedFile, ReloadReport, Snapshot};
 pub use policy::{Policy, PolicySummary};
 pub use set::{Loaded, PolicySet};

@@ -7,11 +7,14 @@ use crate::policy::{Policy, PolicySummary, unnamed};
 use crate::set::{Collision, PolicySet, collisions};
 use arc_swap::{ArcSwap, Guard};
 use gateway_core::ports::Case;
-use gateway_core::{Decision, Judge, Mode, Verdict};
+use gateway_core::{Decision, Judge, Mode, Timestamp, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Says what time it is. Asked only where a condition asks.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What a load of the policy directory did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -99,22 +102,32 @@ struct InForce {
 type Kept = BTreeMap<Arc<str>, (Arc<Policy>, Arc<str>)>;
 
 /// The policies in force. Judges, and can be reloaded at any time.
-#[derive(Debug)]
 pub struct Policies {
     directory: PathBuf,
     last_good: LastGood,
     in_force: ArcSwap<InForce>,
     /// One reload at a time. Decisions never wait for it.
     reloading: Mutex<()>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Policies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policies")
+            .field("directory", &self.directory)
+            .field("in_force", &self.in_force)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Policies {
     /// Loads the policy directory at the start of the daemon. For a bad file its last good version
-    /// is used, which is kept below `state_dir`; [`Policies::report`] says so.
+    /// is used, which is kept below `state_dir`; [`Policies::report`] says so. The clock is what
+    /// conditions see as `time`.
     ///
     /// # Errors
     /// Something is wrong with the directory, and there is no last good set.
-    pub fn open(policy_dir: &Path, state_dir: &Path) -> Result<Policies, OpenError> {
+    pub fn open(policy_dir: &Path, state_dir: &Path, clock: Clock) -> Result<Policies, OpenError> {
         let last_good = LastGood::new(state_dir.join("policies-last-good"));
         let (texts, unreadable) = match last_good.read() {
             Ok(texts) => (texts, None),
@@ -140,6 +153,7 @@ impl Policies {
             last_good,
             in_force: ArcSwap::from_pointee(InForce::default()),
             reloading: Mutex::new(()),
+            clock,
         };
         policies.put_in_force(settled, &texts, Vec::new());
         Ok(policies)
@@ -226,13 +240,16 @@ impl Judge for Policies {
 
     fn decide(&self, case: &Case<'_>) -> Decision {
         match self.in_force.load().set.policy(case.policy) {
-            Some(policy) => policy.decide(case),
+            Some(policy) if policy.asks_time() => policy.decide(case, (self.clock)()),
+            Some(policy) => policy.decide(case, Timestamp::default()),
             None => Decision {
                 verdict: Verdict::Deny,
                 mode: Mode::Enforce,
                 resource: unnamed(case.destination),
                 rule: None,
                 message: Some(format!("the policy {:?} is not loaded", case.policy).into()),
+                hold: None,
+                stable: true,
             },
         }
     }

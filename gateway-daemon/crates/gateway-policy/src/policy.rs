@@ -1,12 +1,13 @@
 //! One policy, ready to judge.
 use crate::catalogue::Catalogue;
 use crate::cgroup::CgroupGlob;
+use crate::condition::Conditions;
 use crate::diagnostic::Location;
 use crate::document::Asked;
 use crate::evaluate::{Cause, Place, Question};
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
-use gateway_core::{Decision, Destination, Mode, Principal, Verdict};
+use gateway_core::{Attribute, Decision, Destination, Mode, Subject, Timestamp, Verdict};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -37,10 +38,13 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct PolicyCase {
     pub(crate) location: Location,
-    pub(crate) principal: Principal,
+    pub(crate) subject: Subject,
+    pub(crate) time: Option<Timestamp>,
     pub(crate) resource: String,
     pub(crate) place: CasePlace,
+    pub(crate) destination: Option<Destination>,
     pub(crate) protocol: Option<String>,
+    pub(crate) attributes: Vec<(Arc<str>, Attribute)>,
     pub(crate) asked: Asked,
     pub(crate) verdict: Verdict,
     pub(crate) rule: Option<String>,
@@ -133,45 +137,73 @@ impl Policy {
         }
     }
 
-    /// Decides a case under this policy, whatever policy the case names.
+    /// Does a condition look at the time? If not, it does not matter which one is handed over.
     #[must_use]
-    pub fn decide(&self, case: &Case<'_>) -> Decision {
+    pub fn asks_time(&self) -> bool {
+        self.rules.asks_time
+    }
+
+    /// Decides a case under this policy, whatever policy the case names. `now` is what conditions
+    /// see as `time`.
+    #[must_use]
+    pub fn decide(&self, case: &Case<'_>, now: Timestamp) -> Decision {
         let found = self.catalogue.find(case.destination);
         let resource = match found.and_then(|index| self.catalogue.get(index)) {
             Some(resource) => Arc::clone(&resource.name),
             None => unnamed(case.destination),
         };
-        let decision = |verdict, rule, message| Decision {
-            verdict,
-            mode: self.mode,
-            resource: Arc::clone(&resource),
-            rule,
-            message,
-        };
         if self.mode == Mode::Observe {
-            return decision(Verdict::Allow, None, None);
+            return Decision {
+                verdict: Verdict::Allow,
+                mode: self.mode,
+                resource,
+                rule: None,
+                message: None,
+                hold: None,
+                stable: true,
+            };
         }
         let place = match found {
             Some(index) => Place::Named(index),
             None => Place::Unnamed(&resource),
         };
-        let ruling = self.judge(&Question::of_case(case, place));
-        match ruling.cause {
-            Cause::Rule(index) => {
-                let rule = self.rules.get(index);
-                let name = rule.map(|rule| Arc::clone(&rule.name));
-                decision(
-                    ruling.verdict,
-                    name,
-                    rule.and_then(|rule| rule.message.clone()),
+        let question = Question::of_case(case, place, now);
+        let ruling = self.judge(&question, &mut Conditions::new(&question, &resource));
+        let (rule, message) = self.named(ruling.cause, found);
+        Decision {
+            verdict: ruling.verdict,
+            mode: self.mode,
+            rule,
+            message,
+            hold: self.terms(&ruling.holds),
+            stable: ruling.stable,
+            resource: Arc::clone(&resource),
+        }
+    }
+
+    /// The rule that a record names, and what a client is told.
+    fn named(&self, cause: Cause, resource: Option<u16>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        match cause {
+            Cause::Rule(number) => match self.rules.get(number) {
+                Some(rule) => (Some(Arc::clone(&rule.name)), rule.message.clone()),
+                None => (None, None),
+            },
+            // Not why: the reason can hold values that are none of the client's business.
+            Cause::Condition(number) => match self.rules.get(number) {
+                Some(rule) => {
+                    let message = format!("the condition of the rule {:?} failed", rule.name);
+                    (Some(Arc::clone(&rule.name)), Some(message.into()))
+                }
+                None => (None, None),
+            },
+            Cause::Protocol => {
+                let resource = resource.and_then(|index| self.catalogue.get(index));
+                (
+                    None,
+                    resource.and_then(|resource| resource.wrong_protocol.clone()),
                 )
             }
-            Cause::Protocol => {
-                let resource = found.and_then(|index| self.catalogue.get(index));
-                let message = resource.and_then(|resource| resource.wrong_protocol.clone());
-                decision(ruling.verdict, None, message)
-            }
-            Cause::Default | Cause::Unnamed => decision(ruling.verdict, None, None),
+            Cause::Default | Cause::Unnamed => (None, None),
         }
     }
 }

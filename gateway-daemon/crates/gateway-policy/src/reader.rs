@@ -107,6 +107,17 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// Where a part of a text is in the file. Behind an escape nobody can tell, so then it is the
+    /// text as a whole.
+    pub(crate) fn inside(&self, text: &Located<String>, part: Range<usize>) -> Range<usize> {
+        let written = self.source.text().get(text.span.clone());
+        let Some(at) = written.and_then(|written| written.find(&text.value)) else {
+            return text.span.clone();
+        };
+        let start = text.span.start + at;
+        start + part.start..start + part.end
+    }
+
     /// The line on which a span starts.
     pub(crate) fn line(&self, span: &Range<usize>) -> u32 {
         self.source.location(span.clone()).line
@@ -364,7 +375,8 @@ pub(crate) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
         return None;
     }
     let text: Vec<char> = text.to_lowercase().chars().collect();
-    let (distance, word) = words.iter().map(|word| (slips(&text, word), *word)).min()?;
+    let distances = words.iter().map(|word| (slips(&text, word), *word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
     let allowed = if word.chars().count().min(text.len()) > 4 {
         2
     } else {

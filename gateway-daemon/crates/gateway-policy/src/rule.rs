@@ -1,7 +1,9 @@
 //! One rule, ready to be matched.
+use crate::condition::Condition;
 use crate::document::RuleTable;
 use crate::glob::Glob;
-use gateway_core::{Effect, Object, Verb, VerbSet};
+use crate::hold;
+use gateway_core::{Effect, HoldTerms, Object, Verb, VerbSet};
 use std::sync::Arc;
 
 /// Who a rule speaks of.
@@ -24,6 +26,11 @@ impl PrincipalPattern {
 pub(crate) struct Rule {
     pub(crate) name: Arc<str>,
     pub(crate) message: Option<Arc<str>>,
+    /// On which terms it holds, when it does.
+    pub(crate) hold: Option<Arc<HoldTerms>>,
+    pub(crate) when: Option<Arc<Condition>>,
+    /// The number of its condition among those of the policy: rules with the same share one.
+    pub(crate) condition: u16,
     verbs: VerbSet,
     /// `None`: all of them.
     objects: Option<Box<[Glob]>>,
@@ -36,9 +43,14 @@ impl Rule {
             .objects
             .take()
             .map(|list| list.iter().map(|text| Glob::new(text)).collect());
+        let name: Arc<str> = table.name.take()?.value.into();
+        let hold = table.hold.take();
         Some(Rule {
-            name: table.name.take()?.value.into(),
+            hold: hold.map(|of| hold::terms(&name, of.approvers, of.timeout, of.grant)),
+            name,
             message: table.message.take().map(Into::into),
+            when: table.when.take().map(Arc::new),
+            condition: 0,
             verbs: table.verbs,
             objects: globs
                 .filter(|globs| !globs.iter().any(Glob::is_any))
@@ -46,7 +58,7 @@ impl Rule {
         })
     }
 
-    /// Does a denying rule catch the effect, principal and resource aside?
+    /// Does a denying or holding rule catch the effect, principal and resource aside?
     ///
     /// One object is enough, and so is one that could be meant. An effect that may touch anything
     /// could touch what the rule protects.
@@ -82,6 +94,15 @@ impl Rule {
             Some(Object::Named(name)) => globs.iter().any(|glob| glob.matches(name)),
             Some(Object::Unresolved(_)) => false,
         }
+    }
+
+    /// Does an allowing rule cover any part of the effect?
+    pub(crate) fn covers_any(&self, effect: &Effect) -> bool {
+        if effect.objects.is_empty() {
+            return self.covers(effect.verb, None);
+        }
+        let mut objects = effect.objects.iter();
+        objects.any(|object| self.covers(effect.verb, Some(object)))
     }
 }
 

@@ -19,6 +19,24 @@ impl RuleSet {
         }
     }
 
+    pub(crate) fn contains(&self, rule: u16) -> bool {
+        let word = self.0.get(usize::from(rule / 64)).copied().unwrap_or(0);
+        word & (1 << (rule % 64)) != 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == RuleSet::EMPTY
+    }
+
+    /// Those that are not in the other set.
+    pub(crate) fn without(mut self, other: &RuleSet) -> RuleSet {
+        self.0
+            .iter_mut()
+            .zip(&other.0)
+            .for_each(|(word, other)| *word &= !other);
+        self
+    }
+
     pub(crate) fn and(mut self, other: &RuleSet) -> RuleSet {
         self.0
             .iter_mut()
@@ -120,6 +138,12 @@ mod tests {
         let other: RuleSet = [1u16, 2, 64].into_iter().collect();
         assert_eq!(set.and(&other).iter().collect::<Vec<_>>(), [1, 64]);
         assert_eq!(set.or(&other).iter().count(), 8);
+        assert_eq!(
+            set.without(&other).iter().collect::<Vec<_>>(),
+            [0, 63, 127, 1000, 2047]
+        );
+        assert!(set.contains(2047) && !set.contains(2) && !set.contains(9999));
+        assert!(RuleSet::EMPTY.is_empty() && !set.is_empty());
         assert_eq!(RuleSet::EMPTY.iter().count(), 0);
     }
 

@@ -1,9 +1,12 @@
 //! The rules of a policy, with indexes over whom, where and what they speak of.
+use crate::condition::Condition;
 use crate::document::RuleTable;
 use crate::glob::Glob;
 use crate::rule::{PrincipalPattern, Rule};
 use crate::rule_set::{PatternIndex, RuleSet};
-use gateway_core::{Principal, Verb, Verdict};
+use gateway_core::{Effect, Principal, Verb, VerbSet, Verdict};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// All rules of one policy.
 #[derive(Debug)]
@@ -13,6 +16,13 @@ pub(crate) struct Rulebook {
     rules: Box<[Rule]>,
     pub(crate) denials: RuleSet,
     pub(crate) allowances: RuleSet,
+    pub(crate) holds: RuleSet,
+    /// Rules with a condition.
+    pub(crate) conditional: RuleSet,
+    /// Rules whose condition can come to something else for the next operation of a shape.
+    pub(crate) unstable: RuleSet,
+    /// A condition looks at the time.
+    pub(crate) asks_time: bool,
     /// By the number of the verb.
     verbs: [RuleSet; Verb::ALL.len()],
     /// Rules that speak of everyone.
@@ -39,7 +49,8 @@ impl Rulebook {
         tables.sort_by(|(_, a), (_, b)| {
             (a.message.is_none(), &a.name).cmp(&(b.message.is_none(), &b.name))
         });
-        let (tables, rules): (Vec<RuleTable>, Vec<Rule>) = tables.into_iter().unzip();
+        let (tables, mut rules): (Vec<RuleTable>, Vec<Rule>) = tables.into_iter().unzip();
+        share_conditions(&mut rules);
         let globs: Vec<Vec<Glob>> = tables.iter().map(resource_globs).collect();
         let mut ids = Vec::new();
         let mut groups = Vec::new();
@@ -62,7 +73,19 @@ impl Rulebook {
                 .map(|(_, number)| number)
                 .collect()
         };
+        let conditional = |has: &dyn Fn(&Condition) -> bool| {
+            let of = rules.iter().zip(0u16..);
+            of.filter(|(rule, _)| rule.when.as_deref().is_some_and(has))
+                .map(|(_, number)| number)
+                .collect()
+        };
         let mut book = Rulebook {
+            holds: set(&|table| table.verdict == Verdict::Hold),
+            conditional: conditional(&|_| true),
+            unstable: conditional(&|condition| condition.unstable),
+            asks_time: rules
+                .iter()
+                .any(|rule| rule.when.as_deref().is_some_and(|when| when.asks_time)),
             denials: set(&|table| table.verdict == Verdict::Deny),
             allowances: set(&|table| table.verdict == Verdict::Allow),
             verbs: Verb::ALL.map(|verb| set(&|table| table.verbs.contains(verb))),
@@ -82,6 +105,18 @@ impl Rulebook {
         self.rules.len()
     }
 
+    /// What a rule says.
+    pub(crate) fn verdict(&self, number: u16) -> Verdict {
+        match (
+            self.allowances.contains(number),
+            self.holds.contains(number),
+        ) {
+            (true, _) => Verdict::Allow,
+            (_, true) => Verdict::Hold,
+            _ => Verdict::Deny,
+        }
+    }
+
     pub(crate) fn get(&self, number: u16) -> Option<&Rule> {
         self.rules.get(usize::from(number))
     }
@@ -96,6 +131,14 @@ impl Rulebook {
     pub(crate) fn with_verb(&self, verb: Verb) -> &RuleSet {
         // The verbs are numbered in the order of `Verb::ALL`. What is not there, no rule has.
         self.verbs.get(verb as usize).unwrap_or(&RuleSet::EMPTY)
+    }
+
+    /// The rules that have one of the verbs in their list.
+    pub(crate) fn with_verbs_of(&self, effects: &[Effect]) -> RuleSet {
+        let verbs: VerbSet = effects.iter().map(|effect| effect.verb).collect();
+        verbs
+            .iter()
+            .fold(RuleSet::EMPTY, |set, verb| set.or(self.with_verb(verb)))
     }
 
     /// The rules that speak of a principal, by its name or by one of its groups.
@@ -121,6 +164,20 @@ impl Rulebook {
         let mut set = self.everywhere;
         self.by_resource.add_matching(resource, &mut set);
         set
+    }
+}
+
+/// Gives rules with the same condition the same one, so that it is evaluated once.
+fn share_conditions(rules: &mut [Rule]) {
+    let mut known: FxHashMap<Arc<str>, (u16, Arc<Condition>)> = FxHashMap::default();
+    for rule in rules {
+        let Some(when) = &rule.when else { continue };
+        let next = u16::try_from(known.len()).unwrap_or(u16::MAX);
+        let shared = known
+            .entry(Arc::clone(&when.text))
+            .or_insert_with(|| (next, Arc::clone(when)));
+        rule.condition = shared.0;
+        rule.when = Some(Arc::clone(&shared.1));
     }
 }
 

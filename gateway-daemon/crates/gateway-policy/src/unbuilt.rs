@@ -80,36 +80,6 @@ const UNBUILT: &[Unbuilt] = &[
     },
     Unbuilt {
         section: "[[rule]]",
-        key: "when",
-        purpose: "conditions in CEL",
-        accepts: Accepts::Nothing,
-    },
-    Unbuilt {
-        section: "[[rule]]",
-        key: "approvers",
-        purpose: "holding an operation for a human",
-        accepts: Accepts::EmptyList { known: &[] },
-    },
-    Unbuilt {
-        section: "[[rule]]",
-        key: "timeout",
-        purpose: "holding an operation for a human",
-        accepts: Accepts::Word {
-            default: "60s",
-            known: &[],
-        },
-    },
-    Unbuilt {
-        section: "[[rule]]",
-        key: "grant",
-        purpose: "holding an operation for a human",
-        accepts: Accepts::Word {
-            default: "once",
-            known: &[],
-        },
-    },
-    Unbuilt {
-        section: "[[rule]]",
         key: "masks",
         purpose: "masking fields of answers",
         accepts: Accepts::EmptyList { known: &[] },

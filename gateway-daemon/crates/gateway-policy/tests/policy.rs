@@ -3,8 +3,12 @@
 mod ask;
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/conditions.rs"]
+mod conditions;
 #[path = "policy/files.rs"]
 mod files;
+#[path = "policy/holds.rs"]
+mod holds;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
 #[path = "policy/mistakes_in_rules.rs"]

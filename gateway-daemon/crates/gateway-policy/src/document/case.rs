@@ -1,8 +1,11 @@
 //! `[[case]]`: a question with the answer that the policy must give.
-use super::{Asked, CaseTable, read_verdict};
-use crate::diagnostic::quoted;
-use crate::reader::{Located, Reader, Section};
-use gateway_core::Verb;
+mod who;
+
+use super::{Asked, CaseTable, VERDICTS, read_verdict};
+use crate::reader::{Located, Reader, Section, Value};
+use gateway_core::{Attribute, Verb};
+use std::sync::Arc;
+use toml::de::DeValue;
 
 const WHO: &str = "{ principal = \"local:alice\" }";
 const OPERATION: &str = "{ resource = \"…\", protocol = \"…\", statement = \"…\" }, or a `verb` in place of the statement";
@@ -13,77 +16,47 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Cas
     let who = reader
         .required(section, "who", WHO)
         .and_then(|value| reader.table("who", value, WHO))
-        .and_then(|who| read_who(reader, &who));
+        .and_then(|who| who::read(reader, &who));
     let operation = reader
         .required(section, "operation", OPERATION)
         .and_then(|value| reader.table("operation", value, OPERATION))
         .and_then(|operation| read_operation(reader, &operation));
     let verdict = reader
-        .required(section, "verdict", "\"allow\" or \"deny\"")
-        .and_then(|value| read_verdict(reader, "verdict", value));
+        .required(section, "verdict", "\"allow\", \"deny\" or \"hold\"")
+        .and_then(|value| read_verdict(reader, "verdict", value, &VERDICTS));
     let rule = section
         .get("rule")
         .and_then(|value| reader.name("rule", value));
-    let (principal, groups) = who?;
-    let (resource, protocol, asked) = operation?;
+    let (subject, time) = who?;
+    let (resource, protocol, asked, attributes) = operation?;
     let span = section.span.clone();
     Some(CaseTable {
         span,
-        principal,
-        groups,
+        subject,
+        time,
         resource,
         protocol,
+        attributes,
         asked,
         verdict: verdict?,
         rule,
     })
 }
 
-fn read_who(reader: &mut Reader<'_>, who: &Section<'_>) -> Option<(String, Vec<String>)> {
-    reader.check_keys(who, &["principal", "depth", "groups"]);
-    let principal = reader
-        .required(
-            who,
-            "principal",
-            "the name of a principal like \"local:alice\"",
-        )
-        .and_then(|value| reader.name("principal", value));
-    if let Some(value) = who.get("depth") {
-        // No rule that is built looks at it; it is checked, so that the case stays right later.
-        reader.number(
-            "depth",
-            value,
-            0..1 << 32,
-            "a whole number, 0 for the root of the tree",
-        );
-    }
-    let groups = match who.get("groups") {
-        Some(value) => reader.strings("groups", value, "a list of group names")?,
-        None => Vec::new(),
-    };
-    for group in &groups {
-        if let Some(name) = group.value.strip_prefix("group:") {
-            let text = quoted(&group.value);
-            let message = format!("{text} in `groups` begins with `group:`");
-            reader.error(
-                group.span.clone(),
-                message,
-                format!("the name alone: {}", quoted(name)),
-            );
-        }
-    }
-    Some((
-        principal?.value,
-        groups.into_iter().map(|group| group.value).collect(),
-    ))
-}
-
-type Operation = (Located<String>, Option<String>, Asked);
+type Attributes = Vec<(Arc<str>, Attribute)>;
+type Operation = (Located<String>, Option<String>, Asked, Attributes);
 
 fn read_operation(reader: &mut Reader<'_>, operation: &Section<'_>) -> Option<Operation> {
     reader.check_keys(
         operation,
-        &["resource", "protocol", "statement", "verb", "objects"],
+        &[
+            "resource",
+            "protocol",
+            "statement",
+            "verb",
+            "objects",
+            "attributes",
+        ],
     );
     let resource = reader
         .required(
@@ -101,6 +74,10 @@ fn read_operation(reader: &mut Reader<'_>, operation: &Section<'_>) -> Option<Op
         Some(value) => reader.strings("objects", value, "a list of names"),
         None => Some(Vec::new()),
     };
+    let attributes = match operation.get("attributes") {
+        Some(value) => read_attributes(reader, value),
+        None => Vec::new(),
+    };
     let statement = operation.get("statement");
     let asked = match (statement, operation.get("verb")) {
         (Some(value), None) => {
@@ -112,6 +89,14 @@ fn read_operation(reader: &mut Reader<'_>, operation: &Section<'_>) -> Option<Op
             if let Some(objects) = operation.get("objects") {
                 let message = "`objects` beside a statement, which names its own";
                 reader.error(objects.span(), message, "`objects` beside a `verb` only");
+            }
+            if let Some(attributes) = operation.get("attributes") {
+                let message = "`attributes` beside a statement, which has its own";
+                reader.error(
+                    attributes.span(),
+                    message,
+                    "`attributes` beside a `verb` only",
+                );
             }
             Asked::Statement(text?.value)
         }
@@ -139,5 +124,30 @@ fn read_operation(reader: &mut Reader<'_>, operation: &Section<'_>) -> Option<Op
         Some(protocol) => Some(protocol?),
         None => None,
     };
-    Some((resource?, protocol, asked))
+    Some((resource?, protocol, asked, attributes))
+}
+
+/// `{ "sql.has_where" = true }`
+fn read_attributes(reader: &mut Reader<'_>, value: &Value<'_>) -> Attributes {
+    const EXPECTED: &str = "a table like { \"sql.has_where\" = true }";
+    const KINDS: &str = "true or false, a whole number, or a text";
+    let Some(section) = reader.table("attributes", value, EXPECTED) else {
+        return Vec::new();
+    };
+    let mut attributes = Vec::new();
+    for (name, value) in section.table.iter() {
+        let attribute = match value.get_ref() {
+            DeValue::Boolean(value) => Some(Attribute::Bool(*value)),
+            DeValue::Integer(value) => i64::from_str_radix(value.as_str(), value.radix())
+                .ok()
+                .map(Attribute::Int),
+            DeValue::String(value) => Some(Attribute::Text((&**value).into())),
+            _ => None,
+        };
+        match attribute {
+            Some(attribute) => attributes.push(((&**name.get_ref()).into(), attribute)),
+            None => reader.wrong_type("attributes", value, KINDS),
+        }
+    }
+    attributes
 }

@@ -1,24 +1,32 @@
 //! `[[rule]]`: who may do what, where, to which objects.
-use super::{RuleTable, check_keys, read_verdict};
+use super::{HoldTable, RuleTable, VERDICTS, check_keys, read_verdict};
+use crate::condition::Condition;
 use crate::diagnostic::quoted;
-use crate::glob::Glob;
+use crate::hold::{self, HOLD_MAX, TIMEOUT_DEFAULT, TIMEOUT_MIN};
 use crate::reader::{Located, Reader, Section, Value, list, nearest};
 use crate::rule::PrincipalPattern;
-use gateway_core::{Verb, VerbSet, Verdict};
+use gateway_core::{Grant, Verb, VerbSet, Verdict};
+use std::time::Duration;
+
+/// The keys of a rule that this version obeys.
+pub(crate) const KEYS: [&str; 11] = [
+    "name",
+    "principals",
+    "resources",
+    "verbs",
+    "objects",
+    "when",
+    "verdict",
+    "message",
+    "approvers",
+    "timeout",
+    "grant",
+];
 
 const OR_ALL: &str = "a list of patterns, or no such key to mean all of them";
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable {
-    let built = [
-        "name",
-        "principals",
-        "resources",
-        "verbs",
-        "objects",
-        "verdict",
-        "message",
-    ];
-    check_keys(reader, section, &built);
+    check_keys(reader, section, &KEYS);
     let name = reader
         .required(section, "name", "a name of 1 to 200 characters")
         .and_then(|value| reader.name("name", value));
@@ -31,13 +39,24 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable 
         .get("verbs")
         .map_or(VerbSet::all_known(), |value| read_verbs(reader, value));
     let verdict = reader
-        .required(section, "verdict", "\"allow\" or \"deny\"")
-        .and_then(|value| read_verdict(reader, "verdict", value));
+        .required(section, "verdict", "\"allow\", \"deny\" or \"hold\"")
+        .and_then(|value| read_verdict(reader, "verdict", value, &VERDICTS));
     let message = section
         .get("message")
         .and_then(|value| reader.string("message", value, "a text for the client"))
         .filter(|text| reader.check_text("message", text))
         .map(|text| text.value);
+    let when = section
+        .get("when")
+        .and_then(|value| read_when(reader, value));
+    let hold = match verdict {
+        Some(Verdict::Hold) => read_hold(reader, section),
+        Some(other) => {
+            refuse_hold(reader, section, other);
+            None
+        }
+        None => None,
+    };
     // Without a verdict the file is refused as a whole; denial is what cannot do harm till then.
     let verdict = verdict.unwrap_or(Verdict::Deny);
     RuleTable {
@@ -48,6 +67,78 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable 
         objects,
         verdict,
         message,
+        when,
+        hold,
+    }
+}
+
+/// A condition, with its mistake at the place in the file where it is.
+fn read_when(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Condition> {
+    let text = reader.string("when", value, "a condition in CEL like 'lineage.depth > 2'")?;
+    match Condition::compile(&text.value) {
+        Ok(condition) => Some(condition),
+        Err(mistake) => {
+            let span = reader.inside(&text, mistake.span);
+            reader.error(span, mistake.message, mistake.expected);
+            None
+        }
+    }
+}
+
+/// The terms of a rule that holds.
+fn read_hold(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<HoldTable> {
+    const APPROVERS: &str = "a list of who may answer like [\"group:dba\"]";
+    const TIMEOUT: &str = "a time from \"1s\" to \"24h\"";
+    const GRANT: &str = "\"once\", or a time from \"1s\" to \"24h\"";
+    let approvers = reader
+        .required(section, "approvers", APPROVERS)
+        .and_then(|value| reader.filled_strings("approvers", value, APPROVERS));
+    let approvers = approvers.map(|mut texts| {
+        texts.retain(|text| reader.check_text("approvers", text) && check_pattern(reader, text));
+        texts
+    });
+    let timeout = match section.get("timeout") {
+        None => Some(TIMEOUT_DEFAULT),
+        Some(value) => read_duration(reader, "timeout", value, TIMEOUT),
+    };
+    let once = |value: &Value<'_>| value.get_ref().as_str() == Some("once");
+    let grant = match section.get("grant") {
+        None => Some(Grant::Once),
+        Some(value) if once(value) => Some(Grant::Once),
+        Some(value) => read_duration(reader, "grant", value, GRANT).map(Grant::Until),
+    };
+    let approvers = approvers?.into_iter().map(|text| text.value.into());
+    Some(HoldTable {
+        approvers: approvers.collect(),
+        timeout: timeout?,
+        grant: grant?,
+    })
+}
+
+fn read_duration(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value<'_>,
+    expected: &str,
+) -> Option<Duration> {
+    let text = reader.string(key, value, expected)?;
+    let duration = hold::duration(&text.value);
+    let duration = duration.filter(|time| (TIMEOUT_MIN..=HOLD_MAX).contains(time));
+    if duration.is_none() {
+        let message = format!("`{key}` is {}", quoted(&text.value));
+        reader.error(text.span, message, expected);
+    }
+    duration
+}
+
+/// Terms of a hold on a rule that does not hold would look as if somebody were asked.
+fn refuse_hold(reader: &mut Reader<'_>, section: &Section<'_>, verdict: Verdict) {
+    for key in ["approvers", "timeout", "grant"] {
+        if let Some(value) = section.get(key) {
+            let message = format!("`{key}` in a rule whose verdict is \"{verdict}\"");
+            let expected = format!("no `{key}`, or `verdict = \"hold\"`");
+            reader.error(value.span(), message, expected);
+        }
     }
 }
 
@@ -65,16 +156,20 @@ fn patterns(
 fn read_principals(reader: &mut Reader<'_>, texts: Vec<Located<String>>) -> Vec<PrincipalPattern> {
     let mut patterns = Vec::new();
     for text in texts {
-        match text.value.strip_prefix("group:") {
-            Some("") => {
-                let expected = "a group like \"group:engineering\"";
-                reader.error(text.span, "`group:` is without a name", expected);
-            }
-            Some(group) => patterns.push(PrincipalPattern::Group(Glob::new(group))),
-            None => patterns.push(PrincipalPattern::Id(Glob::new(&text.value))),
+        if check_pattern(reader, &text) {
+            patterns.push(hold::pattern(&text.value));
         }
     }
     patterns
+}
+
+fn check_pattern(reader: &mut Reader<'_>, text: &Located<String>) -> bool {
+    if text.value != "group:" {
+        return true;
+    }
+    let expected = "a group like \"group:engineering\"";
+    reader.error(text.span.clone(), "`group:` is without a name", expected);
+    false
 }
 
 fn read_verbs(reader: &mut Reader<'_>, value: &Value<'_>) -> VerbSet {

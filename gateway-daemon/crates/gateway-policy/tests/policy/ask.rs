@@ -1,8 +1,8 @@
 //! Questions in short form.
 use gateway_core::ports::Case;
 use gateway_core::{
-    Assurance, Decision, Destination, Effect, Lineage, Object, Operation, Principal, Subject,
-    TreeId, Verb,
+    Assurance, Attribute, Decision, Destination, Effect, Lineage, Object, Operation, Principal,
+    Process, Provenance, Subject, Timestamp, TreeId, Verb,
 };
 use gateway_policy::{Policy, PolicySet};
 use std::sync::Arc;
@@ -27,6 +27,23 @@ pub(crate) fn principal(text: &str) -> Principal {
         id: words.next().unwrap_or_default().into(),
         assurance: Assurance::Kernel,
         groups: words.map(Into::into).collect(),
+    }
+}
+
+/// A process that executes a file, with two arguments.
+pub(crate) fn process(exe: &str) -> Process {
+    Process {
+        pid: 42,
+        start: 7,
+        exe: exe.into(),
+        argv: vec![exe.into(), "--flag".into()],
+        uid: 1000,
+        cwd: Some("/srv".into()),
+        cgroup: "ci.slice/job".into(),
+        container: None,
+        provenance: Provenance::Kernel,
+        argv_cut: false,
+        exited: false,
     }
 }
 
@@ -58,6 +75,11 @@ pub(crate) struct Ask<'a> {
     pub(crate) to: &'a str,
     pub(crate) protocol: &'static str,
     pub(crate) effects: &'a str,
+    pub(crate) statement: &'a str,
+    pub(crate) attributes: &'a [(Arc<str>, Attribute)],
+    /// The files that the processes of the tree execute, root first.
+    pub(crate) tree: &'a [&'a str],
+    pub(crate) now: Timestamp,
 }
 
 impl Default for Ask<'_> {
@@ -68,6 +90,10 @@ impl Default for Ask<'_> {
             to: "10.0.0.7:5432",
             protocol: "postgres",
             effects: "read",
+            statement: "",
+            attributes: &[],
+            tree: &[],
+            now: Timestamp(1_767_236_400_000_000_000),
         }
     }
 }
@@ -80,7 +106,7 @@ impl Ask<'_> {
             delegates: self.delegates.iter().map(|text| principal(text)).collect(),
             lineage: Lineage {
                 tree: TreeId(1),
-                processes: Vec::new(),
+                processes: self.tree.iter().map(|exe| process(exe)).collect(),
             },
         };
         let destination = Destination::from_address(self.to.parse().expect("an address"));
@@ -89,9 +115,9 @@ impl Ask<'_> {
             protocol: self.protocol,
             verb: effects.first().map_or(Verb::Read, |effect| effect.verb),
             effects: &effects,
-            statement: "",
+            statement: self.statement,
             parameters: &[],
-            attributes: &[],
+            attributes: self.attributes,
             shape: None,
         };
         f(&Case {
@@ -104,8 +130,8 @@ impl Ask<'_> {
 
     pub(crate) fn of(&self, policy: &Policy) -> Decision {
         self.with(|case| {
-            let decision = policy.decide(case);
-            let explained = policy.explain(case);
+            let decision = policy.decide(case, self.now);
+            let explained = policy.explain(case, self.now);
             if decision.mode != gateway_core::Mode::Observe {
                 assert_eq!(
                     decision.verdict, explained.verdict,

@@ -14,6 +14,7 @@ fn interpret(protocol: &str, statement: &str) -> Result<Vec<CaseOperation>, Stri
             CaseOperation {
                 verb: effects[0].verb,
                 effects,
+                attributes: Vec::new(),
             }
         })
         .collect())
@@ -216,7 +217,7 @@ fn an_explanation_names_every_rule_that_has_a_say() {
         delegates: &["ci:x"],
         ..Ask::default()
     };
-    let explanation = ask.with(|case| policy.explain(case));
+    let explanation = ask.with(|case| policy.explain(case, ask.now));
     assert_eq!(
         explanation.to_string(),
         "deny on 10.0.0.7:5432: no rule allows read on hr.pay for local:alice\n\
@@ -235,7 +236,7 @@ fn an_explanation_names_every_rule_that_has_a_say() {
         delegates: &["ci:x"],
         ..Ask::default()
     };
-    let shown = ask.with(|case| policy.explain(case)).to_string();
+    let shown = ask.with(|case| policy.explain(case, ask.now)).to_string();
     assert!(
         shown.starts_with("deny on 10.0.0.7:5432: rule \"agents\" says deny\n"),
         "{shown}"
@@ -244,4 +245,55 @@ fn an_explanation_names_every_rule_that_has_a_say() {
         shown.contains("deny  rule \"agents\" [public.a]"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_case_says_who_asks_and_when() {
+    let text = |who: &str, operation: &str, verdict: &str, when: &str| {
+        format!(
+            "[policy]\nname = \"p\"\n[[resource]]\nname = \"db\"\nhosts = [\"10.0.0.7\"]\n\
+             [[rule]]\nname = \"ask\"\nverdict = \"hold\"\napprovers = [\"group:dba\"]\nwhen = '''{when}'''\n\
+             [[rule]]\nname = \"all\"\nverdict = \"allow\"\n\
+             [[case]]\nwho = {{ {who} }}\noperation = {{ {operation} }}\nverdict = \"{verdict}\"\n"
+        )
+    };
+    let verb = "resource = \"10.0.0.7:5432\", verb = \"read\"";
+    let whole = "principal = \"local:a\", groups = [\"dev\"], assurance = \"kernel\", \
+                 delegates = [\"ci:x\", { principal = \"ci:y\", groups = [\"ai\"], assurance = \"asserted\" }], \
+                 depth = 2, exe = \"/bin/x\", argv = [\"x\", \"-v\"], uid = 7, cwd = \"/srv\", cgroup = \"a/b\", \
+                 container = \"c\", pid = 9, root = \"/bin/init\", time = \"2026-01-01T03:00:00+01:00\"";
+    for when in [
+        "principal.id == 'local:a' && 'dev' in principal.groups && principal.assurance == 'kernel'",
+        "delegates[0].id == 'ci:x' && delegates[0].assurance == 'verified'",
+        "delegates[1].groups == ['ai'] && delegates[1].assurance == 'asserted'",
+        "lineage.depth == 2 && lineage.root.exe == '/bin/init' && lineage.processes[1].exe == ''",
+        "process.exe == '/bin/x' && process.argv == ['x', '-v'] && process.uid == 7 && process.pid == 9",
+        "process.cwd == '/srv' && process.cgroup == 'a/b' && process.container == 'c'",
+        "time.getHours() == 2",
+        "resource.ip == '10.0.0.7' && resource.port == 5432 && resource.name == 'db'",
+    ] {
+        let results = run(&text(whole, verb, "hold", when));
+        assert!(results[0].passed, "{when}: {}", results[0]);
+        assert_eq!(results[0].conditions[0].result, "true");
+        let results = run(&text(whole, verb, "allow", when));
+        assert!(!results[0].passed && results[0].to_string().contains("(rule \"ask\"): true"));
+    }
+    let with = format!("{verb}, attributes = {{ \"a.b\" = true, n = 3, t = \"x\" }}");
+    let when = "operation.attributes['a.b'] && operation.attributes['n'] == 3 && operation.attributes['t'] == 'x'";
+    assert!(run(&text("principal = \"a\"", &with, "hold", when))[0].passed);
+    // TOML's own times; and a case that does not say what the condition asks for.
+    let toml = "principal = \"a\", time = 2026-01-01T03:00:00Z";
+    assert!(run(&text(toml, verb, "hold", "time.getHours() == 3"))[0].passed);
+    for (operation, when) in [
+        (verb, "time.getHours() == 3"),
+        (
+            "resource = \"db\", verb = \"read\"",
+            "resource.port == 5432",
+        ),
+    ] {
+        let result = &run(&text("principal = \"a\"", operation, "deny", when))[0];
+        assert!(result.passed, "{result}");
+        assert_eq!(result.because, "the condition of rule \"ask\" failed");
+        assert_eq!(result.rules.len(), 1);
+    }
 }

@@ -99,7 +99,7 @@ fn what_else_is_wrong_is_said_too() {
         &[
             "1:1: [policy] has no `name` (expected `name`: a name of 1 to 200 characters)",
             "2:8: `mode` is \"on\"",
-            "3:1: [[rule]] has no `verdict` (expected `verdict`: \"allow\" or \"deny\")",
+            "3:1: [[rule]] has no `verdict` (expected `verdict`: \"allow\", \"deny\" or \"hold\")",
         ],
     );
 }
@@ -171,9 +171,7 @@ fn the_policy_table() {
     );
     in_policy(
         "default = \"hold\"",
-        &[
-            "3:11: `default = \"hold\"` is known, but not built in this version: holding an operation for a human (expected \"allow\" or \"deny\")",
-        ],
+        &["3:11: `default` is \"hold\" (expected \"allow\" or \"deny\")"],
     );
     check(
         "[policy]\nname = 3\n",

@@ -21,7 +21,7 @@ const WHO: [&str; 5] = [
 #[derive(Clone, Debug)]
 struct Written {
     name: String,
-    allow: bool,
+    verdict: Verdict,
     message: bool,
     principals: Vec<&'static str>,
     resources: Vec<&'static str>,
@@ -40,11 +40,17 @@ fn written() -> impl Strategy<Value = Written> {
         list(VERBS),
         list(OBJECTS),
     );
-    (any::<bool>(), any::<bool>(), lists).prop_map(|(allow, message, lists)| {
+    let verdict = select(vec![
+        Verdict::Allow,
+        Verdict::Allow,
+        Verdict::Deny,
+        Verdict::Hold,
+    ]);
+    (verdict, any::<bool>(), lists).prop_map(|(verdict, message, lists)| {
         let (principals, resources, verbs, objects) = lists;
         Written {
             name: String::new(),
-            allow,
+            verdict,
             message,
             principals,
             resources,
@@ -69,11 +75,14 @@ fn file(rules: &[Written], default: &str) -> String {
          [[resource]]\nname = \"db\"\nhosts = [\"10.0.0.7\"]\nports = [5432]\n"
     );
     for rule in rules {
-        let verdict = if rule.allow { "allow" } else { "deny" };
+        let verdict = rule.verdict;
         text += &format!(
             "[[rule]]\nname = \"{}\"\nverdict = \"{verdict}\"\n",
             rule.name
         );
+        if verdict == Verdict::Hold {
+            text += "approvers = [\"group:dba\"]\n";
+        }
         if rule.message {
             text += "message = \"m\"\n";
         }
@@ -201,36 +210,58 @@ fn reference(rules: &[Written], default_allow: bool, asked: &Asked) -> Verdict {
                 Some(Object::Unresolved(_)) => false,
             }
     };
-    for principal in std::iter::once(&asked.who)
+    let principals: Vec<Principal> = std::iter::once(&asked.who)
         .chain(&asked.delegates)
         .map(|who| principal(who))
-    {
-        for effect in effects(&asked.effects) {
-            let matching: Vec<&Written> = rules
-                .iter()
-                .filter(|rule| applies(rule, &principal, &effect))
-                .collect();
-            if matching
-                .iter()
-                .any(|rule| !rule.allow && denies(rule, &effect))
-            {
-                return Verdict::Deny;
-            }
-            let allows: Vec<_> = matching.iter().filter(|rule| rule.allow).collect();
+        .collect();
+    let effects = effects(&asked.effects);
+    // Deny and hold: one effect of one of them is enough.
+    let caught = |verdict: Verdict| {
+        principals.iter().any(|principal| {
+            let caught = |rule: &&Written, effect: &Effect| {
+                applies(rule, principal, effect) && denies(rule, effect)
+            };
+            let mut rules = rules.iter().filter(|rule| rule.verdict == verdict);
+            rules.any(|rule| effects.iter().any(|effect| caught(&rule, effect)))
+        })
+    };
+    if caught(Verdict::Deny) {
+        return Verdict::Deny;
+    }
+    for principal in &principals {
+        for effect in &effects {
+            let speaks = |rule: &&Written| match rule.verdict {
+                Verdict::Allow => applies(rule, principal, effect),
+                Verdict::Hold => applies(rule, principal, effect) && denies(rule, effect),
+                _ => false,
+            };
+            let covering: Vec<&Written> = rules.iter().filter(speaks).collect();
+            let covered = |object| {
+                let mut rules = covering.iter();
+                rules.any(|rule| covers(rule, effect.verb, object))
+            };
             let covered = match effect.objects.is_empty() {
-                true => allows.iter().any(|rule| covers(rule, effect.verb, None)),
-                false => effect.objects.iter().all(|object| {
-                    allows
-                        .iter()
-                        .any(|rule| covers(rule, effect.verb, Some(object)))
-                }),
+                true => covered(None),
+                false => effect.objects.iter().all(|object| covered(Some(object))),
             };
             if !covered && (effect.verb == Verb::Unknown || !default_allow) {
                 return Verdict::Deny;
             }
         }
     }
-    Verdict::Allow
+    match caught(Verdict::Hold) {
+        true => Verdict::Hold,
+        false => Verdict::Allow,
+    }
+}
+
+/// How much a verdict lets through.
+fn freedom(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Allow => 2,
+        Verdict::Hold => 1,
+        _ => 0,
+    }
 }
 
 proptest! {
@@ -257,10 +288,21 @@ proptest! {
 
     #[test]
     fn a_further_denial_never_allows(rules in rules(5), more in written(), asked in asked()) {
-        let more = Written { name: "more".into(), allow: false, ..more };
+        let more = Written { name: "more".into(), verdict: Verdict::Deny, ..more };
         let before = asked.ask().of(&policy(&file(&rules, "deny"))).verdict;
         let after = asked.ask().of(&policy(&file(&[&rules[..], &[more]].concat(), "deny"))).verdict;
-        prop_assert!(before == Verdict::Allow || after == Verdict::Deny);
+        prop_assert!(freedom(after) <= freedom(before), "{} {}", before, after);
+    }
+
+    #[test]
+    fn a_further_hold_never_lets_anything_through(
+        rules in rules(5), default in select(vec!["allow", "deny"]), more in written(), asked in asked(),
+    ) {
+        let more = Written { name: "more".into(), verdict: Verdict::Hold, ..more };
+        let before = asked.ask().of(&policy(&file(&rules, default))).verdict;
+        let after = asked.ask().of(&policy(&file(&[&rules[..], &[more]].concat(), default))).verdict;
+        prop_assert!(after != Verdict::Allow || before == Verdict::Allow);
+        prop_assert!(before != Verdict::Allow || after != Verdict::Deny);
     }
 
     #[test]
@@ -270,7 +312,7 @@ proptest! {
         let mut narrowed = asked.clone();
         narrowed.delegates.push(delegate);
         let after = narrowed.ask().of(&policy).verdict;
-        prop_assert!(before == Verdict::Allow || after == Verdict::Deny);
+        prop_assert!(freedom(after) <= freedom(before), "{} {}", before, after);
     }
 
     #[test]
@@ -279,7 +321,7 @@ proptest! {
         let before = asked.ask().of(&policy).verdict;
         let both = Asked { effects: format!("{};{}", asked.effects, more.effects), ..asked };
         let after = both.ask().of(&policy).verdict;
-        prop_assert!(before == Verdict::Allow || after == Verdict::Deny);
+        prop_assert!(freedom(after) <= freedom(before), "{} {}", before, after);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Starts and reloads: a bad file never replaces a good one.
 use crate::ask::Ask;
-use gateway_core::{Judge, Mode, Verdict};
+use gateway_core::{Judge, Mode, Timestamp, Verdict};
 use gateway_policy::{OpenError, Policies, ReloadReport};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ impl Host {
     }
 
     fn open(&self) -> Result<Policies, OpenError> {
-        Policies::open(&self.policies(), &self.state())
+        Policies::open(&self.policies(), &self.state(), Arc::new(|| Timestamp(7)))
     }
 }
 

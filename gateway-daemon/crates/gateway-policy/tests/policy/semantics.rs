@@ -375,10 +375,11 @@ fn rules_name_resources_and_destinations_without_one() {
             host: host.map(Into::into),
         };
         let decision = Ask::default().with(|case| {
-            policy.decide(&gateway_core::ports::Case {
+            let case = gateway_core::ports::Case {
                 destination: &destination,
                 ..*case
-            })
+            };
+            policy.decide(&case, Ask::default().now)
         });
         assert_eq!(decision.rule.as_deref(), Some("metadata"), "{ip}");
         assert_eq!(*decision.resource, *"169.254.169.254:22");

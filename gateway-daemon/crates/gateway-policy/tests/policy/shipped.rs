@@ -47,6 +47,7 @@ fn the_shipped_policies_hold_what_they_promise() {
         Ok(vec![CaseOperation {
             verb: effects[0].verb,
             effects,
+            attributes: Vec::new(),
         }])
     };
     let results = run_cases(&loaded.set, &interpret);
@@ -65,7 +66,7 @@ fn the_shipped_policies_hold_what_they_promise() {
             assert!(!rule.because.is_empty());
         }
     }
-    assert_eq!(loaded.set.policies().count(), 2);
+    assert_eq!(loaded.set.policies().count(), 3);
 }
 
 #[test]
@@ -86,9 +87,10 @@ fn the_reference_shows_what_works() {
         Ok(vec![CaseOperation {
             verb: effects[0].verb,
             effects,
+            attributes: Vec::new(),
         }])
     };
     let results = run_cases(&loaded.set, &interpret);
-    assert_eq!(results.len(), 2);
+    assert_eq!(results.len(), 3);
     assert!(results.iter().all(|result| result.passed), "{results:#?}");
 }
