@@ -149,7 +149,9 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
                 watch: approvals.watch,
                 json: approvals.json,
             },
-            Some(AnswerArguments::Approve(answer)) => Command::Answer(validate_answer(answer, true)),
+            Some(AnswerArguments::Approve(answer)) => {
+                Command::Answer(validate_answer(answer, true))
+            }
             Some(AnswerArguments::Deny(answer)) => Command::Answer(validate_answer(answer, false)),
         },
         CommandArguments::Revoke(revoke) => {

@@ -5,8 +5,11 @@ mod limits;
 mod place;
 mod resolve;
 
+use gateway_approvals::Webhook;
+use gateway_identity::IssuerConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use limits::Limits;
@@ -31,6 +34,35 @@ pub(crate) struct Config {
     /// Between two fsyncs of the journal; zero is one for each record.
     pub(crate) durability: Duration,
     pub(crate) limits: Limits,
+    /// Who exists, with groups and status.
+    pub(crate) directory: Option<PathBuf>,
+    /// Whose tokens are taken.
+    pub(crate) issuers: Vec<IssuerConfig>,
+    /// Who is told of what waits for a human.
+    pub(crate) webhooks: Vec<Webhook>,
+    pub(crate) roles: Roles,
+}
+
+/// What groups and principals may do beside what their user may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Roles {
+    /// May look.
+    pub(crate) viewer: Vec<Arc<str>>,
+    /// May look, and end what lives.
+    pub(crate) responder: Vec<Arc<str>>,
+    /// See what waits for a human.
+    pub(crate) approver: Vec<Arc<str>>,
+    /// May do everything.
+    pub(crate) admin: Vec<Arc<str>>,
+}
+
+impl Roles {
+    /// Does nobody have a role?
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.viewer, &self.responder, &self.approver, &self.admin]
+            .iter()
+            .all(|patterns| patterns.is_empty())
+    }
 }
 
 impl Default for Config {
@@ -45,6 +77,10 @@ impl Default for Config {
             debug_log: false,
             durability: Duration::from_millis(100),
             limits: Limits::default(),
+            directory: None,
+            issuers: Vec::new(),
+            webhooks: Vec::new(),
+            roles: Roles::default(),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Ties the crates together: each file makes one crate's port out of other crates' parts.
+pub(crate) mod acts;
+pub(crate) mod approvals;
 pub(crate) mod archive;
 pub(crate) mod attribution;
 pub(crate) mod callers;
@@ -12,5 +14,8 @@ pub(crate) mod launcher;
 pub(crate) mod lineage;
 pub(crate) mod measure;
 pub(crate) mod overview;
+pub(crate) mod people;
 pub(crate) mod protocols;
 pub(crate) mod refusals;
+pub(crate) mod revoker;
+pub(crate) mod tokens;

@@ -44,7 +44,15 @@ fn scene(rules: &str) -> Scene {
 
 fn start_psql(scene: &Scene, statement: &str) -> Running {
     let mut psql = scene.job("psql").unwrap().command("psql");
-    psql.args(["-X", "-A", "-t", "-d", &scene.cluster.address(), "-c", statement]);
+    psql.args([
+        "-X",
+        "-A",
+        "-t",
+        "-d",
+        &scene.cluster.address(),
+        "-c",
+        statement,
+    ]);
     Running::start(&mut psql).unwrap()
 }
 
@@ -90,14 +98,20 @@ fn an_update_waits_until_another_user_approves_it() {
     assert_eq!(question["resource"], "db");
     assert_eq!(question["rules"][0], "a human for writes");
     assert_eq!(question["principal"]["id"], "local:root");
-    assert!(question["lineage"].as_array().is_some_and(|lineage| !lineage.is_empty()));
+    assert!(
+        question["lineage"]
+            .as_array()
+            .is_some_and(|lineage| !lineage.is_empty())
+    );
     assert_eq!(scene.daemon.status().unwrap()["approvals"], 1);
     assert_eq!(balance(&scene), "300", "nothing has happened yet");
     let held = scene.daemon.log().unwrap();
     assert_eq!(operation(&held, UPDATE)["verdict"], "hold");
 
     let id = question["id"].as_str().unwrap();
-    let listed = as_approver(&scene, &["approvals", "--json"]).success().unwrap();
+    let listed = as_approver(&scene, &["approvals", "--json"])
+        .success()
+        .unwrap();
     assert!(listed.stdout.contains(id), "{listed:?}");
     let answer = ["approvals", "approve", id, "--reason", "month end"];
     as_approver(&scene, &answer).success().unwrap();
@@ -124,17 +138,25 @@ fn a_denial_is_told_with_its_reason_and_the_session_lives_on() {
     let scene = scene(RULES);
     let psql = start_psql(&scene, &format!("begin; {UPDATE}"));
     let psql_lines = {
-        let id = wait_pending(&scene, 1)[0]["id"].as_str().unwrap().to_owned();
+        let id = wait_pending(&scene, 1)[0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let answer = ["approvals", "deny", &id, "--reason", "not on a Friday"];
         as_approver(&scene, &answer).success().unwrap();
         psql.wait(PATIENCE).unwrap()
     };
     assert_ne!(psql_lines.code(), 0);
-    assert!(psql_lines.stderr.contains("not on a Friday"), "{psql_lines:?}");
+    assert!(
+        psql_lines.stderr.contains("not on a Friday"),
+        "{psql_lines:?}"
+    );
     assert!(psql_lines.stderr.contains("local:daemon"), "{psql_lines:?}");
     assert_eq!(balance(&scene), "300");
     let log = scene.daemon.log().unwrap();
-    let denied = log.iter().find(|operation| operation["verdict"] == "denied");
+    let denied = log
+        .iter()
+        .find(|operation| operation["verdict"] == "denied");
     assert!(denied.is_some(), "{log:?}");
 }
 
@@ -142,7 +164,10 @@ fn a_denial_is_told_with_its_reason_and_the_session_lives_on() {
 fn nobody_approves_for_a_tree_of_their_own_nor_from_inside_of_one() {
     let scene = scene(RULES);
     let psql = start_psql(&scene, UPDATE);
-    let id = wait_pending(&scene, 1)[0]["id"].as_str().unwrap().to_owned();
+    let id = wait_pending(&scene, 1)[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     // The job is root's, and so is this command.
     let own = scene.daemon.run(&["approvals", "approve", &id]).unwrap();
     assert_eq!(own.code(), 4, "{own:?}");
@@ -166,7 +191,9 @@ fn nobody_approves_for_a_tree_of_their_own_nor_from_inside_of_one() {
     let stranger = running::run(&mut stranger).unwrap();
     assert_eq!(stranger.code(), 4, "{stranger:?}");
     assert_eq!(balance(&scene), "300");
-    as_approver(&scene, &["approvals", "deny", &id]).success().unwrap();
+    as_approver(&scene, &["approvals", "deny", &id])
+        .success()
+        .unwrap();
     assert_ne!(psql.wait(PATIENCE).unwrap().code(), 0);
 }
 
@@ -175,7 +202,10 @@ fn nobody_answers_in_time_and_the_statement_is_refused() {
     let scene = scene(&RULES.replace("60s", "1s"));
     let psql = start_psql(&scene, UPDATE).wait(PATIENCE).unwrap();
     assert_ne!(psql.code(), 0);
-    assert!(psql.stderr.contains("nobody approved it in time"), "{psql:?}");
+    assert!(
+        psql.stderr.contains("nobody approved it in time"),
+        "{psql:?}"
+    );
     assert_eq!(balance(&scene), "300");
     let log = scene.daemon.log().unwrap();
     assert_eq!(operation(&log, UPDATE)["verdict"], "expired");
@@ -218,14 +248,28 @@ fn a_timed_grant_covers_the_tree_and_no_other() {
     );
     let job = scene.job("loop").unwrap();
     let client = job.python(&program, &[&scene.cluster.address()]).unwrap();
-    let id = wait_pending(&scene, 1)[0]["id"].as_str().unwrap().to_owned();
-    as_approver(&scene, &["approvals", "approve", &id]).success().unwrap();
+    let id = wait_pending(&scene, 1)[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    as_approver(&scene, &["approvals", "approve", &id])
+        .success()
+        .unwrap();
     let outcome = client.wait(PATIENCE).unwrap().success().unwrap();
     assert_eq!(outcome.stdout, "3\n3\n3\n", "asked once");
     let other = start_psql(&scene, UPDATE);
-    let id = wait_pending(&scene, 1)[0]["id"].as_str().unwrap().to_owned();
-    as_approver(&scene, &["approvals", "deny", &id]).success().unwrap();
-    assert_ne!(other.wait(PATIENCE).unwrap().code(), 0, "another tree is asked about");
+    let id = wait_pending(&scene, 1)[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    as_approver(&scene, &["approvals", "deny", &id])
+        .success()
+        .unwrap();
+    assert_ne!(
+        other.wait(PATIENCE).unwrap().code(),
+        0,
+        "another tree is asked about"
+    );
 }
 
 /// 200 sessions wait, and one that does not is as fast as ever.
@@ -240,21 +284,30 @@ fn two_hundred_held_sessions_slow_nobody_down() {
         threads = [threading.Thread(target=one) for _ in range(int(sys.argv[2]))]\n\
         [t.start() for t in threads]\n[t.join() for t in threads]\n";
     let job = scene.job("many").unwrap();
-    let many = job.python(program, &[&scene.cluster.address(), "200"]).unwrap();
+    let many = job
+        .python(program, &[&scene.cluster.address(), "200"])
+        .unwrap();
     wait_pending(&scene, 200);
     let more = scene.job("more").unwrap();
-    let more = more.python(program, &[&scene.cluster.address(), "5"]).unwrap();
+    let more = more
+        .python(program, &[&scene.cluster.address(), "5"])
+        .unwrap();
     wait_pending(&scene, 205);
     let begun = std::time::Instant::now();
     scene.psql(&["-c", "select 1"]).unwrap().success().unwrap();
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
     for question in pending(&scene) {
         let id = question["id"].as_str().unwrap();
-        as_approver(&scene, &["approvals", "deny", id]).success().unwrap();
+        as_approver(&scene, &["approvals", "deny", id])
+            .success()
+            .unwrap();
     }
     for client in [many, more] {
         let outcome = client.wait(PATIENCE).unwrap().success().unwrap();
-        assert!(outcome.stdout.lines().all(|line| line == "42501"), "{outcome:?}");
+        assert!(
+            outcome.stdout.lines().all(|line| line == "42501"),
+            "{outcome:?}"
+        );
     }
     assert_eq!(balance(&scene), "300");
 }

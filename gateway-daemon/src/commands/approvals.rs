@@ -58,7 +58,10 @@ pub(crate) fn approvals(config: &Config, watch: bool, json: bool) -> Result<Exit
                 ControlFlow::Break(())
             }
         };
-        client.approvals(watch, &mut each).await.map_err(Failure::from)
+        client
+            .approvals(watch, &mut each)
+            .await
+            .map_err(Failure::from)
     })?;
     match broken {
         Some(error) => Err(error.into()),
@@ -93,7 +96,10 @@ pub(crate) fn answer(config: &Config, answer: &Answer) -> Result<Exit, Failure> 
     if answer.json {
         print_json(&view)?;
     } else {
-        print(&format!("{} {} by {}", view.id, view.verdict, view.approver))?;
+        print(&format!(
+            "{} {} by {}",
+            view.id, view.verdict, view.approver
+        ))?;
     }
     Ok(Exit::Done)
 }

@@ -3,12 +3,13 @@ use crate::command::Explain;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::escape;
+use crate::terminal::moment;
 use crate::terminal::screen::{Screen, Tone, print, print_json};
 use crate::wiring::protocols;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Assurance, Destination, Effect, Lineage, Object, Operation, Principal, Process, Provenance,
-    Subject, TreeId, Verb,
+    Assurance, Attribute, Destination, Effect, Lineage, Object, Operation, Principal, Process,
+    Provenance, Subject, TreeId, Verb,
 };
 use gateway_policy::{
     CaseOperation, Diagnostic, Explanation, Loaded, Policy, PolicySet, run_cases,
@@ -89,6 +90,7 @@ fn interpret(protocol: &str, statement: &str) -> Result<Vec<CaseOperation>, Stri
     Ok(vec![CaseOperation {
         verb: taken.verb,
         effects: taken.effects,
+        attributes: taken.attributes,
     }])
 }
 
@@ -130,22 +132,23 @@ pub(crate) fn explain(config: &Config, asked: &Explain) -> Result<Exit, Failure>
     let policy = choose(&loaded.set, asked.policy.as_deref())?;
     let destination = Destination::from_address(asked.to);
     let subject = subject(asked);
-    let (protocol, verb, effects) = operation(asked)?;
+    let asks = operation(asked)?;
     let case = Case {
         policy: policy.name(),
         subject: &subject,
         destination: &destination,
         operation: &Operation {
-            protocol,
-            verb,
-            effects: &effects,
+            protocol: asks.protocol,
+            verb: asks.verb,
+            effects: &asks.effects,
             statement: asked.statement.as_deref().unwrap_or(""),
             parameters: &[],
-            attributes: &[],
+            attributes: &asks.attributes,
+            announces: false,
             shape: None,
         },
     };
-    let explanation = policy.explain(&case);
+    let explanation = policy.explain(&case, moment::now());
     if asked.json {
         print_json(&explanation)?;
     } else {
@@ -206,13 +209,32 @@ fn subject(asked: &Explain) -> Subject {
     }
 }
 
-fn operation(asked: &Explain) -> Result<(&'static str, Verb, Vec<Effect>), Failure> {
+/// What is to be explained.
+struct Asked {
+    protocol: &'static str,
+    verb: Verb,
+    effects: Vec<Effect>,
+    attributes: Vec<(Arc<str>, Attribute)>,
+}
+
+impl Asked {
+    fn opaque(verb: Verb, effect: Effect) -> Asked {
+        Asked {
+            protocol: protocols::OPAQUE,
+            verb,
+            effects: vec![effect],
+            attributes: Vec::new(),
+        }
+    }
+}
+
+fn operation(asked: &Explain) -> Result<Asked, Failure> {
     let Some(statement) = &asked.statement else {
         let effect = Effect {
             verb: Verb::Connect,
             objects: Vec::new(),
         };
-        return Ok((protocols::OPAQUE, Verb::Connect, vec![effect]));
+        return Ok(Asked::opaque(Verb::Connect, effect));
     };
     let name = asked.protocol.as_str();
     if name == protocols::OPAQUE {
@@ -221,12 +243,17 @@ fn operation(asked: &Explain) -> Result<(&'static str, Verb, Vec<Effect>), Failu
             verb: Verb::Unknown,
             objects,
         };
-        return Ok((protocols::OPAQUE, Verb::Unknown, vec![effect]));
+        return Ok(Asked::opaque(Verb::Unknown, effect));
     }
     let protocol = protocols::by_name(name)
         .ok_or_else(|| Failure::usage(format!("explain: the protocol {name:?} is not built")))?;
     let taken = protocol.interpret(statement);
-    Ok((protocol.name(), taken.verb, taken.effects))
+    Ok(Asked {
+        protocol: protocol.name(),
+        verb: taken.verb,
+        effects: taken.effects,
+        attributes: taken.attributes,
+    })
 }
 
 fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
@@ -248,6 +275,17 @@ fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
             explanation.mode
         ),
     ];
+    for condition in &explanation.conditions {
+        let text = format!(
+            "{}: {} is {}",
+            condition.rule, condition.when, condition.result
+        );
+        lines.push(format!("condition {}", escape::line(&text)));
+    }
+    for rule in explanation.hold.iter().flat_map(|hold| &hold.rules) {
+        let text = format!("{}: {}", rule.rule, rule.approvers.join(", "));
+        lines.push(format!("approvers {}", escape::line(&text)));
+    }
     for effect in &explanation.effects {
         let objects = effect.objects.join(", ");
         let what = format!("{} {objects} by {}", effect.verb, effect.principal);

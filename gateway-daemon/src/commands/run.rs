@@ -106,9 +106,9 @@ fn read_token(file: &Path) -> Result<String, Failure> {
         .and_then(|opened| opened.take(TOKEN_BYTES_MAX + 1).read_to_string(&mut text));
     match read {
         Err(error) => Err(failed(error.to_string())),
-        Ok(bytes) if bytes as u64 > TOKEN_BYTES_MAX => {
-            Err(failed(format!("expected a token, at most {TOKEN_BYTES_MAX} bytes")))
-        }
+        Ok(bytes) if bytes as u64 > TOKEN_BYTES_MAX => Err(failed(format!(
+            "expected a token, at most {TOKEN_BYTES_MAX} bytes"
+        ))),
         Ok(_) if text.trim().is_empty() => Err(failed("expected a token; it is empty".to_owned())),
         Ok(_) => Ok(text.trim().to_owned()),
     }

@@ -1,6 +1,7 @@
 //! The configuration as it is written. Keys that the contract knows and this version does not
 //! build yet are named here too, so that they are refused by name and not taken for typing errors.
 use super::limits::WrittenLimits;
+use gateway_identity::IssuerConfig;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -18,10 +19,10 @@ pub(super) struct File {
     pub(super) dns: Dns,
     pub(super) limits: WrittenLimits,
     pub(super) recording: Recording,
-    pub(super) control: Unbuilt,
-    pub(super) directory: Unbuilt,
-    pub(super) webhook: Unbuilt,
-    pub(super) issuer: Unbuilt,
+    pub(super) control: Control,
+    pub(super) directory: Directory,
+    pub(super) webhook: Vec<Spanned<Webhook>>,
+    pub(super) issuer: Vec<Spanned<IssuerConfig>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +31,48 @@ pub(super) struct Capture {
     pub(super) cgroup_root: Written<String>,
     pub(super) bpffs_dir: Written<String>,
     pub(super) debug_log: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Control {
+    pub(super) listen: Unbuilt,
+    pub(super) roles: Roles,
+}
+
+/// Patterns over principals and `group:NAME`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Roles {
+    pub(super) viewer: Vec<String>,
+    pub(super) responder: Vec<String>,
+    pub(super) approver: Vec<String>,
+    pub(super) admin: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) form: Form,
+    /// In the credential store.
+    pub(super) secret: Unbuilt,
+    pub(super) secret_file: Written<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Form {
+    #[default]
+    Json,
+    Slack,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Directory {
+    pub(super) file: Written<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -133,6 +133,12 @@ limits! {
     control_request: time = seconds(10), ms(100)..=seconds(600);
     /// How long a caller may stop reading its answer.
     control_stall: time = seconds(30), ms(100)..=seconds(3600);
+    /// Operations that wait for a human at once; what is over is denied.
+    approvals: count = 1000, 1..=100_000;
+    /// Of these, operations of one tree.
+    approvals_tree: count = 500, 1..=100_000;
+    /// Approvals for a time that are in force at once.
+    grants: count = 1000, 1..=100_000;
     /// How long an operation waits for room in the journal.
     journal_wait: time = ms(500), ms(1)..=seconds(60);
 }

@@ -1,10 +1,13 @@
 //! From the file form to the resolved form: every mistake is named with file, line and column.
 use super::file::File;
 use super::place::Place;
-use super::{Config, DEFAULT_FILE};
+use super::{Config, DEFAULT_FILE, Roles};
 use crate::terminal::moment;
+use gateway_approvals::{Form, Webhook};
+use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -106,8 +109,38 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     if let Some(durability) = file.recording.durability {
         config.durability = source.durability(&durability)?;
     }
+    if let Some(directory) = file.directory.file {
+        let mut path = PathBuf::new();
+        source.path(&mut path, "directory.file", Some(directory))?;
+        config.directory = Some(path);
+    }
+    config.roles = roles(file.control.roles);
+    config.issuers = source.issuers(&file.issuer)?;
+    config.webhooks = source.webhooks(file.webhook)?;
     config.limits = file.limits.resolve(&source)?;
     Ok(config)
+}
+
+/// Checking the configuration asks nobody.
+struct Offline;
+
+impl Fetch for Offline {
+    fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        Err(FetchError {
+            url: url.to_owned(),
+            reason: "not asked".to_owned(),
+        })
+    }
+}
+
+fn roles(written: super::file::Roles) -> Roles {
+    let patterns = |texts: Vec<String>| texts.into_iter().map(Arc::from).collect();
+    Roles {
+        viewer: patterns(written.viewer),
+        responder: patterns(written.responder),
+        approver: patterns(written.approver),
+        admin: patterns(written.admin),
+    }
 }
 
 /// A text with its name, for messages.
@@ -130,12 +163,54 @@ impl Source<'_> {
         self.mistake(value.span().start, message)
     }
 
+    /// Each is checked by itself, so that a mistake is said where it is.
+    fn issuers(&self, written: &[Spanned<IssuerConfig>]) -> Result<Vec<IssuerConfig>, ConfigError> {
+        let mut issuers: Vec<IssuerConfig> = Vec::new();
+        for issuer in written {
+            issuers.push(issuer.get_ref().clone());
+            // All so far, since two may not have the same name or address.
+            Issuers::new(issuers.clone(), Box::new(Offline))
+                .map_err(|error| self.at(issuer, error.to_string()))?;
+        }
+        Ok(issuers)
+    }
+
+    /// With their secrets, which are in files.
+    fn webhooks(
+        &self,
+        written: Vec<Spanned<super::file::Webhook>>,
+    ) -> Result<Vec<Webhook>, ConfigError> {
+        let mut webhooks = Vec::new();
+        for webhook in written {
+            let start = webhook.span().start;
+            let fail = |message: String| self.mistake(start, message);
+            let webhook = webhook.into_inner();
+            if webhook.secret.is_some() {
+                let known = "webhook.secret is known, but not built in this version: the \
+                             credential store (expected secret_file, a file with the secret)";
+                return Err(fail(known.to_owned()));
+            }
+            let mut file = PathBuf::new();
+            let written = webhook.secret_file.ok_or_else(|| {
+                fail("webhook.secret_file is missing (expected a file with a secret)".to_owned())
+            })?;
+            self.path(&mut file, "webhook.secret_file", Some(written))?;
+            let secret = read(&file).map_err(|error| {
+                fail(format!("webhook.secret_file {}: {error}", file.display()))
+            })?;
+            let form = match webhook.form {
+                super::file::Form::Json => Form::Json,
+                super::file::Form::Slack => Form::Slack,
+            };
+            let resolved = Webhook::new(&webhook.url, form, secret.trim().as_bytes());
+            webhooks.push(resolved.map_err(|error| fail(format!("webhook: {error}")))?);
+        }
+        Ok(webhooks)
+    }
+
     fn refuse_unbuilt(&self, file: &File) -> Result<(), ConfigError> {
         let unbuilt = [
-            ("[control]", &file.control),
-            ("[directory]", &file.directory),
-            ("[[webhook]]", &file.webhook),
-            ("[[issuer]]", &file.issuer),
+            ("control.listen", &file.control.listen),
             ("recording.retention", &file.recording.retention),
         ];
         for (name, value) in unbuilt {

@@ -8,6 +8,8 @@ use super::state::State;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::terminal::moment;
+use crate::wiring::acts::Acts;
+use crate::wiring::approvals::Questions;
 use crate::wiring::callers::TaggedCallers;
 use crate::wiring::cgroups::RunCgroups;
 use crate::wiring::follower::Follower;
@@ -16,6 +18,8 @@ use crate::wiring::identity::Principals;
 use crate::wiring::launcher::TreeLauncher;
 use crate::wiring::lineage::Shown;
 use crate::wiring::overview::{Health, SessionSwitch};
+use crate::wiring::people::People;
+use crate::wiring::revoker::Revocation;
 use gate::Gate;
 use gateway_capture::Capture;
 use gateway_control::{ControlSocket, Ports};
@@ -39,6 +43,7 @@ pub(super) struct Parts {
     pub(super) forest: Arc<Forest>,
     pub(super) principals: Arc<Principals>,
     pub(super) runs: Arc<RunCgroups>,
+    pub(super) people: Arc<People>,
     pub(super) journal: Arc<Journal>,
     pub(super) ending: Arc<AtomicBool>,
     pub(super) state: State,
@@ -62,6 +67,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         forest: kernel.forest,
         principals: kernel.principals,
         runs: kernel.runs,
+        people: ground.people,
         journal: ground.journal,
         ending,
         state: ground.state,
@@ -83,7 +89,9 @@ fn console(
         governance: Arc::clone(&kernel.governance),
         follower: Arc::clone(&kernel.follower),
         forest: Arc::clone(&kernel.forest),
+        people: Arc::clone(&ground.people),
     });
+    let acts = Acts(Arc::clone(&ground.journal));
     let shown = Arc::new(Shown {
         forest: Arc::clone(&kernel.forest),
         principals: Arc::clone(&kernel.principals),
@@ -101,6 +109,8 @@ fn console(
         proxy: Arc::clone(&gate.proxy),
         recorder: Arc::clone(&gate.recorder),
         judge: Arc::clone(&gate.judge),
+        approvals: Arc::clone(&gate.approvals),
+        people: Arc::clone(&ground.people),
         notes: ground.notes.clone(),
         ending: Arc::clone(ending),
     };
@@ -113,6 +123,23 @@ fn console(
     let switch = SessionSwitch {
         proxy: Arc::clone(&gate.proxy),
         shown: Arc::clone(&shown),
+        people: Arc::clone(&ground.people),
+        acts: acts.clone(),
+    };
+    let questions = Questions {
+        approvals: Arc::clone(&gate.approvals),
+        people: Arc::clone(&ground.people),
+        callers: Arc::clone(&callers),
+        acts: acts.clone(),
+    };
+    let revocation = Revocation {
+        people: Arc::clone(&ground.people),
+        principals: Arc::clone(&kernel.principals),
+        forest: Arc::clone(&kernel.forest),
+        capture: Arc::clone(&kernel.capture),
+        proxy: Arc::clone(&gate.proxy),
+        approvals: Arc::clone(&gate.approvals),
+        acts,
     };
     Ports {
         callers,
@@ -120,6 +147,8 @@ fn console(
         trees: shown,
         archive: Arc::clone(&ground.archive) as _,
         switch: Arc::new(switch),
+        approvals: Arc::new(questions),
+        revoker: Arc::new(revocation),
         launcher: Arc::new(launcher),
     }
 }

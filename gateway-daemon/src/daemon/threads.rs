@@ -6,6 +6,7 @@ use crate::wiring::cgroups::RunCgroups;
 use crate::wiring::clock;
 use crate::wiring::follower::Follower;
 use crate::wiring::identity::Principals;
+use crate::wiring::people::People;
 use gateway_capture::{Capture, DebugLog};
 use gateway_lineage::{Forest, StateFile};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,6 +53,7 @@ impl Threads {
             follower: Arc::clone(&parts.follower),
             principals: Arc::clone(&parts.principals),
             runs: Arc::clone(&parts.runs),
+            people: Arc::clone(&parts.people),
             lineage_file,
         };
         let keeping = Arc::clone(&stop);
@@ -112,6 +114,7 @@ struct House {
     follower: Arc<Follower>,
     principals: Arc<Principals>,
     runs: Arc<RunCgroups>,
+    people: Arc<People>,
     lineage_file: StateFile,
 }
 
@@ -125,6 +128,7 @@ impl House {
                 self.sweep();
             }
             self.watch();
+            self.read_directory();
             self.tidy();
         }
         self.save();
@@ -148,6 +152,21 @@ impl House {
                 self.repair();
             }
             Err(error) => tracing::error!(%error, "missing tags could not be looked for"),
+        }
+    }
+
+    /// Whoever leaves is denied from the next operation on: within a second of the change.
+    fn read_directory(&self) {
+        let directory = &self.people.directory;
+        if !directory.changed_on_disk() {
+            return;
+        }
+        match directory.reload() {
+            Ok(true) => tracing::info!("the directory is read anew"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%error, "the directory is bad; what it said before is in force");
+            }
         }
     }
 

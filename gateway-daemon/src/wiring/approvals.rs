@@ -2,7 +2,7 @@
 use super::acts::Acts;
 use super::callers::TaggedCallers;
 use super::people::People;
-use gateway_approvals::{Answered, Approvals, Caller, NotAllowed, Pending};
+use gateway_approvals::{Answered, Approvals, Caller, Pending};
 use gateway_control::view::AnswerView;
 use gateway_control::{AnswerError, Callers, Gone, LineSink, Peer, PortError};
 use std::collections::BTreeMap;
@@ -126,7 +126,9 @@ impl gateway_control::Approvals for Questions {
         let who = Arc::clone(&caller.principal.id);
         let act = if approve { "approve" } else { "deny" };
         // Recorded first: what cannot be recorded does not happen.
-        let recorded = self.acts.record(act, &who, Some(peer.uid), Some(id), reason);
+        let recorded = self
+            .acts
+            .record(act, &who, Some(peer.uid), Some(id), reason);
         recorded.map_err(|error| AnswerError::Failed(error.to_string()))?;
         let reason = reason.map(str::to_owned);
         let answered = self.approvals.answer(id, approve, &caller, reason);
@@ -144,9 +146,9 @@ fn refused(error: gateway_approvals::AnswerError) -> AnswerError {
     use gateway_approvals::AnswerError as Refused;
     let text = error.to_string();
     match error {
-        Refused::NoSuchQuestion => AnswerError::Unknown(text),
+        Refused::NoSuchQuestion(_) => AnswerError::Unknown(text),
         Refused::AlreadyAnswered(_) => AnswerError::Over(text),
-        Refused::NotAllowed(NotAllowed::Governed | _) => AnswerError::NotAllowed(text),
-        Refused::ReasonTooLong | Refused::ReasonNotPlain => AnswerError::Malformed(text),
+        Refused::NotAllowed(_) => AnswerError::NotAllowed(text),
+        Refused::ReasonTooLong(_) | Refused::ReasonNotPlain(_) => AnswerError::Malformed(text),
     }
 }

@@ -1,8 +1,9 @@
 //! Who asks on the control socket: the kernel's tags outweigh every user and group.
 use super::follower::Follower;
 use super::governance::Governance;
+use super::people::People;
 use gateway_capture::{Capture, TagEntry};
-use gateway_control::{Callers, Peer, PortError, Role, roles};
+use gateway_control::{Callers, Peer, PortError, Role};
 use gateway_core::TreeId;
 use gateway_lineage::Forest;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub(crate) struct TaggedCallers {
     pub(crate) governance: Arc<Governance>,
     pub(crate) follower: Arc<Follower>,
     pub(crate) forest: Arc<Forest>,
+    pub(crate) people: Arc<People>,
 }
 
 impl TaggedCallers {
@@ -78,7 +80,7 @@ impl Callers for TaggedCallers {
     }
 
     fn role_of(&self, peer: &Peer) -> Role {
-        roles::role_of(peer.uid, peer.gid)
+        self.people.role_of(peer)
     }
 }
 

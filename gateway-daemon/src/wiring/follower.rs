@@ -164,16 +164,19 @@ impl Follower {
                 file,
                 argv,
                 argv_cut,
-            } => self.forest.observe(&Report::Executed {
-                time,
-                key: process,
-                tree,
-                uid,
-                cgroup_id,
-                file,
-                argv,
-                argv_cut: *argv_cut,
-            }),
+            } => {
+                self.forest.observe(&Report::Executed {
+                    time,
+                    key: process,
+                    tree,
+                    uid,
+                    cgroup_id,
+                    file,
+                    argv,
+                    argv_cut: *argv_cut,
+                });
+                self.principals.tokens().executed(tree, process);
+            }
             Kind::Exited => self.forest.observe(&Report::Exited {
                 time,
                 key: process,

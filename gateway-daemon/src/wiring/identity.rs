@@ -1,9 +1,7 @@
 //! Whose trees they are: looked up when a tree begins, kept over a restart.
 use super::tokens::Tokens;
 use gateway_core::{Lineage, Principal, Process, Provenance, TreeId};
-use gateway_identity::{
-    Identities, IdentityFile, Issuers, Root, SystemAccounts, SystemLoginUids,
-};
+use gateway_identity::{Identities, IdentityFile, Issuers, Root, SystemAccounts, SystemLoginUids};
 use gateway_lineage::{Forest, TreeSummary};
 use parking_lot::Mutex;
 use std::collections::HashSet;

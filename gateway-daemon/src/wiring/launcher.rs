@@ -6,6 +6,7 @@ use super::identity::Principals;
 use gateway_control::view::RunView;
 use gateway_control::{Launcher, Peer, RunError, Standing};
 use gateway_core::TreeId;
+use gateway_identity::VerifiedToken;
 use gateway_lineage::{Event, Forest, ProcessKey, RootedBy};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -63,6 +64,22 @@ impl TreeLauncher {
         })
     }
 
+    fn verify(&self, token: &str) -> Result<VerifiedToken, RunError> {
+        let verified = self.principals.tokens().verify(token);
+        verified.map_err(RunError::Token)
+    }
+
+    /// From now on the tree is that of the token's principal, or has it as a delegate.
+    fn bind(
+        &self,
+        tree: TreeId,
+        process: ProcessKey,
+        token: &VerifiedToken,
+    ) -> Result<(), RunError> {
+        let bound = self.principals.tokens().present(tree, process, token);
+        bound.map_err(RunError::Token)
+    }
+
     fn policy_for(&self, peer: &Peer, asked: Option<&str>) -> Result<(Arc<str>, u32), RunError> {
         let governance = &self.callers.governance;
         let name: Arc<str> = match asked {
@@ -79,7 +96,12 @@ impl TreeLauncher {
     }
 
     /// Tags the process, and sees to it that it was the caller all the while.
-    fn govern(&self, peer: &Peer, slot: u32, cgroup: &Path) -> Result<TreeId, Failed> {
+    fn govern(
+        &self,
+        peer: &Peer,
+        slot: u32,
+        cgroup: &Path,
+    ) -> Result<(TreeId, ProcessKey), Failed> {
         let failed = |reason: String| Failed(RunError::Failed(reason));
         let capture = &self.callers.capture;
         let tree = capture
@@ -101,7 +123,7 @@ impl TreeLauncher {
             how: RootedBy::Run,
         });
         self.principals.rooted(tree, tag.pid, tag.start, peer.uid);
-        Ok(tree)
+        Ok((tree, ProcessKey::new(tag.pid, tag.start)))
     }
 }
 
@@ -111,12 +133,28 @@ impl Launcher for TreeLauncher {
         peer: &Peer,
         standing: Standing,
         policy: Option<&str>,
+        token: Option<&str>,
     ) -> Result<RunView, RunError> {
+        let token = token.map(|token| self.verify(token)).transpose()?;
         if let Standing::Governed(tree) = standing {
-            return self.stay(peer, tree, policy);
+            let view = self.stay(peer, tree, policy)?;
+            if let Some(token) = &token {
+                let tag = self.callers.tag_of(peer);
+                let tag = tag.ok().flatten().filter(|tag| tag.tree == tree);
+                let tag =
+                    tag.ok_or_else(|| RunError::Failed("the caller has exited".to_owned()))?;
+                self.bind(tree, ProcessKey::new(tag.pid, tag.start), token)?;
+            }
+            return Ok(view);
         }
         let (policy, slot) = self.policy_for(peer, policy)?;
-        let govern = |cgroup: &Path| self.govern(peer, slot, cgroup);
+        let govern = |cgroup: &Path| {
+            let (tree, process) = self.govern(peer, slot, cgroup)?;
+            if let Some(token) = &token {
+                self.bind(tree, process, token).map_err(Failed)?;
+            }
+            Ok(tree)
+        };
         let entered = self.runs.enter(peer.pid, peer.start_ticks, govern);
         let tree = entered.map_err(|Failed(error)| error)?;
         tracing::info!(%tree, policy = %policy, pid = peer.pid, uid = peer.uid, "a command is governed");

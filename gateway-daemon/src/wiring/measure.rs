@@ -2,33 +2,34 @@
 use gateway_control::metrics::{BUCKETS_SECONDS, Histogram};
 use gateway_core::ports::Case;
 use gateway_core::{
-    Decision, Judge, OperationOutcome, OperationRecord, RecordError, Recorder, SessionClosed,
-    SessionOpened, Verdict,
+    Decision, Judge, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
+    SessionClosed, SessionOpened, Verdict,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+/// What operations are decided to be. What comes of those that are held, the approvals count.
+const VERDICTS: [Verdict; 3] = [Verdict::Allow, Verdict::Deny, Verdict::Hold];
 
 /// The recorder, counted.
 pub(crate) struct CountedRecorder {
     inner: Arc<dyn Recorder>,
     /// The protocols that have a label of their own; what is not among them is `other`.
     protocols: Vec<&'static str>,
-    allowed: Vec<AtomicU64>,
-    denied: Vec<AtomicU64>,
+    /// For each verdict, in the order of [`VERDICTS`], for each protocol.
+    counts: [Vec<AtomicU64>; VERDICTS.len()],
     failures: AtomicU64,
 }
 
 impl CountedRecorder {
     pub(crate) fn new(inner: Arc<dyn Recorder>, mut protocols: Vec<&'static str>) -> Self {
         protocols.push("other");
-        let zeros = || protocols.iter().map(|_| AtomicU64::new(0)).collect();
-        let (allowed, denied) = (zeros(), zeros());
+        let counts = std::array::from_fn(|_| protocols.iter().map(|_| AtomicU64::new(0)).collect());
         CountedRecorder {
             inner,
             protocols,
-            allowed,
-            denied,
+            counts,
             failures: AtomicU64::new(0),
         }
     }
@@ -43,9 +44,10 @@ impl CountedRecorder {
                 .map(move |(name, number)| (*name, verdict.name(), number))
                 .collect::<Vec<_>>()
         };
-        let mut all = of(Verdict::Allow, &self.allowed);
-        all.extend(of(Verdict::Deny, &self.denied));
-        all
+        let verdicts = VERDICTS.into_iter().zip(&self.counts);
+        verdicts
+            .flat_map(|(verdict, counts)| of(verdict, counts))
+            .collect()
     }
 
     /// Records that could not be kept.
@@ -72,14 +74,16 @@ impl Recorder for CountedRecorder {
             .iter()
             .position(|name| *name == record.protocol);
         let index = known.unwrap_or(self.protocols.len() - 1);
-        let counts = match record.verdict {
-            Verdict::Allow => &self.allowed,
-            Verdict::Deny => &self.denied,
-        };
-        if let Some(count) = counts.get(index) {
+        let place = VERDICTS.iter().position(|known| *known == record.verdict);
+        let counts = place.and_then(|place| self.counts.get(place));
+        if let Some(count) = counts.and_then(|counts| counts.get(index)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.noted(self.inner.operation(record))
+    }
+
+    fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
+        self.noted(self.inner.resolution(record))
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

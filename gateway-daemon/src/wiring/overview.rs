@@ -1,12 +1,15 @@
 //! How the daemon is: status, metrics, readiness; and the switch that ends sessions.
+use super::acts::Acts;
 use super::governance::Governance;
 use super::lineage::Shown;
 use super::measure::{CountedRecorder, TimedJudge};
+use super::people::People;
 use crate::config::Config;
 use crate::terminal::moment;
+use gateway_approvals::Approvals;
 use gateway_capture::{Capture, Counters};
 use gateway_control::view::{LossesView, PolicyView, RejectedView, StatusView};
-use gateway_control::{Metrics, Overview, Switch, Target};
+use gateway_control::{Metrics, Overview, Peer, Switch, Target};
 use gateway_core::{Mode, Timestamp};
 use gateway_lineage::Forest;
 use gateway_proxy::Proxy;
@@ -24,6 +27,8 @@ pub(crate) struct Health {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) recorder: Arc<CountedRecorder>,
     pub(crate) judge: Arc<TimedJudge>,
+    pub(crate) approvals: Arc<Approvals>,
+    pub(crate) people: Arc<People>,
     /// What was found at the start and stays worth knowing.
     pub(crate) notes: Vec<String>,
     /// The daemon is ending.
@@ -112,6 +117,11 @@ impl Health {
                 "the kernel does not know the policies in force: {reason}"
             ));
         }
+        if let Some(error) = self.people.directory.rejected() {
+            warnings.push(format!(
+                "the directory is bad, and what it said before is in force: {error}"
+            ));
+        }
         if self.forest.needs_repair() {
             warnings.push("the lineage has gaps that are not repaired yet".to_owned());
         }
@@ -150,7 +160,7 @@ impl Overview for Health {
                 .count() as u64,
             processes: self.capture.tags().map_or(0, |tags| tags.len() as u64),
             sessions: self.proxy.sessions().len() as u64,
-            approvals: 0,
+            approvals: self.approvals.pending() as u64,
             losses: self.losses(&counters),
             warnings: self.warnings(),
             limits: self.config.limits.shown(),
@@ -183,10 +193,30 @@ impl Overview for Health {
 pub(crate) struct SessionSwitch {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) shown: Arc<Shown>,
+    pub(crate) people: Arc<People>,
+    pub(crate) acts: Acts,
+}
+
+impl SessionSwitch {
+    fn record(&self, peer: &Peer, target: Target) -> Result<(), String> {
+        let who = self
+            .people
+            .caller(peer)
+            .map_err(|error| error.to_string())?;
+        let target = target.to_string();
+        let recorded = self
+            .acts
+            .record("kill", &who.id, Some(peer.uid), Some(&target), None);
+        recorded.map_err(|error| error.to_string())
+    }
 }
 
 impl Switch for SessionSwitch {
-    fn kill(&self, target: Target) -> Option<u64> {
+    fn kill(&self, peer: &Peer, target: Target) -> Option<u64> {
+        if let Err(error) = self.record(peer, target) {
+            // To end a session is never more dangerous than to leave it: it is done all the same.
+            tracing::error!(%error, %target, "a kill could not be recorded");
+        }
         match target {
             Target::Session(session) => self.proxy.kill_session(session).then_some(1),
             Target::Tree(tree) => {

@@ -103,16 +103,14 @@ impl Tokens {
         }
     }
 
-    /// A process presents a token, and waits for what comes of it.
+    /// A process presents a token that was verified.
     pub(crate) fn present(
         &self,
         tree: TreeId,
         process: ProcessKey,
-        token: &str,
-    ) -> Result<Principal, String> {
-        let verified = self.verify(token)?;
-        self.shared.bind(tree, process, &verified)?;
-        Ok(verified.principal)
+        token: &VerifiedToken,
+    ) -> Result<(), String> {
+        self.shared.bind(tree, process, token).map(drop)
     }
 
     /// Is the token good? Nothing is bound.
@@ -283,4 +281,3 @@ pub(crate) fn issuers(
         .map(Some)
         .map_err(|error: IssuerError| error.to_string())
 }
-

@@ -214,6 +214,13 @@ impl Approvals {
         answered
     }
 
+    /// Could this caller give any answer to a question? For lists.
+    #[must_use]
+    pub fn may_answer(&self, caller: &Caller, pending: &Pending) -> bool {
+        let authority = &self.shared.authority;
+        authority.check(caller, false, &pending.question).is_ok()
+    }
+
     /// Denies all that a tree asks, in the gateway's name. Returns how many.
     pub fn deny_all(&self, tree: TreeId, reason: &str) -> usize {
         self.shared.deny_where(Some(tree), reason)

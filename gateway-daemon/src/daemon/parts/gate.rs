@@ -6,33 +6,46 @@ use crate::exit::Failure;
 use crate::wiring::attribution::Attributor;
 use crate::wiring::capture::KernelFlows;
 use crate::wiring::measure::{CountedRecorder, TimedJudge};
+use crate::wiring::people::{People, PeopleJudge};
 use crate::wiring::protocols;
+use gateway_approvals::{Approvals, Authority, HttpPost, Options};
 use gateway_proxy::{Ports, Proxy, ProxyLimits, SystemClock};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a webhook may take to answer.
+const WEBHOOK_MAX: Duration = Duration::from_secs(5);
 
 /// The proxy, and what it is measured by.
 pub(super) struct Gate {
     pub(super) proxy: Arc<Proxy>,
     pub(super) recorder: Arc<CountedRecorder>,
     pub(super) judge: Arc<TimedJudge>,
+    pub(super) approvals: Arc<Approvals>,
 }
 
 /// Opens the listeners: from now on governed connections arrive.
 pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<Gate, Failure> {
     let journal = Arc::clone(&ground.journal) as _;
     let recorder = Arc::new(CountedRecorder::new(journal, protocols::names()));
-    let judge = Arc::new(TimedJudge::new(Arc::clone(&ground.policies) as _));
+    let judge = Arc::new(TimedJudge::new(Arc::new(PeopleJudge {
+        inner: Arc::clone(&ground.policies) as _,
+        people: Arc::clone(&ground.people),
+    })));
+    let approvals = Arc::new(Approvals::start(approval_options(config, &ground.people)?)?);
     let attribution = Attributor {
         follower: Arc::clone(&kernel.follower),
         forest: Arc::clone(&kernel.forest),
         principals: Arc::clone(&kernel.principals),
         governance: Arc::clone(&kernel.governance),
+        people: Arc::clone(&ground.people),
     };
     let ports = Ports {
         capture: Arc::new(KernelFlows(Arc::clone(&kernel.capture))),
         attribution: Arc::new(attribution),
         judge: Arc::clone(&judge) as _,
         recorder: Arc::clone(&recorder) as _,
+        approver: Arc::clone(&approvals) as _,
         clock: Arc::new(SystemClock),
         protocols: protocols::all(&config.limits),
     };
@@ -43,6 +56,36 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         proxy: Arc::new(proxy),
         recorder,
         judge,
+        approvals,
+    })
+}
+
+/// Who may answer, by the patterns of the policies and by what the directory knows.
+fn approval_options(config: &Config, people: &Arc<People>) -> Result<Options, Failure> {
+    let directory = Arc::clone(people);
+    let authority = Authority {
+        matches: Arc::new(gateway_policy::speaks_of),
+        same_person: Arc::new(move |one, other| directory.same(one, other)),
+    };
+    let limits = gateway_approvals::Limits {
+        pending_max: config.limits.approvals,
+        pending_tree_max: config.limits.approvals_tree,
+        grants_max: config.limits.grants,
+        ..gateway_approvals::Limits::default()
+    };
+    // Without a webhook nothing is sent, and no authority needs to be known.
+    let post = match config.webhooks.is_empty() {
+        true => HttpPost::trusting(&[], WEBHOOK_MAX),
+        false => HttpPost::new(),
+    };
+    Ok(Options {
+        limits,
+        authority,
+        clock: Arc::new(gateway_approvals::SystemClock),
+        webhooks: config.webhooks.clone(),
+        post: Arc::new(post),
+        jitter: Arc::new(|| getrandom::u64().unwrap_or_default()),
+        links: None,
     })
 }
 

@@ -4,7 +4,9 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::terminal::moment;
 use crate::wiring::archive::JournalArchive;
+use crate::wiring::people::People;
 use gateway_control::ControlSocket;
+use gateway_identity::{Directory, Revocations};
 use gateway_policy::Policies;
 use gateway_recording::{Durability, Indexer, Journal, JournalError, JournalOptions, Reader};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub(super) struct Ground {
     pub(super) state: State,
     pub(super) socket: ControlSocket,
     pub(super) policies: Arc<Policies>,
+    pub(super) people: Arc<People>,
     pub(super) journal: Arc<Journal>,
     pub(super) archive: Arc<JournalArchive>,
     pub(super) notes: Vec<String>,
@@ -41,7 +44,9 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         // Without a configuration there may be no policies either: nothing is governed then.
         make_directory(&config.policy_dir, 0o755)?;
     }
-    let policies = Policies::open(&config.policy_dir, &config.state_dir)
+    let people = Arc::new(people(config)?);
+    let clock: gateway_policy::Clock = Arc::new(moment::now);
+    let policies = Policies::open(&config.policy_dir, &config.state_dir, clock)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let (journal, mut notes) = open_journal(config)?;
     notes.extend(few);
@@ -60,9 +65,23 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         state,
         socket,
         policies,
+        people,
         journal,
         archive,
         notes,
+    })
+}
+
+/// Whoever left must not be forgotten: what cannot be read now keeps the daemon from starting.
+fn people(config: &Config) -> Result<People, Failure> {
+    let directory = Directory::open(config.directory.as_deref(), None)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let revocations =
+        Revocations::open(&config.state_dir).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(People {
+        directory,
+        revocations,
+        roles: config.roles.clone(),
     })
 }
 
