@@ -13,6 +13,7 @@ mod lineage;
 mod policy_reload;
 mod postgres_drivers;
 mod postgres_psql;
+mod provider;
 mod side_by_side;
 mod storm;
 mod uninstall;

@@ -4,6 +4,7 @@
 //! everything else goes into cargo's build directory, so that `cargo clean` removes it.
 mod bpf;
 mod packages;
+mod provider;
 mod python;
 
 pub(crate) use bpf::compiler_with_sources;
@@ -18,6 +19,8 @@ pub(crate) enum Part {
     Build,
     /// A real PostgreSQL, its clients and drivers, and what the network tests need.
     Peers,
+    /// A real OpenID provider, for the tests of identity. Comes with [`Part::Peers`].
+    Provider,
     /// The proxies that the benchmark compares with.
     Rivals,
     /// The toolchain of the kernel half. Only a change of the kernel half needs it.
@@ -30,7 +33,13 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     }
     provide(
         project,
-        &[Part::Build, Part::Peers, Part::Rivals, Part::Bpf],
+        &[
+            Part::Build,
+            Part::Peers,
+            Part::Provider,
+            Part::Rivals,
+            Part::Bpf,
+        ],
     )?;
     println!("setup: everything is there");
     Ok(())
@@ -42,10 +51,21 @@ pub(crate) fn provide(project: &Project, parts: &[Part]) -> Result<()> {
     if parts.contains(&Part::Peers) {
         python::provide(project)?;
     }
+    if parts.contains(&Part::Provider) {
+        provider::provide(project)?;
+    }
     if parts.contains(&Part::Bpf) {
         bpf::provide(project)?;
     }
     Ok(())
+}
+
+/// Installs the OpenID provider, or says why it cannot: the tests that need it are skipped then, and
+/// name themselves.
+pub(crate) fn offer_provider(project: &Project) {
+    if let Err(error) = provide(project, &[Part::Peers, Part::Provider]) {
+        println!("setup: there is no OpenID provider, and its tests are skipped: {error:#}");
+    }
 }
 
 /// Says that something is being done, and why.

@@ -46,6 +46,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
         );
     }
     setup::provide(project, &[Part::Build, Part::Peers])?;
+    setup::offer_provider(project);
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
     let mut total = Tally::default();
     let mut times = Vec::new();
