@@ -133,7 +133,6 @@ impl gateway_control::Approvals for Questions {
         let reason = reason.map(str::to_owned);
         let answered = self.approvals.answer(id, approve, &caller, reason);
         let answered = answered.map_err(refused)?;
-        tracing::info!(%id, approver = %who, verdict = answered.verdict.name(), "answered");
         Ok(AnswerView {
             id: id.to_owned(),
             verdict: answered.verdict.name().to_owned(),

@@ -68,11 +68,34 @@ impl Approver for FakeApprover {
 }
 
 impl FakeApprover {
-    /// Waits for a question and answers the oldest one. Returns it.
+    /// Waits for a question, and until whoever asked waits for the answer: then it wakes them.
+    /// Returns the question.
+    ///
+    /// # Panics
+    /// When nobody asks, or nobody waits, within 20 seconds.
+    pub fn answer(&self, verdict: Verdict) -> Question {
+        self.wait_asked();
+        let deadline = Instant::now() + PATIENCE;
+        let waits = || {
+            let asked = self.asked.lock().unwrap();
+            let slot = asked.front().map(|(_, slot)| Arc::clone(slot)).unwrap();
+            drop(asked);
+            let slot = slot.lock().unwrap();
+            let waker = slot.waker.as_ref();
+            waker.is_some_and(|waker| !waker.will_wake(Waker::noop()))
+        };
+        while !waits() {
+            assert!(Instant::now() < deadline, "nobody waits to be woken");
+            std::thread::yield_now();
+        }
+        self.answer_now(verdict)
+    }
+
+    /// Waits for a question and answers it, whether anybody waits or looks now and then.
     ///
     /// # Panics
     /// When nobody asks within 20 seconds.
-    pub fn answer(&self, verdict: Verdict) -> Question {
+    pub fn answer_now(&self, verdict: Verdict) -> Question {
         let (question, slot) = self.next();
         let mut slot = slot.lock().unwrap();
         slot.answer = Some(Answer {

@@ -331,7 +331,7 @@ impl Harness {
 
     /// A human answers, and what waits is offered again.
     pub(super) fn answer(&mut self, verdict: Verdict) -> &mut Harness {
-        self.policy.approver.answer(verdict);
+        self.policy.approver.answer_now(verdict);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(self.governor.poll_answer(&mut context).is_ready());
         self.client(&[])

@@ -135,10 +135,11 @@ impl<S: Stream> Open<S> {
             self.offer_held(Side::Upstream, context, &mut scratch.outputs)?;
             self.offer_held(Side::Client, context, &mut scratch.outputs)?;
         }
-        self.poll_answer(context, &mut scratch.outputs)?;
         // A side that had nothing wakes this task when it has; it is not asked again before.
         let mut waits = [false, false];
         for _ in 0..ROUNDS_MAX {
+            // In each round: one that holds something has moved, so another follows, and waits.
+            self.poll_answer(context, &mut scratch.outputs)?;
             let mut moved = false;
             for (from, waits) in [Side::Upstream, Side::Client].into_iter().zip(&mut waits) {
                 moved |= self.poll_direction(from, waits, context, scratch)?;

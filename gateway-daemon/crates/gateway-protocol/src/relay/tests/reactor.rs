@@ -425,3 +425,21 @@ fn a_link_that_is_held_can_be_stopped() {
     drop(closed);
     approver.wait_withdrawn();
 }
+
+/// Nothing but the answer wakes it: all that the kernel had to say was said before.
+#[test]
+fn an_answer_wakes_a_link_on_which_nothing_else_happens() {
+    let place = Place::new();
+    let (mut ends, approver, _) = place.holding_link();
+    let word = frame(b'p', b"word");
+    for _ in 0..10 {
+        ends.client.write_all(&word).unwrap();
+        assert_eq!(sockets::read_exactly(&mut ends.upstream, word.len()), word);
+        ends.upstream.write_all(&word).unwrap();
+        assert_eq!(sockets::read_exactly(&mut ends.client, word.len()), word);
+    }
+    let held = frame(b'h', b"held");
+    ends.client.write_all(&held).unwrap();
+    approver.answer(Verdict::Approved);
+    assert_eq!(sockets::read_exactly(&mut ends.upstream, held.len()), held);
+}
