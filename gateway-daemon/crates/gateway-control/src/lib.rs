@@ -17,13 +17,17 @@
     )
 )]
 
+mod body;
+pub mod caller;
 pub mod client;
 pub mod filter;
 pub mod limits;
 pub mod metrics;
 pub mod peer;
 pub mod ports;
+mod reply;
 pub mod roles;
+mod route;
 mod routes;
 pub mod server;
 pub mod socket;
@@ -32,6 +36,7 @@ mod stream;
 mod timed;
 pub mod view;
 
+pub use caller::{Caller, RemoteCaller};
 pub use client::{Client, ClientError, EachLine};
 pub use filter::{Filter, FilterError};
 pub use limits::Limits;

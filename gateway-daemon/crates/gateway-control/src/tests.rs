@@ -163,7 +163,7 @@ impl Archive for Fake {
 }
 
 impl Switch for Fake {
-    fn kill(&self, _: &Peer, target: Target) -> Option<u64> {
+    fn kill(&self, _: &Caller, target: Target) -> Option<u64> {
         self.killed.lock().unwrap().push(target);
         (target == Target::Session(KNOWN)).then_some(1)
     }
@@ -172,7 +172,7 @@ impl Switch for Fake {
 impl Approvals for Fake {
     fn pending(
         &self,
-        _: &Peer,
+        _: &Caller,
         answerable: bool,
         watch: bool,
         out: &mut dyn LineSink,
@@ -184,7 +184,7 @@ impl Approvals for Fake {
 
     fn answer(
         &self,
-        _: &Peer,
+        _: &Caller,
         id: &str,
         approve: bool,
         reason: Option<&str>,
@@ -206,7 +206,7 @@ impl Approvals for Fake {
 impl Revoker for Fake {
     fn revoke(
         &self,
-        _: &Peer,
+        _: &Caller,
         principal: &str,
         stop: bool,
         undo: bool,
