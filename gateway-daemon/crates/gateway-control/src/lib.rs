@@ -1,7 +1,7 @@
-//! The control API of the daemon: HTTP/1.1 over a unix socket, judged by peer credentials.
+//! The control API of the daemon: HTTP/1.1 over a unix socket, and over TLS for who signs in.
 //!
-//! Anybody may connect; who a caller is, the kernel says, and [`standing`] decides what that
-//! caller may ask. What the answers are made of comes in through the [`ports`]: this crate knows
+//! Anybody may connect to the socket; who a caller is, the kernel says. On the port an issuer's
+//! signature says it ([`remote`]). [`standing`] decides what that caller may ask. What the answers are made of comes in through the [`ports`]: this crate knows
 //! no policy, no journal and no kernel map. The other end is here too: [`Client`] is what the
 //! command line talks through.
 //!
@@ -25,6 +25,7 @@ pub mod limits;
 pub mod metrics;
 pub mod peer;
 pub mod ports;
+pub mod remote;
 mod reply;
 pub mod roles;
 mod route;
@@ -45,6 +46,11 @@ pub use peer::{Peer, PeerError};
 pub use ports::{
     AnswerError, Approvals, Archive, Callers, Gone, Launcher, LineSink, Overview, PortError, Ports,
     Revoker, Role, RunError, Switch, Target, Trees,
+};
+pub use remote::{
+    Attempt, AuthenticationError, Authenticator, Entropy, Identity, Page, PagePorts, PrincipalLine,
+    ProcessLine, QuestionView, RemoteLimits, RemotePorts, ScimPort, ScimRequest, ScimResponse,
+    Shown, SignIn, serve_remote,
 };
 pub use server::serve;
 pub use socket::{ControlSocket, SocketError};

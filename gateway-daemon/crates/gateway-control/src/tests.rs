@@ -1,5 +1,6 @@
 //! The whole API over a real socket, with ports that are made up: answers and permissions.
 mod hostile;
+mod remote;
 
 use super::*;
 use crate::view::{AnswerView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView};
