@@ -23,6 +23,8 @@ pub mod client;
 pub mod filter;
 pub mod limits;
 pub mod metrics;
+#[cfg(test)]
+mod openapi;
 pub mod peer;
 pub mod ports;
 pub mod remote;

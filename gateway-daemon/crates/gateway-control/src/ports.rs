@@ -200,6 +200,8 @@ pub trait Approvals: Send + Sync {
     ) -> Result<(), PortError>;
 
     /// Answers a question in the name of the caller: of the user of a local one.
+    /// A session of the page lasts ten minutes: whether a remote principal is still active is to
+    /// be asked here, anew for each answer.
     ///
     /// # Errors
     /// There is no such question, or the caller may not answer it.

@@ -203,7 +203,7 @@ async fn operations(shared: &Arc<Shared>, standing: Standing, query: &str) -> An
     };
     let permit = match follower(shared, standing, follow) {
         Ok(permit) => permit,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let archive = Arc::clone(&shared.ports.archive);
     let work = move |out: &mut ChannelSink| archive.operations(&filter, follow, out).map(|()| true);
@@ -215,17 +215,17 @@ fn follower(
     shared: &Shared,
     standing: Standing,
     follow: bool,
-) -> Result<Option<OwnedSemaphorePermit>, Answer> {
+) -> Result<Option<OwnedSemaphorePermit>, Box<Answer>> {
     if !follow {
         return Ok(None);
     }
     let budget = shared.followers.get(standing.kind()).cloned();
     match budget.and_then(|budget| budget.try_acquire_owned().ok()) {
         Some(permit) => Ok(Some(permit)),
-        None => Err(refused(
+        None => Err(Box::new(refused(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many callers follow the log",
-        )),
+        ))),
     }
 }
 
@@ -244,7 +244,7 @@ async fn approvals(
     };
     let permit = match follower(shared, standing, watch) {
         Ok(permit) => permit,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let approvals = Arc::clone(&shared.ports.approvals);
     let answerable = permission == Permission::Answerable;

@@ -242,3 +242,32 @@ impl std::fmt::Debug for PagePorts {
         f.debug_struct("PagePorts").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_read_from_what_the_command_line_shows() {
+        let process = serde_json::json!({
+            "pid": 42, "start": 9, "exe": "/usr/bin/psql", "argv": ["psql", "-c"], "uid": 1000,
+            "cwd": "/srv", "container": null, "cgroup": "/ci", "provenance": "kernel",
+            "argv_cut": false, "exited": false,
+        });
+        let principal = serde_json::json!({"id": "user:a", "assurance": "verified", "groups": []});
+        let question: QuestionView = serde_json::from_value(serde_json::json!({
+            "id": "s0000000000001.4", "time": "1970-01-01T00:00:01.000000Z",
+            "expires": "1970-01-01T00:01:01.000000Z", "session": "s0000000000001",
+            "tree": "t0000000000007", "principal": principal, "delegates": [principal],
+            "process": process, "lineage": [process], "resource": "prod-orders",
+            "protocol": "postgres", "verb": "delete", "objects": ["public.users"],
+            "statement": "DELETE FROM users", "rules": ["writes"], "approvers": ["group:dba"],
+            "holds": [{"rule": "writes", "approvers": ["group:dba"]}], "message": null,
+            "timeout_s": 60, "grant": "once",
+        }))
+        .unwrap();
+        assert_eq!(question.statement, "DELETE FROM users");
+        assert_eq!(question.lineage[0].argv, ["psql", "-c"]);
+        assert_eq!(question.delegates[0].id, "user:a");
+    }
+}

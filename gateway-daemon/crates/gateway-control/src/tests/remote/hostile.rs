@@ -83,21 +83,12 @@ async fn what_is_too_large_or_too_slow_is_answered_so() {
     assert!(!cut.contains(" 200 "), "{cut}");
 }
 
-/// Opens connections until one is closed at once, and says how many were kept.
-fn fill(address: SocketAddr, most: usize) -> Vec<TcpStream> {
-    let mut kept = Vec::new();
-    for _ in 0..most {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_millis(150)))
-            .unwrap();
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => kept.push(stream),
-            _ => break,
-        }
+/// Was it closed by the other end?
+fn closed(stream: &TcpStream) -> bool {
+    match stream.peek(&mut [0]) {
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        Ok(_) => true,
     }
-    kept
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,12 +101,17 @@ async fn connections_are_bounded_in_all_and_for_each_address() {
     };
     for limits in [bounded(3, 100), bounded(100, 3)] {
         let server = serve_remote_with(limits);
-        let address = server.address;
-        let kept = tokio::task::spawn_blocking(move || fill(address, 10))
-            .await
-            .unwrap();
-        assert_eq!(kept.len(), 3);
-        drop(kept);
+        let connect = |_| {
+            let stream = TcpStream::connect(server.address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        };
+        let streams: Vec<TcpStream> = (0..10).map(connect).collect();
+        let turned_away = || streams.iter().filter(|stream| closed(stream)).count();
+        until("seven are turned away", || turned_away() >= 7).await;
+        assert_eq!(server.ask("GET", "/healthz", "", "").await.status, 0);
+        assert_eq!(turned_away(), 7);
+        drop(streams);
         // They give their places back.
         let deadline = Instant::now() + Duration::from_secs(10);
         while server.ask("GET", "/healthz", "", "").await.status != 200 {
