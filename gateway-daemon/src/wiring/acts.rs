@@ -1,5 +1,6 @@
 //! What people do to the gateway itself, in the journal.
 use crate::terminal::moment;
+use gateway_control::Caller;
 use gateway_core::RecordError;
 use gateway_recording::{Act, Journal};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ impl Acts {
         &self,
         act: &str,
         who: &str,
-        uid: Option<u32>,
+        caller: &Caller,
         target: Option<&str>,
         reason: Option<&str>,
     ) -> Result<(), RecordError> {
@@ -22,7 +23,10 @@ impl Acts {
             time: moment::now(),
             act: act.into(),
             who: who.into(),
-            uid,
+            uid: match caller {
+                Caller::Local(peer) => Some(peer.uid),
+                Caller::Remote(_) => None,
+            },
             target: target.map(Arc::from),
             reason: reason.map(Arc::from),
         })

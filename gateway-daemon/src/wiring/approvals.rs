@@ -2,9 +2,9 @@
 use super::acts::Acts;
 use super::callers::TaggedCallers;
 use super::people::People;
-use gateway_approvals::{Answered, Approvals, Caller, Pending};
+use gateway_approvals::{Answered, Approvals, Caller as Answerer, Pending};
 use gateway_control::view::AnswerView;
-use gateway_control::{AnswerError, Callers, Gone, LineSink, Peer, PortError};
+use gateway_control::{AnswerError, Caller, Callers, Gone, LineSink, PortError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +21,19 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    fn caller(&self, peer: &Peer) -> Result<Caller, PortError> {
-        Ok(Caller {
-            principal: self.people.caller(peer)?,
-            tree: self.callers.tree_of(peer)?,
+    /// Who answers. Who comes by the network is outside of every tree.
+    fn answerer(&self, caller: &Caller) -> Result<Answerer, PortError> {
+        Ok(Answerer {
+            principal: self.people.acting(caller)?,
+            tree: match caller {
+                Caller::Local(peer) => self.callers.tree_of(peer)?,
+                Caller::Remote(_) => None,
+            },
         })
     }
 
     /// The questions that are shown to a caller.
-    fn seen(&self, only: Option<&Caller>) -> Vec<Arc<Pending>> {
+    fn seen(&self, only: Option<&Answerer>) -> Vec<Arc<Pending>> {
         let mut all = self.approvals.list();
         if let Some(caller) = only {
             all.retain(|pending| self.approvals.may_answer(caller, pending));
@@ -38,7 +42,7 @@ impl Questions {
     }
 
     /// Goes on with what comes and what is answered, until the caller leaves.
-    fn watch(&self, only: Option<&Caller>, out: &mut dyn LineSink) -> Result<(), PortError> {
+    fn watch(&self, only: Option<&Answerer>, out: &mut dyn LineSink) -> Result<(), PortError> {
         let mut known: BTreeMap<String, Arc<Pending>> = BTreeMap::new();
         loop {
             let version = self.approvals.version();
@@ -96,12 +100,12 @@ fn line(
 impl gateway_control::Approvals for Questions {
     fn pending(
         &self,
-        peer: &Peer,
+        caller: &Caller,
         answerable: bool,
         watch: bool,
         out: &mut dyn LineSink,
     ) -> Result<(), PortError> {
-        let caller = answerable.then(|| self.caller(peer)).transpose()?;
+        let caller = answerable.then(|| self.answerer(caller)).transpose()?;
         if watch {
             return self.watch(caller.as_ref(), out);
         }
@@ -115,23 +119,23 @@ impl gateway_control::Approvals for Questions {
 
     fn answer(
         &self,
-        peer: &Peer,
+        caller: &Caller,
         id: &str,
         approve: bool,
         reason: Option<&str>,
     ) -> Result<AnswerView, AnswerError> {
-        let caller = self
-            .caller(peer)
+        let answerer = self
+            .answerer(caller)
             .map_err(|PortError(error)| AnswerError::NotAllowed(error))?;
-        let who = Arc::clone(&caller.principal.id);
+        let who = Arc::clone(&answerer.principal.id);
         let act = if approve { "approve" } else { "deny" };
         // Recorded first: what cannot be recorded does not happen.
         let recorded = self
             .acts
-            .record(act, &who, Some(peer.uid), Some(id), reason);
+            .record(act, &who, caller, Some(id), reason);
         recorded.map_err(|error| AnswerError::Failed(error.to_string()))?;
         let reason = reason.map(str::to_owned);
-        let answered = self.approvals.answer(id, approve, &caller, reason);
+        let answered = self.approvals.answer(id, approve, &answerer, reason);
         let answered = answered.map_err(refused)?;
         Ok(AnswerView {
             id: id.to_owned(),

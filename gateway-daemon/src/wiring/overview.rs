@@ -9,7 +9,7 @@ use crate::terminal::moment;
 use gateway_approvals::Approvals;
 use gateway_capture::{Capture, Counters};
 use gateway_control::view::{LossesView, PolicyView, RejectedView, StatusView};
-use gateway_control::{Metrics, Overview, Peer, Switch, Target};
+use gateway_control::{Caller, Metrics, Overview, Switch, Target};
 use gateway_core::{Mode, Timestamp};
 use gateway_lineage::Forest;
 use gateway_proxy::Proxy;
@@ -198,22 +198,22 @@ pub(crate) struct SessionSwitch {
 }
 
 impl SessionSwitch {
-    fn record(&self, peer: &Peer, target: Target) -> Result<(), String> {
+    fn record(&self, caller: &Caller, target: Target) -> Result<(), String> {
         let who = self
             .people
-            .caller(peer)
+            .who(caller)
             .map_err(|error| error.to_string())?;
         let target = target.to_string();
         let recorded = self
             .acts
-            .record("kill", &who.id, Some(peer.uid), Some(&target), None);
+            .record("kill", &who.id, caller, Some(&target), None);
         recorded.map_err(|error| error.to_string())
     }
 }
 
 impl Switch for SessionSwitch {
-    fn kill(&self, peer: &Peer, target: Target) -> Option<u64> {
-        if let Err(error) = self.record(peer, target) {
+    fn kill(&self, caller: &Caller, target: Target) -> Option<u64> {
+        if let Err(error) = self.record(caller, target) {
             // To end a session is never more dangerous than to leave it: it is done all the same.
             tracing::error!(%error, %target, "a kill could not be recorded");
         }

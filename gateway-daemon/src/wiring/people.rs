@@ -1,6 +1,6 @@
 //! People: what the directory says of a principal, who is revoked, and who calls.
 use crate::config::Roles;
-use gateway_control::{Peer, PortError, Role, roles};
+use gateway_control::{Caller, Peer, PortError, Role, roles};
 use gateway_core::ports::Case;
 use gateway_core::{Assurance, Decision, Judge, Mode, Principal, Subject, Verdict};
 use gateway_identity::{
@@ -59,6 +59,29 @@ impl People {
             .wrapping_add(self.revocations.generation())
     }
 
+    /// Who a caller is, with the groups that they have now: by the kernel's word, or by the token
+    /// that they signed in with.
+    pub(crate) fn who(&self, caller: &Caller) -> Result<Principal, PortError> {
+        match caller {
+            Caller::Local(peer) => self.caller(peer),
+            Caller::Remote(remote) => Ok(self.enrich(&remote.principal)),
+        }
+    }
+
+    /// May they act at all? Somebody who left may not, whatever they signed in with before.
+    pub(crate) fn acting(&self, caller: &Caller) -> Result<Principal, PortError> {
+        let who = self.who(caller)?;
+        match self.is_barred(&who) {
+            true => Err(PortError(format!("{} is offboarded or revoked", who.id))),
+            false => Ok(who),
+        }
+    }
+
+    fn is_barred(&self, principal: &Principal) -> bool {
+        self.directory.lookup(&principal.id).status == Status::Offboarded
+            || self.is_revoked(principal)
+    }
+
     /// Whom the kernel says a caller is: its user; for root the user who logged in and became it.
     ///
     /// The login uid of others does not count: in a process where it is not set, its own user can
@@ -87,7 +110,7 @@ impl People {
             return by_user;
         }
         match self.caller(peer) {
-            Ok(principal) => stronger(by_user, self.role_of_principal(&principal)),
+            Ok(principal) => by_user.max(self.role_of_principal(&principal)),
             Err(error) => {
                 tracing::warn!(pid = peer.pid, %error, "a caller's roles cannot be told");
                 by_user
@@ -97,9 +120,7 @@ impl People {
 
     /// The strongest role that the configuration gives to a principal.
     pub(crate) fn role_of_principal(&self, principal: &Principal) -> Role {
-        if self.directory.lookup(&principal.id).status == Status::Offboarded
-            || self.is_revoked(principal)
-        {
+        if self.is_barred(principal) {
             return Role::None;
         }
         let roles = [
@@ -112,17 +133,6 @@ impl People {
         let given = given.find(|(patterns, _)| speaks_of(patterns, principal));
         given.map_or(Role::None, |(_, role)| role)
     }
-}
-
-fn stronger(one: Role, other: Role) -> Role {
-    let rank = |role: Role| match role {
-        Role::None => 0,
-        Role::Approver => 1,
-        Role::Reader => 2,
-        Role::Responder => 3,
-        Role::Admin => 4,
-    };
-    if rank(one) >= rank(other) { one } else { other }
 }
 
 /// The user who logged in and became root; `None` when nobody did, or the kernel does not say.
@@ -175,23 +185,6 @@ impl PeopleJudge {
                 stable: true,
                 ..decision
             },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stronger_role_counts() {
-        for (one, other, expected) in [
-            (Role::None, Role::Approver, Role::Approver),
-            (Role::Reader, Role::Approver, Role::Reader),
-            (Role::Reader, Role::Responder, Role::Responder),
-            (Role::Admin, Role::None, Role::Admin),
-        ] {
-            assert_eq!(stronger(one, other), expected);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::people::People;
 use gateway_approvals::Approvals;
 use gateway_capture::Capture;
 use gateway_control::view::RevokeView;
-use gateway_control::{Peer, PortError, Revoker};
+use gateway_control::{Caller, PortError, Revoker};
 use gateway_core::{Lineage, Principal, TreeId};
 use gateway_identity::RevocationError;
 use gateway_lineage::Forest;
@@ -111,16 +111,16 @@ impl Revocation {
 impl Revoker for Revocation {
     fn revoke(
         &self,
-        peer: &Peer,
+        caller: &Caller,
         principal: &str,
         stop: bool,
         undo: bool,
     ) -> Result<RevokeView, PortError> {
-        let who = self.people.caller(peer)?;
+        let who = self.people.acting(caller)?;
         let act = if undo { "undo revoke" } else { "revoke" };
         let recorded = self
             .acts
-            .record(act, &who.id, Some(peer.uid), Some(principal), None);
+            .record(act, &who.id, caller, Some(principal), None);
         recorded.map_err(|error| PortError(error.to_string()))?;
         let set = self.people.revocations.set(principal, !undo);
         set.map_err(|error: RevocationError| PortError(error.to_string()))?;

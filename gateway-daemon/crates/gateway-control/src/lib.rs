@@ -1,7 +1,7 @@
-//! The control API of the daemon: HTTP/1.1 over a unix socket, judged by peer credentials.
+//! The control API of the daemon: HTTP/1.1 over a unix socket, and over TLS for who signs in.
 //!
-//! Anybody may connect; who a caller is, the kernel says, and [`standing`] decides what that
-//! caller may ask. What the answers are made of comes in through the [`ports`]: this crate knows
+//! Anybody may connect to the socket; who a caller is, the kernel says. On the port an issuer's
+//! signature says it ([`remote`]). [`standing`] decides what that caller may ask. What the answers are made of comes in through the [`ports`]: this crate knows
 //! no policy, no journal and no kernel map. The other end is here too: [`Client`] is what the
 //! command line talks through.
 //!
@@ -17,13 +17,20 @@
     )
 )]
 
+mod body;
+pub mod caller;
 pub mod client;
 pub mod filter;
 pub mod limits;
 pub mod metrics;
+#[cfg(test)]
+mod openapi;
 pub mod peer;
 pub mod ports;
+pub mod remote;
+mod reply;
 pub mod roles;
+mod route;
 mod routes;
 pub mod server;
 pub mod socket;
@@ -32,6 +39,7 @@ mod stream;
 mod timed;
 pub mod view;
 
+pub use caller::{Caller, RemoteCaller};
 pub use client::{Client, ClientError, EachLine};
 pub use filter::{Filter, FilterError};
 pub use limits::Limits;
@@ -40,6 +48,11 @@ pub use peer::{Peer, PeerError};
 pub use ports::{
     AnswerError, Approvals, Archive, Callers, Gone, Launcher, LineSink, Overview, PortError, Ports,
     Revoker, Role, RunError, Switch, Target, Trees,
+};
+pub use remote::{
+    Attempt, AuthenticationError, Authenticator, Entropy, Identity, Page, PagePorts, PrincipalLine,
+    ProcessLine, QuestionView, RemoteLimits, RemotePorts, ScimPort, ScimRequest, ScimResponse,
+    Shown, SignIn, serve_remote,
 };
 pub use server::serve;
 pub use socket::{ControlSocket, SocketError};

@@ -1,6 +1,7 @@
 //! What the control API needs from others. Each port is named for its role.
 //!
 //! Every call may block: the server makes them on threads where that harms nobody.
+use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -20,22 +21,45 @@ pub struct PortError(pub String);
 #[error("the caller has left")]
 pub struct Gone;
 
-/// What a user may do outside of every tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a user may do outside of every tree, the weakest first: of several, the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Everything.
-    Admin,
-    /// Look, and end what lives.
-    Responder,
-    /// Look.
-    Reader,
-    /// See what waits for a human.
-    Approver,
     /// Nothing.
     None,
+    /// See what waits for a human.
+    Approver,
+    /// Look.
+    Reader,
+    /// Look, and end what lives.
+    Responder,
+    /// Everything.
+    Admin,
 }
 
-/// Says who callers are.
+impl Role {
+    /// All of them, the weakest first.
+    pub const ALL: [Role; 5] = [
+        Role::None,
+        Role::Approver,
+        Role::Reader,
+        Role::Responder,
+        Role::Admin,
+    ];
+
+    /// The name in the configuration (`[control] roles`) and in the documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::None => "none",
+            Role::Approver => "approver",
+            Role::Reader => "viewer",
+            Role::Responder => "responder",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// Says who the callers of the control socket are.
 pub trait Callers: Send + Sync {
     /// The tree that the caller is in, by the kernel's own tags.
     ///
@@ -155,8 +179,9 @@ pub trait Archive: Send + Sync {
 
 /// Ends sessions.
 pub trait Switch: Send + Sync {
-    /// Ends the live sessions of the target and says how many; `None` when it is not known.
-    fn kill(&self, peer: &Peer, target: Target) -> Option<u64>;
+    /// Ends the live sessions of the target in the name of the caller and says how many; `None`
+    /// when it is not known.
+    fn kill(&self, caller: &Caller, target: Target) -> Option<u64>;
 }
 
 /// Knows what waits for a human, and takes answers.
@@ -168,19 +193,21 @@ pub trait Approvals: Send + Sync {
     /// It cannot be told who the caller is.
     fn pending(
         &self,
-        peer: &Peer,
+        caller: &Caller,
         answerable: bool,
         watch: bool,
         out: &mut dyn LineSink,
     ) -> Result<(), PortError>;
 
-    /// Answers a question in the name of the caller's user.
+    /// Answers a question in the name of the caller: of the user of a local one.
+    /// A session of the page lasts ten minutes: whether a remote principal is still active is to
+    /// be asked here, anew for each answer.
     ///
     /// # Errors
     /// There is no such question, or the caller may not answer it.
     fn answer(
         &self,
-        peer: &Peer,
+        caller: &Caller,
         id: &str,
         approve: bool,
         reason: Option<&str>,
@@ -209,14 +236,14 @@ pub enum AnswerError {
 
 /// Revokes principals.
 pub trait Revoker: Send + Sync {
-    /// Denies a principal everything from now on and ends its live sessions; with `stop` the
+    /// In the name of the caller, denies a principal everything from now on and ends its live sessions; with `stop` the
     /// processes of its trees too. With `undo` what was revoked here is no longer.
     ///
     /// # Errors
     /// It could not be done, or not wholly.
     fn revoke(
         &self,
-        peer: &Peer,
+        caller: &Caller,
         principal: &str,
         stop: bool,
         undo: bool,
@@ -240,7 +267,7 @@ pub enum RunError {
     Failed(String),
 }
 
-/// Puts callers into trees.
+/// Puts callers into trees: processes of this host, nobody else.
 pub trait Launcher: Send + Sync {
     /// Makes the caller the root of a governed tree, or leaves it where it is when it is
     /// governed. When this returns `Ok`, the caller is governed.

@@ -1,177 +1,134 @@
-//! Which path asks for what, and what is answered.
+//! What is answered to each route.
+use crate::body::{AnswerBody, KillBody, RevokeBody, RunBody};
+use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::peer::Peer;
 use crate::ports::{AnswerError, PortError, RunError, Target};
-use crate::server::Shared;
-use crate::standing::{Permission, Request, Standing, permits};
+use crate::reply::{Answer, LINES, METRICS, TEXT, blocking, failed, json, refused, text, typed};
+use crate::route::{self, Entry, Route};
+use crate::server::{Local, Shared};
+use crate::standing::{Permission, Standing, permits};
 use crate::stream::{self, ChannelSink, Event, Lines};
-use crate::view::{ErrorView, KillView};
+use crate::view::KillView;
 use bytes::Bytes;
 use gateway_core::{SessionId, TreeId};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
+use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
-use std::io;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-type Answer = Response<BoxBody<Bytes, io::Error>>;
-
 /// How long the head of an answer waits for its first line, so that a failure becomes a status.
 const FIRST_LINE_WAIT: Duration = Duration::from_millis(200);
 
-const JSON: &str = "application/json";
-const LINES: &str = "application/x-ndjson";
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const RUN_IS_LOCAL: &str =
+    "not permitted: only a process of this host can be put into a tree";
 
-/// A path, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-enum Route {
-    Health,
-    Ready,
-    Metrics,
-    Status,
-    Trees,
-    Lineage(String),
-    Sessions,
-    Session(String),
-    Operations,
-    Kill,
-    Revoke,
-    Approvals,
-    Answer(String),
-    Run,
+/// A request that was read whole.
+pub(crate) struct Asked {
+    pub(crate) entry: &'static Entry,
+    parameter: String,
+    query: String,
+    body: Bytes,
 }
 
-impl Route {
-    fn of(path: &str) -> Option<Route> {
-        let parts: Vec<&str> = path.split('/').skip(1).take(4).collect();
-        Some(match parts.as_slice() {
-            ["healthz"] => Route::Health,
-            ["readyz"] => Route::Ready,
-            ["metrics"] => Route::Metrics,
-            ["v1", "status"] => Route::Status,
-            ["v1", "trees"] => Route::Trees,
-            ["v1", "lineage", target] => Route::Lineage((*target).to_owned()),
-            ["v1", "sessions"] => Route::Sessions,
-            ["v1", "sessions", session] => Route::Session((*session).to_owned()),
-            ["v1", "operations"] => Route::Operations,
-            ["v1", "kill"] => Route::Kill,
-            ["v1", "revoke"] => Route::Revoke,
-            ["v1", "approvals"] => Route::Approvals,
-            ["v1", "approvals", id] => Route::Answer((*id).to_owned()),
-            ["v1", "run"] => Route::Run,
-            _ => return None,
-        })
-    }
+/// Who asks, and what the table of permissions says of it.
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    pub(crate) standing: Standing,
+    pub(crate) permission: Permission,
+}
 
-    const fn method(&self) -> Method {
-        match self {
-            Route::Kill | Route::Revoke | Route::Answer(_) | Route::Run => Method::POST,
-            _ => Method::GET,
-        }
+/// Reads one request, within the limits.
+pub(crate) async fn read(
+    shared: &Shared,
+    request: hyper::Request<Incoming>,
+) -> Result<Asked, Answer> {
+    let (head, body) = request.into_parts();
+    let Some((entry, parameter)) = route::find(head.uri.path()) else {
+        return Err(refused(StatusCode::NOT_FOUND, "no such path"));
+    };
+    if head.method != entry.method {
+        return Err(wrong_method());
     }
+    let body = read_body(body, shared.limits.body_bytes_max, shared).await;
+    Ok(Asked {
+        entry,
+        parameter: parameter.to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        body: body.map_err(|(status, reason)| refused(status, reason))?,
+    })
+}
 
-    const fn asks(&self) -> Request {
-        match self {
-            Route::Health | Route::Ready => Request::Health,
-            Route::Metrics | Route::Status => Request::Status,
-            Route::Trees => Request::Trees,
-            Route::Lineage(_) => Request::Lineage,
-            Route::Sessions | Route::Session(_) | Route::Operations => Request::Records,
-            Route::Kill => Request::Kill,
-            Route::Revoke => Request::Revoke,
-            Route::Approvals => Request::Approvals,
-            Route::Answer(_) => Request::Answer,
-            Route::Run => Request::Run,
-        }
+/// Reads a body of at most `bytes_max`, as fast as a request has to come.
+pub(crate) async fn read_body(
+    body: Incoming,
+    bytes_max: usize,
+    shared: &Shared,
+) -> Result<Bytes, (StatusCode, &'static str)> {
+    let body = Limited::new(body, bytes_max).collect();
+    match tokio::time::timeout(shared.limits.request_time(), body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KillBody {
-    target: String,
+pub(crate) fn wrong_method() -> Answer {
+    refused(StatusCode::METHOD_NOT_ALLOWED, "wrong method for this path")
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RunBody {
-    policy: Option<String>,
-    token: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RevokeBody {
-    principal: String,
-    #[serde(default)]
-    stop: bool,
-    #[serde(default)]
-    undo: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnswerBody {
-    approve: bool,
-    reason: Option<String>,
-}
-
-/// Answers one request.
-pub(crate) async fn answer(
-    shared: &Arc<Shared>,
+/// Answers one request of the control socket.
+pub(crate) async fn answer_local(
+    local: &Local,
     peer: &Arc<Peer>,
     request: hyper::Request<Incoming>,
 ) -> Answer {
-    let (head, body) = request.into_parts();
-    let Some(route) = Route::of(head.uri.path()) else {
-        return refused(StatusCode::NOT_FOUND, "no such path");
-    };
-    if head.method != route.method() {
-        return refused(StatusCode::METHOD_NOT_ALLOWED, "wrong method for this path");
-    }
-    let body = Limited::new(body, shared.limits.body_bytes_max).collect();
-    let body = match tokio::time::timeout(shared.limits.request_time(), body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
+    let asked = match read(&local.shared, request).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer,
     };
     // Judged now, not when it connected: it may have come under a policy in between.
-    let Some(standing) = shared.standing_of(peer).await else {
+    let Some(standing) = local.standing_of(peer).await else {
         return refused(
             StatusCode::FORBIDDEN,
             "not permitted: it cannot be told who you are",
         );
     };
-    let permission = permits(standing, route.asks());
+    let permission = permits(standing, asked.entry.asks);
     if permission == Permission::No {
         return not_permitted(standing);
     }
-    let query = head.uri.query().unwrap_or("");
-    serve(shared, peer, standing, permission, route, query, &body).await
+    let asker = Asker {
+        caller: Caller::Local(Arc::clone(peer)),
+        standing,
+        permission,
+    };
+    serve(&local.shared, asker, asked).await
 }
 
-async fn serve(
-    shared: &Arc<Shared>,
-    peer: &Arc<Peer>,
-    standing: Standing,
-    permission: Permission,
-    route: Route,
-    query: &str,
-    body: &[u8],
-) -> Answer {
+/// Answers what is permitted.
+pub(crate) async fn serve(shared: &Arc<Shared>, asker: Asker, asked: Asked) -> Answer {
+    let Asked {
+        entry,
+        parameter,
+        query,
+        body,
+    } = asked;
+    let Asker {
+        caller,
+        standing,
+        permission,
+    } = asker;
     let own = match permission {
         Permission::Own(tree) => Some(tree),
         _ => None,
     };
     let ports = shared.ports.clone();
-    match route {
+    match entry.route {
         Route::Health => text(StatusCode::OK, TEXT, "ok\n"),
         Route::Ready => match blocking(move || ports.overview.ready()).await {
             Some(true) => text(StatusCode::OK, TEXT, "ready\n"),
@@ -186,8 +143,8 @@ async fn serve(
             let trees = stream::spawn(move |out| all(out, ports.trees.trees(own).into_iter()));
             lines(trees, None).await
         }
-        Route::Lineage(target) => lineage(shared, own, &target).await,
-        Route::Sessions => match Filter::from_query(query) {
+        Route::Lineage => lineage(shared, own, &parameter).await,
+        Route::Sessions => match Filter::from_query(&query) {
             Ok((_, true)) => refused(StatusCode::BAD_REQUEST, "sessions cannot be followed"),
             Ok((filter, false)) => {
                 let work = move |out: &mut ChannelSink| {
@@ -197,19 +154,23 @@ async fn serve(
             }
             Err(error) => refused(StatusCode::BAD_REQUEST, error.to_string()),
         },
-        Route::Session(session) => match session.parse::<SessionId>() {
+        Route::Session => match parameter.parse::<SessionId>() {
             Ok(session) => {
                 let work = move |out: &mut ChannelSink| ports.archive.session(session, out);
                 lines(stream::spawn(work), None).await
             }
             Err(error) => refused(StatusCode::BAD_REQUEST, error.to_string()),
         },
-        Route::Operations => operations(shared, standing, query).await,
-        Route::Kill => kill(shared, peer, body).await,
-        Route::Revoke => revoke(shared, peer, body).await,
-        Route::Approvals => approvals(shared, peer, standing, permission, query).await,
-        Route::Answer(id) => give_answer(shared, peer, id, body).await,
-        Route::Run => run(shared, peer, standing, body).await,
+        Route::Operations => operations(shared, standing, &query).await,
+        Route::Kill => kill(shared, caller, &body).await,
+        Route::Revoke => revoke(shared, caller, &body).await,
+        Route::Approvals => approvals(shared, caller, standing, permission, &query).await,
+        Route::Answer => give_answer(shared, caller, parameter, &body).await,
+        Route::Run => match caller {
+            Caller::Local(peer) => run(shared, peer, standing, &body).await,
+            // The table says so already; who is no process here cannot be put into a tree.
+            Caller::Remote(_) => refused(StatusCode::FORBIDDEN, RUN_IS_LOCAL),
+        },
     }
 }
 
@@ -242,7 +203,7 @@ async fn operations(shared: &Arc<Shared>, standing: Standing, query: &str) -> An
     };
     let permit = match follower(shared, standing, follow) {
         Ok(permit) => permit,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let archive = Arc::clone(&shared.ports.archive);
     let work = move |out: &mut ChannelSink| archive.operations(&filter, follow, out).map(|()| true);
@@ -254,24 +215,24 @@ fn follower(
     shared: &Shared,
     standing: Standing,
     follow: bool,
-) -> Result<Option<OwnedSemaphorePermit>, Answer> {
+) -> Result<Option<OwnedSemaphorePermit>, Box<Answer>> {
     if !follow {
         return Ok(None);
     }
     let budget = shared.followers.get(standing.kind()).cloned();
     match budget.and_then(|budget| budget.try_acquire_owned().ok()) {
         Some(permit) => Ok(Some(permit)),
-        None => Err(refused(
+        None => Err(Box::new(refused(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many callers follow the log",
-        )),
+        ))),
     }
 }
 
 /// What waits for a human; `watch` in the query goes on with what comes.
 async fn approvals(
     shared: &Arc<Shared>,
-    peer: &Arc<Peer>,
+    caller: Caller,
     standing: Standing,
     permission: Permission,
     query: &str,
@@ -283,41 +244,44 @@ async fn approvals(
     };
     let permit = match follower(shared, standing, watch) {
         Ok(permit) => permit,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
-    let (approvals, peer) = (Arc::clone(&shared.ports.approvals), Arc::clone(peer));
+    let approvals = Arc::clone(&shared.ports.approvals);
     let answerable = permission == Permission::Answerable;
     let work = move |out: &mut ChannelSink| {
         approvals
-            .pending(&peer, answerable, watch, out)
+            .pending(&caller, answerable, watch, out)
             .map(|()| true)
     };
     lines(stream::spawn(work), permit).await
 }
 
-async fn give_answer(shared: &Arc<Shared>, peer: &Arc<Peer>, id: String, body: &[u8]) -> Answer {
+async fn give_answer(shared: &Arc<Shared>, caller: Caller, id: String, body: &[u8]) -> Answer {
     let AnswerBody { approve, reason } = match serde_json::from_slice(body) {
         Ok(body) => body,
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    let (approvals, peer) = (Arc::clone(&shared.ports.approvals), Arc::clone(peer));
-    let answer = blocking(move || approvals.answer(&peer, &id, approve, reason.as_deref())).await;
-    let error = match answer {
-        Some(Ok(view)) => return json(Some(view)),
-        Some(Err(error)) => error,
-        None => return failed(),
-    };
-    let status = match error {
+    let approvals = Arc::clone(&shared.ports.approvals);
+    let answer = blocking(move || approvals.answer(&caller, &id, approve, reason.as_deref())).await;
+    match answer {
+        Some(Ok(view)) => json(Some(view)),
+        Some(Err(error)) => refused(status_of(&error), error.to_string()),
+        None => failed(),
+    }
+}
+
+/// The status that says why an answer was not taken.
+pub(crate) const fn status_of(error: &AnswerError) -> StatusCode {
+    match error {
         AnswerError::Unknown(_) => StatusCode::NOT_FOUND,
         AnswerError::Over(_) => StatusCode::CONFLICT,
         AnswerError::NotAllowed(_) => StatusCode::FORBIDDEN,
         AnswerError::Malformed(_) => StatusCode::BAD_REQUEST,
         AnswerError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    refused(status, error.to_string())
+    }
 }
 
-async fn revoke(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
+async fn revoke(shared: &Arc<Shared>, caller: Caller, body: &[u8]) -> Answer {
     let RevokeBody {
         principal,
         stop,
@@ -332,15 +296,15 @@ async fn revoke(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
             "expected `stop` or `undo`, not both",
         );
     }
-    let (revoker, peer) = (Arc::clone(&shared.ports.revoker), Arc::clone(peer));
-    match blocking(move || revoker.revoke(&peer, &principal, stop, undo)).await {
+    let revoker = Arc::clone(&shared.ports.revoker);
+    match blocking(move || revoker.revoke(&caller, &principal, stop, undo)).await {
         Some(Ok(view)) => json(Some(view)),
         Some(Err(PortError(reason))) => refused(StatusCode::INTERNAL_SERVER_ERROR, reason),
         None => failed(),
     }
 }
 
-async fn kill(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
+async fn kill(shared: &Arc<Shared>, caller: Caller, body: &[u8]) -> Answer {
     let target = match serde_json::from_slice::<KillBody>(body) {
         Ok(KillBody { target }) => target.parse::<Target>(),
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
@@ -355,8 +319,8 @@ async fn kill(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
         Ok(target) => target,
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    let (switch, peer) = (Arc::clone(&shared.ports.switch), Arc::clone(peer));
-    match blocking(move || switch.kill(&peer, target)).await {
+    let switch = Arc::clone(&shared.ports.switch);
+    match blocking(move || switch.kill(&caller, target)).await {
         Some(Some(killed)) => json(Some(KillView { killed })),
         Some(None) => refused(
             StatusCode::NOT_FOUND,
@@ -366,14 +330,13 @@ async fn kill(shared: &Arc<Shared>, peer: &Arc<Peer>, body: &[u8]) -> Answer {
     }
 }
 
-async fn run(shared: &Arc<Shared>, peer: &Arc<Peer>, standing: Standing, body: &[u8]) -> Answer {
+async fn run(shared: &Arc<Shared>, peer: Arc<Peer>, standing: Standing, body: &[u8]) -> Answer {
     let body = if body.is_empty() { b"{}" } else { body };
     let RunBody { policy, token } = match serde_json::from_slice(body) {
         Ok(body) => body,
         Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
     };
     let launcher = Arc::clone(&shared.ports.launcher);
-    let peer = Arc::clone(peer);
     match blocking(move || launcher.run(&peer, standing, policy.as_deref(), token.as_deref())).await
     {
         Some(Ok(view)) => json(Some(view)),
@@ -385,11 +348,6 @@ async fn run(shared: &Arc<Shared>, peer: &Arc<Peer>, standing: Standing, body: &
         }
         None => failed(),
     }
-}
-
-/// Makes a call that may block. `None`: it panicked, and that is in the log.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
 }
 
 fn all<T: Serialize>(
@@ -429,16 +387,6 @@ async fn lines(
     )
 }
 
-fn json<T: Serialize>(value: Option<T>) -> Answer {
-    match value.map(|value| serde_json::to_vec(&value)) {
-        Some(Ok(mut body)) => {
-            body.push(b'\n');
-            text(StatusCode::OK, JSON, body)
-        }
-        _ => failed(),
-    }
-}
-
 fn not_permitted(standing: Standing) -> Answer {
     let reason = match standing {
         Standing::Governed(_) => {
@@ -450,71 +398,4 @@ fn not_permitted(standing: Standing) -> Answer {
         Standing::Admin | Standing::Responder => "not permitted",
     };
     refused(StatusCode::FORBIDDEN, reason)
-}
-
-fn failed() -> Answer {
-    refused(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "the daemon failed to answer; its log says why",
-    )
-}
-
-fn refused(status: StatusCode, reason: impl Into<String>) -> Answer {
-    let view = ErrorView {
-        error: reason.into(),
-    };
-    text(status, JSON, serde_json::to_vec(&view).unwrap_or_default())
-}
-
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    typed(
-        status,
-        kind,
-        Full::new(body.into())
-            .map_err(|never| match never {})
-            .boxed(),
-    )
-}
-
-fn typed(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, io::Error>) -> Answer {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths() {
-        let one = "s1".to_owned();
-        for (path, expected) in [
-            ("/healthz", Some(Route::Health)),
-            ("/readyz", Some(Route::Ready)),
-            ("/metrics", Some(Route::Metrics)),
-            ("/v1/status", Some(Route::Status)),
-            ("/v1/sessions", Some(Route::Sessions)),
-            ("/v1/sessions/s1", Some(Route::Session(one.clone()))),
-            ("/v1/lineage/s1", Some(Route::Lineage(one))),
-            ("/v1/sessions/s1/x", None),
-            ("/v1/status/", None),
-            ("/", None),
-            ("", None),
-            ("/v2/status", None),
-            ("//healthz", None),
-        ] {
-            assert_eq!(Route::of(path), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn only_what_changes_something_is_posted() {
-        assert_eq!(Route::Kill.method(), Method::POST);
-        assert_eq!(Route::Run.method(), Method::POST);
-        assert_eq!(Route::Status.method(), Method::GET);
-    }
 }

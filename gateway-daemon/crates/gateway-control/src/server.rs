@@ -1,4 +1,4 @@
-//! Accepts callers, says who they are, and gives each kind of them a budget of its own.
+//! The control socket: accepts callers, says who they are, and gives each kind of them a budget of its own.
 use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::ports::{Callers, Ports, Role};
@@ -16,26 +16,45 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// How long the accept loop rests when the kernel has no descriptor left.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// How many callers, root and others apart, can be looked up at once: a user database that hangs
 /// keeps that many threads and no more.
 const LOOKUPS_MAX: usize = 8;
 /// How long a look-up may take before the caller counts as nobody.
 const LOOKUP_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long answers that are under way may take when the daemon ends.
-const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+pub(crate) const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// What every connection shares.
+/// What every connection of one listener shares.
 pub(crate) struct Shared {
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,
-    connections: [Arc<Semaphore>; KINDS],
     pub(crate) followers: [Arc<Semaphore>; KINDS],
+}
+
+impl Shared {
+    pub(crate) fn new(ports: Ports, limits: Limits) -> Arc<Shared> {
+        Arc::new(Shared {
+            ports,
+            limits,
+            followers: semaphores(limits.followers_max),
+        })
+    }
+}
+
+fn semaphores(permits: usize) -> [Arc<Semaphore>; KINDS] {
+    std::array::from_fn(|_| Arc::new(Semaphore::new(permits)))
+}
+
+/// What every connection of the control socket shares.
+pub(crate) struct Local {
+    pub(crate) shared: Arc<Shared>,
+    connections: [Arc<Semaphore>; KINDS],
     lookups_root: Arc<Semaphore>,
     lookups_others: Arc<Semaphore>,
 }
 
-impl Shared {
+impl Local {
     /// Says what a caller is now. `None`: it cannot be told, so it is refused.
     pub(crate) async fn standing_of(&self, peer: &Arc<Peer>) -> Option<Standing> {
         let lookups = if peer.uid == 0 {
@@ -43,7 +62,7 @@ impl Shared {
         } else {
             &self.lookups_others
         };
-        let callers = Arc::clone(&self.ports.callers);
+        let callers = Arc::clone(&self.shared.ports.callers);
         let peer = Arc::clone(peer);
         let lookup = async {
             let permit = Arc::clone(lookups).acquire_owned().await.ok()?;
@@ -85,12 +104,9 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
-    let semaphores = |permits: usize| std::array::from_fn(|_| Arc::new(Semaphore::new(permits)));
-    let shared = Arc::new(Shared {
-        ports,
-        limits,
+    let local = Arc::new(Local {
+        shared: Shared::new(ports, limits),
         connections: semaphores(limits.connections_max),
-        followers: semaphores(limits.followers_max),
         lookups_root: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         lookups_others: Arc::new(Semaphore::new(LOOKUPS_MAX)),
     });
@@ -104,7 +120,7 @@ pub async fn serve(
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             accepted = socket.accept() => match accepted {
                 Ok(stream) if tasks.len() < tasks_max => {
-                    tasks.spawn(connection(stream, Arc::clone(&shared)));
+                    tasks.spawn(connection(stream, Arc::clone(&local)));
                 }
                 Ok(_) => tracing::warn!("a caller was turned away: too many connections"),
                 Err(error) => {
@@ -119,15 +135,15 @@ pub async fn serve(
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
 }
 
-async fn connection(stream: UnixStream, shared: Arc<Shared>) {
+async fn connection(stream: UnixStream, local: Arc<Local>) {
     let peer = match Peer::of(&stream) {
         Ok(peer) => Arc::new(peer),
         Err(error) => return tracing::debug!(%error, "a caller cannot be told"),
     };
-    let Some(standing) = shared.standing_of(&peer).await else {
+    let Some(standing) = local.standing_of(&peer).await else {
         return;
     };
-    let Some(budget) = shared.connections.get(standing.kind()) else {
+    let Some(budget) = local.connections.get(standing.kind()) else {
         return;
     };
     let Ok(_permit) = Arc::clone(budget).try_acquire_owned() else {
@@ -137,12 +153,14 @@ async fn connection(stream: UnixStream, shared: Arc<Shared>) {
             "turned away: too many connections"
         );
     };
-    let io = TokioIo::new(Timed::new(stream, shared.limits.stall_time()));
-    let limits = shared.limits;
+    let limits = local.shared.limits;
+    let io = TokioIo::new(Timed::new(stream, limits.stall_time()));
     let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
+        let local = Arc::clone(&local);
         let peer = Arc::clone(&peer);
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&shared, &peer, request).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(routes::answer_local(&local, &peer, request).await)
+        }
     });
     // One request for each connection: who asks is judged when it asks, and nobody camps here.
     let served = hyper::server::conn::http1::Builder::new()

@@ -110,6 +110,17 @@ pub const fn permits(standing: Standing, request: Request) -> Permission {
     }
 }
 
+/// May somebody who came by the network ask this?
+///
+/// As outside of every tree; but there is no process here that could `run`.
+#[must_use]
+pub const fn permits_remote(role: Role, request: Request) -> Permission {
+    match request {
+        Request::Run => Permission::No,
+        _ => permits(Standing::new(None, role), request),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +171,19 @@ mod tests {
                     "{standing:?} {request:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn by_the_network_nobody_runs_and_the_rest_is_as_outside() {
+        for role in Role::ALL {
+            for request in [
+                Health, Status, Trees, Lineage, Records, Kill, Revoke, Approvals, Answer,
+            ] {
+                let outside = permits(Standing::new(None, role), request);
+                assert_eq!(permits_remote(role, request), outside);
+            }
+            assert_eq!(permits_remote(role, Run), Permission::No);
         }
     }
 

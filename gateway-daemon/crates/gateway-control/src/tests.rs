@@ -1,5 +1,6 @@
 //! The whole API over a real socket, with ports that are made up: answers and permissions.
 mod hostile;
+mod remote;
 
 use super::*;
 use crate::view::{AnswerView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView};
@@ -163,7 +164,7 @@ impl Archive for Fake {
 }
 
 impl Switch for Fake {
-    fn kill(&self, _: &Peer, target: Target) -> Option<u64> {
+    fn kill(&self, _: &Caller, target: Target) -> Option<u64> {
         self.killed.lock().unwrap().push(target);
         (target == Target::Session(KNOWN)).then_some(1)
     }
@@ -172,7 +173,7 @@ impl Switch for Fake {
 impl Approvals for Fake {
     fn pending(
         &self,
-        _: &Peer,
+        _: &Caller,
         answerable: bool,
         watch: bool,
         out: &mut dyn LineSink,
@@ -184,7 +185,7 @@ impl Approvals for Fake {
 
     fn answer(
         &self,
-        _: &Peer,
+        _: &Caller,
         id: &str,
         approve: bool,
         reason: Option<&str>,
@@ -206,7 +207,7 @@ impl Approvals for Fake {
 impl Revoker for Fake {
     fn revoke(
         &self,
-        _: &Peer,
+        _: &Caller,
         principal: &str,
         stop: bool,
         undo: bool,

@@ -1,4 +1,6 @@
 //! The answers, as JSON. Their keys are part of the contract: added to, never renamed or retyped.
+#[cfg(test)]
+use crate::openapi::shapes;
 use gateway_core::{Mode, Principal, Process, SessionId, TreeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -6,6 +8,7 @@ use std::sync::Arc;
 
 /// What `gateway status` shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatusView {
     /// The version of the binary.
     pub version: String,
@@ -48,10 +51,12 @@ pub struct StatusView {
 
 /// A policy in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyView {
     /// Its name.
     pub name: String,
     /// Its mode.
+    #[cfg_attr(test, schemars(with = "shapes::Mode"))]
     pub mode: Mode,
     /// The file it came from.
     pub file: String,
@@ -63,6 +68,7 @@ pub struct PolicyView {
 
 /// A policy file that was not taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RejectedView {
     /// The file.
     pub file: String,
@@ -77,6 +83,7 @@ pub struct RejectedView {
 /// What was lost: events, backstop drops and tags since the programs were attached, the rest since
 /// the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LossesView {
     /// Events of the kernel that found no room; lineage has gap markers there.
     pub events: u64,
@@ -92,20 +99,25 @@ pub struct LossesView {
 
 /// A governed tree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TreeView {
     /// The tree.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub tree: TreeId,
     /// The policy that it is under.
     pub policy: Arc<str>,
     /// The mode of that policy.
+    #[cfg_attr(test, schemars(with = "Option<shapes::Mode>"))]
     pub mode: Option<Mode>,
     /// Who stands at its root.
+    #[cfg_attr(test, schemars(with = "shapes::Principal"))]
     pub principal: Principal,
     /// Since when it is governed, RFC 3339.
     pub opened: Option<String>,
     /// Why it is governed: `run`, `cgroup`, `found`, `unknown`.
     pub why: String,
     /// The process at its root.
+    #[cfg_attr(test, schemars(with = "Option<shapes::Process>"))]
     pub root: Option<Process>,
     /// The cgroup of its root.
     pub cgroup: Arc<str>,
@@ -117,18 +129,23 @@ pub struct TreeView {
 
 /// One lineage: a whole tree, or the chain to one process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LineageView {
     /// The tree.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub tree: TreeId,
     /// The policy that it is under.
     pub policy: Arc<str>,
     /// Who stands at its root.
+    #[cfg_attr(test, schemars(with = "shapes::Principal"))]
     pub principal: Principal,
     /// Who was added on the way.
+    #[cfg_attr(test, schemars(with = "Vec<shapes::Principal>"))]
     pub delegates: Vec<Principal>,
     /// Why it is governed, in a sentence.
     pub why: String,
     /// The session that was asked for, when one was.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub session: Option<SessionId>,
     /// The process that was asked for, when one was.
     pub pid: Option<u32>,
@@ -138,9 +155,11 @@ pub struct LineageView {
 
 /// A process of a lineage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LineageProcess {
     /// The facts.
     #[serde(flatten)]
+    #[cfg_attr(test, schemars(with = "shapes::Process"))]
     pub process: Process,
     /// The index of its parent in the list; `None` at the root.
     pub parent: Option<usize>,
@@ -148,8 +167,10 @@ pub struct LineageProcess {
 
 /// The answer to `run`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunView {
     /// The tree that the caller is in now.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub tree: TreeId,
     /// The policy that the tree is under.
     pub policy: Arc<str>,
@@ -161,6 +182,7 @@ pub struct RunView {
 
 /// The answer to `kill`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KillView {
     /// How many live sessions were ended.
     pub killed: u64,
@@ -168,6 +190,7 @@ pub struct KillView {
 
 /// The answer to an answer: what was decided about a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AnswerView {
     /// The question.
     pub id: String,
@@ -179,6 +202,7 @@ pub struct AnswerView {
 
 /// The answer to `revoke`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RevokeView {
     /// Who.
     pub principal: String,
@@ -196,6 +220,7 @@ pub struct RevokeView {
 
 /// Why a request was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorView {
     /// The reason.
     pub error: String,

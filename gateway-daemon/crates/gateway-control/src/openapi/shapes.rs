@@ -1,0 +1,146 @@
+//! The types of gateway-core as they stand in answers. A test holds them against the real ones.
+#![expect(dead_code, reason = "only their schemas are used")]
+use schemars::JsonSchema;
+
+/// What a policy does with its verdicts.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    Observe,
+    Shadow,
+    Enforce,
+}
+
+/// How sure the gateway is of a principal.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Assurance {
+    None,
+    Asserted,
+    Kernel,
+    Verified,
+}
+
+/// A person, a job or a service.
+#[derive(JsonSchema)]
+pub(crate) struct Principal {
+    /// The name that rules match.
+    id: String,
+    /// How sure the gateway is of it.
+    assurance: Assurance,
+    /// Groups from the directory or the token.
+    groups: Vec<String>,
+}
+
+/// Where the facts about a process come from.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Provenance {
+    Kernel,
+    Proc,
+    Cgroup,
+    Gap,
+}
+
+/// A process of a tree, alive or exited.
+#[derive(JsonSchema)]
+pub(crate) struct Process {
+    /// The process id in the init pid namespace.
+    pid: u32,
+    /// When it started: nanoseconds since boot.
+    start: u64,
+    /// The file that it last executed.
+    exe: String,
+    /// Its arguments at that moment, at most 4 KiB in all.
+    argv: Vec<String>,
+    /// Its effective user id.
+    uid: u32,
+    /// Its working directory.
+    cwd: Option<String>,
+    /// Its cgroup, from the cgroup2 mount.
+    cgroup: String,
+    /// The container it lives in, where one is known.
+    container: Option<String>,
+    /// Where these facts come from.
+    provenance: Provenance,
+    /// The arguments were longer than what was kept.
+    argv_cut: bool,
+    /// It has exited; it is kept because descendants live.
+    exited: bool,
+}
+
+/// Where a connection goes.
+#[derive(JsonSchema)]
+pub(crate) struct Destination {
+    ip: String,
+    port: u16,
+    host: Option<String>,
+}
+
+/// A session as recorded. Keys may be added.
+#[derive(JsonSchema)]
+pub(crate) struct SessionLine {
+    session: String,
+    tree: Option<String>,
+    opened: String,
+    closed: Option<String>,
+    protocol: Option<String>,
+    resource: String,
+    destination: Option<Destination>,
+    principal: Principal,
+    delegates: Vec<Principal>,
+    process: Option<Process>,
+    lineage: Vec<Process>,
+    cgroup: Option<String>,
+    policy: Option<String>,
+    operations: u64,
+    denied: u64,
+    held: u64,
+    masked: u64,
+    bytes_up: u64,
+    bytes_down: u64,
+    /// `client`, `upstream`, `denied`, `killed` or `error`.
+    end: Option<String>,
+    error: Option<String>,
+}
+
+/// An operation as recorded. Keys may be added.
+#[derive(JsonSchema)]
+pub(crate) struct OperationLine {
+    time: String,
+    id: String,
+    session: String,
+    tree: Option<String>,
+    seq: u32,
+    protocol: String,
+    verb: String,
+    verbs: Vec<String>,
+    resource: String,
+    destination: Option<Destination>,
+    objects: Vec<String>,
+    statement: String,
+    /// `allow`, `deny`, `hold` (it waits), `approved`, `denied` or `expired`.
+    verdict: String,
+    rule: Option<String>,
+    message: Option<String>,
+    approver: Option<String>,
+    /// Why a hold ended.
+    reason: Option<String>,
+    /// When a hold ended.
+    resolved: Option<String>,
+    principal: Principal,
+    delegates: Vec<Principal>,
+    process: Option<Process>,
+    lineage: Vec<Process>,
+    cgroup: Option<String>,
+    rows: Option<u64>,
+    bytes_up: Option<u64>,
+    bytes_down: Option<u64>,
+    /// Field to how often.
+    masked: std::collections::BTreeMap<String, u64>,
+    disclosed: Vec<String>,
+    duration_ms: Option<f64>,
+    error: Option<String>,
+    mode: Mode,
+    policy: Option<String>,
+}
