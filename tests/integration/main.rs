@@ -9,6 +9,7 @@ mod crash;
 mod debug_log;
 mod harness;
 mod hostile_wire;
+mod identity;
 mod lineage;
 mod policy_reload;
 mod postgres_drivers;

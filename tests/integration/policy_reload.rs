@@ -185,7 +185,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[policy]", "[polciy]", "polciy"),
     ("name = \"test\"", "", "name"),
     ("[policy]\nname", "[policy\nname", ""),
-    ("verdict = \"deny\"", "verdict = \"hold\"", "hold"),
+    (
+        "verdict = \"deny\"",
+        "verdict = \"hold\"",
+        "has no `approvers`",
+    ),
+    (
+        "verdict = \"deny\"",
+        "verdict = \"deny\"\nwhen = 'principal.nam == \"x\"'",
+        "nam",
+    ),
     ("verdict = \"deny\"", "", "verdict"),
     (
         "verdict = \"deny\"",

@@ -165,6 +165,16 @@ impl Running {
         }
     }
 
+    /// Waits until it, or something that it left behind, has written this to standard output.
+    ///
+    /// # Errors
+    /// That does not happen in time; the error quotes what it wrote to standard error.
+    pub fn wait_for_output_of(&self, text: &str, limit: Duration) -> Result<()> {
+        let what = format!("{text:?} from `{}` and its children", self.line);
+        let written = wait::until_true(&what, limit, || self.stdout().contains(text));
+        written.with_context(|| format!("stderr: {}", tail(&self.stderr())))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -130,9 +130,7 @@ impl gateway_control::Approvals for Questions {
         let who = Arc::clone(&answerer.principal.id);
         let act = if approve { "approve" } else { "deny" };
         // Recorded first: what cannot be recorded does not happen.
-        let recorded = self
-            .acts
-            .record(act, &who, caller, Some(id), reason);
+        let recorded = self.acts.record(act, &who, caller, Some(id), reason);
         recorded.map_err(|error| AnswerError::Failed(error.to_string()))?;
         let reason = reason.map(str::to_owned);
         let answered = self.approvals.answer(id, approve, &answerer, reason);

@@ -199,10 +199,7 @@ pub(crate) struct SessionSwitch {
 
 impl SessionSwitch {
     fn record(&self, caller: &Caller, target: Target) -> Result<(), String> {
-        let who = self
-            .people
-            .who(caller)
-            .map_err(|error| error.to_string())?;
+        let who = self.people.who(caller).map_err(|error| error.to_string())?;
         let target = target.to_string();
         let recorded = self
             .acts

@@ -69,6 +69,7 @@ impl Revocation {
         };
         // A session that was opened in the very moment is found by the second look: from the
         // first on, nothing new is cleared for it.
+        let mut ended = BTreeSet::new();
         for _ in 0..2 {
             for session in self.proxy.sessions() {
                 let subject = &session.subject;
@@ -76,10 +77,11 @@ impl Revocation {
                 if all.any(|other| self.people.same(principal, other))
                     && self.proxy.kill_session(session.session)
                 {
-                    view.sessions += 1;
+                    ended.insert(session.session);
                 }
             }
         }
+        view.sessions = ended.len() as u64;
         let trees = self.trees_of(principal);
         view.trees = trees.len() as u64;
         for tree in &trees {

@@ -6,20 +6,29 @@
 #![no_main]
 
 use gateway_core::governor::SessionContext;
-use gateway_core::ports::Case;
-use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
+use gateway_core::ports::{Answer as Answered, Answering, Case, Question};
+use gateway_core::record::{
+    OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionOpened,
+};
 use gateway_core::{
-    Clearance, Decision, Destination, Governor, Judge, Lineage, Mode, Operation, OperationId,
-    Principal, RecordError, Recorder, Refusal, SessionId, Subject, Timestamp, TreeId, Verdict,
+    Approver, Clearance, Decision, Destination, Governor, Grant, HoldTerms, Judge, Lineage, Mode,
+    Obstacle, Operation, OperationId, Principal, RecordError, Recorder, SessionId, Subject,
+    Timestamp, TreeId, Verdict,
 };
 use gateway_postgres::{Limits, Origin, PgSession, Shared};
 use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
 use libfuzzer_sys::fuzz_target;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// What nobody may say. The seeds have it in them.
 const FORBIDDEN: &str = "forbidden_table";
+/// What a human is asked about, who says yes the second time.
+const HELD: &str = "held_table";
+/// What a human is asked about, who says no.
+const REFUSED: &str = "held_table_no";
 
 struct Policy;
 
@@ -29,18 +38,46 @@ impl Judge for Policy {
     }
 
     fn decide(&self, case: &Case<'_>) -> Decision {
-        let denied = case.operation.statement.contains(FORBIDDEN);
+        let statement = case.operation.statement;
+        let verdict = match (statement.contains(FORBIDDEN), statement.contains(HELD)) {
+            (true, _) => Verdict::Deny,
+            (_, true) => Verdict::Hold,
+            _ => Verdict::Allow,
+        };
+        let terms = HoldTerms {
+            rules: Vec::new(),
+            timeout: Duration::from_secs(1),
+            grant: Grant::Once,
+        };
         Decision {
-            verdict: if denied {
-                Verdict::Deny
-            } else {
-                Verdict::Allow
-            },
+            verdict,
             mode: Mode::Enforce,
             resource: "orders".into(),
             rule: None,
             message: None,
+            hold: (verdict == Verdict::Hold).then(|| Arc::new(terms)),
+            stable: true,
         }
+    }
+}
+
+impl Approver for Policy {
+    fn ask(&self, question: Question) -> Answering {
+        let verdict = match question.statement.contains(REFUSED) {
+            true => Verdict::Denied,
+            false => Verdict::Approved,
+        };
+        let mut asked = false;
+        Box::pin(std::future::poll_fn(move |_| {
+            if !std::mem::replace(&mut asked, true) {
+                return Poll::Pending;
+            }
+            Poll::Ready(Answered {
+                verdict,
+                approver: None,
+                reason: None,
+            })
+        }))
     }
 }
 
@@ -50,6 +87,10 @@ impl Recorder for Policy {
     }
 
     fn operation(&self, _: &OperationRecord<'_>) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn resolution(&self, _: &Resolution) -> Result<(), RecordError> {
         Ok(())
     }
 
@@ -124,7 +165,7 @@ impl Effects for Ends<'_> {
         self.outcome.to_client.extend(bytes);
     }
 
-    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Refusal> {
+    fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle> {
         assert!(!operation.effects.is_empty());
         // Without a shape each text is decided by itself, as the policy here needs it.
         let operation = &Operation {
@@ -132,9 +173,11 @@ impl Effects for Ends<'_> {
             ..*operation
         };
         let answer = self.governor.submit(operation, Timestamp(1));
-        self.outcome
-            .operations
-            .push((operation.statement.into(), answer.is_ok()));
+        if !matches!(answer, Err(Obstacle::Held(_))) {
+            self.outcome
+                .operations
+                .push((operation.statement.into(), answer.is_ok()));
+        }
         answer
     }
 
@@ -176,7 +219,13 @@ impl Run {
             policy: "p".into(),
         };
         let policy = Arc::new(Policy);
-        let governor = Governor::open(context, policy.clone(), policy, Timestamp(1));
+        let governor = Governor::open(
+            context,
+            policy.clone(),
+            policy.clone(),
+            policy,
+            Timestamp(1),
+        );
         Run {
             session: PgSession::new(Arc::clone(&SHARED), origin),
             governor: governor.expect("the recorder never fails"),
@@ -185,7 +234,20 @@ impl Run {
         }
     }
 
+    /// Feeds, and again for each answer of the human.
     fn feed(&mut self, from: Side, bytes: &[u8]) {
+        self.feed_once(from, bytes);
+        while self.governor.is_holding() {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(self.governor.poll_answer(&mut context).is_ready());
+            self.feed_once(Side::Client, &[]);
+            if self.outcome.error.is_some() || self.outcome.closed {
+                return;
+            }
+        }
+    }
+
+    fn feed_once(&mut self, from: Side, bytes: &[u8]) {
         if self.outcome.error.is_some() || self.outcome.closed {
             return;
         }
@@ -275,6 +337,8 @@ fn check_texts(mut sent: &[u8]) {
         };
         let text = String::from_utf8_lossy(text.unwrap_or_default());
         assert!(!text.contains(FORBIDDEN), "{text}");
+        // Parse only announces; what is executed of it is asked about then.
+        assert!(kind == b'P' || !text.contains(REFUSED), "{text}");
         sent = rest;
     }
 }

@@ -23,7 +23,7 @@ pub use error::Error;
 pub use limits::Limits;
 pub use session::PgSession;
 
-use codec::startup;
+use codec::startup::{self, Packet};
 use codec::types::TypeNames;
 use gateway_core::{Effect, Governor, Object, Refusal, Verb};
 use gateway_protocol::relay::{RelayLimits, run_with};
@@ -98,11 +98,25 @@ impl Protocol for Postgres {
     }
 
     fn refuse(&self, opening: Opening<'_>, refusal: &Refusal) -> Vec<u8> {
-        match startup::recognise(opening.client) {
-            Some(true) if !startup::is_cancel(opening.client) => session::farewell(refusal),
-            // Whoever asks to cancel expects no answer, and others would not understand it.
-            _ => Vec::new(),
+        let mut words = Vec::new();
+        let mut rest = opening.client;
+        // A question about encryption is answered first: since CVE-2021-23222 clients do not show
+        // an error that comes in its place.
+        while let Ok(Some(size)) = startup::packet_size(rest)
+            && let Some((packet, behind)) = rest.split_at_checked(size)
+        {
+            match startup::packet(packet) {
+                Ok(Packet::Ssl | Packet::Gssenc) => words.push(b'N'),
+                // Whoever asks to cancel expects no answer.
+                Ok(Packet::Cancel { .. }) => break,
+                Ok(Packet::Startup { .. } | Packet::OtherVersion) | Err(_) => {
+                    words.extend(session::farewell(refusal));
+                    break;
+                }
+            }
+            rest = behind;
         }
+        words
     }
 
     fn interpret(&self, statement: &str) -> Interpretation {

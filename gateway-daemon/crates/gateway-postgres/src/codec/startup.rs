@@ -152,11 +152,3 @@ pub fn recognise(bytes: &[u8]) -> Option<bool> {
         _ => code >> 16 == 3 && (9..=PACKET_BYTES_MAX).contains(&length),
     })
 }
-
-/// Does a connection that begins with `bytes` only ask to cancel?
-#[must_use]
-pub fn is_cancel(bytes: &[u8]) -> bool {
-    bytes
-        .get(4..8)
-        .is_some_and(|code| code == CANCEL.to_be_bytes())
-}

@@ -93,16 +93,23 @@ fn a_refusal_is_worded_for_whoever_can_read_it() {
             &refusal,
         )
     };
-    for opening in [
-        startup(0, &[("user", "ci")]),
-        ssl_request(),
-        gssenc_request(),
+    let startup = startup(0, &[("user", "ci")]);
+    for (asks, answer) in [
+        (vec![], ""),
+        (ssl_request(), "N"),
+        ([gssenc_request(), ssl_request()].concat(), "NN"),
     ] {
-        let words = words(&opening);
-        assert_eq!(super::messages::kinds(&words), "E42501");
-        assert_eq!(super::messages::error_field(&words, 'S').unwrap(), "FATAL");
-        assert_eq!(super::messages::error_field(&words, 'V').unwrap(), "FATAL");
-        let message = super::messages::error_field(&words, 'M').unwrap();
+        assert_eq!(
+            words(&asks),
+            answer.as_bytes(),
+            "answered, and not refused yet"
+        );
+        let words = words(&[asks, startup.clone()].concat());
+        let words = words.strip_prefix(answer.as_bytes()).unwrap();
+        assert_eq!(super::messages::kinds(words), "E42501");
+        assert_eq!(super::messages::error_field(words, 'S').unwrap(), "FATAL");
+        assert_eq!(super::messages::error_field(words, 'V').unwrap(), "FATAL");
+        let message = super::messages::error_field(words, 'M').unwrap();
         assert_eq!(
             message,
             "gateway: connect on orders denied: no rule allows it (session s0000000000007)"
