@@ -186,8 +186,7 @@ impl Source<'_> {
             let fail = |message: String| self.mistake(start, message);
             let webhook = webhook.into_inner();
             if webhook.secret.is_some() {
-                let known = "webhook.secret is known, but not built in this version: the \
-                             credential store (expected secret_file, a file with the secret)";
+                let known = "webhook.secret: known, but not built in this version";
                 return Err(fail(known.to_owned()));
             }
             let mut file = PathBuf::new();

@@ -20,7 +20,10 @@ fn an_empty_file_means_the_defaults() {
 
 #[test]
 fn every_key_is_taken() {
-    let config = parsed(
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let text = format!(
         r#"
         state_dir = "/s"
         control_socket = "/r//c.sock"
@@ -44,9 +47,28 @@ fn every_key_is_taken() {
         [recording]
         durability = "always"
         disk_full = "deny"
-        "#,
-    )
-    .unwrap();
+        [directory]
+        file = "/etc/gateway/directory.toml"
+        [control]
+        roles = {{ admin = ["group:platform"], viewer = ["user:*"] }}
+        [[issuer]]
+        name = "github"
+        url = "https://token.actions.githubusercontent.com"
+        audience = "gateway"
+        principal = "ci:github:{{repository}}@{{ref}}"
+        environment = "GATEWAY_ID_TOKEN"
+        [[webhook]]
+        url = "https://chat.internal/hook"
+        form = "slack"
+        secret_file = {secret:?}
+        "#
+    );
+    let config = parsed(&text).unwrap();
+    let webhook = Webhook::new(
+        "https://chat.internal/hook",
+        gateway_approvals::Form::Slack,
+        b"0123456789abcdef0123456789abcdef",
+    );
     let expected = Config {
         file: Some("/g.toml".into()),
         state_dir: "/s".into(),
@@ -67,6 +89,21 @@ fn every_key_is_taken() {
             processes: 5000,
             control_connections: 9,
             ..Limits::default()
+        },
+        directory: Some("/etc/gateway/directory.toml".into()),
+        issuers: vec![IssuerConfig {
+            name: "github".into(),
+            url: "https://token.actions.githubusercontent.com".into(),
+            audience: "gateway".into(),
+            principal: "ci:github:{repository}@{ref}".into(),
+            groups: "groups".into(),
+            environment: Some("GATEWAY_ID_TOKEN".into()),
+        }],
+        webhooks: vec![webhook.unwrap()],
+        roles: Roles {
+            admin: vec!["group:platform".into()],
+            viewer: vec!["user:*".into()],
+            ..Roles::default()
         },
     };
     assert_eq!(config, expected);
@@ -104,6 +141,22 @@ fn every_mistake_is_named_with_its_place() {
         (
             "state_dir = \"/a/../b\"",
             "/g.toml:1:13: state_dir: expected an absolute path",
+        ),
+        (
+            "[directory]\nfile = \"users.toml\"",
+            "/g.toml:2:8: directory.file: expected an absolute path",
+        ),
+        (
+            "\n[[issuer]]\nname = \"a\"\nurl = \"https://a\"\naudience = \"g\"\nprincipal = \"{sub}\"",
+            "/g.toml:2:1: ",
+        ),
+        (
+            "[[webhook]]\nurl = \"https://x\"",
+            "/g.toml:1:1: webhook.secret_file is missing",
+        ),
+        (
+            "[[webhook]]\nurl = \"https://x\"\nsecret_file = \"/nowhere/at/all\"",
+            "/g.toml:1:1: webhook.secret_file /nowhere/at/all: ",
         ),
         (
             "state_dir = \"/\"",
@@ -211,11 +264,11 @@ fn every_mistake_is_named_with_its_place() {
 #[test]
 fn what_is_known_but_not_built_is_refused_by_name() {
     let cases = [
-        ("[control]\nlisten = \"127.0.0.1:7433\"", "[control]"),
-        ("[control]\nroles = { admin = [\"group:x\"] }", "[control]"),
-        ("[directory]\nfile = \"/x\"", "[directory]"),
-        ("[[webhook]]\nurl = \"https://x\"", "[[webhook]]"),
-        ("[[issuer]]\nname = \"github\"", "[[issuer]]"),
+        ("[control]\nlisten = \"127.0.0.1:7433\"", "control.listen"),
+        (
+            "[[webhook]]\nurl = \"https://x\"\nsecret = \"s\"",
+            "webhook.secret",
+        ),
         (
             "[recording]\nretention = { days = 90 }",
             "recording.retention",

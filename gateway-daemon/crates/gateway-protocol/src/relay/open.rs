@@ -246,8 +246,9 @@ impl<S: Stream> Open<S> {
 
     fn may_read(&self, from: Side) -> bool {
         let (end, to) = (self.end(from), self.end(from.other()));
-        !end.finished
-            && !(self.holding && from == Side::Client)
+        let held = self.holding && from == Side::Client;
+        !held
+            && !end.finished
             && to.pending.is_empty()
             && to.deaf.is_none()
             && end.pending.made() <= self.limits.made_bytes_max
