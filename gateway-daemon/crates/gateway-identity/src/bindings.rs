@@ -62,6 +62,12 @@ pub enum BindError {
     /// It was valid when it was verified, and is no more.
     #[error("the token has expired")]
     Expired,
+    /// Somebody else stands at this process already, and that stays.
+    #[error("another principal is bound here already, and stays")]
+    OfAnotherPrincipal,
+    /// What was bound in this tree was lost: it is nobody's until it ends.
+    #[error("whose tree this is was lost, and it is nobody's until it ends")]
+    Doubtful,
     /// Only verified principals bind.
     #[error("the principal is not verified")]
     NotVerified,
@@ -134,28 +140,40 @@ impl Bindings {
         token: &VerifiedToken,
         now: Timestamp,
     ) -> Result<Bound, BindError> {
-        if token.principal.assurance != Assurance::Verified {
-            return Err(BindError::NotVerified);
-        }
+        self.state.lock().bind(tree, process, token, now)
+    }
+
+    /// Somebody signed in for a tree, whose root is `process`: as [`Bindings::bind`], but there is
+    /// one principal at most who is bound in this way. The same one again changes nothing, whatever
+    /// the token.
+    ///
+    /// # Errors
+    /// It does not bind, for this reason.
+    pub fn bind_once(
+        &self,
+        tree: TreeId,
+        process: ProcessKey,
+        token: &VerifiedToken,
+        now: Timestamp,
+    ) -> Result<Bound, BindError> {
         let mut state = self.state.lock();
-        let key = (Arc::clone(&token.issuer), Arc::clone(&token.id));
-        match state.tokens.get(&key) {
-            Some(owner) if owner.tree != tree => {
-                return Err(BindError::OfAnotherTree(owner.tree));
-            }
-            Some(_) if state.has(tree, process, &key) => return Ok(Bound::Again),
-            _ if token.expires <= now => return Err(BindError::Expired),
-            Some(_) => {}
-            None => state.make_room_for_a_token(now)?,
+        match state.room_for_one(tree, process, &token.principal)? {
+            Bound::Again => Ok(Bound::Again),
+            Bound::New => state.bind(tree, process, token, now),
         }
-        state.add(tree, Binding::of(process, token))?;
-        let owner = Owner {
-            tree,
-            expires: token.expires,
-        };
-        state.tokens.insert(key, owner);
-        state.dirty = true;
-        Ok(Bound::New)
+    }
+
+    /// What [`Bindings::bind_once`] would find at a process; nothing is bound.
+    ///
+    /// # Errors
+    /// It would not bind, for this reason.
+    pub fn may_bind_once(
+        &self,
+        tree: TreeId,
+        process: ProcessKey,
+        principal: &Principal,
+    ) -> Result<Bound, BindError> {
+        self.state.lock().room_for_one(tree, process, principal)
     }
 
     /// Who acts: the principal, and the delegates in the order of the processes that presented
@@ -291,6 +309,54 @@ impl Tree {
 }
 
 impl State {
+    fn bind(
+        &mut self,
+        tree: TreeId,
+        process: ProcessKey,
+        token: &VerifiedToken,
+        now: Timestamp,
+    ) -> Result<Bound, BindError> {
+        if token.principal.assurance != Assurance::Verified {
+            return Err(BindError::NotVerified);
+        }
+        let key = (Arc::clone(&token.issuer), Arc::clone(&token.id));
+        match self.tokens.get(&key) {
+            Some(owner) if owner.tree != tree => {
+                return Err(BindError::OfAnotherTree(owner.tree));
+            }
+            Some(_) if self.has(tree, process, &key) => return Ok(Bound::Again),
+            _ if token.expires <= now => return Err(BindError::Expired),
+            Some(_) => {}
+            None => self.make_room_for_a_token(now)?,
+        }
+        self.add(tree, Binding::of(process, token))?;
+        let owner = Owner {
+            tree,
+            expires: token.expires,
+        };
+        self.tokens.insert(key, owner);
+        self.dirty = true;
+        Ok(Bound::New)
+    }
+
+    /// Is there nobody at a process yet, or only this principal?
+    fn room_for_one(
+        &self,
+        tree: TreeId,
+        process: ProcessKey,
+        principal: &Principal,
+    ) -> Result<Bound, BindError> {
+        if self.doubtful.contains(&tree) {
+            return Err(BindError::Doubtful);
+        }
+        let found = self.trees.get(&tree).and_then(|tree| tree.at.get(&process));
+        match found.and_then(|bindings| bindings.first()) {
+            None => Ok(Bound::New),
+            Some(first) if first.principal.id == principal.id => Ok(Bound::Again),
+            Some(_) => Err(BindError::OfAnotherPrincipal),
+        }
+    }
+
     fn has(&self, tree: TreeId, process: ProcessKey, (issuer, id): &TokenKey) -> bool {
         let bindings = self.trees.get(&tree).and_then(|tree| tree.at.get(&process));
         bindings

@@ -58,7 +58,8 @@ pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
 pub use revocations::{REVOCATIONS_MAX, RevocationError, Revocations};
 pub use state::{IdentityFile, IdentityNote};
 pub use token::{
-    AuthoritiesError, DOCUMENT_BYTES_MAX, ENVIRONMENT_BYTES_MAX, Fetch, FetchError, HttpFetch,
-    IssuerConfig, IssuerError, IssuerFault, Issuers, KEYS_MAX, TOKEN_BYTES_MAX, TemplateError,
-    TokenError, UrlError, VerifiedToken, environment,
+    AuthoritiesError, Authorization, DOCUMENT_BYTES_MAX, Device, ENVIRONMENT_BYTES_MAX, Fetch,
+    FetchError, HttpFetch, IdToken, IssuerConfig, IssuerError, IssuerFault, Issuers, KEYS_MAX,
+    Posted, SignInClient, SignInError, TOKEN_BYTES_MAX, TemplateError, TokenError, UrlError,
+    VerifiedToken, environment,
 };

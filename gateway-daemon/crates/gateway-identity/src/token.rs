@@ -19,6 +19,7 @@ mod fetch;
 mod issuer;
 mod jws;
 mod keys;
+mod sign_in;
 mod template;
 
 use cache::Cache;
@@ -27,10 +28,13 @@ use jws::Jws;
 use keys::{Check, KeySet};
 
 pub use environment::{ENVIRONMENT_BYTES_MAX, environment};
-pub use fetch::{AuthoritiesError, DOCUMENT_BYTES_MAX, Fetch, FetchError, HttpFetch, UrlError};
+pub use fetch::{
+    AuthoritiesError, DOCUMENT_BYTES_MAX, Fetch, FetchError, HttpFetch, Posted, UrlError,
+};
 pub use issuer::{IssuerConfig, IssuerError, IssuerFault};
 pub use jws::TOKEN_BYTES_MAX;
 pub use keys::KEYS_MAX;
+pub use sign_in::{Authorization, Device, IdToken, SignInClient, SignInError};
 pub use template::TemplateError;
 
 /// What a token proved. It does not hold the token.
@@ -94,6 +98,9 @@ pub enum TokenError {
     /// It was made for somebody else.
     #[error("the token is not made out to the audience {0:?}")]
     Audience(String),
+    /// It answers another sign-in than this one.
+    #[error("the token's `nonce` is not that of this sign-in")]
+    Nonce,
     /// It is over.
     #[error("the token has expired")]
     Expired,
@@ -176,6 +183,37 @@ impl Issuers {
         };
         let found = self.issuers.iter().find(|(it, _)| it.url.text == url);
         let (issuer, cache) = found.ok_or_else(|| TokenError::UnknownIssuer(shown(url)))?;
+        self.check_signature(&jws, issuer, cache, now)?;
+        claims::judge(&jws, issuer, now)
+    }
+
+    /// The same for an ID token of a sign-in at this issuer: it is made out to the client, not to
+    /// the audience of jobs.
+    fn verify_id_token(
+        &self,
+        (issuer, cache): &(Issuer, Cache),
+        client_id: &str,
+        token: &str,
+        nonce: Option<&str>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenError> {
+        let jws = Jws::parse(token)?;
+        match jws.claims.get("iss").and_then(|iss| iss.as_str()) {
+            Some(url) if url == issuer.url.text => {}
+            Some(url) => return Err(TokenError::UnknownIssuer(shown(url))),
+            None => return Err(TokenError::MissingClaim("iss".to_owned())),
+        }
+        self.check_signature(&jws, issuer, cache, now)?;
+        claims::judge_id_token(&jws, issuer, client_id, nonce, now)
+    }
+
+    fn check_signature(
+        &self,
+        jws: &Jws<'_>,
+        issuer: &Issuer,
+        cache: &Cache,
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
         let keys = |unsuited: Option<&Arc<KeySet>>| {
             cache
                 .keys(now, unsuited, &issuer.url, &*self.fetch)
@@ -185,17 +223,16 @@ impl Issuers {
                 })
         };
         let known = keys(None)?;
-        let mut check = known.check(&jws);
+        let mut check = known.check(jws);
         let perhaps_new =
             check == Check::NoKey || (check != Check::Signed && jws.header.kid.is_none());
         if perhaps_new {
             let newer = keys(Some(&known))?;
             if !Arc::ptr_eq(&known, &newer) {
-                check = newer.check(&jws);
+                check = newer.check(jws);
             }
         }
-        signed(check, issuer, &jws)?;
-        claims::judge(&jws, issuer, now)
+        signed(check, issuer, jws)
     }
 }
 

@@ -208,6 +208,31 @@ fn only_verified_principals_bind() {
 }
 
 #[test]
+fn one_person_signs_in_for_a_tree_once() {
+    let bindings = Bindings::new();
+    let once = |key, name: &str, id: &str| bindings.bind_once(TREE, key, &token(name, id), NOW);
+    assert_eq!(once(CHAIN[0], "user:alice", "a"), Ok(Bound::New));
+    assert_eq!(once(CHAIN[0], "user:alice", "a"), Ok(Bound::Again));
+    assert_eq!(once(CHAIN[0], "user:alice", "b"), Ok(Bound::Again));
+    let other = Err(BindError::OfAnotherPrincipal);
+    assert_eq!(once(CHAIN[0], "user:bob", "c"), other);
+    let bob = token("user:bob", "c").principal;
+    assert_eq!(bindings.may_bind_once(TREE, CHAIN[0], &bob), other);
+    assert_eq!(bindings.may_bind_once(TREE, CHAIN[1], &bob), Ok(Bound::New));
+    assert_eq!(who(&bindings, TREE, &CHAIN), ["user:alice"]);
+    assert_eq!(bindings.len(), 1);
+    // What a job presented there first stays too, and a token stays with its tree.
+    let present = |tree, id| bindings.bind(tree, CHAIN[0], &token("ci:job", id), NOW);
+    assert_eq!(present(OTHER_TREE, "d"), Ok(Bound::New));
+    let alice = token("user:alice", "e");
+    assert_eq!(bindings.bind_once(OTHER_TREE, CHAIN[0], &alice, NOW), other);
+    let stolen = bindings.bind_once(OTHER_TREE, CHAIN[1], &token("user:alice", "a"), NOW);
+    assert_eq!(stolen, Err(BindError::OfAnotherTree(TREE)));
+    bindings.doubt([TREE]);
+    assert_eq!(once(CHAIN[1], "user:alice", "f"), Err(BindError::Doubtful));
+}
+
+#[test]
 fn a_reused_pid_inherits_nothing() {
     let bindings = Bindings::new();
     bindings

@@ -35,11 +35,14 @@ struct State {
     fetching: bool,
 }
 
-/// What a discovery document says (OpenID Connect Discovery 1.0, section 3).
+/// What a discovery document says (OpenID Connect Discovery 1.0, section 3; RFC 8628, section 4).
 #[derive(Deserialize)]
-struct Discovery {
+pub(super) struct Discovery {
     issuer: String,
     jwks_uri: String,
+    pub authorization_endpoint: Option<String>,
+    pub token_endpoint: Option<String>,
+    pub device_authorization_endpoint: Option<String>,
 }
 
 impl Cache {
@@ -148,6 +151,13 @@ const fn apart(one: Timestamp, other: Timestamp) -> u64 {
 
 /// Asks an issuer for its keys.
 fn get(url: &Url, fetch: &dyn Fetch) -> Result<KeySet, String> {
+    let discovery = discover(url, fetch)?;
+    let keys = endpoint(url, "jwks_uri", &discovery.jwks_uri)?;
+    KeySet::parse(&self::document(fetch, &keys.text)?)
+}
+
+/// Asks an issuer where its parts are.
+pub(super) fn discover(url: &Url, fetch: &dyn Fetch) -> Result<Discovery, String> {
     let base = url.text.trim_end_matches('/');
     let document = document(fetch, &format!("{base}/.well-known/openid-configuration"))?;
     let discovery: Discovery = serde_json::from_slice(&document)
@@ -158,12 +168,17 @@ fn get(url: &Url, fetch: &dyn Fetch) -> Result<KeySet, String> {
             "the discovery document is of another issuer, {other:?}"
         ));
     }
-    let keys = Url::parse(&discovery.jwks_uri).map_err(|error| format!("jwks_uri: {error}"))?;
-    if url.https && !keys.https {
-        let keys = shown(&keys.text);
-        return Err(format!("jwks_uri: {keys:?} is not https, as the issuer is"));
+    Ok(discovery)
+}
+
+/// An address that an issuer names: not less protected than the issuer itself.
+pub(super) fn endpoint(issuer: &Url, key: &str, text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("{key}: {error}"))?;
+    if issuer.https && !url.https {
+        let url = shown(&url.text);
+        return Err(format!("{key}: {url:?} is not https, as the issuer is"));
     }
-    KeySet::parse(&self::document(fetch, &keys.text)?)
+    Ok(url)
 }
 
 fn document(fetch: &dyn Fetch, url: &str) -> Result<Vec<u8>, String> {

@@ -8,6 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// How far an issuer's clock may be ahead of ours, in nanoseconds. A token that has expired has
 /// expired: there is no such allowance.
@@ -18,16 +19,51 @@ const SUBJECT_BYTES_MAX: usize = 1024;
 /// How many groups a token may name.
 const GROUPS_MAX: usize = 512;
 
-/// Judges the claims of a token whose signature is this issuer's.
+/// Judges the claims of a job's token whose signature is this issuer's.
 pub(super) fn judge(
     jws: &Jws<'_>,
     issuer: &Issuer,
     now: Timestamp,
 ) -> Result<VerifiedToken, TokenError> {
-    let claims = &jws.claims;
-    if !is_for(claims, &issuer.audience) {
+    if !is_for(&jws.claims, &issuer.audience) {
         return Err(TokenError::Audience(issuer.audience.clone()));
     }
+    judge_rest(jws, issuer, now)
+}
+
+/// Judges the claims of an ID token, which its issuer made for this client (OpenID Connect Core
+/// 1.0, section 3.1.3.7). With a `nonce`, it must be the one of this very sign-in.
+pub(super) fn judge_id_token(
+    jws: &Jws<'_>,
+    issuer: &Issuer,
+    client_id: &str,
+    nonce: Option<&str>,
+    now: Timestamp,
+) -> Result<VerifiedToken, TokenError> {
+    if jws.header.is_access_token() {
+        return Err(TokenError::Malformed("an access token, not an ID token"));
+    }
+    let claims = &jws.claims;
+    if !is_for(claims, client_id) {
+        return Err(TokenError::Audience(client_id.to_owned()));
+    }
+    // Made out to several, it says who asked for it; that must be us.
+    let several = matches!(claims.get("aud"), Some(Value::Array(all)) if all.len() != 1);
+    let party = claims.get("azp").map(Value::as_str);
+    if party.is_some_and(|party| party != Some(client_id)) || (several && party.is_none()) {
+        return Err(TokenError::Audience(client_id.to_owned()));
+    }
+    if let Some(nonce) = nonce {
+        let found = claims.get("nonce").and_then(Value::as_str).unwrap_or("");
+        if nonce.is_empty() || !bool::from(found.as_bytes().ct_eq(nonce.as_bytes())) {
+            return Err(TokenError::Nonce);
+        }
+    }
+    judge_rest(jws, issuer, now)
+}
+
+fn judge_rest(jws: &Jws<'_>, issuer: &Issuer, now: Timestamp) -> Result<VerifiedToken, TokenError> {
+    let claims = &jws.claims;
     let expires = seconds(claims, "exp")?.ok_or_else(|| missing("exp"))?;
     if expires <= now {
         return Err(TokenError::Expired);

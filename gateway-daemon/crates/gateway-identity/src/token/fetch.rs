@@ -22,13 +22,43 @@ pub struct FetchError {
     pub reason: String,
 }
 
-/// Gets documents. May block for as long as [`HttpFetch`] does, and must come to an end.
+/// Gets documents, and posts forms. May block for as long as [`HttpFetch`] does, and must come to an end.
 pub trait Fetch: Send + Sync {
     /// The document at this address, in at most [`DOCUMENT_BYTES_MAX`] bytes.
     ///
     /// # Errors
     /// It did not come, whole and in time.
     fn get(&self, url: &str) -> Result<Vec<u8>, FetchError>;
+
+    /// What an address answers to a form, whatever its status, in at most [`DOCUMENT_BYTES_MAX`]
+    /// bytes. Whoever only verifies tokens posts nothing.
+    ///
+    /// # Errors
+    /// It did not come, whole and in time.
+    fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<Posted, FetchError> {
+        let _ = form;
+        Err(FetchError {
+            url: url.to_owned(),
+            reason: "nothing is posted from here".to_owned(),
+        })
+    }
+}
+
+/// The answer to a form. It may hold tokens: nothing of it goes to a log.
+pub struct Posted {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = &self.status;
+        f.debug_struct("Posted")
+            .field("status", status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The certificate authorities of the host cannot be loaded.
@@ -36,7 +66,8 @@ pub trait Fetch: Send + Sync {
 #[error("no certificate authorities of this host can be loaded: {0}")]
 pub struct AuthoritiesError(String);
 
-/// Over HTTP/1.1, with rustls. A redirect is not followed but an error, as is every answer but 200.
+/// Over HTTP/1.1, with rustls. A redirect is not followed: a document is 200 or an error, and a form
+/// is not sent again elsewhere.
 ///
 /// Blocks: not to be called on a task, and it starts none. The proxy that the environment names
 /// (`HTTPS_PROXY`) is used, but never towards a loopback address.
@@ -98,21 +129,49 @@ impl HttpFetch {
         if answer.status() != 200 {
             return Err(format!("answered {}, expected 200", answer.status()));
         }
-        let mut bytes = Vec::new();
-        let body = answer.into_body().into_reader();
-        body.take(DOCUMENT_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| error.to_string())?;
-        if bytes.len() > DOCUMENT_BYTES_MAX {
-            return Err(format!("longer than {DOCUMENT_BYTES_MAX} bytes"));
-        }
-        Ok(bytes)
+        whole(answer.into_body())
     }
+
+    fn try_post(&self, url: &str, form: &[(&str, &str)]) -> Result<Posted, String> {
+        let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+        let request = self.agent.post(url);
+        let form = form.iter().copied();
+        let answer = if parsed.loopback {
+            request.config().proxy(None).build().send_form(form)
+        } else {
+            request.send_form(form)
+        };
+        let answer = answer.map_err(|error| error.to_string())?;
+        Ok(Posted {
+            status: answer.status().as_u16(),
+            body: whole(answer.into_body())?,
+        })
+    }
+}
+
+/// A body to its end, within the limit.
+fn whole(body: ureq::Body) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    body.into_reader()
+        .take(DOCUMENT_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() > DOCUMENT_BYTES_MAX {
+        return Err(format!("longer than {DOCUMENT_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
 }
 
 impl Fetch for HttpFetch {
     fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         self.try_get(url).map_err(|reason| FetchError {
+            url: url.to_owned(),
+            reason,
+        })
+    }
+
+    fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<Posted, FetchError> {
+        self.try_post(url, form).map_err(|reason| FetchError {
             url: url.to_owned(),
             reason,
         })

@@ -23,6 +23,10 @@ pub struct IssuerConfig {
     /// The variable in a job's environment in which its token is looked for.
     #[serde(default)]
     pub environment: Option<String>,
+    /// The gateway's name at this issuer, as a public client: what people sign in with. Without it
+    /// nobody signs in there. An ID token is made out to it, and to nothing else.
+    #[serde(default)]
+    pub client_id: Option<String>,
 }
 
 fn groups_by_default() -> String {
@@ -68,6 +72,7 @@ pub(super) struct Issuer {
     pub template: Template,
     pub groups: String,
     pub environment: Option<String>,
+    pub client_id: Option<Arc<str>>,
 }
 
 impl Issuer {
@@ -81,6 +86,9 @@ impl Issuer {
         if let Some((key, _)) = required.iter().find(|(_, value)| value.is_empty()) {
             return Err(IssuerFault::Empty(key));
         }
+        if config.client_id.as_deref() == Some("") {
+            return Err(IssuerFault::Empty("client_id"));
+        }
         if let Some(variable) = &config.environment
             && !is_variable(variable)
         {
@@ -93,6 +101,7 @@ impl Issuer {
             template: Template::parse(&config.principal)?,
             groups: config.groups,
             environment: config.environment,
+            client_id: config.client_id.map(Arc::from),
         })
     }
 }

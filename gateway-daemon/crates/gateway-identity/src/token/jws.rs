@@ -55,6 +55,12 @@ impl<'a> Jws<'a> {
 }
 
 impl Header {
+    /// Made for an interface, not for saying who somebody is (RFC 9068, section 2.1).
+    pub(super) fn is_access_token(&self) -> bool {
+        let kind = self.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+        kind.strip_prefix("application/").unwrap_or(&kind) == "at+jwt"
+    }
+
     fn check(&self) -> Result<(), TokenError> {
         if self.crit.is_some() {
             return Err(TokenError::Critical);

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 mod cached;
 mod http;
+mod sign_in;
 
 const URL: &str = "https://issuer.test/tenant";
 const SECOND: u64 = 1_000_000_000;
@@ -174,6 +175,7 @@ fn config() -> IssuerConfig {
         principal: "ci:github:{repository}@{ref}".to_owned(),
         groups: "groups".to_owned(),
         environment: Some("GATEWAY_ID_TOKEN".to_owned()),
+        client_id: None,
     }
 }
 

@@ -189,3 +189,46 @@ fn a_server_that_never_ends_is_left() {
     assert!(error.contains("timeout"), "{error}");
     assert!(dripping.join().expect("server"), "it was left early");
 }
+
+#[test]
+fn a_form_is_posted_and_answered_whatever_the_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let base = format!("http://{}", listener.local_addr().expect("address"));
+    let served = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        for answer in [
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+            "HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        ] {
+            let (mut stream, _) = listener.accept().expect("stream");
+            let mut reader = BufReader::new(stream.try_clone().expect("stream"));
+            let mut line = String::new();
+            let mut length = 0;
+            while line != "\r\n" {
+                line.clear();
+                reader.read_line(&mut line).expect("line");
+                let lower = line.to_ascii_lowercase();
+                if let Some(value) = lower.strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("length");
+                }
+            }
+            let mut body = vec![0; length];
+            std::io::Read::read_exact(&mut reader, &mut body).expect("body");
+            seen.push(String::from_utf8(body).expect("text"));
+            stream.write_all(answer.as_bytes()).expect("answer");
+        }
+        seen
+    });
+    let form = [("a", "1 &"), ("b", "ü")];
+    let answer = http()
+        .post_form(&format!("{base}/token"), &form)
+        .expect("answer");
+    assert_eq!((answer.status, &*answer.body), (400, &b"{}"[..]));
+    let moved = http().post_form(&format!("{base}/token"), &form);
+    assert!(
+        moved.is_err() || moved.is_ok_and(|it| it.status == 302),
+        "not sent elsewhere"
+    );
+    assert_eq!(served.join().expect("server"), ["a=1+%26&b=%C3%BC"; 2]);
+    assert!(http().post_form("http://192.0.2.1/x", &form).is_err());
+}
