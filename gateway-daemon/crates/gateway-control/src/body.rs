@@ -21,6 +21,15 @@ pub(crate) struct RunBody {
     pub(crate) token: Option<String>,
 }
 
+/// `POST /v1/login`.
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LoginBody {
+    /// The name of the issuer; without one the only issuer that has a client.
+    pub(crate) issuer: Option<String>,
+}
+
 /// `POST /v1/revoke`.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

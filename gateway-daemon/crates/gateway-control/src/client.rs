@@ -95,7 +95,7 @@ impl Client {
     pub async fn trees(&self) -> Result<Vec<TreeView>, ClientError> {
         let mut trees = Vec::new();
         let mut broken = None;
-        self.lines(
+        self.get_lines(
             "/v1/trees",
             &mut |line| match serde_json::from_slice(line) {
                 Ok(tree) => {
@@ -117,7 +117,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn sessions(&self, filter: &Filter, each: EachLine<'_>) -> Result<(), ClientError> {
-        self.lines(&format!("/v1/sessions?{}", filter.to_query(false)), each)
+        self.get_lines(&format!("/v1/sessions?{}", filter.to_query(false)), each)
             .await
     }
 
@@ -132,7 +132,7 @@ impl Client {
         follow: bool,
         each: EachLine<'_>,
     ) -> Result<(), ClientError> {
-        self.lines(&format!("/v1/operations?{}", filter.to_query(follow)), each)
+        self.get_lines(&format!("/v1/operations?{}", filter.to_query(follow)), each)
             .await
     }
 
@@ -141,7 +141,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn session(&self, session: SessionId, each: EachLine<'_>) -> Result<(), ClientError> {
-        self.lines(&format!("/v1/sessions/{session}"), each).await
+        self.get_lines(&format!("/v1/sessions/{session}"), each)
+            .await
     }
 
     /// Ends live sessions.
@@ -180,7 +181,7 @@ impl Client {
         } else {
             "/v1/approvals"
         };
-        self.lines(path, each).await
+        self.get_lines(path, each).await
     }
 
     /// Answers a question.
@@ -218,6 +219,16 @@ impl Client {
         self.object(Method::POST, "/v1/run", body).await
     }
 
+    /// Signs the calling process's tree in, at the issuer of this name: first a line with what the
+    /// person does, then one with who it was, or with an `error`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn login(&self, issuer: Option<&str>, each: EachLine<'_>) -> Result<(), ClientError> {
+        let body = serde_json::json!({ "issuer": issuer }).to_string();
+        self.lines(Method::POST, "/v1/login", body, each).await
+    }
+
     async fn object<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -234,11 +245,18 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
     }
 
-    async fn lines(&self, path: &str, each: EachLine<'_>) -> Result<(), ClientError> {
-        let mut body = self
-            .ask(Method::GET, path, String::new())
-            .await?
-            .into_body();
+    async fn get_lines(&self, path: &str, each: EachLine<'_>) -> Result<(), ClientError> {
+        self.lines(Method::GET, path, String::new(), each).await
+    }
+
+    async fn lines(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        each: EachLine<'_>,
+    ) -> Result<(), ClientError> {
+        let mut body = self.ask(method, path, body).await?.into_body();
         let mut rest: Vec<u8> = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| ClientError::Answer("it broke off".to_owned()))?;

@@ -46,8 +46,8 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use peer::{Peer, PeerError};
 pub use ports::{
-    AnswerError, Approvals, Archive, Callers, Gone, Launcher, LineSink, Overview, PortError, Ports,
-    Revoker, Role, RunError, Switch, Target, Trees,
+    AnswerError, Approvals, Archive, Callers, Gone, Launcher, LineSink, LoginError, Logins,
+    Overview, PendingLogin, PortError, Ports, Revoker, Role, RunError, Switch, Target, Trees,
 };
 pub use remote::{
     Attempt, AuthenticationError, Authenticator, Entropy, Identity, Page, PagePorts, PrincipalLine,

@@ -2,7 +2,7 @@
 //! answers. It exists in tests only: the binary does not carry it.
 pub(crate) mod shapes;
 
-use crate::body::{AnswerBody, KillBody, RevokeBody, RunBody};
+use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody};
 use crate::filter::VERDICTS;
 use crate::ports::Role;
 use crate::remote::QuestionView;
@@ -10,7 +10,8 @@ use crate::reply::{JSON, LINES, TEXT};
 use crate::route::{Entry, ROUTES, Route};
 use crate::standing::{Permission, permits_remote};
 use crate::view::{
-    AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView,
+    AnswerView, ErrorView, KillView, LineageView, LoginBegunView, LoginView, RevokeView, RunView,
+    StatusView, TreeView,
 };
 use gateway_core::Verb;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -144,6 +145,18 @@ fn words(route: Route, schemas: &mut SchemaGenerator) -> Words {
                 "Puts the calling process into a governed tree. On the control socket only",
                 JSON,
                 schema!(RunView),
+            )
+        },
+        Route::Login => Words {
+            body: Some(schema!(LoginBody)),
+            statuses: &[BAD, CONFLICT, ("503", "Too many sign in now")],
+            ..of(
+                "Signs the tree of the calling process in: what the person does, then who it was \
+                 or why nobody signed in. On the control socket only",
+                LINES,
+                json!({ "anyOf": [
+                    schema!(LoginBegunView), schema!(LoginView), schema!(ErrorView),
+                ] }),
             )
         },
     }

@@ -6,7 +6,9 @@ use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::standing::Standing;
-use crate::view::{AnswerView, LineageView, RevokeView, RunView, StatusView, TreeView};
+use crate::view::{
+    AnswerView, LineageView, LoginBegunView, LoginView, RevokeView, RunView, StatusView, TreeView,
+};
 use gateway_core::{SessionId, TreeId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,6 +285,46 @@ pub trait Launcher: Send + Sync {
     ) -> Result<RunView, RunError>;
 }
 
+/// Why nobody was signed in. Nothing was bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// There is no such issuer, or it has to be named.
+    #[error("{0}")]
+    Issuer(String),
+    /// The person or the issuer said no, or somebody else is bound already.
+    #[error("{0}")]
+    Refused(String),
+    /// Too many sign in now.
+    #[error("{0}")]
+    Busy(String),
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Signs the trees of callers in.
+pub trait Logins: Send + Sync {
+    /// Begins a sign-in for the tree of a caller: what the person does, and the wait for it.
+    ///
+    /// # Errors
+    /// It does not begin.
+    fn begin(
+        &self,
+        peer: &Arc<Peer>,
+        tree: TreeId,
+        issuer: Option<&str>,
+    ) -> Result<(LoginBegunView, Box<dyn PendingLogin>), LoginError>;
+}
+
+/// A sign-in that waits for a person. Dropped, it is over.
+pub trait PendingLogin: Send {
+    /// Waits, by the pauses of `out`, and binds the root of the tree. `None`: the caller has left.
+    ///
+    /// # Errors
+    /// Nobody was signed in.
+    fn wait(self: Box<Self>, out: &mut dyn LineSink) -> Result<Option<LoginView>, LoginError>;
+}
+
 /// All of them, as the server takes them.
 #[derive(Clone)]
 pub struct Ports {
@@ -302,6 +344,8 @@ pub struct Ports {
     pub revoker: Arc<dyn Revoker>,
     /// Puts callers into trees.
     pub launcher: Arc<dyn Launcher>,
+    /// Signs the trees of callers in.
+    pub logins: Arc<dyn Logins>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -19,6 +19,7 @@ pub(crate) enum Route {
     Approvals,
     Answer,
     Run,
+    Login,
 }
 
 /// A row of the table.
@@ -49,7 +50,7 @@ const fn post(route: Route, path: &'static str, asks: Request) -> Entry {
     }
 }
 
-pub(crate) static ROUTES: [Entry; 14] = [
+pub(crate) static ROUTES: [Entry; 15] = [
     get(Route::Health, "/healthz", Request::Health),
     get(Route::Ready, "/readyz", Request::Health),
     get(Route::Metrics, "/metrics", Request::Status),
@@ -64,6 +65,7 @@ pub(crate) static ROUTES: [Entry; 14] = [
     get(Route::Approvals, "/v1/approvals", Request::Approvals),
     post(Route::Answer, "/v1/approvals/{id}", Request::Answer),
     post(Route::Run, "/v1/run", Request::Run),
+    post(Route::Login, "/v1/login", Request::Login),
 ];
 
 /// The row of a path, and what stands in it for the parameter.
@@ -116,7 +118,7 @@ mod tests {
         for entry in &ROUTES {
             let changes = matches!(
                 entry.asks,
-                Request::Kill | Request::Revoke | Request::Answer | Request::Run
+                Request::Kill | Request::Revoke | Request::Answer | Request::Run | Request::Login
             );
             assert_eq!(entry.method == Method::POST, changes, "{}", entry.path);
         }

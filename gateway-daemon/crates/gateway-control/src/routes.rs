@@ -1,15 +1,15 @@
 //! What is answered to each route.
-use crate::body::{AnswerBody, KillBody, RevokeBody, RunBody};
+use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody};
 use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::peer::Peer;
-use crate::ports::{AnswerError, PortError, RunError, Target};
+use crate::ports::{AnswerError, LineSink, LoginError, PendingLogin, PortError, RunError, Target};
 use crate::reply::{Answer, LINES, METRICS, TEXT, blocking, failed, json, refused, text, typed};
 use crate::route::{self, Entry, Route};
 use crate::server::{Local, Shared};
 use crate::standing::{Permission, Standing, permits};
 use crate::stream::{self, ChannelSink, Event, Lines};
-use crate::view::KillView;
+use crate::view::{ErrorView, KillView, LoginBegunView};
 use bytes::Bytes;
 use gateway_core::{SessionId, TreeId};
 use http_body_util::combinators::BoxBody;
@@ -26,6 +26,8 @@ const FIRST_LINE_WAIT: Duration = Duration::from_millis(200);
 
 pub(crate) const RUN_IS_LOCAL: &str =
     "not permitted: only a process of this host can be put into a tree";
+pub(crate) const LOGIN_IS_LOCAL: &str =
+    "not permitted: only a process of this host can sign in for its tree";
 
 /// A request that was read whole.
 pub(crate) struct Asked {
@@ -170,6 +172,14 @@ pub(crate) async fn serve(shared: &Arc<Shared>, asker: Asker, asked: Asked) -> A
             Caller::Local(peer) => run(shared, peer, standing, &body).await,
             // The table says so already; who is no process here cannot be put into a tree.
             Caller::Remote(_) => refused(StatusCode::FORBIDDEN, RUN_IS_LOCAL),
+        },
+        Route::Login => match (caller, own) {
+            (Caller::Local(peer), Some(tree)) => login(shared, peer, tree, &body).await,
+            (Caller::Local(_), None) => refused(
+                StatusCode::CONFLICT,
+                "only a governed login session can be bound, and the caller is in no governed tree",
+            ),
+            (Caller::Remote(_), _) => refused(StatusCode::FORBIDDEN, LOGIN_IS_LOCAL),
         },
     }
 }
@@ -350,18 +360,68 @@ async fn run(shared: &Arc<Shared>, peer: Arc<Peer>, standing: Standing, body: &[
     }
 }
 
+/// Two lines: what the person does, at once; and who it was, or why nobody signed in.
+async fn login(shared: &Arc<Shared>, peer: Arc<Peer>, tree: TreeId, body: &[u8]) -> Answer {
+    let body = if body.is_empty() { b"{}" } else { body };
+    let LoginBody { issuer } = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let logins = Arc::clone(&shared.ports.logins);
+    match blocking(move || logins.begin(&peer, tree, issuer.as_deref())).await {
+        Some(Ok((begun, pending))) => {
+            let work = move |out: &mut ChannelSink| conclude(&begun, pending, out).map(|()| true);
+            lines(stream::spawn(work), None).await
+        }
+        Some(Err(error)) => refused(login_status(&error), error.to_string()),
+        None => failed(),
+    }
+}
+
+/// The head has gone out before the person answers: what fails then is a line.
+fn conclude(
+    begun: &LoginBegunView,
+    pending: Box<dyn PendingLogin>,
+    out: &mut ChannelSink,
+) -> Result<(), PortError> {
+    let shown = out.line(encoded(begun)?);
+    if shown.and_then(|()| out.pause(Duration::ZERO)).is_err() {
+        return Ok(());
+    }
+    let last = match pending.wait(out) {
+        Ok(None) => return Ok(()),
+        Ok(Some(view)) => encoded(&view)?,
+        Err(error) => encoded(&ErrorView {
+            error: error.to_string(),
+        })?,
+    };
+    let _ = out.line(last);
+    Ok(())
+}
+
+const fn login_status(error: &LoginError) -> StatusCode {
+    match error {
+        LoginError::Issuer(_) => StatusCode::BAD_REQUEST,
+        LoginError::Refused(_) => StatusCode::CONFLICT,
+        LoginError::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+        LoginError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 fn all<T: Serialize>(
     out: &mut ChannelSink,
     items: impl Iterator<Item = T>,
 ) -> Result<bool, PortError> {
-    use crate::ports::LineSink;
     for item in items {
-        let line = serde_json::to_vec(&item).map_err(|error| PortError(error.to_string()))?;
-        if out.line(line).is_err() {
+        if out.line(encoded(&item)?).is_err() {
             break;
         }
     }
     Ok(true)
+}
+
+fn encoded<T: Serialize>(item: &T) -> Result<Vec<u8>, PortError> {
+    serde_json::to_vec(item).map_err(|error| PortError(error.to_string()))
 }
 
 /// Answers with what the thread says. What it fails with at once becomes a status.
@@ -390,7 +450,7 @@ async fn lines(
 fn not_permitted(standing: Standing) -> Answer {
     let reason = match standing {
         Standing::Governed(_) => {
-            "not permitted: a process inside a governed tree may only run, and see its own tree"
+            "not permitted: a process inside a governed tree may only run, login, and see its own tree"
         }
         Standing::Reader => "not permitted: members of the group gateway may only read",
         Standing::Approver => "not permitted: approvers see what waits for them, and answer it",

@@ -72,6 +72,8 @@ pub enum Request {
     Answer,
     /// Put the caller itself into a tree.
     Run,
+    /// Sign in for the tree that the caller is in.
+    Login,
 }
 
 /// The answer of [`permits`].
@@ -89,21 +91,22 @@ pub enum Permission {
 
 /// May a caller of this standing ask this?
 ///
-/// `run` takes rights away from the caller and gives none, so anybody may ask for it. A caller
-/// inside a tree sees that tree, never the records: they tell what others may not do.
+/// `run` takes rights away from the caller and gives none, so anybody may ask for it. So may who is
+/// in no tree ask to `login`, and is told that there is none to sign in for. A caller inside a tree sees that tree, never the records: they tell what others may not do.
 #[must_use]
 pub const fn permits(standing: Standing, request: Request) -> Permission {
     match (standing, request) {
-        (Standing::Governed(tree), Request::Run | Request::Trees | Request::Lineage) => {
-            Permission::Own(tree)
-        }
+        (
+            Standing::Governed(tree),
+            Request::Run | Request::Login | Request::Trees | Request::Lineage,
+        ) => Permission::Own(tree),
         (Standing::Governed(_), _) => Permission::No,
         // Also a stranger may be somebody whom a rule names.
         (_, Request::Answer) => Permission::All,
         (Standing::Admin | Standing::Responder, _) => Permission::All,
         (Standing::Reader, Request::Kill | Request::Revoke) => Permission::No,
         (Standing::Reader, _) => Permission::All,
-        (_, Request::Health | Request::Run) => Permission::All,
+        (_, Request::Health | Request::Run | Request::Login) => Permission::All,
         (Standing::Approver, Request::Approvals) => Permission::All,
         (Standing::Stranger, Request::Approvals) => Permission::Answerable,
         (Standing::Approver | Standing::Stranger, _) => Permission::No,
@@ -112,11 +115,11 @@ pub const fn permits(standing: Standing, request: Request) -> Permission {
 
 /// May somebody who came by the network ask this?
 ///
-/// As outside of every tree; but there is no process here that could `run`.
+/// As outside of every tree; but there is no process here that could `run`, or `login` for its tree.
 #[must_use]
 pub const fn permits_remote(role: Role, request: Request) -> Permission {
     match request {
-        Request::Run => Permission::No,
+        Request::Run | Request::Login => Permission::No,
         _ => permits(Standing::new(None, role), request),
     }
 }
@@ -124,32 +127,34 @@ pub const fn permits_remote(role: Role, request: Request) -> Permission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Request::{Answer, Approvals, Health, Kill, Lineage, Records, Revoke, Run, Status, Trees};
+    use Request::{
+        Answer, Approvals, Health, Kill, Lineage, Login, Records, Revoke, Run, Status, Trees,
+    };
 
     #[test]
     fn the_table() {
         let own = Permission::Own(TreeId(7));
         let all = Permission::All;
         let requests = [
-            Health, Status, Trees, Lineage, Records, Kill, Revoke, Approvals, Answer, Run,
+            Health, Status, Trees, Lineage, Records, Kill, Revoke, Approvals, Answer, Run, Login,
         ];
         let rows: [(Standing, &[(Request, Permission)]); 6] = [
             (
                 Standing::Governed(TreeId(7)),
-                &[(Run, own), (Trees, own), (Lineage, own)],
+                &[(Run, own), (Login, own), (Trees, own), (Lineage, own)],
             ),
             (Standing::Admin, &requests.map(|request| (request, all))),
             (Standing::Responder, &requests.map(|request| (request, all))),
             (
                 Standing::Reader,
                 &[
-                    Health, Status, Trees, Lineage, Records, Approvals, Answer, Run,
+                    Health, Status, Trees, Lineage, Records, Approvals, Answer, Run, Login,
                 ]
                 .map(|request| (request, all)),
             ),
             (
                 Standing::Approver,
-                &[Health, Approvals, Answer, Run].map(|request| (request, all)),
+                &[Health, Approvals, Answer, Run, Login].map(|request| (request, all)),
             ),
             (
                 Standing::Stranger,
@@ -158,6 +163,7 @@ mod tests {
                     (Approvals, Permission::Answerable),
                     (Answer, all),
                     (Run, all),
+                    (Login, all),
                 ],
             ),
         ];
@@ -184,6 +190,7 @@ mod tests {
                 assert_eq!(permits_remote(role, request), outside);
             }
             assert_eq!(permits_remote(role, Run), Permission::No);
+            assert_eq!(permits_remote(role, Login), Permission::No);
         }
     }
 

@@ -3,7 +3,10 @@ mod hostile;
 mod remote;
 
 use super::*;
-use crate::view::{AnswerView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView};
+use crate::view::{
+    AnswerView, KillView, LineageView, LoginBegunView, LoginView, RevokeView, RunView, StatusView,
+    TreeView,
+};
 use gateway_core::{Principal, SessionId, TreeId};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
@@ -28,6 +31,8 @@ struct Fake {
     following: AtomicU64,
     killed: Mutex<Vec<Target>>,
     ran: Mutex<Vec<(u32, Standing, Option<String>)>>,
+    /// Whoever was to sign in has left.
+    left: Arc<AtomicBool>,
 }
 
 impl Default for Fake {
@@ -41,6 +46,7 @@ impl Default for Fake {
             following: AtomicU64::new(0),
             killed: Mutex::default(),
             ran: Mutex::default(),
+            left: Arc::default(),
         }
     }
 }
@@ -248,6 +254,59 @@ impl Launcher for Fake {
     }
 }
 
+impl Logins for Fake {
+    fn begin(
+        &self,
+        _: &Arc<Peer>,
+        tree: TreeId,
+        issuer: Option<&str>,
+    ) -> Result<(LoginBegunView, Box<dyn PendingLogin>), LoginError> {
+        match issuer {
+            Some("missing") => return Err(LoginError::Issuer("there is no such issuer".into())),
+            Some("bound") => return Err(LoginError::Refused("somebody else is bound".into())),
+            Some("busy") => return Err(LoginError::Busy("later".into())),
+            Some("broken") => return Err(LoginError::Failed("no keys".into())),
+            _ => {}
+        }
+        let begun = LoginBegunView {
+            verification_uri: "https://issuer.test/device".into(),
+            verification_uri_complete: None,
+            user_code: "ABCD".into(),
+            expires_in: 600,
+        };
+        let pending = FakeLogin {
+            tree,
+            issuer: issuer.map(str::to_owned),
+            left: Arc::clone(&self.left),
+        };
+        Ok((begun, Box::new(pending)))
+    }
+}
+
+struct FakeLogin {
+    tree: TreeId,
+    issuer: Option<String>,
+    left: Arc<AtomicBool>,
+}
+
+impl PendingLogin for FakeLogin {
+    fn wait(self: Box<Self>, out: &mut dyn LineSink) -> Result<Option<LoginView>, LoginError> {
+        match self.issuer.as_deref() {
+            Some("denied") => return Err(LoginError::Refused("the sign-in was denied".into())),
+            Some("slow") => {
+                while out.pause(Duration::from_secs(30)).is_ok() {}
+                self.left.store(true, Ordering::Relaxed);
+                return Ok(None);
+            }
+            _ => {}
+        }
+        Ok(Some(LoginView {
+            principal: gateway_core::Principal::unknown(),
+            tree: self.tree,
+        }))
+    }
+}
+
 struct Server {
     fake: Arc<Fake>,
     client: Client,
@@ -270,6 +329,7 @@ fn serve_with(limits: Limits) -> Server {
         approvals: fake.clone(),
         revoker: fake.clone(),
         launcher: fake.clone(),
+        logins: fake.clone(),
     };
     let socket = ControlSocket::bind(&path).unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -624,4 +684,66 @@ async fn answers_that_are_not_taken_say_why() {
         let answer = raw(&server.path, request.as_bytes()).await;
         assert!(answer.contains(expected), "{path} {body}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_is_signed_in_by_who_is_in_it() {
+    let server = serve_with(Limits::default());
+    let Server { fake, client, .. } = &server;
+    let login = async |issuer: Option<&str>| {
+        let mut lines: Vec<serde_json::Value> = Vec::new();
+        let mut each = |line: &[u8]| {
+            lines.push(serde_json::from_slice(line).unwrap());
+            ControlFlow::Continue(())
+        };
+        let answer = client.login(issuer, &mut each).await;
+        (answer, lines)
+    };
+    for role in Role::ALL {
+        fake.is(None, role);
+        let (answer, lines) = login(None).await;
+        assert!(
+            matches!(&answer, Err(ClientError::Refused(reason)) if reason.contains("only a governed")),
+            "{role:?} {answer:?}"
+        );
+        assert!(lines.is_empty());
+    }
+    fake.is(Some(OWN), Role::Admin);
+    let (answer, lines) = login(None).await;
+    assert!(answer.is_ok());
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["user_code"], "ABCD");
+    assert_eq!(lines[1]["tree"], OWN.to_string());
+    let (answer, lines) = login(Some("denied")).await;
+    assert!(answer.is_ok());
+    assert_eq!(
+        lines[1],
+        serde_json::json!({ "error": "the sign-in was denied" })
+    );
+    let missing = login(Some("missing")).await.0;
+    assert!(
+        matches!(missing, Err(ClientError::BadRequest(_))),
+        "{missing:?}"
+    );
+    for issuer in ["bound", "busy", "broken"] {
+        let refused = login(Some(issuer)).await.0;
+        assert!(
+            matches!(refused, Err(ClientError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+    // The code is there while the person is waited for; and the wait ends with the caller.
+    let mut leaving = StdStream::connect(&server.path).unwrap();
+    leaving
+        .write_all(b"POST /v1/login HTTP/1.1\r\nHost: g\r\nContent-Length: 17\r\n\r\n{\"issuer\":\"slow\"}")
+        .unwrap();
+    let mut answer = String::new();
+    while !answer.contains("ABCD") {
+        let mut bytes = [0; 4096];
+        let read = leaving.read(&mut bytes).unwrap();
+        assert_ne!(read, 0, "{answer}");
+        answer.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    drop(leaving);
+    until("the wait to end", || fake.left.load(Ordering::Relaxed)).await;
 }

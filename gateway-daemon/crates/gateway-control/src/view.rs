@@ -180,6 +180,32 @@ pub struct RunView {
     pub harden: Vec<String>,
 }
 
+/// The first line of the answer to `login`: what the person does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LoginBegunView {
+    /// Where the person goes.
+    pub verification_uri: String,
+    /// The same with the code in it, where the issuer has that.
+    pub verification_uri_complete: Option<String>,
+    /// What the person types there.
+    pub user_code: String,
+    /// How long that is good, in seconds.
+    pub expires_in: u64,
+}
+
+/// The last line of the answer to `login`; an [`ErrorView`] where nobody signed in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LoginView {
+    /// Who stands at the root of the tree now.
+    #[cfg_attr(test, schemars(with = "shapes::Principal"))]
+    pub principal: Principal,
+    /// The tree.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub tree: TreeId,
+}
+
 /// The answer to `kill`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

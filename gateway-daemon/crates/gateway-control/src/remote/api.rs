@@ -148,6 +148,7 @@ pub(super) async fn bounded<T: Send + 'static>(
 fn not_permitted(role: Role, asks: Asks) -> Answer {
     let reason = match (asks, role) {
         (Asks::Run, _) => routes::RUN_IS_LOCAL.to_owned(),
+        (Asks::Login, _) => routes::LOGIN_IS_LOCAL.to_owned(),
         (_, Role::None) => "not permitted: none of your groups has a role here".to_owned(),
         _ => format!("not permitted: your role is {}", role.name()),
     };

@@ -188,6 +188,7 @@ fn serve_remote_with(limits: RemoteLimits) -> RemoteServer {
         approvals: remote.clone(),
         revoker: remote.clone(),
         launcher: fake.clone(),
+        logins: fake.clone(),
     };
     let remote_ports = RemotePorts {
         authenticator: remote.clone(),
