@@ -289,13 +289,19 @@ struct FakeLogin {
     left: Arc<AtomicBool>,
 }
 
+impl Drop for FakeLogin {
+    fn drop(&mut self) {
+        let slow = self.issuer.as_deref() == Some("slow");
+        self.left.fetch_or(slow, Ordering::Relaxed);
+    }
+}
+
 impl PendingLogin for FakeLogin {
     fn wait(self: Box<Self>, out: &mut dyn LineSink) -> Result<Option<LoginView>, LoginError> {
         match self.issuer.as_deref() {
             Some("denied") => return Err(LoginError::Refused("the sign-in was denied".into())),
             Some("slow") => {
                 while out.pause(Duration::from_secs(30)).is_ok() {}
-                self.left.store(true, Ordering::Relaxed);
                 return Ok(None);
             }
             _ => {}
