@@ -34,6 +34,8 @@ pub(crate) enum CommandArguments {
                             executable, 127 not found, 128 + the signal that ended it."
     )]
     Run(RunArguments),
+    /// Signs this login session in at an OpenID issuer: prints an address and a code, and waits
+    Login(LoginArguments),
     /// What is in force, what lives, what was lost; exit 0 only when a policy is enforced
     Status(JsonArguments),
     /// The governed trees
@@ -80,6 +82,16 @@ pub(crate) struct RunArguments {
     /// The command and its arguments
     #[arg(last = true, required = true, num_args = 1.., value_name = "CMD ARG")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArguments {
+    /// The issuer, by its name in the configuration; may be left out when there is only one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Option<String>,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

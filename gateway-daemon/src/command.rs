@@ -16,6 +16,10 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     Daemon,
     Run(Run),
+    Login {
+        issuer: Option<String>,
+        json: bool,
+    },
     Status {
         json: bool,
     },
@@ -110,6 +114,10 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
     Ok(match written.command {
         CommandArguments::Daemon => Command::Daemon,
         CommandArguments::Run(run) => Command::Run(validate_run(run)?),
+        CommandArguments::Login(login) => Command::Login {
+            issuer: login.issuer,
+            json: login.json,
+        },
         CommandArguments::Status(status) => Command::Status { json: status.json },
         CommandArguments::Trees(trees) => Command::Trees { json: trees.json },
         CommandArguments::Lineage(lineage) => {
@@ -320,6 +328,13 @@ mod tests {
                 "--config /x status --json".to_owned(),
                 Command::Status { json: true },
             ),
+            (
+                "login --issuer acme --json".to_owned(),
+                Command::Login {
+                    issuer: Some("acme".into()),
+                    json: true,
+                },
+            ),
             ("trees".to_owned(), Command::Trees { json: false }),
             (
                 "lineage 42".to_owned(),
@@ -421,6 +436,7 @@ mod tests {
             "nope",
             "status extra",
             "status --jso",
+            "login acme",
             "run",
             "run ls",
             "run --",
@@ -459,7 +475,6 @@ mod tests {
     #[test]
     fn what_is_not_built_does_not_exist() {
         for command in [
-            "login",
             "doctor",
             "replay s0000000000001",
             "export",

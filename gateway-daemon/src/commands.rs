@@ -2,6 +2,7 @@
 pub(crate) mod approvals;
 pub(crate) mod kill;
 pub(crate) mod lineage;
+pub(crate) mod login;
 pub(crate) mod policy;
 pub(crate) mod records;
 pub(crate) mod revoke;

@@ -83,6 +83,9 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
     match command {
         Command::Daemon => daemon::run(&config),
         Command::Run(_) => Ok(Exit::Done),
+        Command::Login { issuer, json } => {
+            commands::login::login(&config, issuer.as_deref(), *json)
+        }
         Command::Status { json } => commands::status::status(&config, *json),
         Command::Trees { json } => commands::trees::trees(&config, *json),
         Command::Lineage { target, json } => commands::lineage::lineage(&config, *target, *json),

@@ -129,6 +129,8 @@ limits! {
     control_connections: count = 64, 1..=4096;
     /// Callers that follow the log at once, of each kind of caller.
     control_followers: count = 16, 1..=4096;
+    /// Sign-ins (`gateway login`) that wait for a person at once; one of each tree.
+    logins: count = 16, 1..=1024;
     /// How long a caller may take to send its request.
     control_request: time = seconds(10), ms(100)..=seconds(600);
     /// How long a caller may stop reading its answer.

@@ -57,6 +57,7 @@ fn every_key_is_taken() {
         audience = "gateway"
         principal = "ci:github:{{repository}}@{{ref}}"
         environment = "GATEWAY_ID_TOKEN"
+        client_id = "gateway-cli"
         [[webhook]]
         url = "https://chat.internal/hook"
         form = "slack"
@@ -98,6 +99,7 @@ fn every_key_is_taken() {
             principal: "ci:github:{repository}@{ref}".into(),
             groups: "groups".into(),
             environment: Some("GATEWAY_ID_TOKEN".into()),
+            client_id: Some("gateway-cli".into()),
         }],
         webhooks: vec![webhook.unwrap()],
         roles: Roles {

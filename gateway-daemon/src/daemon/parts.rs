@@ -17,6 +17,7 @@ use crate::wiring::governance::Governance;
 use crate::wiring::identity::Principals;
 use crate::wiring::launcher::TreeLauncher;
 use crate::wiring::lineage::Shown;
+use crate::wiring::login::{Places, TreeLogins};
 use crate::wiring::overview::{Health, SessionSwitch};
 use crate::wiring::people::People;
 use crate::wiring::revoker::Revocation;
@@ -132,6 +133,13 @@ fn console(
         callers: Arc::clone(&callers),
         acts: acts.clone(),
     };
+    let logins = TreeLogins {
+        callers: Arc::clone(&callers),
+        principals: Arc::clone(&kernel.principals),
+        people: Arc::clone(&ground.people),
+        acts: acts.clone(),
+        places: Places::new(config.limits.logins),
+    };
     let revocation = Revocation {
         people: Arc::clone(&ground.people),
         principals: Arc::clone(&kernel.principals),
@@ -150,5 +158,6 @@ fn console(
         approvals: Arc::new(questions),
         revoker: Arc::new(revocation),
         launcher: Arc::new(launcher),
+        logins: Arc::new(logins),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Principals {
 impl Principals {
     /// Takes over what an earlier daemon of this boot knew.
     pub(crate) fn open(
-        issuers: Option<Issuers>,
+        issuers: Option<Arc<Issuers>>,
         state_dir: &Path,
         boot_id: &str,
         forest: &Arc<Forest>,

@@ -39,7 +39,7 @@ pub(crate) struct Tokens {
 }
 
 struct Shared {
-    issuers: Option<Issuers>,
+    issuers: Option<Arc<Issuers>>,
     bindings: Bindings,
     file: Mutex<BindingFile>,
     forest: Arc<Forest>,
@@ -58,7 +58,7 @@ enum Remembered {
 impl Tokens {
     /// Takes over what an earlier daemon of this boot bound.
     pub(crate) fn open(
-        issuers: Option<Issuers>,
+        issuers: Option<Arc<Issuers>>,
         state_dir: &Path,
         boot_id: &str,
         forest: &Arc<Forest>,
@@ -111,6 +111,36 @@ impl Tokens {
         token: &VerifiedToken,
     ) -> Result<(), String> {
         self.shared.bind(tree, process, token).map(drop)
+    }
+
+    /// Those who may say who somebody is.
+    pub(crate) fn issuers(&self) -> Option<&Arc<Issuers>> {
+        self.shared.issuers.as_ref()
+    }
+
+    /// What [`Tokens::sign_in`] would do; nothing is bound.
+    pub(crate) fn may_sign_in(
+        &self,
+        tree: TreeId,
+        root: ProcessKey,
+        principal: &Principal,
+    ) -> Result<Bound, String> {
+        let bindings = &self.shared.bindings;
+        let found = bindings.may_bind_once(tree, (root.pid, root.start), principal);
+        found.map_err(|error| error.to_string())
+    }
+
+    /// A person signed in for a tree: its root is theirs, once.
+    pub(crate) fn sign_in(
+        &self,
+        tree: TreeId,
+        root: ProcessKey,
+        token: &VerifiedToken,
+    ) -> Result<Bound, String> {
+        let (bindings, key) = (&self.shared.bindings, (root.pid, root.start));
+        let bound = bindings.bind_once(tree, key, token, moment::now());
+        let bound = bound.map_err(|error| error.to_string())?;
+        self.shared.kept(bound)
     }
 
     /// Is the token good? Nothing is bound.
@@ -230,8 +260,13 @@ impl Shared {
             .bindings
             .bind(tree, (process.pid, process.start), verified, now)
             .map_err(|error| error.to_string())?;
-        self.save()
-            .map_err(|error| format!("the binding could not be kept: {error}"))?;
+        self.kept(bound)
+    }
+
+    /// A binding counts only when it outlives the daemon.
+    fn kept(&self, bound: Bound) -> Result<Bound, String> {
+        let saved = self.save();
+        saved.map_err(|error| format!("the binding could not be kept: {error}"))?;
         Ok(bound)
     }
 
@@ -271,13 +306,13 @@ impl Shared {
 /// The issuers of the configuration, ready to be asked. `None` when there are none.
 pub(crate) fn issuers(
     configs: &[gateway_identity::IssuerConfig],
-) -> Result<Option<Issuers>, String> {
+) -> Result<Option<Arc<Issuers>>, String> {
     if configs.is_empty() {
         return Ok(None);
     }
     let fetch = gateway_identity::HttpFetch::new().map_err(|error| error.to_string())?;
     let issuers = Issuers::new(configs.to_vec(), Box::new(fetch));
     issuers
-        .map(Some)
+        .map(|issuers| Some(Arc::new(issuers)))
         .map_err(|error: IssuerError| error.to_string())
 }
