@@ -11,6 +11,7 @@ mod harness;
 mod hostile_wire;
 mod identity;
 mod lineage;
+mod login;
 mod policy_reload;
 mod postgres_drivers;
 mod postgres_psql;
