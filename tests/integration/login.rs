@@ -1,4 +1,5 @@
 //! `gateway login`: people who sign in at a real OpenID provider, for the tree that they work in.
+use gateway_tests::provider::Minting;
 use gateway_tests::running::{PATIENCE, Running};
 use gateway_tests::{Cluster, Daemon, Job, Provider, Subtree, policy, wait};
 use serde_json::{Value, json};
@@ -242,24 +243,88 @@ fn only_a_governed_session_can_be_bound_and_only_where_people_sign_in() {
 }
 
 #[test]
-fn of_each_tree_one_sign_in_waits() {
+fn of_each_tree_one_sign_in_waits_and_only_as_long_as_its_caller() {
     let Some(world) = World::new() else {
         return;
     };
-    let script = "login &\nread line < \"$PIPE\"\nlogin\n";
     let pipes = gateway_tests::place::temporary_directory().unwrap();
     let pipe = pipes.path().join("go");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let script = format!("PIPE={}\n{script}", pipe.display());
+    let script = format!(
+        "\"$GATEWAY\" login --json &\nread line < {pipe:?}\nlogin\nkill $!\nwait $!\n\
+         until \"$GATEWAY\" login --json; do sleep 0.1; done\necho \"login 0\"\n"
+    );
     let session = world.session("leaving", &script);
     let first = code(&session, 0);
     std::fs::write(&pipe, "go\n").unwrap();
     session.wait_for_output_of("login 1", PATIENCE).unwrap();
-    assert!(
-        session.stderr().contains("another sign-in of this tree"),
-        "{}",
-        session.stderr()
-    );
-    world.provider.approve_device(&first, "alice").unwrap();
+    let said = session.stderr();
+    assert!(said.contains("another sign-in of this tree"), "{said}");
+    // The first one is gone, and what is approved for it now counts for nobody.
+    let second = code(&session, 1);
+    world.provider.approve_device(&first, "bob").unwrap();
+    world.provider.approve_device(&second, "alice").unwrap();
     session.wait_for_output_of("login 0", PATIENCE).unwrap();
+    let last = objects(&session).pop().unwrap();
+    assert_eq!(last["principal"]["id"], "user:alice@acme.example", "{last}");
+}
+
+/// The code, as people are shown it.
+fn shown_code(said: &str) -> String {
+    let lines = said.lines().map(str::trim);
+    let mut lines = lines
+        .skip_while(|line| !line.contains("enter the code"))
+        .skip(1);
+    lines.find(|line| !line.is_empty()).unwrap().to_owned()
+}
+
+/// What a job presented at the root stays, whoever signs in below it; and people are shown words.
+#[test]
+fn a_job_of_somebody_cannot_be_signed_in_by_somebody_else() {
+    let Some(world) = World::new() else {
+        return;
+    };
+    let minting = Minting {
+        audience: Some("jobs".into()),
+        ..Minting::default()
+    };
+    let claims = json!({ "email": "robot@acme.example" });
+    let token = world.provider.token_with(&claims, &minting).unwrap();
+    let files = gateway_tests::place::temporary_directory().unwrap();
+    let file = files.path().join("token");
+    std::fs::write(&file, token).unwrap();
+    let mut command = world.daemon.gateway();
+    command
+        .args(["run", "--policy", "test", "--token-file"])
+        .arg(&file)
+        .arg("--")
+        .arg(world.daemon.gateway().get_program())
+        .arg("login");
+    let job = Running::start(&mut command).unwrap();
+    job.wait_for_output_of("Waiting", PATIENCE).unwrap();
+    let code = shown_code(&job.stdout());
+    world.provider.approve_device(&code, "alice").unwrap();
+    let outcome = job.wait(PATIENCE).unwrap();
+    assert_eq!(outcome.code(), 1, "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("another principal is bound"),
+        "{outcome:?}"
+    );
+
+    let mut command = world.daemon.gateway();
+    command
+        .args(["run", "--policy", "test", "--"])
+        .arg(world.daemon.gateway().get_program())
+        .arg("login");
+    let job = Running::start(&mut command).unwrap();
+    job.wait_for_output_of("Waiting", PATIENCE).unwrap();
+    let code = shown_code(&job.stdout());
+    world.provider.approve_device(&code, "alice").unwrap();
+    let outcome = job.wait(PATIENCE).unwrap().success().unwrap();
+    assert!(
+        outcome
+            .stdout
+            .contains("is user:alice@acme.example, in dba, staff"),
+        "{outcome:?}"
+    );
 }

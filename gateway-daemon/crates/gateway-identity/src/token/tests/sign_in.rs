@@ -9,12 +9,14 @@ const CLIENT: &str = "gateway-cli";
 /// What was posted where.
 type Forms = Vec<(String, Vec<(String, String)>)>;
 
+/// A status and a body. `None`: the connection fails.
+type Answer = Option<(u16, Value)>;
+
 /// An issuer with a token endpoint whose answers are written in advance.
 #[derive(Clone, Default)]
 struct Provider {
     server: Server,
-    /// `None`: the connection fails.
-    answers: Arc<Mutex<VecDeque<Option<(u16, Value)>>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     forms: Arc<Mutex<Forms>>,
 }
 
