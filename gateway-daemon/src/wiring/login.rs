@@ -80,11 +80,11 @@ impl Logins for TreeLogins {
         tree: TreeId,
         issuer: Option<&str>,
     ) -> Result<(LoginBegunView, Box<dyn PendingLogin>), LoginError> {
-        let root = self.root_of(peer, tree)?;
         let issuers = self.principals.tokens().issuers();
         let issuers = issuers.ok_or_else(|| failure(&SignInError::NoClient))?;
         let place = Places::take(&self.places, tree)?;
         place.keep_apart();
+        let root = self.root_of(peer, tree)?;
         let client = issuers.sign_in(issuer).map_err(|error| failure(&error))?;
         let device = client.begin_device().map_err(|error| failure(&error))?;
         let begun = LoginBegunView {
