@@ -17,5 +17,6 @@ pub(crate) mod overview;
 pub(crate) mod people;
 pub(crate) mod protocols;
 pub(crate) mod refusals;
+pub(crate) mod remote;
 pub(crate) mod revoker;
 pub(crate) mod tokens;

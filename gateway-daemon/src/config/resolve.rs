@@ -1,7 +1,7 @@
 //! From the file form to the resolved form: every mistake is named with file, line and column.
 use super::file::File;
 use super::place::Place;
-use super::{Config, DEFAULT_FILE, Roles};
+use super::{Config, DEFAULT_FILE, Remote, Roles};
 use crate::terminal::moment;
 use gateway_approvals::{Form, Webhook};
 use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers};
@@ -114,6 +114,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         source.path(&mut path, "directory.file", Some(directory))?;
         config.directory = Some(path);
     }
+    config.remote = source.remote(&file.control)?;
     config.roles = roles(file.control.roles);
     config.issuers = source.issuers(&file.issuer)?;
     config.webhooks = source.webhooks(file.webhook)?;
@@ -175,6 +176,59 @@ impl Source<'_> {
         Ok(issuers)
     }
 
+    /// The port of the control API; `None` when nothing listens.
+    fn remote(&self, written: &super::file::Control) -> Result<Option<Remote>, ConfigError> {
+        let others = [
+            ("certificate", &written.certificate),
+            ("key", &written.key),
+            ("url", &written.url),
+            ("scim_token_file", &written.scim_token_file),
+        ];
+        let Some(listen) = &written.listen else {
+            let useless = others
+                .iter()
+                .find_map(|(name, key)| Some((name, key.as_ref()?)));
+            return match useless {
+                Some((name, key)) => {
+                    let message = format!("control.{name}: expected control.listen beside it");
+                    Err(self.at(key, message))
+                }
+                None => Ok(None),
+            };
+        };
+        let expected = "control.listen: expected an address and a port, like \"127.0.0.1:7433\"";
+        let address = listen.get_ref().parse();
+        let address = address.map_err(|_| self.at(listen, expected.to_owned()))?;
+        let path = |name: &'static str, key: &Option<Spanned<String>>| {
+            let key = key.clone().ok_or_else(|| {
+                let message = format!("control.listen: expected {name} beside it (TLS)");
+                self.at(listen, message)
+            })?;
+            let mut path = PathBuf::new();
+            self.path(&mut path, name, Some(key))?;
+            Ok(path)
+        };
+        let scim_token_file = match &written.scim_token_file {
+            Some(_) => Some(path("control.scim_token_file", &written.scim_token_file)?),
+            None => None,
+        };
+        let url = match &written.url {
+            Some(url) if url.get_ref().starts_with("https://") => url.get_ref().clone(),
+            Some(url) => {
+                let expected = "control.url: expected an address like \"https://gateway.acme.com\"";
+                return Err(self.at(url, expected.to_owned()));
+            }
+            None => format!("https://{address}"),
+        };
+        Ok(Some(Remote {
+            listen: address,
+            certificate: path("control.certificate", &written.certificate)?,
+            key: path("control.key", &written.key)?,
+            url: url.trim_end_matches('/').to_owned(),
+            scim_token_file,
+        }))
+    }
+
     /// With their secrets, which are in files.
     fn webhooks(
         &self,
@@ -208,10 +262,7 @@ impl Source<'_> {
     }
 
     fn refuse_unbuilt(&self, file: &File) -> Result<(), ConfigError> {
-        let unbuilt = [
-            ("control.listen", &file.control.listen),
-            ("recording.retention", &file.recording.retention),
-        ];
+        let unbuilt = [("recording.retention", &file.recording.retention)];
         for (name, value) in unbuilt {
             if let Some(value) = value {
                 return Err(self.at(value, not_built(name)));

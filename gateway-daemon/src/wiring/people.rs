@@ -77,7 +77,7 @@ impl People {
         }
     }
 
-    fn is_barred(&self, principal: &Principal) -> bool {
+    pub(crate) fn is_barred(&self, principal: &Principal) -> bool {
         self.directory.lookup(&principal.id).status == Status::Offboarded
             || self.is_revoked(principal)
     }
