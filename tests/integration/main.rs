@@ -15,6 +15,7 @@ mod policy_reload;
 mod postgres_drivers;
 mod postgres_psql;
 mod provider;
+mod remote_api;
 mod side_by_side;
 mod storm;
 mod uninstall;
