@@ -86,6 +86,7 @@ fn decide(criterion: &mut Criterion) {
         statement: "SELECT * FROM users JOIN orders USING (id)",
         parameters: &[],
         attributes: &[],
+        announces: false,
         shape: None,
     };
     let case = Case {

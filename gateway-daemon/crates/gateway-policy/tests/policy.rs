@@ -9,6 +9,8 @@ mod conditions;
 mod files;
 #[path = "policy/holds.rs"]
 mod holds;
+#[path = "policy/learn.rs"]
+mod learn;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
 #[path = "policy/mistakes_in_rules.rs"]

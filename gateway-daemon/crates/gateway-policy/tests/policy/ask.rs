@@ -118,6 +118,7 @@ impl Ask<'_> {
             statement: self.statement,
             parameters: &[],
             attributes: self.attributes,
+            announces: false,
             shape: None,
         };
         f(&Case {
