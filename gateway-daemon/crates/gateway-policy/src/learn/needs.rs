@@ -52,6 +52,9 @@ pub(super) struct Rule {
 /// What one principal does at one resource: each fact, and the kinds of operations that have it.
 type Facts = BTreeMap<Fact, Vec<usize>>;
 
+/// Whom a rule is for, and the kinds of operations that need it.
+type Users = (BTreeSet<Arc<str>>, BTreeSet<usize>);
+
 pub(super) fn rules(kinds: &[(&Kind, &Evidence)], places: &Places) -> Vec<Rule> {
     let patterns = patterns(kinds);
     let mut needs: BTreeMap<(usize, Arc<str>), Facts> = BTreeMap::new();
@@ -67,7 +70,7 @@ pub(super) fn rules(kinds: &[(&Kind, &Evidence)], places: &Places) -> Vec<Rule> 
             }
         }
     }
-    let mut rules: BTreeMap<(usize, Body), (BTreeSet<Arc<str>>, BTreeSet<usize>)> = BTreeMap::new();
+    let mut rules: BTreeMap<(usize, Body), Users> = BTreeMap::new();
     for ((place, pattern), facts) in needs {
         for (body, used) in bodies(&facts, kinds) {
             let (principals, numbers) = rules.entry((place, body)).or_default();
