@@ -36,6 +36,7 @@ mod reader;
 mod rule;
 mod rule_set;
 mod rulebook;
+mod schema;
 mod set;
 mod unbuilt;
 
@@ -47,4 +48,5 @@ pub use hold::speaks_of;
 pub use learn::{Head, KINDS_MAX, LearnError, Learner, Observation, Seen};
 pub use policies::{Clock, OpenError, Policies, RejectedFile, ReloadReport, Snapshot};
 pub use policy::{Policy, PolicySummary};
+pub use schema::json_schema;
 pub use set::{Loaded, PolicySet};

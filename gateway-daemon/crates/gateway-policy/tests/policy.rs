@@ -19,6 +19,8 @@ mod mistakes_in_rules;
 mod properties;
 #[path = "policy/reload.rs"]
 mod reload;
+#[path = "policy/schema.rs"]
+mod schema;
 #[path = "policy/semantics.rs"]
 mod semantics;
 #[path = "policy/shipped.rs"]

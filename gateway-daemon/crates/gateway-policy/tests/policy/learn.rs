@@ -565,6 +565,7 @@ proptest! {
     fn all_that_passed_passes(all in proptest::collection::vec(recorded(), 0..80)) {
         let text = learned(&all);
         let policy = policy(&text);
+        prop_assert_eq!(crate::schema::check(&text), [""; 0]);
         for recorded in all.iter().filter(|recorded| recorded.verdict.passes()) {
             let decision = recorded.ask().of(&policy);
             prop_assert_eq!(decision.verdict, Verdict::Allow, "{:?}\n{}", recorded, text);
