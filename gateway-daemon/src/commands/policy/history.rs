@@ -16,12 +16,12 @@ pub(super) struct Holes {
     pub(super) orphans: u64,
 }
 
+/// Takes an operation with its session, and says whether more is wanted.
+pub(super) type Each<'a> =
+    &'a mut dyn FnMut(&OperationView, &Arc<SessionOpened>) -> Result<ControlFlow<()>, Failure>;
+
 /// Hands over every operation that the query finds, with its session, from the oldest on.
-pub(super) fn read(
-    journal: &Path,
-    query: &Query,
-    each: &mut dyn FnMut(&OperationView, &Arc<SessionOpened>) -> Result<ControlFlow<()>, Failure>,
-) -> Result<Holes, Failure> {
+pub(super) fn read(journal: &Path, query: &Query, each: Each<'_>) -> Result<Holes, Failure> {
     let reader = Reader::open(journal).map_err(unreadable)?;
     let mut holes = Holes::default();
     for found in operations(&reader, query).map_err(unreadable)? {
