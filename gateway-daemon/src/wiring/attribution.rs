@@ -3,11 +3,11 @@
 use super::clock;
 use super::follower::Follower;
 use super::governance::Governance;
-use super::identity::Principals;
+use super::identity::{Principals, Standing};
 use super::people::People;
-use gateway_core::Subject;
+use gateway_core::{Lineage, Subject};
 use gateway_lineage::{Forest, ProcessKey, Tag};
-use gateway_proxy::{Attributed, Attribution, Flow};
+use gateway_proxy::{Attributed, Attribution, Behind, Flow};
 use std::sync::Arc;
 
 /// Knows the subject of a flow.
@@ -20,7 +20,29 @@ pub(crate) struct Attributor {
 }
 
 impl Attribution for Attributor {
-    fn subject(&self, flow: &Flow) -> Option<Attributed> {
+    fn subject(&self, flow: &Flow) -> Behind {
+        let Some((lineage, policy)) = self.lineage(flow) else {
+            return Behind::Nobody;
+        };
+        match self.principals.settled(&lineage) {
+            Some(standing) => Behind::Known(self.attributed(lineage, policy, standing)),
+            None => Behind::Unsettled,
+        }
+    }
+
+    fn settle(&self, flow: &Flow) -> Option<Attributed> {
+        let (lineage, policy) = self.lineage(flow)?;
+        let Some(standing) = self.principals.subject(&lineage) else {
+            tracing::warn!(tree = %flow.tree, pid = flow.pid, "whose it is is not known in time");
+            return None;
+        };
+        Some(self.attributed(lineage, policy, standing))
+    }
+}
+
+impl Attributor {
+    /// The process with its ancestors, and the policy that its tree is under.
+    fn lineage(&self, flow: &Flow) -> Option<(Lineage, Arc<str>)> {
         self.follower.catch_up();
         let key = ProcessKey::new(flow.pid, flow.start);
         let known = self
@@ -41,10 +63,15 @@ impl Attribution for Attributor {
             return None;
         }
         let policy = self.governance.policy_of(flow.policy_slot)?;
-        let Some((principal, delegates)) = self.principals.subject(&lineage) else {
-            tracing::warn!(tree = %flow.tree, pid = flow.pid, "whose it is is not known in time");
-            return None;
-        };
+        Some((lineage, policy))
+    }
+
+    fn attributed(
+        &self,
+        lineage: Lineage,
+        policy: Arc<str>,
+        (principal, delegates): Standing,
+    ) -> Attributed {
         let subject = Subject {
             principal: self.people.enrich(&principal),
             delegates: delegates
@@ -53,9 +80,9 @@ impl Attribution for Attributor {
                 .collect(),
             lineage,
         };
-        Some(Attributed {
+        Attributed {
             subject: Arc::new(subject),
             policy,
-        })
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! be gone a moment later. A connection waits for those of its own lineage; what is still not
 //! known then is refused.
 use crate::terminal::moment;
-use gateway_core::{Lineage, Principal, Timestamp, TreeId};
+use gateway_core::{Lineage, Principal, Process, Timestamp, TreeId};
 use gateway_identity::{
     BindingFile, Bindings, Bound, IssuerError, Issuers, TokenError, VerifiedToken, environment,
 };
@@ -135,6 +135,11 @@ impl Tokens {
         Some(self.shared.bindings.subject(lineage, described))
     }
 
+    /// Is a token of this lineage being looked at?
+    pub(crate) fn is_reading(&self, lineage: &Lineage) -> bool {
+        self.queue.is_some() && is_unread(&self.shared.unread.lock(), lineage)
+    }
+
     /// Who stands behind a lineage by now, for those who only look.
     pub(crate) fn known(
         &self,
@@ -251,13 +256,7 @@ impl Shared {
 
     /// Waits until no environment of a lineage is unread; false when that takes too long.
     fn wait_until_read(&self, lineage: &Lineage) -> bool {
-        let waits = |unread: &mut HashSet<ProcessKey>| {
-            !unread.is_empty()
-                && lineage
-                    .processes
-                    .iter()
-                    .any(|process| unread.contains(&ProcessKey::new(process.pid, process.start)))
-        };
+        let waits = |unread: &mut HashSet<ProcessKey>| is_unread(unread, lineage);
         let mut unread = self.unread.lock();
         let waited = self.read.wait_while_for(&mut unread, waits, PATIENCE);
         !waited.timed_out()
@@ -266,6 +265,15 @@ impl Shared {
     fn save(&self) -> io::Result<()> {
         self.bindings.save(&mut self.file.lock())
     }
+}
+
+fn is_unread(unread: &HashSet<ProcessKey>, lineage: &Lineage) -> bool {
+    let key = |process: &Process| ProcessKey::new(process.pid, process.start);
+    !unread.is_empty()
+        && lineage
+            .processes
+            .iter()
+            .any(|process| unread.contains(&key(process)))
 }
 
 /// The issuers of the configuration, ready to be asked. `None` when there are none.
