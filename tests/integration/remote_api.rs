@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 const RULES: &str = "\
 [[rule]]
@@ -64,8 +65,7 @@ impl Remote {
             .arg(path("cert.pem"));
         running::run(&mut openssl).unwrap().success().unwrap();
         std::fs::write(path("scim"), "the-token-of-the-identity-provider\n").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let port = free_port();
         let sections = format!(
             "[control]\nlisten = \"127.0.0.1:{port}\"\ncertificate = {:?}\nkey = {:?}\n\
              scim_token_file = {:?}\nroles = {{ viewer = [\"user:auditor@acme.example\"], \
@@ -101,6 +101,16 @@ impl Remote {
         let (status, body) = self.ask(method, &format!("/scim/v2{path}"), token, &body.to_string());
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
+}
+
+/// Below the ports that the kernel gives to others in the meantime.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let of_process = (std::process::id() % 1000) as u16 * 8;
+    let mut candidates =
+        std::iter::repeat_with(|| 21_000 + of_process + NEXT.fetch_add(1, Ordering::Relaxed));
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    candidates.find(free).unwrap()
 }
 
 #[test]
