@@ -9,6 +9,10 @@ use gateway_core::{Lineage, Subject};
 use gateway_lineage::{Forest, ProcessKey, Tag};
 use gateway_proxy::{Attributed, Attribution, Behind, Flow};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a connection waits for the reports before it, in a storm of them.
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 
 /// Knows the subject of a flow.
 pub(crate) struct Attributor {
@@ -21,6 +25,9 @@ pub(crate) struct Attributor {
 
 impl Attribution for Attributor {
     fn subject(&self, flow: &Flow) -> Behind {
+        if !self.follower.catch_up() {
+            return Behind::Unsettled;
+        }
         let Some((lineage, policy)) = self.lineage(flow) else {
             return Behind::Nobody;
         };
@@ -31,6 +38,13 @@ impl Attribution for Attributor {
     }
 
     fn settle(&self, flow: &Flow) -> Option<Attributed> {
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        while !self.follower.catch_up() {
+            if Instant::now() > deadline {
+                tracing::warn!(tree = %flow.tree, pid = flow.pid, "too many reports before it");
+                return None;
+            }
+        }
         let (lineage, policy) = self.lineage(flow)?;
         let Some(standing) = self.principals.subject(&lineage) else {
             tracing::warn!(tree = %flow.tree, pid = flow.pid, "whose it is is not known in time");
@@ -43,7 +57,6 @@ impl Attribution for Attributor {
 impl Attributor {
     /// The process with its ancestors, and the policy that its tree is under.
     fn lineage(&self, flow: &Flow) -> Option<(Lineage, Arc<str>)> {
-        self.follower.catch_up();
         let key = ProcessKey::new(flow.pid, flow.start);
         let known = self
             .forest
@@ -60,6 +73,13 @@ impl Attributor {
             self.forest.adopt(tag, clock::since_boot())
         })?;
         if lineage.tree != flow.tree {
+            return None;
+        }
+        if let Some(described) = self.principals.described_by_kernel(flow.tree)
+            && self.people.is_barred(&described)
+        {
+            // Whatever token was presented since: this user is out.
+            tracing::warn!(tree = %flow.tree, principal = %described.id, "offboarded or revoked");
             return None;
         }
         let policy = self.governance.policy_of(flow.policy_slot)?;

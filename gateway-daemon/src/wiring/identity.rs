@@ -75,11 +75,16 @@ impl Principals {
 
     /// The same without waiting; `None` when something is not known yet.
     pub(crate) fn settled(&self, lineage: &Lineage) -> Option<Standing> {
-        if self.tokens.is_reading(lineage) {
+        if !self.tokens.is_settled(lineage) {
             return None;
         }
         let described = self.identities.settled(lineage.tree)?;
         Some(self.tokens.known(lineage, described))
+    }
+
+    /// Whose tree it is by the kernel's word alone, as far as that is known by now.
+    pub(crate) fn described_by_kernel(&self, tree: TreeId) -> Option<Principal> {
+        self.identities.settled(tree)
     }
 
     /// The same for those who only look.

@@ -66,6 +66,11 @@ impl Authenticator for Bearers {
     fn authenticate(&self, bearer: &str) -> Result<Identity, AuthenticationError> {
         let verified = self.principals.tokens().verify(bearer);
         let verified = verified.map_err(AuthenticationError::Refused)?;
+        if let Some(tree) = self.principals.tokens().owner(&verified) {
+            // A job that shows its own token here would act as somebody outside of every tree.
+            let reason = format!("the token is that of tree {tree}");
+            return Err(AuthenticationError::Refused(reason));
+        }
         let principal = self.people.enrich(&verified.principal);
         if self.people.is_barred(&principal) {
             let reason = format!("{} is offboarded or revoked", principal.id);

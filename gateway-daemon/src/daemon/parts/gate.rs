@@ -62,9 +62,9 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
 
 /// Who may answer, by the patterns of the policies and by what the directory knows.
 fn approval_options(config: &Config, people: &Arc<People>) -> Result<Options, Failure> {
-    let directory = Arc::clone(people);
+    let (directory, approvers) = (Arc::clone(people), Arc::clone(people));
     let authority = Authority {
-        matches: Arc::new(gateway_policy::speaks_of),
+        matches: Arc::new(move |patterns, principal| approvers.may_approve(patterns, principal)),
         same_person: Arc::new(move |one, other| directory.same(one, other)),
     };
     let limits = gateway_approvals::Limits {
