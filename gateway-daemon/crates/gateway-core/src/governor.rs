@@ -208,6 +208,8 @@ impl Governor {
         now: Timestamp,
     ) -> Result<Clearance, Obstacle> {
         self.holds += 1;
+        let (objects, objects_cut) = object_names(operation);
+        let statement = cut(operation.statement);
         let answering = self.approver.ask(Question {
             id,
             time: now,
@@ -215,8 +217,13 @@ impl Governor {
             resource: Arc::clone(&decision.resource),
             protocol: operation.protocol,
             verb: operation.verb,
-            objects: object_names(operation),
-            statement: cut(operation.statement).into(),
+            objects,
+            objects_cut,
+            statement: statement.into(),
+            statement_cut_from: (statement.len() < operation.statement.len())
+                .then_some(operation.statement.len() as u64),
+            parameters: operation.parameters.to_vec(),
+            attributes: operation.attributes.to_vec(),
             message: decision.message.clone(),
             terms: Arc::clone(&terms),
         });

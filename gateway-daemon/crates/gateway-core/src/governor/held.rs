@@ -1,14 +1,11 @@
 //! An operation that a human is asked about.
 use crate::id::OperationId;
 use crate::operation::{Attribute, Operation};
-use crate::ports::{Answer, Answering, QUESTION_STATEMENT_MAX};
+use crate::ports::{Answer, Answering, QUESTION_OBJECTS_MAX, QUESTION_STATEMENT_MAX};
 use crate::verdict::HoldTerms;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// How many objects a question names. All of them are in the record.
-const QUESTION_OBJECTS_MAX: usize = 64;
 
 /// An operation that waits for a human.
 pub(super) struct Held {
@@ -79,16 +76,19 @@ fn hash(keys: &RandomState, operation: &Operation<'_>) -> u64 {
     hasher.finish()
 }
 
-/// The names of everything that an operation touches, each once.
-pub(super) fn object_names(operation: &Operation<'_>) -> Vec<Arc<str>> {
+/// The names of what an operation touches, each once, and whether there are more.
+pub(super) fn object_names(operation: &Operation<'_>) -> (Vec<Arc<str>>, bool) {
     let mut names: Vec<Arc<str>> = Vec::new();
     for object in operation.effects.iter().flat_map(|effect| &effect.objects) {
-        if names.len() < QUESTION_OBJECTS_MAX && !names.iter().any(|name| **name == *object.name())
-        {
-            names.push(object.name().into());
+        if names.iter().any(|name| **name == *object.name()) {
+            continue;
         }
+        if names.len() == QUESTION_OBJECTS_MAX {
+            return (names, true);
+        }
+        names.push(object.name().into());
     }
-    names
+    (names, false)
 }
 
 /// The beginning of a statement.
