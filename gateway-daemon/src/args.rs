@@ -54,7 +54,7 @@ pub(crate) enum CommandArguments {
     Approvals(ApprovalsArguments),
     /// Denies a principal everything from now on, and ends its live sessions
     Revoke(RevokeArguments),
-    /// Checks, tests and explains policies, without a daemon
+    /// Checks, tests, explains, replays and learns policies, without a daemon
     #[command(subcommand)]
     Policy(PolicyArguments),
     /// Detaches the programs, stops the daemon, removes pins and cgroups; keeps the journal
@@ -237,6 +237,43 @@ pub(crate) enum PolicyArguments {
     Test(PolicyPathArguments),
     /// Says which rules match, and why the verdict is what it is
     Explain(ExplainArguments),
+    /// Judges what was recorded by a draft, and says what would change
+    #[command(after_help = "Exit codes: 0 nothing would change, 1 something would.")]
+    Replay(ReplayArguments),
+    /// Writes a policy that allows what was recorded, and nothing else
+    Learn(LearnArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Not before: a time ago (2h, 30m, 7d) or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// The policy of the draft that judges all of it; without it the one of the same name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// The draft: a policy file or a directory of them [default: the policy directory]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LearnArguments {
+    /// Not before: a time ago (2h, 30m, 7d) or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only of sessions under this policy, whose name is taken over
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// Only of this principal; `*` matches any characters
+    #[arg(long, value_name = "P")]
+    pub(crate) principal: Option<String>,
+    /// Only of this tree (t…)
+    #[arg(long, value_name = "T")]
+    pub(crate) tree: Option<String>,
 }
 
 #[derive(Debug, Args)]

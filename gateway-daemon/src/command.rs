@@ -1,12 +1,12 @@
 //! The command line as it is meant: what [`crate::args`] wrote, validated.
 use crate::args::{
     AnswerArguments, AnswerOneArguments, Arguments, CommandArguments, ExplainArguments,
-    FilterArguments, LogArguments, PolicyArguments, RunArguments,
+    FilterArguments, LearnArguments, LogArguments, PolicyArguments, ReplayArguments, RunArguments,
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
 use gateway_control::{Filter, Target};
-use gateway_core::{SessionId, Timestamp};
+use gateway_core::{SessionId, Timestamp, TreeId};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,6 +62,8 @@ pub(crate) enum Command {
         json: bool,
     },
     PolicyExplain(Explain),
+    PolicyReplay(Replay),
+    PolicyLearn(Learn),
     Uninstall,
 }
 
@@ -107,6 +109,24 @@ pub(crate) struct Explain {
     pub(crate) protocol: String,
     pub(crate) statement: Option<String>,
     pub(crate) json: bool,
+}
+
+/// A draft that what was recorded is to be judged by.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Replay {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) policy: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) json: bool,
+}
+
+/// What a policy is to be learned from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Learn {
+    pub(crate) policy: Option<String>,
+    pub(crate) principal: Option<String>,
+    pub(crate) tree: Option<TreeId>,
+    pub(crate) since: Option<Timestamp>,
 }
 
 /// Validates. `now` is what `--since` counts back from.
@@ -184,6 +204,12 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
         CommandArguments::Policy(PolicyArguments::Explain(explain)) => {
             Command::PolicyExplain(validate_explain(explain))
         }
+        CommandArguments::Policy(PolicyArguments::Replay(replay)) => {
+            Command::PolicyReplay(validate_replay(replay, now)?)
+        }
+        CommandArguments::Policy(PolicyArguments::Learn(learn)) => {
+            Command::PolicyLearn(validate_learn(learn, now)?)
+        }
         CommandArguments::Uninstall => Command::Uninstall,
     })
 }
@@ -218,17 +244,42 @@ fn validate_answer(answer: AnswerOneArguments, approve: bool) -> Answer {
     }
 }
 
+fn validate_tree(written: Option<String>) -> Result<Option<TreeId>, Failure> {
+    let parse = |tree: String| tree.parse().map_err(|error| usage("--tree", error));
+    written.map(parse).transpose()
+}
+
+fn validate_since(written: Option<String>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    let parse = |text: String| moment::since(&text, now).map_err(|why| usage("--since", why));
+    written.map(parse).transpose()
+}
+
+fn validate_replay(written: ReplayArguments, now: Timestamp) -> Result<Replay, Failure> {
+    Ok(Replay {
+        path: written.path,
+        policy: written.policy,
+        since: validate_since(written.since, now)?,
+        json: written.json,
+    })
+}
+
+fn validate_learn(written: LearnArguments, now: Timestamp) -> Result<Learn, Failure> {
+    Ok(Learn {
+        policy: written.policy,
+        principal: written.principal,
+        tree: validate_tree(written.tree)?,
+        since: validate_since(written.since, now)?,
+    })
+}
+
 fn validate_filter(written: FilterArguments, now: Timestamp) -> Result<Filter, Failure> {
-    let parse_tree = |tree: String| tree.parse().map_err(|error| usage("--tree", error));
-    let parse_since =
-        |text: String| moment::since(&text, now).map_err(|reason| usage("--since", reason));
     Ok(Filter {
         principal: written.principal,
-        tree: written.tree.map(parse_tree).transpose()?,
+        tree: validate_tree(written.tree)?,
         session: None,
         resource: written.resource,
         protocol: written.protocol,
-        since: written.since.map(parse_since).transpose()?,
+        since: validate_since(written.since, now)?,
         live: written.live,
         ..Filter::default()
     })
@@ -274,7 +325,7 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
     use clap::{CommandFactory, Parser};
-    use gateway_core::{TreeId, Verb};
+    use gateway_core::Verb;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
@@ -397,6 +448,24 @@ mod tests {
                     json: true,
                 },
             ),
+            (
+                "policy replay --since 2h --policy p --json draft".to_owned(),
+                Command::PolicyReplay(Replay {
+                    path: Some("draft".into()),
+                    policy: Some("p".into()),
+                    since: filter.since,
+                    json: true,
+                }),
+            ),
+            (
+                "policy learn --since 2h --policy p --principal ci:* --tree t0000000000001".into(),
+                Command::PolicyLearn(Learn {
+                    policy: Some("p".into()),
+                    principal: filter.principal.clone(),
+                    tree: filter.tree,
+                    since: filter.since,
+                }),
+            ),
             ("uninstall".to_owned(), Command::Uninstall),
             (
                 "approvals --watch --json".to_owned(),
@@ -457,8 +526,11 @@ mod tests {
             "sessions --verb read",
             "sessions --follow",
             "policy",
-            "policy learn",
-            "policy replay",
+            "policy learn x",
+            "policy learn --json",
+            "policy learn --tree x",
+            "policy replay a b",
+            "policy replay --since yesterday",
             "uninstall --force",
             "daemon extra",
             "approvals approve",

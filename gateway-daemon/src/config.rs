@@ -8,6 +8,7 @@ mod resolve;
 use gateway_approvals::Webhook;
 use gateway_identity::IssuerConfig;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,24 @@ pub(crate) struct Config {
     /// Who is told of what waits for a human.
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) roles: Roles,
+    /// The control API on a TCP port.
+    pub(crate) remote: Option<Remote>,
+}
+
+/// The control API on a TCP port, with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) listen: SocketAddr,
+    /// A chain in PEM.
+    pub(crate) certificate: PathBuf,
+    /// Its key in PEM.
+    pub(crate) key: PathBuf,
+    /// Where others reach it: scheme, host and port.
+    pub(crate) url: String,
+    /// The issuer at which people sign in to answer a question; without it there is no page.
+    pub(crate) sign_in: Option<String>,
+    /// The token of the identity provider; without it there is no SCIM.
+    pub(crate) scim_token_file: Option<PathBuf>,
 }
 
 /// What groups and principals may do beside what their user may.
@@ -81,6 +100,7 @@ impl Default for Config {
             issuers: Vec::new(),
             webhooks: Vec::new(),
             roles: Roles::default(),
+            remote: None,
         }
     }
 }

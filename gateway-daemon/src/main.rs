@@ -109,6 +109,8 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
             commands::policy::test(&config, path.as_deref(), *json)
         }
         Command::PolicyExplain(explain) => commands::policy::explain(&config, explain),
+        Command::PolicyReplay(replay) => commands::policy::replay::replay(&config, replay),
+        Command::PolicyLearn(learn) => commands::policy::learn::learn(&config, learn),
         Command::Uninstall => commands::uninstall::uninstall(&config),
     }
 }

@@ -15,13 +15,11 @@ pub(crate) mod lineage;
 pub(crate) mod login;
 pub(crate) mod measure;
 pub(crate) mod overview;
+pub(crate) mod page;
 pub(crate) mod people;
 pub(crate) mod protocols;
 pub(crate) mod refusals;
+pub(crate) mod remote;
 pub(crate) mod revoker;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the control port is not wired yet")
-)]
 pub(crate) mod sign_in;
 pub(crate) mod tokens;

@@ -1,11 +1,14 @@
 //! Operations that wait for a human.
 use crate::operation;
 use gateway_tests::running::{self, PATIENCE};
-use gateway_tests::{Outcome, Running, Scene, policy, wait};
+use gateway_tests::{Cluster, Daemon, Outcome, Running, Scene, Subtree, policy, wait};
 use serde_json::Value;
 use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
 
 /// The account of the approver, which every host has: `daemon`.
 const APPROVER: u32 = 1;
@@ -317,4 +320,90 @@ fn the_default_policy_of_a_test_asks_nobody() {
     let scene = scene(policy::READ_WRITE);
     scene.psql(&["-c", UPDATE]).unwrap().success().unwrap();
     assert!(pending(&scene).is_empty());
+}
+
+/// One POST: the head and the body.
+pub(crate) fn receive(listener: &TcpListener) -> (String, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "the request broke off");
+        bytes.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.to_lowercase();
+        let length = length.split("content-length:").nth(1).unwrap();
+        let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
+        if body.len() >= length {
+            let answer = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+            return (head.to_owned(), body.to_owned());
+        }
+    }
+}
+
+fn header(head: &str, name: &str) -> String {
+    let mut lines = head.lines();
+    let line = lines.find(|line| line.to_lowercase().starts_with(&name.to_lowercase()));
+    line.unwrap().split_once(':').unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn a_webhook_is_told_and_can_prove_who_told_it() {
+    let secret = "a secret of more than 16 bytes";
+    let files = gateway_tests::place::temporary_directory().unwrap();
+    let file = files.path().join("secret");
+    std::fs::write(&file, secret).unwrap();
+    let hook = TcpListener::bind("127.0.0.1:0").unwrap();
+    // This one takes connections and never answers.
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let webhook = |listener: &TcpListener| {
+        let address = listener.local_addr().unwrap();
+        format!("[[webhook]]\nurl = \"http://{address}/hook\"\nsecret_file = {file:?}\n\n")
+    };
+    let subtree = Arc::new(Subtree::create().unwrap());
+    let cluster = Cluster::start().unwrap();
+    let text = policy::with_rules(&subtree, cluster.port(), RULES);
+    let daemon = Daemon::prepare(&subtree).unwrap().policy("test", &text);
+    let configuration = format!("{}{}", webhook(&hangs), webhook(&hook));
+    let daemon = daemon.unwrap().config(&configuration).start().unwrap();
+    let scene = Scene {
+        daemon,
+        cluster,
+        subtree,
+    };
+    let psql = start_psql(&scene, "create temp table held (a int)");
+    let (head, body) = receive(&hook);
+    let told: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(told["event"], "asked");
+    assert_eq!(
+        told["question"]["statement"],
+        "create temp table held (a int)"
+    );
+    let mut signs = Command::new(gateway_tests::place::python().unwrap());
+    signs.args([
+        "-c",
+        "import hmac, sys; print(hmac.new(sys.argv[1].encode(), \
+                 (sys.argv[2] + '.' + sys.argv[3]).encode(), 'sha256').hexdigest())",
+    ]);
+    signs.args([secret, &header(&head, "X-Gateway-Timestamp"), &body]);
+    let signature = running::run(&mut signs).unwrap().success().unwrap().stdout;
+    let expected = format!("v1={}", signature.trim());
+    assert_eq!(header(&head, "X-Gateway-Signature"), expected);
+    // The webhook that hangs holds nobody up, and opens nothing.
+    let id = told["question"]["id"].as_str().unwrap();
+    let denied = scene.daemon.run(&["approvals", "deny", id]).unwrap();
+    denied.success().unwrap();
+    let (_, body) = receive(&hook);
+    let told: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (told["event"].as_str(), &told["question"]["id"]),
+        (Some("answered"), &id.into())
+    );
+    assert_ne!(psql.wait(PATIENCE).unwrap().code(), 0);
 }

@@ -5,6 +5,7 @@ use gateway_tests::running::{self, PATIENCE};
 use gateway_tests::{Cluster, Daemon, Job, Outcome, Provider, Running, Subtree, policy, wait};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,11 @@ verdict = \"allow\"
 ";
 
 /// A daemon that knows an issuer and a directory.
-struct World {
-    daemon: Daemon,
-    cluster: Cluster,
-    subtree: Arc<Subtree>,
-    provider: Provider,
+pub(crate) struct World {
+    pub(crate) daemon: Daemon,
+    pub(crate) cluster: Cluster,
+    pub(crate) subtree: Arc<Subtree>,
+    pub(crate) provider: Provider,
     directory: PathBuf,
     _files: tempfile::TempDir,
 }
@@ -31,6 +32,11 @@ struct World {
 impl World {
     /// `None` where the provider cannot be had, which is said.
     fn new(rules: &str) -> Option<World> {
+        World::with(rules, "")
+    }
+
+    /// The same, with sections of the configuration.
+    pub(crate) fn with(rules: &str, sections: &str) -> Option<World> {
         let provider = Provider::start_or_skip(&["RS256"]).unwrap()?;
         let files = gateway_tests::place::temporary_directory().unwrap();
         let directory = files.path().join("directory.toml");
@@ -41,7 +47,8 @@ impl World {
         let text = policy::with_rules(&subtree, cluster.port(), rules);
         let configuration = format!(
             "[directory]\nfile = {directory:?}\n\n[[issuer]]\nname = \"acme\"\nurl = {:?}\n\
-             audience = \"gateway\"\nprincipal = \"user:{{email}}\"\nenvironment = \"JOB_TOKEN\"\n",
+             audience = \"gateway\"\nprincipal = \"user:{{email}}\"\nenvironment = \"JOB_TOKEN\"\n\
+             client_id = \"gateway\"\n\n{sections}",
             provider.issuer()
         );
         let daemon = Daemon::prepare(&subtree)
@@ -59,11 +66,21 @@ impl World {
         })
     }
 
-    fn token(&self, email: &str) -> String {
+    pub(crate) fn token(&self, email: &str) -> String {
         self.provider.token(&json!({ "email": email })).unwrap()
     }
 
-    fn offboard(&self, name: &str) {
+    /// As the database's owner, not governed.
+    pub(crate) fn sql(&self, statement: &str) {
+        let mut direct = Command::new("psql");
+        direct
+            .args(["-X", "-p", &self.cluster.port().to_string()])
+            .args(["-h", "127.0.0.1", "-U", "postgres", "-d", "postgres", "-c"])
+            .arg(statement);
+        running::run(&mut direct).unwrap().success().unwrap();
+    }
+
+    pub(crate) fn offboard(&self, name: &str) {
         let text = format!("[[user]]\nname = {name:?}\nstatus = \"offboarded\"\n");
         let beside = self.directory.with_extension("new");
         std::fs::write(&beside, text).unwrap();
@@ -71,7 +88,13 @@ impl World {
     }
 
     /// A job that has this token in its environment.
-    fn job(&self, name: &str, token: &str, program: &str, arguments: &[&str]) -> Running {
+    pub(crate) fn job(
+        &self,
+        name: &str,
+        token: &str,
+        program: &str,
+        arguments: &[&str],
+    ) -> Running {
         let job = Job::governed(&self.subtree, name).unwrap();
         let mut command = job.command(gateway_tests::place::python().unwrap());
         command
@@ -94,7 +117,7 @@ impl World {
         running::run(&mut command).unwrap()
     }
 
-    fn logged(&self, statement: &str) -> Value {
+    pub(crate) fn logged(&self, statement: &str) -> Value {
         let found = || {
             let log = self.daemon.log().unwrap();
             log.into_iter()

@@ -1,5 +1,6 @@
 //! The product against real servers, real clients and this kernel. Needs root, and the release
 //! binary; `cargo xtask test` builds it first.
+mod approval_page;
 mod approvals;
 mod attacks;
 mod bad_hosts;
@@ -16,6 +17,7 @@ mod policy_reload;
 mod postgres_drivers;
 mod postgres_psql;
 mod provider;
+mod remote_api;
 mod side_by_side;
 mod storm;
 mod uninstall;

@@ -21,7 +21,7 @@ pub const CONFIDENTIAL_CLIENT: &str = "ci";
 /// Its secret.
 pub const CONFIDENTIAL_SECRET: &str = "ci-secret";
 /// The public client: device flow, and authorization code with PKCE. Its redirect URI is
-/// `http://127.0.0.1:PORT/callback`, with any port.
+/// `http://127.0.0.1:PORT/callback`, with any port, or the same with `https`.
 pub const PUBLIC_CLIENT: &str = "gateway";
 /// The audience of its access tokens and of minted ones.
 pub const AUDIENCE: &str = "gateway";

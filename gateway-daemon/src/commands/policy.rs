@@ -1,4 +1,9 @@
 //! `gateway policy check`, `test` and `explain`: without a daemon, for whoever can read the files.
+//! `replay` and `learn`, below, read the journal too.
+mod history;
+pub(crate) mod learn;
+pub(crate) mod replay;
+
 use crate::command::Explain;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};

@@ -36,7 +36,14 @@ pub(super) struct Capture {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Control {
-    pub(super) listen: Unbuilt,
+    pub(super) listen: Written<String>,
+    pub(super) certificate: Written<String>,
+    pub(super) key: Written<String>,
+    /// Where others reach it.
+    pub(super) url: Written<String>,
+    /// The issuer at which approvers sign in.
+    pub(super) sign_in: Written<String>,
+    pub(super) scim_token_file: Written<String>,
     pub(super) roles: Roles,
 }
 

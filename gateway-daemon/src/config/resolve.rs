@@ -1,7 +1,7 @@
 //! From the file form to the resolved form: every mistake is named with file, line and column.
 use super::file::File;
 use super::place::Place;
-use super::{Config, DEFAULT_FILE, Roles};
+use super::{Config, DEFAULT_FILE, Remote, Roles};
 use crate::terminal::moment;
 use gateway_approvals::{Form, Webhook};
 use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers};
@@ -114,8 +114,9 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         source.path(&mut path, "directory.file", Some(directory))?;
         config.directory = Some(path);
     }
-    config.roles = roles(file.control.roles);
     config.issuers = source.issuers(&file.issuer)?;
+    config.remote = source.remote(&file.control, &config.issuers)?;
+    config.roles = roles(file.control.roles);
     config.webhooks = source.webhooks(file.webhook)?;
     config.limits = file.limits.resolve(&source)?;
     Ok(config)
@@ -175,6 +176,107 @@ impl Source<'_> {
         Ok(issuers)
     }
 
+    /// The port of the control API; `None` when nothing listens.
+    fn remote(
+        &self,
+        written: &super::file::Control,
+        issuers: &[IssuerConfig],
+    ) -> Result<Option<Remote>, ConfigError> {
+        let others = [
+            ("certificate", &written.certificate),
+            ("key", &written.key),
+            ("url", &written.url),
+            ("sign_in", &written.sign_in),
+            ("scim_token_file", &written.scim_token_file),
+        ];
+        let Some(listen) = &written.listen else {
+            let useless = others
+                .iter()
+                .find_map(|(name, key)| Some((name, key.as_ref()?)));
+            return match useless {
+                Some((name, key)) => {
+                    let message = format!("control.{name}: expected control.listen beside it");
+                    Err(self.at(key, message))
+                }
+                None => Ok(None),
+            };
+        };
+        let expected = "control.listen: expected an address and a port, like \"127.0.0.1:7433\"";
+        let address = listen.get_ref().parse();
+        let address = address.map_err(|_| self.at(listen, expected.to_owned()))?;
+        let path = |name: &'static str, key: &Option<Spanned<String>>| {
+            let key = key.clone().ok_or_else(|| {
+                let message = format!("control.listen: expected {name} beside it (TLS)");
+                self.at(listen, message)
+            })?;
+            let mut path = PathBuf::new();
+            self.path(&mut path, name, Some(key))?;
+            Ok(path)
+        };
+        let scim_token_file = match &written.scim_token_file {
+            Some(_) => Some(path("control.scim_token_file", &written.scim_token_file)?),
+            None => None,
+        };
+        let url = match &written.url {
+            Some(url) => self.origin(url)?,
+            None => format!("https://{address}"),
+        };
+        Ok(Some(Remote {
+            listen: address,
+            certificate: path("control.certificate", &written.certificate)?,
+            key: path("control.key", &written.key)?,
+            url,
+            sign_in: self.sign_in(written, issuers)?,
+            scim_token_file,
+        }))
+    }
+
+    /// Scheme, host and port: browsers send no more of where a form came from.
+    fn origin(&self, url: &Spanned<String>) -> Result<String, ConfigError> {
+        let text = url.get_ref().trim_end_matches('/');
+        match text.strip_prefix("https://") {
+            Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@']) => {
+                Ok(text.to_owned())
+            }
+            _ => {
+                let expected = "control.url: expected scheme, host and port alone, \
+                                like \"https://gateway.acme.com\"";
+                Err(self.at(url, expected.to_owned()))
+            }
+        }
+    }
+
+    /// The issuer that is named, else the only one that has a client.
+    fn sign_in(
+        &self,
+        written: &super::file::Control,
+        issuers: &[IssuerConfig],
+    ) -> Result<Option<String>, ConfigError> {
+        let mut clients = issuers.iter().filter(|issuer| issuer.client_id.is_some());
+        if let Some(name) = &written.sign_in {
+            return match clients.find(|issuer| issuer.name == *name.get_ref()) {
+                Some(issuer) => Ok(Some(issuer.name.clone())),
+                None => {
+                    let expected = "control.sign_in: expected the name of an issuer with client_id";
+                    Err(self.at(name, expected.to_owned()))
+                }
+            };
+        }
+        match (clients.next(), clients.next()) {
+            (Some(_), Some(_)) => {
+                let message = "control.sign_in is missing: several issuers have client_id \
+                               (expected the name of the one at which approvers sign in)";
+                // Where the port is opened.
+                let place = written
+                    .listen
+                    .as_ref()
+                    .map_or(0, |listen| listen.span().start);
+                Err(self.mistake(place, message.to_owned()))
+            }
+            (only, _) => Ok(only.map(|issuer| issuer.name.clone())),
+        }
+    }
+
     /// With their secrets, which are in files.
     fn webhooks(
         &self,
@@ -208,10 +310,7 @@ impl Source<'_> {
     }
 
     fn refuse_unbuilt(&self, file: &File) -> Result<(), ConfigError> {
-        let unbuilt = [
-            ("control.listen", &file.control.listen),
-            ("recording.retention", &file.recording.retention),
-        ];
+        let unbuilt = [("recording.retention", &file.recording.retention)];
         for (name, value) in unbuilt {
             if let Some(value) = value {
                 return Err(self.at(value, not_built(name)));

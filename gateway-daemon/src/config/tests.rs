@@ -50,6 +50,11 @@ fn every_key_is_taken() {
         [directory]
         file = "/etc/gateway/directory.toml"
         [control]
+        listen = "127.0.0.1:7433"
+        certificate = "/etc/gateway/tls.pem"
+        key = "/etc/gateway/tls.key"
+        url = "https://gateway.acme.com/"
+        scim_token_file = "/etc/gateway/scim.token"
         roles = {{ admin = ["group:platform"], viewer = ["user:*"] }}
         [[issuer]]
         name = "github"
@@ -107,6 +112,13 @@ fn every_key_is_taken() {
             viewer: vec!["user:*".into()],
             ..Roles::default()
         },
+        remote: Some(Remote {
+            listen: "127.0.0.1:7433".parse().unwrap(),
+            certificate: "/etc/gateway/tls.pem".into(),
+            key: "/etc/gateway/tls.key".into(),
+            url: "https://gateway.acme.com".into(),
+            scim_token_file: Some("/etc/gateway/scim.token".into()),
+        }),
     };
     assert_eq!(config, expected);
     assert_eq!(
@@ -143,6 +155,18 @@ fn every_mistake_is_named_with_its_place() {
         (
             "state_dir = \"/a/../b\"",
             "/g.toml:1:13: state_dir: expected an absolute path",
+        ),
+        (
+            "[control]\nlisten = \"localhost\"",
+            "/g.toml:2:10: control.listen: expected an address",
+        ),
+        (
+            "[control]\nlisten = \"127.0.0.1:1\"",
+            "/g.toml:2:10: control.listen: expected control.certificate",
+        ),
+        (
+            "[control]\nkey = \"/k\"",
+            "/g.toml:2:7: control.key: expected control.listen beside it",
         ),
         (
             "[directory]\nfile = \"users.toml\"",
@@ -266,7 +290,6 @@ fn every_mistake_is_named_with_its_place() {
 #[test]
 fn what_is_known_but_not_built_is_refused_by_name() {
     let cases = [
-        ("[control]\nlisten = \"127.0.0.1:7433\"", "control.listen"),
         (
             "[[webhook]]\nurl = \"https://x\"\nsecret = \"s\"",
             "webhook.secret",

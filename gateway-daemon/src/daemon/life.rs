@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::moment;
 use crate::wiring::governance::Governance;
+use crate::wiring::remote::Port;
 use gateway_policy::ReloadReport;
 use gateway_recording::{Journal, Note, NoteKind};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
 
     let Parts {
         ports,
+        remote,
         socket,
         proxy,
         governance,
@@ -47,6 +49,12 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
     let stopped = async {
         let _ = stopped.await;
     };
+    let (stop_remote, remote_stopped) = oneshot::channel::<()>();
+    if let Some((port, others)) = remote {
+        let limits = remote_limits(config);
+        let served = serve_remote(port, ports.clone(), others, limits, remote_stopped);
+        tokio::spawn(served);
+    }
     let served = gateway_control::serve(socket, ports, control_limits(config), stopped);
     let mut served = tokio::spawn(served);
     let ruler = Ruler {
@@ -65,6 +73,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         () = proxy.drain(config.limits.drain) => {}
         () = second => tracing::warn!("told twice: sessions are not waited for"),
     }
+    let _ = stop_remote.send(());
     let _ = stop.send(());
     if !served.is_finished() {
         let _ = served.await;
@@ -157,6 +166,36 @@ impl Ruler {
         if let Err(error) = self.journal.note(&note) {
             tracing::error!(%error, "a note could not be recorded");
         }
+    }
+}
+
+/// When it ends, it has failed; the socket is still there.
+async fn serve_remote(
+    port: Port,
+    ports: gateway_control::Ports,
+    others: gateway_control::RemotePorts,
+    limits: gateway_control::RemoteLimits,
+    stopped: oneshot::Receiver<()>,
+) {
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let Port { listener, tls } = port;
+    let served = gateway_control::serve_remote(listener, tls, ports, others, limits, stopped);
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the control API is not served by network any more");
+    }
+}
+
+/// The same for each request; its head has room for a token.
+fn remote_limits(config: &Config) -> gateway_control::RemoteLimits {
+    let limits = gateway_control::RemoteLimits::default();
+    gateway_control::RemoteLimits {
+        requests: gateway_control::Limits {
+            head_bytes_max: limits.requests.head_bytes_max,
+            ..control_limits(config)
+        },
+        ..limits
     }
 }
 

@@ -5,7 +5,7 @@ mod ground;
 mod kernel;
 
 use super::state::State;
-use crate::config::Config;
+use crate::config::{Config, Remote};
 use crate::exit::Failure;
 use crate::terminal::moment;
 use crate::wiring::acts::Acts;
@@ -19,11 +19,14 @@ use crate::wiring::launcher::TreeLauncher;
 use crate::wiring::lineage::Shown;
 use crate::wiring::login::{Places, TreeLogins};
 use crate::wiring::overview::{Health, SessionSwitch};
+use crate::wiring::page::{KernelEntropy, QuestionPage};
 use crate::wiring::people::People;
+use crate::wiring::remote::{self, Bearers, Port, Provisioning};
 use crate::wiring::revoker::Revocation;
+use crate::wiring::sign_in::SignInWith;
 use gate::Gate;
 use gateway_capture::Capture;
-use gateway_control::{ControlSocket, Ports};
+use gateway_control::{ControlSocket, PagePorts, Ports, RemotePorts};
 use gateway_core::Timestamp;
 use gateway_lineage::{Forest, StateFile};
 use gateway_proxy::Proxy;
@@ -36,6 +39,7 @@ use std::sync::atomic::AtomicBool;
 /// Everything that lives as long as the daemon does. Dropped from the top.
 pub(super) struct Parts {
     pub(super) ports: Ports,
+    pub(super) remote: Option<(Port, RemotePorts)>,
     pub(super) socket: ControlSocket,
     pub(super) proxy: Arc<Proxy>,
     pub(super) follower: Arc<Follower>,
@@ -58,8 +62,12 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
     let gate = gate::open(config, &ground, &kernel)?;
     let ending = Arc::new(AtomicBool::new(false));
     let ports = console(config, started, &ground, &kernel, &gate, &ending);
+    let remote = config.remote.as_ref();
+    let remote = remote.map(|remote| by_network(remote, &ground, &kernel, &gate));
+    let remote = remote.transpose()?;
     let parts = Parts {
         ports,
+        remote,
         socket: ground.socket,
         proxy: gate.proxy,
         follower: kernel.follower,
@@ -74,6 +82,55 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         state: ground.state,
     };
     Ok((parts, kernel.lineage_file))
+}
+
+/// The control API's port, and what it needs beside the socket.
+fn by_network(
+    remote: &Remote,
+    ground: &Ground,
+    kernel: &Kernel,
+    gate: &Gate,
+) -> Result<(Port, RemotePorts), Failure> {
+    let acts = Acts(Arc::clone(&ground.journal));
+    let scim = match (&ground.scim, &remote.scim_token_file) {
+        (Some(scim), Some(file)) => {
+            let provisioning = Provisioning::new(Arc::clone(scim), file, acts)?;
+            Some(Arc::new(provisioning) as _)
+        }
+        _ => None,
+    };
+    let bearers = Bearers {
+        principals: Arc::clone(&kernel.principals),
+        people: Arc::clone(&ground.people),
+    };
+    let ports = RemotePorts {
+        authenticator: Arc::new(bearers),
+        scim,
+        page: page(remote, ground, kernel, gate),
+    };
+    Ok((remote::open(remote)?, ports))
+}
+
+/// The page behind the links of webhooks.
+fn page(remote: &Remote, ground: &Ground, kernel: &Kernel, gate: &Gate) -> Option<PagePorts> {
+    let links = gate.links.as_ref()?;
+    let issuers = kernel.principals.tokens().issuers()?;
+    let page = QuestionPage {
+        approvals: Arc::clone(&gate.approvals),
+        links: Arc::clone(links),
+        origin: remote.url.clone(),
+    };
+    let sign_in = SignInWith::new(
+        Arc::clone(issuers),
+        remote.sign_in.clone(),
+        format!("{}/callback", remote.url),
+        Arc::clone(&ground.people),
+    );
+    Some(PagePorts {
+        page: Arc::new(page),
+        sign_in: Arc::new(sign_in),
+        entropy: Arc::new(KernelEntropy::new()),
+    })
 }
 
 /// What the control API is made of.

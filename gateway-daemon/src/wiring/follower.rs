@@ -6,7 +6,7 @@ use super::identity::Principals;
 use super::refusals::Refusals;
 use crate::terminal::moment;
 use gateway_capture::{Capture, CaptureError, Event, Events, Kind};
-use gateway_lineage::{Event as Report, Forest, Repaired};
+use gateway_lineage::{Event as Report, Forest, ProcessKey, Repaired};
 use gateway_recording::{Journal, Note, NoteKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::{Mutex, MutexGuard};
@@ -104,16 +104,19 @@ impl Follower {
         }
     }
 
-    /// Applies the reports from before now, on the thread of an accepted connection.
-    pub(crate) fn catch_up(&self) {
+    /// Applies the reports from before now, on the thread of an accepted connection. False: there
+    /// are too many for that.
+    pub(crate) fn catch_up(&self) -> bool {
         let now = clock::since_boot();
         let deadline = Instant::now() + CATCH_UP_MAX;
         while let Some(mut events) = self.events.try_lock_until(deadline) {
             match self.apply_some(&mut events, now) {
                 Progress::More if Instant::now() < deadline => MutexGuard::unlock_fair(events),
-                _ => return,
+                Progress::More => return false,
+                Progress::Empty | Progress::Reached => return true,
             }
         }
+        false
     }
 
     /// Applies some reports, up to one that was made after `until` (nanoseconds since boot).
@@ -234,6 +237,12 @@ impl Follower {
     pub(crate) fn repair(&self) -> Result<Repaired, CaptureError> {
         let read_at = clock::since_boot();
         let tags = self.capture.tags()?;
-        Ok(self.forest.repair(tags.iter().map(tag), read_at))
+        let repaired = self.forest.repair(tags.iter().map(tag), read_at);
+        // An exec whose report was lost may have brought a token.
+        for tag in &tags {
+            let process = ProcessKey::new(tag.pid, tag.start);
+            self.principals.tokens().executed(tag.tree, process);
+        }
+        Ok(repaired)
     }
 }

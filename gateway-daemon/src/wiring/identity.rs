@@ -14,6 +14,9 @@ use std::time::Duration;
 /// the principal is a number, which only rules for everyone match.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// The principal, and the delegates on the way.
+pub(crate) type Standing = (Principal, Vec<Principal>);
+
 /// The principals of trees.
 pub(crate) struct Principals {
     identities: Identities,
@@ -63,15 +66,29 @@ impl Principals {
         &self.tokens
     }
 
-    /// Who stands behind a connection: the principal, and the delegates on the way. `None` when
-    /// that is not known in time.
-    pub(crate) fn subject(&self, lineage: &Lineage) -> Option<(Principal, Vec<Principal>)> {
+    /// Who stands behind a connection. Waits for what is not known yet; `None` when it is not
+    /// known in time.
+    pub(crate) fn subject(&self, lineage: &Lineage) -> Option<Standing> {
         let described = self.described(lineage.tree, lineage.root());
         self.tokens.subject(lineage, described)
     }
 
+    /// The same without waiting; `None` when something is not known yet.
+    pub(crate) fn settled(&self, lineage: &Lineage) -> Option<Standing> {
+        if !self.tokens.is_settled(lineage) {
+            return None;
+        }
+        let described = self.identities.settled(lineage.tree)?;
+        Some(self.tokens.known(lineage, described))
+    }
+
+    /// Whose tree it is by the kernel's word alone, as far as that is known by now.
+    pub(crate) fn described_by_kernel(&self, tree: TreeId) -> Option<Principal> {
+        self.identities.settled(tree)
+    }
+
     /// The same for those who only look.
-    pub(crate) fn of(&self, lineage: &Lineage) -> (Principal, Vec<Principal>) {
+    pub(crate) fn of(&self, lineage: &Lineage) -> Standing {
         let described = self.described(lineage.tree, lineage.root());
         self.tokens.known(lineage, described)
     }

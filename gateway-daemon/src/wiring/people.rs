@@ -4,7 +4,7 @@ use gateway_control::{Caller, Peer, PortError, Role, roles};
 use gateway_core::ports::Case;
 use gateway_core::{Assurance, Decision, Judge, Mode, Principal, Subject, Verdict};
 use gateway_identity::{
-    Accounts, Directory, Revocations, Status, SystemAccounts, UNSET_LOGIN_UID, local_id,
+    Accounts, Directory, Revocations, Status, SystemAccounts, UNSET_LOGIN_UID, canonical, local_id,
 };
 use gateway_policy::speaks_of;
 use std::io::ErrorKind;
@@ -43,13 +43,28 @@ impl People {
         user.is_some_and(|user| self.revocations.contains(&user))
     }
 
-    /// Are these two one person?
+    /// Are these two one person? Names of users are the same whatever their case.
     pub(crate) fn same(&self, one: &Principal, other: &Principal) -> bool {
         let user = |principal: &Principal| {
             let found = self.directory.lookup(&principal.id).user;
-            found.unwrap_or_else(|| Arc::clone(&principal.id))
+            canonical(&found.unwrap_or_else(|| Arc::clone(&principal.id)))
         };
         user(one) == user(other)
+    }
+
+    /// The names under which a person is revoked: the one that was given, and the user that the
+    /// directory knows by it.
+    pub(crate) fn names_of(&self, principal: &str) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = vec![principal.into()];
+        names.extend(self.directory.lookup(principal).user);
+        names.dedup();
+        names
+    }
+
+    /// May this principal answer where these patterns name it? Asked about earlier answers too:
+    /// who left since approves nothing any more.
+    pub(crate) fn may_approve(&self, patterns: &[Arc<str>], principal: &Principal) -> bool {
+        !self.is_barred(principal) && speaks_of(patterns, principal)
     }
 
     /// Changes whenever an answer of this could.

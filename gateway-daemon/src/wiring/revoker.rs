@@ -50,7 +50,8 @@ impl Revocation {
                 processes: processes.collect(),
             };
             let (root, delegates) = self.principals.of(&lineage);
-            let mut all = std::iter::once(&root).chain(&delegates);
+            let described = self.principals.described_by_kernel(summary.tree);
+            let mut all = std::iter::once(&root).chain(&delegates).chain(&described);
             if all.any(|other| self.people.same(principal, other)) {
                 trees.insert(summary.tree);
             }
@@ -89,7 +90,9 @@ impl Revocation {
             view.questions += self.approvals.deny_all(*tree, &reason) as u64;
             self.approvals.revoke_tree(*tree);
         }
-        self.approvals.revoke_approver(&principal.id);
+        for name in self.people.names_of(&principal.id) {
+            self.approvals.revoke_approver(&name);
+        }
         let mut left = Vec::new();
         for tree in trees.iter().filter(|_| stop) {
             match self.capture.end_tree(*tree, STOP_MAX) {
@@ -124,8 +127,10 @@ impl Revoker for Revocation {
             .acts
             .record(act, &who.id, caller, Some(principal), None);
         recorded.map_err(|error| PortError(error.to_string()))?;
-        let set = self.people.revocations.set(principal, !undo);
-        set.map_err(|error: RevocationError| PortError(error.to_string()))?;
+        for name in self.people.names_of(principal) {
+            let set = self.people.revocations.set(&name, !undo);
+            set.map_err(|error: RevocationError| PortError(error.to_string()))?;
+        }
         tracing::warn!(%principal, by = %who.id, undo, stop, "revocation");
         let named = Principal {
             id: principal.into(),

@@ -5,13 +5,14 @@
 //! be gone a moment later. A connection waits for those of its own lineage; what is still not
 //! known then is refused.
 use crate::terminal::moment;
-use gateway_core::{Lineage, Principal, Timestamp, TreeId};
+use gateway_core::{Lineage, Principal, Process, Timestamp, TreeId};
 use gateway_identity::{
-    BindingFile, Bindings, Bound, IssuerError, Issuers, TokenError, VerifiedToken, environment,
+    BindError, BindingFile, Bindings, Bound, IssuerError, Issuers, TokenError, VerifiedToken,
+    environment,
 };
 use gateway_lineage::{Forest, ProcessKey};
 use parking_lot::{Condvar, Mutex};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ const READERS: usize = 4;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Tokens whose verification is remembered: every process of a job has the same one.
 const REMEMBERED_MAX: usize = 1024;
+/// Processes of which it is not known who they are.
+const UNSURE_MAX: usize = 65_536;
 /// How long a token that was not good is not looked at again.
 const BAD_FOR: Duration = Duration::from_secs(15);
 
@@ -43,10 +46,22 @@ struct Shared {
     bindings: Bindings,
     file: Mutex<BindingFile>,
     forest: Arc<Forest>,
-    /// Whose environment is not read yet.
-    unread: Mutex<HashSet<ProcessKey>>,
+    /// Whose environment is not read yet, and how often.
+    unread: Mutex<HashMap<ProcessKey, u32>>,
     read: Condvar,
+    /// Who presented something that did not bind, or may have: whatever stands below is refused.
+    unsure: Mutex<HashMap<ProcessKey, Unsure>>,
     remembered: Mutex<HashMap<String, Remembered>>,
+}
+
+/// Why it is not known who stands behind a process.
+#[derive(Clone, Copy)]
+struct Unsure {
+    tree: TreeId,
+    /// When it was looked at last.
+    since: Instant,
+    /// It may be known later: the issuer could not be reached.
+    again: bool,
 }
 
 #[derive(Clone)]
@@ -83,6 +98,7 @@ impl Tokens {
             forest: Arc::clone(forest),
             unread: Mutex::default(),
             read: Condvar::new(),
+            unsure: Mutex::default(),
             remembered: Mutex::default(),
         });
         let queue = looks.then(|| start_readers(&shared)).transpose()?;
@@ -92,7 +108,7 @@ impl Tokens {
     /// A process executed something: its environment is new. Does not wait.
     pub(crate) fn executed(&self, tree: TreeId, process: ProcessKey) {
         let Some(queue) = &self.queue else { return };
-        self.shared.unread.lock().insert(process);
+        *self.shared.unread.lock().entry(process).or_default() += 1;
         match queue.try_send((tree, process)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -162,7 +178,41 @@ impl Tokens {
         if self.queue.is_some() && !self.shared.wait_until_read(lineage) {
             return None;
         }
+        if !self.is_certain(lineage) {
+            return None;
+        }
         Some(self.shared.bindings.subject(lineage, described))
+    }
+
+    /// Is it certain who stands behind a lineage? What could not be told because an issuer was
+    /// away is looked at again.
+    fn is_certain(&self, lineage: &Lineage) -> bool {
+        if !self.shared.bindings.is_certain(lineage) {
+            return false;
+        }
+        let mut certain = true;
+        for process in &lineage.processes {
+            let key = ProcessKey::new(process.pid, process.start);
+            let unsure = self.shared.unsure.lock().get(&key).copied();
+            if let Some(unsure) = unsure {
+                certain = false;
+                if unsure.again && unsure.since.elapsed() > BAD_FOR {
+                    self.executed(unsure.tree, key);
+                }
+            }
+        }
+        certain
+    }
+
+    /// Does a tree own this token?
+    pub(crate) fn owner(&self, token: &VerifiedToken) -> Option<TreeId> {
+        self.shared.bindings.owner(token)
+    }
+
+    /// Is everything about this lineage known, without waiting?
+    pub(crate) fn is_settled(&self, lineage: &Lineage) -> bool {
+        let reading = self.queue.is_some() && is_unread(&self.shared.unread.lock(), lineage);
+        !reading && self.is_certain(lineage)
     }
 
     /// Who stands behind a lineage by now, for those who only look.
@@ -174,9 +224,18 @@ impl Tokens {
         self.shared.bindings.subject(lineage, described)
     }
 
-    /// Forgets the trees that have ended, and saves.
+    /// Forgets the trees that have ended, and the processes that nobody descends from any more,
+    /// and saves.
     pub(crate) fn retain(&self, lives: impl Fn(TreeId) -> bool) -> io::Result<()> {
-        self.shared.bindings.retain(lives);
+        let forest = &self.shared.forest;
+        let known = |process: ProcessKey| forest.tree_of_process(process).is_some();
+        let mut unsure = self.shared.unsure.lock();
+        unsure.retain(|process, unsure| lives(unsure.tree) && known(*process));
+        drop(unsure);
+        self.shared.bindings.retain(&lives);
+        self.shared
+            .bindings
+            .retain_processes(|_, (pid, start)| known(ProcessKey::new(pid, start)));
         self.shared.save()
     }
 }
@@ -203,24 +262,49 @@ impl Shared {
         }
     }
 
+    /// A token that could not be looked at, or that is another tree's, leaves it unsure who this
+    /// is. One that is merely worth nothing (expired, forged) is none.
     fn read_environment(&self, tree: TreeId, process: ProcessKey) {
         let Some(issuers) = &self.issuers else { return };
         let names: Vec<&str> = issuers.variables().collect();
-        for (name, token) in environment(process.pid, process.start, &names) {
-            let found = self
-                .verify_once(issuers, token)
-                .map_err(|error| error.to_string())
-                .and_then(|verified| self.bind(tree, process, &verified));
-            match found {
+        let Some(found) = environment(process.pid, process.start, &names) else {
+            // It was executed with something, and is gone before anybody could look.
+            return self.set_unsure(tree, process, false);
+        };
+        self.unsure.lock().remove(&process);
+        for (name, token) in found {
+            let verified = match self.verify_once(issuers, token) {
+                Ok(verified) => verified,
+                Err(error) => {
+                    tracing::warn!(%tree, pid = process.pid, %name, %error, "a token is not good");
+                    if matches!(error, TokenError::NoKeys { .. }) {
+                        self.set_unsure(tree, process, true);
+                    }
+                    continue;
+                }
+            };
+            match self.bind(tree, process, &verified) {
                 Ok(Bound::New) => {
                     tracing::info!(%tree, pid = process.pid, %name, "a token was bound");
                 }
                 Ok(Bound::Again) => {}
                 Err(error) => {
-                    tracing::warn!(%tree, pid = process.pid, %name, %error, "a token is not good");
+                    tracing::warn!(%tree, pid = process.pid, %name, %error, "a token was not bound");
+                    self.set_unsure(tree, process, false);
                 }
             }
         }
+    }
+
+    fn set_unsure(&self, tree: TreeId, process: ProcessKey, again: bool) {
+        let mut unsure = self.unsure.lock();
+        if unsure.len() >= UNSURE_MAX {
+            tracing::error!(%tree, "too many processes of whom it is not known who they are");
+            self.bindings.doubt([tree]);
+            return;
+        }
+        let since = Instant::now();
+        unsure.insert(process, Unsure { tree, since, again });
     }
 
     /// Every process of a job has its token, and it is verified for the first.
@@ -252,10 +336,15 @@ impl Shared {
         process: ProcessKey,
         verified: &VerifiedToken,
     ) -> Result<Bound, String> {
-        if self.stands_above(tree, process, &verified.principal) {
-            return Ok(Bound::Again);
-        }
         let now: Timestamp = moment::now();
+        if self.stands_above(tree, process, &verified.principal) {
+            let claimed = self.bindings.claim(tree, verified, now);
+            return match claimed {
+                // The one above was bound with it when it was still good.
+                Ok(()) | Err(BindError::Expired) => Ok(Bound::Again),
+                Err(error) => Err(error.to_string()),
+            };
+        }
         let bound = self
             .bindings
             .bind(tree, (process.pid, process.start), verified, now)
@@ -280,19 +369,20 @@ impl Shared {
     }
 
     fn done(&self, process: ProcessKey) {
-        self.unread.lock().remove(&process);
+        let mut unread = self.unread.lock();
+        if let Some(count) = unread.get_mut(&process) {
+            *count -= 1;
+            if *count == 0 {
+                unread.remove(&process);
+            }
+        }
+        drop(unread);
         self.read.notify_all();
     }
 
     /// Waits until no environment of a lineage is unread; false when that takes too long.
     fn wait_until_read(&self, lineage: &Lineage) -> bool {
-        let waits = |unread: &mut HashSet<ProcessKey>| {
-            !unread.is_empty()
-                && lineage
-                    .processes
-                    .iter()
-                    .any(|process| unread.contains(&ProcessKey::new(process.pid, process.start)))
-        };
+        let waits = |unread: &mut HashMap<ProcessKey, u32>| is_unread(unread, lineage);
         let mut unread = self.unread.lock();
         let waited = self.read.wait_while_for(&mut unread, waits, PATIENCE);
         !waited.timed_out()
@@ -301,6 +391,15 @@ impl Shared {
     fn save(&self) -> io::Result<()> {
         self.bindings.save(&mut self.file.lock())
     }
+}
+
+fn is_unread(unread: &HashMap<ProcessKey, u32>, lineage: &Lineage) -> bool {
+    let key = |process: &Process| ProcessKey::new(process.pid, process.start);
+    !unread.is_empty()
+        && lineage
+            .processes
+            .iter()
+            .any(|process| unread.contains_key(&key(process)))
 }
 
 /// The issuers of the configuration, ready to be asked. `None` when there are none.

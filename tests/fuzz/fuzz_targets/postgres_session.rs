@@ -181,6 +181,14 @@ impl Effects for Ends<'_> {
         answer
     }
 
+    fn is_holding(&self) -> bool {
+        self.governor.is_holding()
+    }
+
+    fn withdraw(&mut self) -> Result<(), ProtocolError> {
+        Ok(self.governor.withdraw(Timestamp(1))?)
+    }
+
     fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
         assert!(self.outcome.answers.iter().all(|(seq, _)| *seq != id.seq));
         self.outcome.answers.push((id.seq, answer));

@@ -1,12 +1,14 @@
 //! A question as people are shown it.
 //!
 //! The keys are a contract: `id, time, expires, session, tree, principal, delegates, process,
-//! lineage, resource, protocol, verb, objects, statement, rules, approvers, message, timeout_s,
-//! grant`, and beside it `holds`, which says of each rule whom it names. Processes have the keys
+//! lineage, resource, protocol, verb, objects, objects_cut, statement, statement_cut_from,
+//! parameters, attributes, rules, approvers, message, timeout_s, grant`, and beside it `holds`, which says of each rule whom it names. Processes have the keys
 //! that they have in the log.
 use crate::moment::{Moment, after, grant_text, seconds_up};
 use gateway_core::ports::Question;
-use gateway_core::{OperationId, Principal, Process, Provenance, SessionId, Timestamp, TreeId};
+use gateway_core::{
+    Attribute, OperationId, Parameter, Principal, Process, Provenance, SessionId, Timestamp, TreeId,
+};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
@@ -99,6 +101,14 @@ struct RuleKeys<'a> {
     approvers: &'a [Arc<str>],
 }
 
+struct AttributeKeys<'a>(&'a [(Arc<str>, Attribute)]);
+
+impl Serialize for AttributeKeys<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (&**name, value)))
+    }
+}
+
 #[derive(Serialize)]
 struct PendingKeys<'a> {
     id: String,
@@ -114,7 +124,11 @@ struct PendingKeys<'a> {
     protocol: &'a str,
     verb: &'static str,
     objects: &'a [Arc<str>],
+    objects_cut: bool,
     statement: &'a str,
+    statement_cut_from: Option<u64>,
+    parameters: &'a [Parameter],
+    attributes: AttributeKeys<'a>,
     rules: Vec<&'a str>,
     approvers: Vec<&'a str>,
     holds: Vec<RuleKeys<'a>>,
@@ -148,7 +162,11 @@ impl Serialize for Pending {
             protocol: question.protocol,
             verb: question.verb.name(),
             objects: &question.objects,
+            objects_cut: question.objects_cut,
             statement: &question.statement,
+            statement_cut_from: question.statement_cut_from,
+            parameters: &question.parameters,
+            attributes: AttributeKeys(&question.attributes),
             rules: terms.rules.iter().map(|rule| &*rule.rule).collect(),
             approvers,
             holds: terms
@@ -203,7 +221,11 @@ mod tests {
                 "protocol": "postgres",
                 "verb": "delete",
                 "objects": ["public.users"],
+                "objects_cut": false,
                 "statement": "DELETE FROM users",
+                "statement_cut_from": null,
+                "parameters": [{"kind": "int4", "value": "7", "cut_from": null}],
+                "attributes": {"sql.has_where": false},
                 "rules": ["writes", "releases"],
                 "approvers": ["group:dba", "user:eve"],
                 "holds": [

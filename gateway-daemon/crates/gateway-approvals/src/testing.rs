@@ -5,8 +5,8 @@ use crate::store::{Approvals, Limits, Options};
 use crate::webhook::{Post, PostError, WebhookUrl};
 use gateway_core::ports::{Answer, Answering, Question};
 use gateway_core::{
-    Assurance, Grant, HoldRule, HoldTerms, Lineage, OperationId, Principal, Process, Provenance,
-    SessionId, Subject, Timestamp, TreeId, Verb,
+    Assurance, Attribute, Grant, HoldRule, HoldTerms, Lineage, OperationId, Parameter, Principal,
+    Process, Provenance, SessionId, Subject, Timestamp, TreeId, Verb,
 };
 use parking_lot::Mutex;
 use std::future::Future;
@@ -78,7 +78,15 @@ pub(crate) fn question(seq: u32) -> QuestionBuilder {
         protocol: "postgres",
         verb: Verb::Delete,
         objects: vec!["public.users".into()],
+        objects_cut: false,
         statement: "DELETE FROM users".into(),
+        statement_cut_from: None,
+        parameters: vec![Parameter {
+            kind: Some("int4".into()),
+            value: Some("7".into()),
+            cut_from: None,
+        }],
+        attributes: vec![("sql.has_where".into(), Attribute::Bool(false))],
         message: Some("ask a DBA".into()),
         terms: Arc::new(HoldTerms {
             rules: Vec::new(),

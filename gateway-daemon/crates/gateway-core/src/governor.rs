@@ -19,7 +19,7 @@ use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::verb::Verb;
 use crate::verdict::{Decision, HoldTerms, Mode, Verdict};
-use held::{Held, cut, digest, object_names};
+use held::{Digest, Held, cut, object_names};
 pub use refusal::{Notice, Obstacle, Refusal, RefusalReason};
 use rustc_hash::FxHashMap;
 use std::fmt;
@@ -208,6 +208,8 @@ impl Governor {
         now: Timestamp,
     ) -> Result<Clearance, Obstacle> {
         self.holds += 1;
+        let (objects, objects_cut) = object_names(operation);
+        let statement = cut(operation.statement);
         let answering = self.approver.ask(Question {
             id,
             time: now,
@@ -215,14 +217,19 @@ impl Governor {
             resource: Arc::clone(&decision.resource),
             protocol: operation.protocol,
             verb: operation.verb,
-            objects: object_names(operation),
-            statement: cut(operation.statement).into(),
+            objects,
+            objects_cut,
+            statement: statement.into(),
+            statement_cut_from: (statement.len() < operation.statement.len())
+                .then_some(operation.statement.len() as u64),
+            parameters: operation.parameters.to_vec(),
+            attributes: operation.attributes.to_vec(),
             message: decision.message.clone(),
             terms: Arc::clone(&terms),
         });
         let mut held = Held {
             id,
-            digest: digest(operation),
+            digest: Digest::of(operation),
             terms,
             message: decision.message.clone(),
             answering: Some(answering),
@@ -243,7 +250,7 @@ impl Governor {
         now: Timestamp,
     ) -> Result<Clearance, Obstacle> {
         let (id, terms) = (held.id, Arc::clone(&held.terms));
-        let changed = digest(operation) != held.digest;
+        let changed = !held.digest.is_of(operation);
         let denied = decision.verdict == Verdict::Deny && !decision.passes();
         let answer = if changed {
             // A defect of a protocol; what was approved is not what would be sent.
@@ -293,6 +300,26 @@ impl Governor {
             verb,
             resource: Arc::clone(&self.resource),
             reason,
+        })
+    }
+
+    /// The operation that waits, or was answered, is not asked for any more: whatever comes next is
+    /// another one, however like it looks. To be called by who sees that the session went on
+    /// without submitting it again.
+    ///
+    /// # Errors
+    /// It could not be recorded; the session must end.
+    pub fn withdraw(&mut self, now: Timestamp) -> Result<(), RecordError> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        self.denied += 1;
+        self.recorder.resolution(&Resolution {
+            id: held.id,
+            time: now,
+            verdict: Verdict::Denied,
+            approver: None,
+            reason: Some("the session went on without it".into()),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What the governor needs from others. Each port is named for its role.
 use crate::destination::Destination;
 use crate::id::OperationId;
-use crate::operation::Operation;
+use crate::operation::{Attribute, Operation, Parameter};
 use crate::record::{OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionOpened};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -87,10 +87,18 @@ pub struct Question {
     pub protocol: &'static str,
     /// The verb that people would name it by.
     pub verb: Verb,
-    /// What it touches, by name.
+    /// What it touches, by name; the first [`QUESTION_OBJECTS_MAX`].
     pub objects: Vec<Arc<str>>,
+    /// It touches more than that.
+    pub objects_cut: bool,
     /// Its text, cut to [`QUESTION_STATEMENT_MAX`] bytes.
     pub statement: Arc<str>,
+    /// The whole length in bytes of a text that was cut.
+    pub statement_cut_from: Option<u64>,
+    /// Bind values, without which a text with `$1` in it says nothing.
+    pub parameters: Vec<Parameter>,
+    /// What the protocol adds.
+    pub attributes: Vec<(Arc<str>, Attribute)>,
     /// What the rule says to the client.
     pub message: Option<Arc<str>>,
     /// Who may answer, and until when.
@@ -99,6 +107,9 @@ pub struct Question {
 
 /// How much of a statement a question shows. All of it is in the record.
 pub const QUESTION_STATEMENT_MAX: usize = 16 * 1024;
+
+/// How many objects a question shows.
+pub const QUESTION_OBJECTS_MAX: usize = 64;
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! makes the principal, deeper ones are delegates. A token belongs to the first tree that presents
 //! it. A thief who is first is a declared limit.
 use crate::token::VerifiedToken;
-use gateway_core::{Assurance, Lineage, Principal, Timestamp, TreeId};
+use gateway_core::{Assurance, Lineage, Principal, Process, Provenance, Timestamp, TreeId};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -174,6 +174,64 @@ impl Bindings {
         principal: &Principal,
     ) -> Result<Bound, BindError> {
         self.state.lock().room_for_one(tree, process, principal)
+    }
+
+    /// Does the lineage show all that could be bound on its way? One with a gap does not when the
+    /// tree has a binding that it does not show: whoever made the gap may stand behind it.
+    #[must_use]
+    pub fn is_certain(&self, lineage: &Lineage) -> bool {
+        let state = self.state.lock();
+        let Some(tree) = state.trees.get(&lineage.tree) else {
+            return true;
+        };
+        let placed =
+            |process: &Process| matches!(process.provenance, Provenance::Gap | Provenance::Cgroup);
+        if !lineage.processes.iter().any(placed) {
+            return true;
+        }
+        let shown: FxHashSet<ProcessKey> = lineage
+            .processes
+            .iter()
+            .map(|process| (process.pid, process.start))
+            .collect();
+        tree.at.keys().all(|process| shown.contains(process))
+    }
+
+    /// Does a tree own this token? Whoever else has it got it from there.
+    #[must_use]
+    pub fn owner(&self, token: &VerifiedToken) -> Option<TreeId> {
+        let key = (Arc::clone(&token.issuer), Arc::clone(&token.id));
+        self.state.lock().tokens.get(&key).map(|owner| owner.tree)
+    }
+
+    /// A tree presents a token at a process that needs no binding for it, since one above has the
+    /// same principal. The token is the tree's from now on all the same.
+    ///
+    /// # Errors
+    /// It is another tree's, or there is no room to remember it.
+    pub fn claim(
+        &self,
+        tree: TreeId,
+        token: &VerifiedToken,
+        now: Timestamp,
+    ) -> Result<(), BindError> {
+        let mut state = self.state.lock();
+        let key = (Arc::clone(&token.issuer), Arc::clone(&token.id));
+        match state.tokens.get(&key) {
+            Some(owner) if owner.tree != tree => Err(BindError::OfAnotherTree(owner.tree)),
+            Some(_) => Ok(()),
+            None if token.expires <= now => Err(BindError::Expired),
+            None => {
+                state.make_room_for_a_token(now)?;
+                let owner = Owner {
+                    tree,
+                    expires: token.expires,
+                };
+                state.tokens.insert(key, owner);
+                state.dirty = true;
+                Ok(())
+            }
+        }
     }
 
     /// Who acts: the principal, and the delegates in the order of the processes that presented

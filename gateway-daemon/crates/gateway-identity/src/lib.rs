@@ -55,7 +55,7 @@ pub use directory::{
 pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
-pub use revocations::{REVOCATIONS_MAX, RevocationError, Revocations};
+pub use revocations::{REVOCATIONS_MAX, RevocationError, Revocations, canonical};
 pub use state::{IdentityFile, IdentityNote};
 pub use token::{
     AuthoritiesError, Authorization, DOCUMENT_BYTES_MAX, Device, ENVIRONMENT_BYTES_MAX, Fetch,

@@ -125,7 +125,9 @@ impl Revocations {
     }
 }
 
-fn canonical(principal: &str) -> String {
+/// The name of a principal, in the one form in which it is compared.
+#[must_use]
+pub fn canonical(principal: &str) -> String {
     match principal.strip_prefix("user:") {
         Some(name) => format!("user:{}", name.to_lowercase()),
         None => principal.to_owned(),

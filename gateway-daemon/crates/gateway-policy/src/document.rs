@@ -1,7 +1,7 @@
 //! A policy file as it is written: every value checked by itself, none against another.
-mod case;
-mod resource;
-mod rule;
+pub(crate) mod case;
+pub(crate) mod resource;
+pub(crate) mod rule;
 
 use crate::cgroup::CgroupGlob;
 use crate::condition::Condition;
@@ -9,6 +9,7 @@ use crate::diagnostic::Source;
 use crate::network::Network;
 use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
+use crate::schema::{Form, Key, names};
 use crate::unbuilt;
 use gateway_core::{Attribute, Grant, Mode, Subject, Timestamp, Verb, VerbSet, Verdict};
 use std::ops::Range;
@@ -18,6 +19,43 @@ use toml::de::DeTable;
 
 /// The most resources, and the most rules, that one policy can have.
 pub(crate) const TABLES_MAX: usize = 2048;
+
+/// The tables of a file.
+pub(crate) const KEYS: [Key; 5] = [
+    Key::needed(
+        "policy",
+        Form::Policy,
+        "The policy: its name, what it governs, how",
+    ),
+    Key::new("resource", Form::Resources, "Names for destinations"),
+    Key::new(
+        "rule",
+        Form::Rules,
+        "Who may do what, where, to which objects",
+    ),
+    Key::new(
+        "case",
+        Form::Cases,
+        "Questions with the answers that the policy must give",
+    ),
+    Key::new("mask", Form::Unbuilt, "Not built in this version"),
+];
+
+/// The keys of `[policy]` that this version obeys.
+pub(crate) const POLICY_KEYS: [Key; 4] = [
+    Key::needed("name", Form::Name, "By which the policy is named"),
+    Key::new(
+        "cgroups",
+        Form::Texts,
+        "Globs over the cgroups that it governs",
+    ),
+    Key::new("mode", Form::Mode, "How it is applied; by default enforce"),
+    Key::new(
+        "default",
+        Form::Default,
+        "The verdict where no rule covers; by default deny",
+    ),
+];
 
 /// The file form of a policy. Where the reader found a mistake, something is missing here.
 #[derive(Debug, Default)]
@@ -99,7 +137,7 @@ pub(crate) fn read(source: &Source) -> (PolicyFile, Reader<'_>) {
     };
     if reader.is_whole() {
         // The keys behind a broken table header seem to be keys of the file.
-        reader.check_keys(&root, &["policy", "resource", "rule", "case", "mask"]);
+        reader.check_keys(&root, &KEYS);
     }
     let head = "a table [policy] with a `name`";
     if let Some(value) = reader.required(&root, "policy", head) {
@@ -136,13 +174,10 @@ pub(crate) fn read(source: &Source) -> (PolicyFile, Reader<'_>) {
 }
 
 /// All keys of a section: those that are built, then those that are known.
-fn check_keys(reader: &mut Reader<'_>, section: &Section<'_>, built: &[&str]) {
-    let known: Vec<&str> = built
-        .iter()
-        .copied()
-        .chain(unbuilt::keys(section.name))
-        .collect();
-    reader.check_keys(section, &known);
+fn check_keys(reader: &mut Reader<'_>, section: &Section<'_>, built: &[Key]) {
+    let mut known = names(built);
+    known.extend(unbuilt::keys(section.name));
+    reader.check_names(section, &known);
     unbuilt::refuse(reader, section);
 }
 
@@ -150,7 +185,7 @@ fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile
     let Some(section) = reader.table("[policy]", value, "one table, written [policy]") else {
         return;
     };
-    check_keys(reader, &section, &["name", "cgroups", "mode", "default"]);
+    check_keys(reader, &section, &POLICY_KEYS);
     file.name = reader
         .required(&section, "name", "a name of 1 to 200 characters")
         .and_then(|value| reader.name("name", value));
@@ -178,7 +213,7 @@ fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile
 }
 
 /// What a rule can say, and what a case can want.
-const VERDICTS: [Verdict; 3] = [Verdict::Allow, Verdict::Deny, Verdict::Hold];
+pub(crate) const VERDICTS: [Verdict; 3] = [Verdict::Allow, Verdict::Deny, Verdict::Hold];
 
 /// One of these verdicts.
 fn read_verdict(

@@ -1,5 +1,6 @@
 //! Reads a policy file table by table and value by value, and goes on after each mistake.
 use crate::diagnostic::{Diagnostic, Source, quoted};
+use crate::schema::{Key, names};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
@@ -143,7 +144,12 @@ impl<'s> Reader<'s> {
     }
 
     /// Every key that is not known is a mistake, most often one of spelling.
-    pub(crate) fn check_keys(&mut self, section: &Section<'_>, known: &[&str]) {
+    pub(crate) fn check_keys(&mut self, section: &Section<'_>, keys: &[Key]) {
+        self.check_names(section, &names(keys));
+    }
+
+    /// As [`Reader::check_keys`], by their names alone.
+    pub(crate) fn check_names(&mut self, section: &Section<'_>, known: &[&str]) {
         for (key, _) in section.table.iter() {
             let name = key.get_ref();
             if known.contains(&&**name) {

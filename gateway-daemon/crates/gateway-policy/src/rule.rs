@@ -108,7 +108,7 @@ impl Rule {
 
 /// An effect of such a verb that names no object is not about nothing: what it touches cannot be
 /// said (a DO block, a statement that does not parse), or is the server itself.
-fn may_touch_anything(verb: Verb) -> bool {
+pub(crate) fn may_touch_anything(verb: Verb) -> bool {
     match verb {
         Verb::Define | Verb::Grant | Verb::Execute | Verb::Admin | Verb::Unknown => true,
         Verb::Connect

@@ -1,6 +1,7 @@
 //! What the policy language knows and this version does not do: refused by name, never ignored.
 use crate::diagnostic::quoted;
 use crate::reader::{Reader, Section, Value, list};
+use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 /// A key that is known, but not built. Its default may be written out, since it changes nothing.
@@ -97,6 +98,21 @@ pub(crate) fn keys(section: &str) -> impl Iterator<Item = &str> {
         .iter()
         .filter(move |unbuilt| unbuilt.section == section)
         .map(|unbuilt| unbuilt.key)
+}
+
+/// The same, each with the schema of what may be written out: its default.
+pub(crate) fn schemas(section: &str) -> impl Iterator<Item = (&'static str, Json)> {
+    let unbuilt = UNBUILT.iter().filter(move |of| of.section == section);
+    unbuilt.map(|unbuilt| {
+        let schema = match &unbuilt.accepts {
+            Accepts::Nothing => json!(false),
+            Accepts::Word { default, .. } | Accepts::WordOrTable { default, .. } => {
+                json!({ "const": default })
+            }
+            Accepts::EmptyList { .. } => json!({ "type": "array", "maxItems": 0 }),
+        };
+        (unbuilt.key, schema)
+    })
 }
 
 /// Refuses what the section asks for and this version does not do.

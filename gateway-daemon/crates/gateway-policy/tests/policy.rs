@@ -9,6 +9,8 @@ mod conditions;
 mod files;
 #[path = "policy/holds.rs"]
 mod holds;
+#[path = "policy/learn.rs"]
+mod learn;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
 #[path = "policy/mistakes_in_rules.rs"]
@@ -17,6 +19,8 @@ mod mistakes_in_rules;
 mod properties;
 #[path = "policy/reload.rs"]
 mod reload;
+#[path = "policy/schema.rs"]
+mod schema;
 #[path = "policy/semantics.rs"]
 mod semantics;
 #[path = "policy/shipped.rs"]

@@ -96,8 +96,20 @@ pub trait Effects {
     /// # Errors
     /// The refusal, to be worded for the client. Or [`Obstacle::Held`]: a human is asked. Then the
     /// session does as if the bytes that ask for it were not whole yet, and uses none of them.
-    /// They are offered again when there is an answer, and nothing of the client before.
+    /// They are offered again when there is an answer, and nothing of the client before; a session
+    /// that then does not submit it first has to [`Effects::withdraw`] it before it submits
+    /// anything else.
     fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle>;
+
+    /// Is an operation of this session held? Then the input begins with what asks for it.
+    fn is_holding(&self) -> bool;
+
+    /// What is held is not asked for any more: the session went on without submitting it again,
+    /// since the upstream has made it pointless meanwhile.
+    ///
+    /// # Errors
+    /// It could not be recorded; the session must end.
+    fn withdraw(&mut self) -> Result<(), ProtocolError>;
 
     /// A cleared operation has been answered.
     ///

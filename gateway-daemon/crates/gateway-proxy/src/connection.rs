@@ -6,7 +6,7 @@ use crate::accept::{Accepted, Slot};
 use crate::counters::count;
 use crate::dial::{DialError, dial};
 use crate::hold::{self, Asked};
-use crate::ports::{Attributed, Clock, Flow};
+use crate::ports::{Attributed, Behind, Clock, Flow};
 use crate::proxy::Shared;
 use crate::recognise::{Openings, Recognised, Recogniser};
 use crate::refuse::refuse;
@@ -51,11 +51,17 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, slot: Slot) {
         Ok(client) => client,
         Err(error) => return tracing::error!(%error, "an accepted socket cannot be used"),
     };
+    let opened = match flow_of(&shared, &client) {
+        Some(flow) => attribute(&shared, &flow)
+            .await
+            .and_then(|behind| open(&shared, flow, behind)),
+        None => None,
+    };
     let Some(Opened {
         governor,
         registered,
         flow,
-    }) = open(&shared, &client)
+    }) = opened
     else {
         let _ = client.set_zero_linger();
         return;
@@ -91,11 +97,52 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, slot: Slot) {
     drop(slot);
 }
 
-/// Whose connection is it? Opens its session; `None` when it is to be reset.
-fn open(shared: &Arc<Shared>, client: &TcpStream) -> Option<Opened> {
+/// Where did it mean to go? `None` when it is to be reset.
+fn flow_of(shared: &Shared, client: &TcpStream) -> Option<Flow> {
+    let now = shared.ports.clock.now();
+    match shared.ports.capture.flow(client.as_fd()) {
+        Ok(Some(flow)) => Some(flow),
+        Ok(None) => {
+            count(&shared.counters.orphans);
+            if shared.orphan_pace.allows(now) {
+                tracing::warn!("a connection that was not redirected here: reset");
+            }
+            None
+        }
+        Err(error) => {
+            count(&shared.counters.capture_errors);
+            if shared.orphan_pace.allows(now) {
+                tracing::error!(%error, "a connection of unknown origin: reset");
+            }
+            None
+        }
+    }
+}
+
+/// Whose is it? `None` when it is to be reset. What takes time is waited for on another thread:
+/// one job's slow issuer must not keep the sessions of others waiting.
+async fn attribute(shared: &Arc<Shared>, flow: &Flow) -> Option<Attributed> {
+    let behind = match shared.ports.attribution.subject(flow) {
+        Behind::Known(behind) => Some(behind),
+        Behind::Nobody => None,
+        Behind::Unsettled => {
+            let (attribution, flow) = (Arc::clone(&shared.ports.attribution), *flow);
+            let settled = tokio::task::spawn_blocking(move || attribution.settle(&flow));
+            settled.await.ok().flatten()
+        }
+    };
+    if behind.is_none() {
+        count(&shared.counters.unattributed);
+        if shared.orphan_pace.allows(shared.ports.clock.now()) {
+            tracing::warn!(pid = flow.pid, tree = %flow.tree, "an unknown process: reset");
+        }
+    }
+    behind
+}
+
+/// Opens its session; `None` when it is to be reset.
+fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Option<Opened> {
     let Ports {
-        capture,
-        attribution,
         judge,
         recorder,
         approver,
@@ -103,30 +150,7 @@ fn open(shared: &Arc<Shared>, client: &TcpStream) -> Option<Opened> {
         ..
     } = &shared.ports;
     let now = clock.now();
-    let flow = match capture.flow(client.as_fd()) {
-        Ok(Some(flow)) => flow,
-        Ok(None) => {
-            count(&shared.counters.orphans);
-            if shared.orphan_pace.allows(now) {
-                tracing::warn!("a connection that was not redirected here: reset");
-            }
-            return None;
-        }
-        Err(error) => {
-            count(&shared.counters.capture_errors);
-            if shared.orphan_pace.allows(now) {
-                tracing::error!(%error, "a connection of unknown origin: reset");
-            }
-            return None;
-        }
-    };
-    let Some(Attributed { subject, policy }) = attribution.subject(&flow) else {
-        count(&shared.counters.unattributed);
-        if shared.orphan_pace.allows(now) {
-            tracing::warn!(pid = flow.pid, tree = %flow.tree, "an unknown process: reset");
-        }
-        return None;
-    };
+    let Attributed { subject, policy } = behind;
     let session = shared.ids.next(now);
     let destination = Destination::from_address(flow.destination);
     let context = SessionContext {

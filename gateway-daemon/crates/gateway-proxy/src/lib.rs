@@ -33,6 +33,8 @@ mod worker;
 pub use counters::Counts;
 pub use id::SessionIds;
 pub use limits::ProxyLimits;
-pub use ports::{Attributed, Attribution, Capture, CaptureError, Clock, Flow, Ports, SystemClock};
+pub use ports::{
+    Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow, Ports, SystemClock,
+};
 pub use proxy::{Proxy, ProxyError};
 pub use registry::LiveSession;

@@ -54,11 +54,25 @@ pub struct Attributed {
     pub policy: Arc<str>,
 }
 
+/// What is known of who stands behind a flow.
+#[derive(Clone, Debug)]
+pub enum Behind {
+    /// All of it.
+    Known(Attributed),
+    /// The process or its tree is not known: the connection is reset.
+    Nobody,
+    /// Not yet: a user is being looked up, or a token verified.
+    Unsettled,
+}
+
 /// Knows who stands behind a flow.
 pub trait Attribution: Send + Sync {
-    /// The subject and the policy of a flow. `None` when the process or its tree is not known:
-    /// the connection is reset. It must not block.
-    fn subject(&self, flow: &Flow) -> Option<Attributed>;
+    /// The subject and the policy of a flow. It must not block.
+    fn subject(&self, flow: &Flow) -> Behind;
+
+    /// The same when it was not settled: waits for it, but not for long. Called on a thread where
+    /// that harms nobody. `None`: the connection is reset.
+    fn settle(&self, flow: &Flow) -> Option<Attributed>;
 }
 
 /// Tells the time of records.

@@ -10,6 +10,9 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+/// Connections of a worker that may wait at once for whose they are. The others wait behind them.
+const WAITERS_MAX: usize = 16;
+
 /// One pair of threads.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -24,6 +27,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(number: usize) -> Result<Worker, ProxyError> {
         let runtime = Builder::new_current_thread()
+            .max_blocking_threads(WAITERS_MAX)
             .enable_all()
             .build()
             .map_err(ProxyError::Worker)?;

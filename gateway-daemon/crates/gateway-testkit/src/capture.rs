@@ -1,7 +1,7 @@
 //! What stands behind the proxy's ports when there is no kernel to ask.
 use crate::samples;
 use gateway_core::{Timestamp, TreeId};
-use gateway_proxy::{Attributed, Attribution, Capture, CaptureError, Clock, Flow};
+use gateway_proxy::{Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,11 +60,26 @@ impl Capture for FixedCapture {
 pub struct FixedAttribution;
 
 impl Attribution for FixedAttribution {
-    fn subject(&self, flow: &Flow) -> Option<Attributed> {
-        (flow.tree != TreeId(0)).then(|| Attributed {
-            subject: Arc::new(samples::subject(flow.tree)),
-            policy: "test".into(),
-        })
+    fn subject(&self, flow: &Flow) -> Behind {
+        match flow.tree {
+            TreeId(0) => Behind::Nobody,
+            UNSETTLED => Behind::Unsettled,
+            tree => Behind::Known(attributed(tree)),
+        }
+    }
+
+    fn settle(&self, flow: &Flow) -> Option<Attributed> {
+        Some(attributed(flow.tree))
+    }
+}
+
+/// The tree that is not settled when it is asked for the first time.
+pub const UNSETTLED: TreeId = TreeId(u64::MAX);
+
+fn attributed(tree: TreeId) -> Attributed {
+    Attributed {
+        subject: Arc::new(samples::subject(tree)),
+        policy: "test".into(),
     }
 }
 

@@ -6,9 +6,10 @@ use crate::exit::Failure;
 use crate::wiring::attribution::Attributor;
 use crate::wiring::capture::KernelFlows;
 use crate::wiring::measure::{CountedRecorder, TimedJudge};
+use crate::wiring::page;
 use crate::wiring::people::{People, PeopleJudge};
 use crate::wiring::protocols;
-use gateway_approvals::{Approvals, Authority, HttpPost, Options};
+use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
 use gateway_proxy::{Ports, Proxy, ProxyLimits, SystemClock};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(super) struct Gate {
     pub(super) recorder: Arc<CountedRecorder>,
     pub(super) judge: Arc<TimedJudge>,
     pub(super) approvals: Arc<Approvals>,
+    /// To the page that shows a question, where there is one.
+    pub(super) links: Option<Arc<Links>>,
 }
 
 /// Opens the listeners: from now on governed connections arrive.
@@ -32,7 +35,9 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         inner: Arc::clone(&ground.policies) as _,
         people: Arc::clone(&ground.people),
     })));
-    let approvals = Arc::new(Approvals::start(approval_options(config, &ground.people)?)?);
+    let links = links(config)?;
+    let options = approval_options(config, &ground.people, links.clone())?;
+    let approvals = Arc::new(Approvals::start(options)?);
     let attribution = Attributor {
         follower: Arc::clone(&kernel.follower),
         forest: Arc::clone(&kernel.forest),
@@ -57,14 +62,28 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         recorder,
         judge,
         approvals,
+        links,
     })
 }
 
+/// Links to the page that shows a question; none where nobody could sign in on it.
+fn links(config: &Config) -> Result<Option<Arc<Links>>, Failure> {
+    let remote = config.remote.as_ref();
+    let Some(remote) = remote.filter(|remote| remote.sign_in.is_some()) else {
+        return Ok(None);
+    };
+    page::links(&remote.url).map(Some).map_err(Failure::no)
+}
+
 /// Who may answer, by the patterns of the policies and by what the directory knows.
-fn approval_options(config: &Config, people: &Arc<People>) -> Result<Options, Failure> {
-    let directory = Arc::clone(people);
+fn approval_options(
+    config: &Config,
+    people: &Arc<People>,
+    links: Option<Arc<Links>>,
+) -> Result<Options, Failure> {
+    let (directory, approvers) = (Arc::clone(people), Arc::clone(people));
     let authority = Authority {
-        matches: Arc::new(gateway_policy::speaks_of),
+        matches: Arc::new(move |patterns, principal| approvers.may_approve(patterns, principal)),
         same_person: Arc::new(move |one, other| directory.same(one, other)),
     };
     let limits = gateway_approvals::Limits {
@@ -85,7 +104,7 @@ fn approval_options(config: &Config, people: &Arc<People>) -> Result<Options, Fa
         webhooks: config.webhooks.clone(),
         post: Arc::new(post),
         jitter: Arc::new(|| getrandom::u64().unwrap_or_default()),
-        links: None,
+        links,
     })
 }
 

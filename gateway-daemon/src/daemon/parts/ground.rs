@@ -6,7 +6,7 @@ use crate::terminal::moment;
 use crate::wiring::archive::JournalArchive;
 use crate::wiring::people::People;
 use gateway_control::ControlSocket;
-use gateway_identity::{Directory, Revocations};
+use gateway_identity::{Directory, Revocations, Scim};
 use gateway_policy::Policies;
 use gateway_recording::{Durability, Indexer, Journal, JournalError, JournalOptions, Reader};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub(super) struct Ground {
     pub(super) socket: ControlSocket,
     pub(super) policies: Arc<Policies>,
     pub(super) people: Arc<People>,
+    pub(super) scim: Option<Arc<Scim>>,
     pub(super) journal: Arc<Journal>,
     pub(super) archive: Arc<JournalArchive>,
     pub(super) notes: Vec<String>,
@@ -44,7 +45,8 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         // Without a configuration there may be no policies either: nothing is governed then.
         make_directory(&config.policy_dir, 0o755)?;
     }
-    let people = Arc::new(people(config)?);
+    let scim = scim(config)?;
+    let people = Arc::new(people(config, scim.clone())?);
     let clock: gateway_policy::Clock = Arc::new(moment::now);
     let policies = Policies::open(&config.policy_dir, &config.state_dir, clock)
         .map_err(|error| Failure::usage(error.to_string()))?;
@@ -66,15 +68,33 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         socket,
         policies,
         people,
+        scim,
         journal,
         archive,
         notes,
     })
 }
 
+/// What an identity provider wrote counts for as long as it is there, also when it is not served
+/// any more: to turn SCIM off must not let anybody back in.
+fn scim(config: &Config) -> Result<Option<Arc<Scim>>, Failure> {
+    let served = config
+        .remote
+        .as_ref()
+        .filter(|remote| remote.scim_token_file.is_some());
+    if served.is_none() && !Scim::is_in(&config.state_dir) {
+        return Ok(None);
+    }
+    let base = served.map_or_else(String::new, |remote| format!("{}/scim/v2", remote.url));
+    let nonce = getrandom::u64().map_err(|error| Failure::no(format!("no randomness: {error}")))?;
+    let scim = Scim::open(&config.state_dir, &base, nonce)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(Some(Arc::new(scim)))
+}
+
 /// Whoever left must not be forgotten: what cannot be read now keeps the daemon from starting.
-fn people(config: &Config) -> Result<People, Failure> {
-    let directory = Directory::open(config.directory.as_deref(), None)
+fn people(config: &Config, scim: Option<Arc<Scim>>) -> Result<People, Failure> {
+    let directory = Directory::open(config.directory.as_deref(), scim)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let revocations =
         Revocations::open(&config.state_dir).map_err(|error| Failure::usage(error.to_string()))?;

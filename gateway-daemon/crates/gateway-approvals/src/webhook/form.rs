@@ -9,6 +9,8 @@ use crate::outcomes::Answered;
 use crate::pending::Pending;
 use crate::store::is_control;
 use crate::webhook::Form;
+use gateway_core::Parameter;
+use gateway_core::ports::Question;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -95,6 +97,13 @@ fn slack_asked(pending: &Pending, links: Option<&Links>) -> Value {
         json!({"type": "section", "fields": fields}),
         code_section(&question.statement),
     ];
+    if !question.parameters.is_empty() {
+        blocks.push(plain_section(&parameters(question)));
+    }
+    if let Some(length) = question.statement_cut_from {
+        let cut = format!("The statement was cut: it has {length} bytes.");
+        blocks.push(plain_section(&cut));
+    }
     if let Some(link) = link(pending, links) {
         // Of our own making, but for what a URL may hold.
         let link = escape(&link, usize::MAX);
@@ -142,6 +151,16 @@ fn lineage(pending: &Pending) -> String {
         .map(|process| format!("{} [{}]", process.exe, process.pid))
         .collect();
     steps.join(" > ")
+}
+
+fn parameters(question: &Question) -> String {
+    let value = |(index, parameter): (usize, &Parameter)| {
+        let value = parameter.value.as_deref().unwrap_or("NULL");
+        let cut = parameter.cut_from.map_or("", |_| "…");
+        format!("${} = {value}{cut}", index.saturating_add(1))
+    };
+    let values: Vec<String> = question.parameters.iter().enumerate().map(value).collect();
+    values.join(", ")
 }
 
 fn rules(pending: &Pending) -> String {
@@ -265,6 +284,7 @@ mod tests {
             "Rules: writes",
             "Until: 1970-01-01T00:01:01.000000Z",
             "```\\nDELETE FROM users\\n```",
+            "$1 = 7",
             "<https://gateway.acme.com/approve/s0000000000001.4?e=61&amp;s=",
         ] {
             assert!(text.contains(part), "{part} in {text}");

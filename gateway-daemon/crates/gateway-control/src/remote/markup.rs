@@ -1,7 +1,7 @@
 //! The pages, as HTML without script. What comes from a job is shown as text, and what cannot be
 //! seen in it is made visible: an approver has to read what the database will.
 use super::page::Link;
-use super::ports::{PrincipalLine, ProcessLine, Shown};
+use super::ports::{ParameterLine, PrincipalLine, ProcessLine, Shown};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::fmt::Write;
 
@@ -76,7 +76,10 @@ pub(super) fn question(shown: &Shown, link: &Link, signed_in: Option<(&str, &str
             dt { "Effect" }
             dd { (text(&question.verb)) }
             dt { "Objects" }
-            dd { (list(&question.objects, |object| text(object))) }
+            dd {
+                (list(&question.objects, |object| text(object)))
+                @if question.objects_cut { p.cut { "and more, in the statement" } }
+            }
             dt { "Rules that hold it" }
             dd { (list(&question.rules, |rule| text(rule))) }
             dt { "Who may answer" }
@@ -86,6 +89,13 @@ pub(super) fn question(shown: &Shown, link: &Link, signed_in: Option<(&str, &str
             dt { "Statement" }
         }
         pre { (bounded(&question.statement, STATEMENT_BYTES_MAX)) }
+        @if let Some(length) = question.statement_cut_from {
+            p.cut { "The statement was cut: it has " (length) " bytes." }
+        }
+        @if !question.parameters.is_empty() {
+            p { "Its values" }
+            (list(&question.parameters, parameter))
+        }
         @match signed_in {
             Some((who, csrf)) => (form(link, who, csrf)),
             None => p { a href=(sign_in(link)) { "Sign in to answer" } },
@@ -118,6 +128,18 @@ fn form(link: &Link, who: &str, csrf: &str) -> Markup {
 
 fn principal(principal: &PrincipalLine) -> Markup {
     html! { (text(&principal.id)) " (" (text(&principal.assurance)) ")" }
+}
+
+fn parameter(parameter: &ParameterLine) -> Markup {
+    html! {
+        @match &parameter.value {
+            Some(value) => (text(value)),
+            None => "NULL",
+        }
+        @if let Some(length) = parameter.cut_from {
+            span.cut { " cut: it has " (length) " bytes" }
+        }
+    }
 }
 
 fn process(process: &ProcessLine) -> Markup {
@@ -245,7 +267,14 @@ mod tests {
             protocol: text.into(),
             verb: text.into(),
             objects: vec![text.into()],
+            objects_cut: true,
             statement: text.into(),
+            statement_cut_from: Some(1 << 40),
+            parameters: vec![ParameterLine {
+                kind: Some(text.into()),
+                value: Some(text.into()),
+                cut_from: Some(1 << 30),
+            }],
             rules: vec![text.into()],
             approvers: vec![text.into()],
             message: Some(text.into()),
@@ -280,6 +309,9 @@ mod tests {
     fn what_is_cut_is_said() {
         let page = render(hostile(&"ü".repeat(40_000)), "u");
         assert!(page.contains("[14464 bytes more are not shown"));
+        assert!(page.contains("it has 1099511627776 bytes"));
+        assert!(page.contains("it has 1073741824 bytes"));
+        assert!(page.contains("and more, in the statement"));
         let mut many = hostile("x");
         many.objects = vec!["o".into(); 250];
         assert!(render(many, "u").contains("and 150 more"));

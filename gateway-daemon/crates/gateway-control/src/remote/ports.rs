@@ -101,8 +101,14 @@ pub struct QuestionView {
     pub verb: String,
     /// What is touched.
     pub objects: Vec<String>,
+    /// More is touched than is named.
+    pub objects_cut: bool,
     /// The text.
     pub statement: String,
+    /// The whole length in bytes of a text that was cut.
+    pub statement_cut_from: Option<u64>,
+    /// The bind values.
+    pub parameters: Vec<ParameterLine>,
     /// The rules that hold it.
     pub rules: Vec<String>,
     /// Whom these rules name.
@@ -111,6 +117,18 @@ pub struct QuestionView {
     pub message: Option<String>,
     /// What an approval covers: `once`, or a time.
     pub grant: String,
+}
+
+/// A bind value of a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ParameterLine {
+    /// Its type as the protocol names it.
+    pub kind: Option<String>,
+    /// The value as text, or in hexadecimal with the prefix `\x`; none is NULL.
+    pub value: Option<String>,
+    /// The whole length in bytes of a value that was cut.
+    pub cut_from: Option<u64>,
 }
 
 /// A principal of a question.
@@ -261,7 +279,9 @@ mod tests {
             "tree": "t0000000000007", "principal": principal, "delegates": [principal],
             "process": process, "lineage": [process], "resource": "prod-orders",
             "protocol": "postgres", "verb": "delete", "objects": ["public.users"],
-            "statement": "DELETE FROM users", "rules": ["writes"], "approvers": ["group:dba"],
+            "objects_cut": false, "statement": "DELETE FROM users", "statement_cut_from": null,
+            "parameters": [{"kind": null, "value": null, "cut_from": null}], "attributes": {},
+            "rules": ["writes"], "approvers": ["group:dba"],
             "holds": [{"rule": "writes", "approvers": ["group:dba"]}], "message": null,
             "timeout_s": 60, "grant": "once",
         }))

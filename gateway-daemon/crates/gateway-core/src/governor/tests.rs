@@ -1,8 +1,8 @@
 //! Clearances, refusals and holds, with a judge, a recorder and an approver that do as they are told.
 use super::*;
 use crate::id::TreeId;
-use crate::operation::Effect;
-use crate::ports::Answering;
+use crate::operation::{Effect, Object, Parameter};
+use crate::ports::{Answering, QUESTION_OBJECTS_MAX, QUESTION_STATEMENT_MAX};
 use crate::subject::{Lineage, Principal};
 use crate::verdict::{Grant, HoldRule, Verdict};
 use std::pin::Pin;
@@ -271,6 +271,36 @@ fn is_answered(governor: &mut Governor) -> bool {
     governor
         .poll_answer(&mut Context::from_waker(Waker::noop()))
         .is_ready()
+}
+
+#[test]
+fn a_question_shows_the_values_and_says_what_it_leaves_out() {
+    let fake = Fake::holding();
+    let mut governor = governor(&fake);
+    let objects = (0..=QUESTION_OBJECTS_MAX).map(|n| Object::Named(format!("t{n}").into()));
+    let effects = [Effect {
+        verb: Verb::Write,
+        objects: objects.collect(),
+    }];
+    let statement = "ü".repeat(QUESTION_STATEMENT_MAX);
+    let parameters = [Parameter {
+        kind: None,
+        value: Some("7".into()),
+        cut_from: None,
+    }];
+    let operation = Operation {
+        statement: &statement,
+        parameters: &parameters,
+        ..read(&effects, None)
+    };
+    notice(governor.submit(&operation, Timestamp(2)));
+    let questions = fake.questions.lock().unwrap();
+    let question = &questions[0];
+    assert_eq!(question.parameters, parameters);
+    assert_eq!(question.objects.len(), QUESTION_OBJECTS_MAX);
+    assert!(question.objects_cut);
+    assert_eq!(question.statement.len(), QUESTION_STATEMENT_MAX);
+    assert_eq!(question.statement_cut_from, Some(statement.len() as u64));
 }
 
 #[test]

@@ -84,6 +84,12 @@ pub struct Scim {
 }
 
 impl Scim {
+    /// Was there ever a store in this state directory?
+    #[must_use]
+    pub fn is_in(state_dir: &Path) -> bool {
+        state_dir.join(store::FILE_NAME).exists()
+    }
+
     /// Opens the store `scim.bin` in the state directory, or makes it. `base` is the URL of the
     /// service, like `https://gateway.acme.com/scim/v2`; `nonce` is random, and used when the store
     /// is made.

@@ -8,31 +8,30 @@ pub const ENVIRONMENT_BYTES_MAX: usize = 256 << 10;
 
 /// The values of these variables in the environment that a process, of this pid and this start
 /// (nanoseconds since boot) and of no other, was executed with. In the order of `names`; a
-/// variable that is not there, is not text, or was cut off is left out, as is everything when the
-/// process is gone or may not be read. Of a name that is there twice the first counts, as for
-/// getenv(3).
+/// variable that is not there, is not text, or was cut off is left out. Of a name that is there twice the first counts, as for
+/// getenv(3). `None`: the process is gone, or may not be read.
 ///
 /// The process can write to the memory that this is read from, and may have borrowed what it
 /// says: a token found here still has to be verified, and belongs to the first tree that has it.
 #[must_use]
-pub fn environment(pid: u32, start: u64, names: &[&str]) -> Vec<(String, String)> {
-    let Some(block) = read(pid, start) else {
-        return Vec::new();
-    };
+pub fn environment(pid: u32, start: u64, names: &[&str]) -> Option<Vec<(String, String)>> {
+    let block = read(pid, start)?;
     let values = names.iter().filter_map(|name| {
         let value = value_of(&block, name)?;
         Some(((*name).to_owned(), value.to_owned()))
     });
-    values.collect()
+    Some(values.collect())
 }
 
 fn read(pid: u32, start: u64) -> Option<Vec<u8>> {
     // All reads go through one directory, which stays bound to the process that it was opened
     // for; but a pid that is reused before it is opened must be told by the start.
     let process = Process::new_with_root(PathBuf::from(format!("/proc/{pid}"))).ok()?;
+    // One that has exited and was not waited for is still there, with an empty environment.
     let is_it = || {
         let ticks = crate::login::ticks(start, procfs::ticks_per_second());
-        process.stat().is_ok_and(|stat| stat.starttime == ticks)
+        let stat = process.stat();
+        stat.is_ok_and(|stat| stat.starttime == ticks && !matches!(stat.state, 'Z' | 'X'))
     };
     if !is_it() {
         return None;
@@ -88,15 +87,31 @@ mod tests {
     #[test]
     fn a_job_is_asked_and_only_that_one() {
         let (mut child, start) = child();
-        let ask = |start| environment(child.id(), start, &["E", "NO", "TOKEN", "GATEWAY_ID_TOKEN"]);
+        let pid = child.id();
+        let ask = |start| environment(pid, start, &["E", "NO", "TOKEN", "GATEWAY_ID_TOKEN"]);
         assert_eq!(
             ask(start),
-            [pair("E", ""), pair("GATEWAY_ID_TOKEN", "a.b=.c")]
+            Some(vec![pair("E", ""), pair("GATEWAY_ID_TOKEN", "a.b=.c")])
         );
-        assert_eq!(ask(start + 1_000_000_000), [], "another process by now");
+        assert_eq!(ask(start + 1_000_000_000), None, "another process by now");
         drop(child.stdin.take());
+        // Its output ends when it does, or a moment before.
+        let mut rest = Vec::new();
+        let stdout = child.stdout.as_mut().expect("stdout");
+        stdout.read_to_end(&mut rest).expect("the end");
+        let number = pid.cast_signed();
+        while Process::new(number)
+            .expect("a zombie")
+            .stat()
+            .expect("stat")
+            .state
+            != 'Z'
+        {
+            std::thread::yield_now();
+        }
+        assert_eq!(ask(start), None, "it has exited and was not waited for");
         child.wait().expect("wait");
-        assert_eq!(environment(child.id(), start, &["E"]), [], "gone");
+        assert_eq!(ask(start), None, "gone");
     }
 
     #[test]

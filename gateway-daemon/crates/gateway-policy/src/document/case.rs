@@ -1,18 +1,49 @@
 //! `[[case]]`: a question with the answer that the policy must give.
-mod who;
+pub(crate) mod who;
 
 use super::{Asked, CaseTable, VERDICTS, read_verdict};
 use crate::reader::{Located, Reader, Section, Value};
+use crate::schema::{Form, Key};
 use gateway_core::{Attribute, Verb};
 use std::sync::Arc;
 use toml::de::DeValue;
+
+/// The keys of a case.
+pub(crate) const KEYS: [Key; 4] = [
+    Key::needed("who", Form::Who, "Who asks"),
+    Key::needed("operation", Form::Operation, "What is asked"),
+    Key::needed("verdict", Form::Verdict, "The verdict that is wanted"),
+    Key::new("rule", Form::Name, "The rule that must give it"),
+];
+
+/// The keys of `operation`: a statement with its protocol, or a verb with the rest.
+pub(crate) const OPERATION_KEYS: [Key; 6] = [
+    Key::needed(
+        "resource",
+        Form::Name,
+        "The name of a resource, or address:port",
+    ),
+    Key::new("protocol", Form::Name, "The protocol"),
+    Key::new(
+        "statement",
+        Form::Text,
+        "The statement, which its protocol takes apart",
+    ),
+    Key::new("verb", Form::Verb, "In place of a statement: what is done"),
+    Key::new("objects", Form::Texts, "Beside a verb: what is touched"),
+    Key::new(
+        "attributes",
+        Form::Attributes,
+        "Beside a verb: what the protocol adds",
+    ),
+];
 
 const WHO: &str = "{ principal = \"local:alice\" }";
 const OPERATION: &str = "{ resource = \"…\", protocol = \"…\", statement = \"…\" }, or a `verb` in place of the statement";
 
 /// `None` when something is missing, which the reader knows by then.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<CaseTable> {
-    reader.check_keys(section, &["who", "operation", "verdict", "rule"]);
+    reader.check_keys(section, &KEYS);
     let who = reader
         .required(section, "who", WHO)
         .and_then(|value| reader.table("who", value, WHO))
@@ -47,17 +78,7 @@ type Attributes = Vec<(Arc<str>, Attribute)>;
 type Operation = (Located<String>, Option<String>, Asked, Attributes);
 
 fn read_operation(reader: &mut Reader<'_>, operation: &Section<'_>) -> Option<Operation> {
-    reader.check_keys(
-        operation,
-        &[
-            "resource",
-            "protocol",
-            "statement",
-            "verb",
-            "objects",
-            "attributes",
-        ],
-    );
+    reader.check_keys(operation, &OPERATION_KEYS);
     let resource = reader
         .required(
             operation,

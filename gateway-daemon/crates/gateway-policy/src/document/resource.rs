@@ -2,14 +2,27 @@
 use super::{ResourceTable, check_keys};
 use crate::network::{HostFault, Network};
 use crate::reader::{Located, Reader, Section, Value};
+use crate::schema::{Form, Key};
 use crate::unbuilt;
 use toml::de::DeValue;
+
+/// The keys of a resource that this version obeys.
+pub(crate) const KEYS: [Key; 4] = [
+    Key::needed("name", Form::Name, "By which rules name it"),
+    Key::new(
+        "protocol",
+        Form::Protocol,
+        "What must be spoken there; by default anything",
+    ),
+    Key::needed("hosts", Form::Lines, "Addresses and networks"),
+    Key::new("ports", Form::Ports, "Ports; by default all"),
+];
 
 const HOSTS: &str = "a list of addresses and networks like [\"10.0.0.7\", \"10.20.0.0/16\"]";
 const PORTS: &str = "a list of ports from 1 to 65535, or no `ports` for all of them";
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> ResourceTable {
-    check_keys(reader, section, &["name", "protocol", "hosts", "ports"]);
+    check_keys(reader, section, &KEYS);
     let name = reader
         .required(section, "name", "a name of 1 to 200 characters")
         .and_then(|value| reader.name("name", value))

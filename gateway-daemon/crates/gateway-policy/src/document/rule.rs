@@ -5,23 +5,51 @@ use crate::diagnostic::quoted;
 use crate::hold::{self, HOLD_MAX, TIMEOUT_DEFAULT, TIMEOUT_MIN};
 use crate::reader::{Located, Reader, Section, Value, list, nearest};
 use crate::rule::PrincipalPattern;
+use crate::schema::{Form, Key};
 use gateway_core::{Grant, Verb, VerbSet, Verdict};
 use std::time::Duration;
 
 /// The keys of a rule that this version obeys.
-pub(crate) const KEYS: [&str; 11] = [
-    "name",
-    "principals",
-    "resources",
-    "verbs",
-    "objects",
-    "when",
-    "verdict",
-    "message",
-    "approvers",
-    "timeout",
-    "grant",
+pub(crate) const KEYS: [Key; 11] = [
+    Key::needed("name", Form::Name, "Named in records and refusals"),
+    Key::new(
+        "principals",
+        Form::Lines,
+        "Globs over principals, group:GLOB over their groups; by default everyone",
+    ),
+    Key::new(
+        "resources",
+        Form::Lines,
+        "Globs over resources; by default everything",
+    ),
+    Key::new(
+        "verbs",
+        Form::Verbs,
+        "What is done; by default everything but unknown",
+    ),
+    Key::new(
+        "objects",
+        Form::Lines,
+        "Globs over what is touched; by default anything",
+    ),
+    Key::new("when", Form::Text, "A condition in CEL; by default always"),
+    Key::needed("verdict", Form::Verdict, "What the rule says"),
+    Key::new("message", Form::Line, "What the client is told"),
+    Key::new("approvers", Form::Lines, "Of a hold: who may answer"),
+    Key::new(
+        "timeout",
+        Form::Duration,
+        "Of a hold: how long it waits; by default 60s",
+    ),
+    Key::new(
+        "grant",
+        Form::Grant,
+        "Of a hold: how far an approval reaches; by default once",
+    ),
 ];
+
+/// The keys that only a rule that holds can have. The first is required there.
+pub(crate) const HOLD_KEYS: [&str; 3] = ["approvers", "timeout", "grant"];
 
 const OR_ALL: &str = "a list of patterns, or no such key to mean all of them";
 
@@ -133,7 +161,7 @@ fn read_duration(
 
 /// Terms of a hold on a rule that does not hold would look as if somebody were asked.
 fn refuse_hold(reader: &mut Reader<'_>, section: &Section<'_>, verdict: Verdict) {
-    for key in ["approvers", "timeout", "grant"] {
+    for key in HOLD_KEYS {
         if let Some(value) = section.get(key) {
             let message = format!("`{key}` in a rule whose verdict is \"{verdict}\"");
             let expected = format!("no `{key}`, or `verdict = \"hold\"`");

@@ -265,12 +265,19 @@ impl Serving {
     ) -> Result<usize, ProtocolError> {
         let mut run = Run { start, end: start };
         let mut own: Option<Clearance> = None;
+        // What is held comes first. The upstream may have failed meanwhile, and then it is dropped
+        // without a question: an answer to it must not be left for what is behind.
+        let mut held = out.is_holding();
         loop {
             let rest = bytes.get(run.end..).unwrap_or_default();
             let step = match rest {
                 [] => Ok(Step::Wait),
                 rest => self.step_client(rest, out),
             };
+            if held && !matches!(step, Ok(Step::Wait)) {
+                held = false;
+                out.withdraw()?;
+            }
             if let Ok(Step::Pass(count)) = step {
                 run.end += count;
                 continue;

@@ -26,6 +26,7 @@ pub(super) struct Policy {
     held: Mutex<Vec<Verb>>,
     approver: Arc<FakeApprover>,
     records: Mutex<Vec<Record>>,
+    resolutions: Mutex<Vec<Resolution>>,
 }
 
 impl Policy {
@@ -159,7 +160,8 @@ impl Recorder for Policy {
         Ok(())
     }
 
-    fn resolution(&self, _: &Resolution) -> Result<(), RecordError> {
+    fn resolution(&self, resolution: &Resolution) -> Result<(), RecordError> {
+        self.resolutions.lock().unwrap().push(resolution.clone());
         Ok(())
     }
 
@@ -246,6 +248,14 @@ impl Effects for Ends<'_> {
             "an operation without effects"
         );
         self.governor.submit(operation, Timestamp(1))
+    }
+
+    fn is_holding(&self) -> bool {
+        self.governor.is_holding()
+    }
+
+    fn withdraw(&mut self) -> Result<(), ProtocolError> {
+        Ok(self.governor.withdraw(Timestamp(1))?)
     }
 
     fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
@@ -346,6 +356,13 @@ impl Harness {
     /// What has been recorded.
     pub(super) fn records(&self) -> Vec<Record> {
         self.policy.records.lock().unwrap().clone()
+    }
+
+    /// How the questions ended: the number of the operation, and the answer.
+    pub(super) fn resolutions(&self) -> Vec<(u32, Verdict)> {
+        let resolutions = self.policy.resolutions.lock().unwrap();
+        let pair = |resolution: &Resolution| (resolution.id.seq, resolution.verdict);
+        resolutions.iter().map(pair).collect()
     }
 
     /// Bytes of the client arrive.

@@ -1,8 +1,8 @@
 //! Statements that wait for a human.
 use super::harness::{Harness, Policy, origin};
 use super::messages::{
-    all, bind, cancel_request, complete, data_row, describe, error, execute, kinds, notification,
-    parse, query, ready, row_description, startup, sync,
+    all, bare, bind, cancel_request, complete, data_row, describe, error, execute, flush, kinds,
+    notification, parse, query, ready, row_description, startup, sync,
 };
 use crate::{Limits, Shared};
 use gateway_core::{Verb, Verdict};
@@ -86,6 +86,38 @@ fn any_split_of_what_is_behind_it_is_the_same() {
         assert_eq!(harness.take_upstream(), sent, "split at {split}");
         assert_eq!(harness.records().len(), 2, "split at {split}");
     }
+}
+
+/// The upstream fails what is before a held execution, so it skips to the Sync. The same execution
+/// behind that Sync is another one: nobody was asked about it.
+#[test]
+fn an_answer_is_not_left_for_what_looks_the_same() {
+    let mut harness = Harness::ready(Policy::holding(&[Verb::Write]));
+    harness.client(&all(&[parse("s", UPDATE), sync()]));
+    harness.upstream(&all(&[bare('1'), ready('I')]));
+    harness.forget();
+    let broken = [parse("t", "select nosuch"), bind("p", "s"), flush()];
+    let once = [execute("p"), sync()];
+    let again = [bind("p", "s"), execute("p"), sync()];
+    harness.client(&all(&[all(&broken), all(&once), all(&again)]));
+    assert_eq!(harness.take_upstream(), all(&broken));
+    harness.upstream(&error("42703", "no such column"));
+    harness.answer(Verdict::Approved);
+    let first = harness.resolutions();
+    assert_eq!(
+        (first.len(), first[0].1),
+        (1, Verdict::Denied),
+        "what was skipped is not executed: {first:?}"
+    );
+    assert_eq!(
+        harness.take_upstream(),
+        all(&[sync(), bind("p", "s")]),
+        "the second execution waits for an answer of its own"
+    );
+    harness.upstream(&all(&[ready('I'), bare('2')]));
+    harness.answer(Verdict::Approved);
+    assert_eq!(harness.take_upstream(), all(&[execute("p"), sync()]));
+    assert_eq!(harness.resolutions()[1].1, Verdict::Approved);
 }
 
 /// A notice in the middle of a row would break the stream.

@@ -177,6 +177,12 @@ impl<S: Stream> Open<S> {
                 idle.touch();
             }
             self.offer_held(Side::Client, context, outputs)?;
+            if !self.holding
+                && let Err(error) = self.governor.withdraw(turn::now())
+            {
+                // It went on without it, and that cannot be recorded.
+                return Err(Cause::broken(error.into(), false, false));
+            }
         }
         Ok(())
     }

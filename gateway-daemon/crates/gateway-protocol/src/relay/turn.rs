@@ -338,6 +338,19 @@ impl Effects for Turn<'_> {
         answer
     }
 
+    fn is_holding(&self) -> bool {
+        self.governor.is_holding()
+    }
+
+    fn withdraw(&mut self) -> Result<(), ProtocolError> {
+        let withdrawn = self.governor.withdraw(now());
+        withdrawn.map_err(|error| {
+            let error = ProtocolError::from(error);
+            self.failure.get_or_insert_with(|| error.clone());
+            error
+        })
+    }
+
     fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
         let Answer {
             rows,

@@ -2,6 +2,7 @@
 use crate::support::{Bench, eventually, flow, limits};
 use gateway_core::{SessionEnd, TreeId, Verb};
 use gateway_proxy::ProxyLimits;
+use gateway_testkit::capture::UNSETTLED;
 use gateway_testkit::chunks::Dice;
 use gateway_testkit::sockets::{self, EndOfStream, read_exactly, read_to_end};
 use gateway_testkit::{FakeJudge, Upstream};
@@ -317,4 +318,18 @@ fn whatever_happens_each_session_is_opened_once_and_closed_once() {
     let mut last = sockets::connect(destination);
     last.write_all(b"STOP").unwrap();
     echo.join().unwrap();
+}
+
+#[test]
+fn a_connection_whose_principal_is_not_settled_is_served_when_it_is() {
+    let upstream = Upstream::echo(1);
+    let bench = Bench::new(FakeJudge::allow_all(), upstream.address());
+    bench.send_to(flow(upstream.address(), UNSETTLED.0));
+    let mut client = bench.connect();
+    client.write_all(b"LINES\n").unwrap();
+    assert_eq!(read_exactly(&mut client, 6), b"LINES\n");
+    drop(client);
+    let opened = &bench.recorder.recorded().opened[0];
+    assert_eq!(opened.subject.lineage.tree, UNSETTLED);
+    upstream.join();
 }

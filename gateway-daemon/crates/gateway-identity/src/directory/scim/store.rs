@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-const FILE_NAME: &str = "scim.bin";
+pub(super) const FILE_NAME: &str = "scim.bin";
 const MAGIC: &[u8; 8] = b"GWSCIM\0\0";
 /// To be raised with each change of what [`Content`] looks like.
 const VERSION: u32 = 1;

@@ -1,35 +1,63 @@
 //! `who` of a `[[case]]`: a subject in short form.
 use crate::diagnostic::quoted;
 use crate::reader::{Reader, Section, Value};
+use crate::schema::{Form, Key};
 use gateway_core::{
     Assurance, Lineage, Principal, Process, Provenance, Subject, Timestamp, TreeId,
 };
 use std::sync::Arc;
 use toml::de::DeValue;
 
-pub(crate) const KEYS: [&str; 14] = [
-    "principal",
-    "groups",
-    "assurance",
-    "delegates",
-    "depth",
-    "exe",
-    "argv",
-    "uid",
-    "cwd",
-    "cgroup",
-    "container",
-    "pid",
-    "root",
-    "time",
+/// The deepest tree of a case. It is made in memory, and conditions look at no deeper one.
+const DEPTH_MAX: u64 = 256;
+/// Process and user ids are smaller.
+const IDS: u64 = 1 << 32;
+
+/// The keys of `who`.
+pub(crate) const KEYS: [Key; 14] = [
+    Key::needed("principal", Form::Name, "The principal"),
+    Key::new("groups", Form::Texts, "Its groups, without group:"),
+    Key::new(
+        "assurance",
+        Form::Assurance,
+        "How sure it is; by default verified",
+    ),
+    Key::new("delegates", Form::Delegates, "Who was added on the way"),
+    Key::new(
+        "depth",
+        Form::Below(DEPTH_MAX),
+        "The distance from the root of the tree; by default 0",
+    ),
+    Key::new("exe", Form::Text, "The file that the process executes"),
+    Key::new("argv", Form::Texts, "Its arguments"),
+    Key::new("uid", Form::Below(IDS), "Its user id"),
+    Key::new("cwd", Form::Text, "Its working directory"),
+    Key::new("cgroup", Form::Text, "Its cgroup"),
+    Key::new("container", Form::Text, "Its container"),
+    Key::new("pid", Form::Below(IDS), "Its process id"),
+    Key::new(
+        "root",
+        Form::Text,
+        "The file that the root of the tree executes",
+    ),
+    Key::new("time", Form::Text, "When: RFC 3339"),
+];
+
+/// The keys of a delegate that is more than a name.
+pub(crate) const DELEGATE_KEYS: [Key; 3] = [
+    Key::needed("principal", Form::Name, "The delegate"),
+    Key::new("groups", Form::Texts, "Its groups, without group:"),
+    Key::new(
+        "assurance",
+        Form::Assurance,
+        "How sure it is; by default verified",
+    ),
 ];
 
 const PRINCIPAL: &str = "the name of a principal like \"local:alice\"";
 const DELEGATES: &str =
     "a list of principals like [\"ci:agent\"] or [{ principal = \"ci:agent\", groups = [\"ai\"] }]";
 const TIME: &str = "a time like \"2026-01-31T03:00:00Z\"";
-/// The deepest tree of a case. It is made in memory, and conditions look at no deeper one.
-const DEPTH_MAX: u64 = 256;
 
 /// `None` when something is missing, which the reader knows by then.
 pub(super) fn read(
@@ -115,7 +143,7 @@ fn read_delegates(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Principal> 
             }
             _ => {
                 if let Some(section) = reader.table("delegates", value, DELEGATES) {
-                    reader.check_keys(&section, &["principal", "groups", "assurance"]);
+                    reader.check_keys(&section, &DELEGATE_KEYS);
                     delegates.extend(read_principal(reader, &section));
                 }
             }
@@ -133,7 +161,7 @@ fn read_processes(reader: &mut Reader<'_>, who: &Section<'_>) -> Vec<Process> {
         reader.number(key, value, range, expected)
     };
     let depth = number("depth", 0..DEPTH_MAX, DEPTH).unwrap_or(0);
-    let ids = 0..1 << 32;
+    let ids = 0..IDS;
     let pid = number("pid", ids.clone(), "a process id").unwrap_or(1);
     let uid = number("uid", ids, "a user id").unwrap_or(0);
     let text = |reader: &mut Reader<'_>, key: &str| -> Option<Arc<str>> {
