@@ -223,7 +223,7 @@ fn the_daemon_cannot_be_borrowed() {
                 s = socket.create_connection(('127.0.0.1', int(port)), 5)\n        \
                 s.settimeout(5)\n        \
                 s.sendall(b'\\0\\0\\0\\x08\\x04\\xd2\\x16/')\n        \
-                print('answer', s.recv(100))\n    \
+                print('answer', b''.join(iter(lambda: s.recv(100), b'')))\n    \
             except OSError as error:\n        \
                 print('refused', type(error).__name__)\n";
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
@@ -238,10 +238,16 @@ fn the_daemon_cannot_be_borrowed() {
             .wait(PATIENCE)
             .unwrap()
             .stdout;
-        // An insider may be told by the gateway itself that it may not connect there.
-        let answers = said.lines().filter(|line| line.starts_with("answer"));
-        for answer in answers.filter(|answer| !answer.contains("gateway: connect on")) {
-            assert_eq!(answer, "answer b''", "{}: {said}", job.cgroup().display());
+        // An insider is answered by the gateway itself, which declines to encrypt and then waits
+        // for a login that it could refuse.
+        let by_the_gateway = job.cgroup().ends_with("insider");
+        for answer in said.lines().filter(|line| line.starts_with("answer")) {
+            let declined = by_the_gateway && answer == "answer b'N'";
+            assert!(
+                declined || answer == "answer b''",
+                "{}: {said}",
+                job.cgroup().display()
+            );
         }
     }
 }

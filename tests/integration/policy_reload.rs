@@ -198,7 +198,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("verdict = \"deny\"", "", "verdict"),
     (
         "verdict = \"deny\"",
-        "verdict = \"deny\"\nwhen = \"true\"",
+        "verdict = \"deny\"\nwhen = \"1\"",
         "when",
     ),
     (

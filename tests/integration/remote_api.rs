@@ -161,9 +161,11 @@ fn an_update_is_approved_by_network() {
     assert_eq!(question["principal"]["id"], "user:alice@acme.example");
     let path = format!("/v1/approvals/{}", question["id"].as_str().unwrap());
     let approve = "{\"approve\": true, \"reason\": \"month end\"}";
-    // Her own, and somebody whom the rule does not name.
-    for token in [&alice, &world.token("auditor@acme.example")] {
-        assert_eq!(remote.ask("POST", &path, token, approve).0, 403);
+    // The job's own token; hers, got elsewhere; somebody whom the rule does not name.
+    assert_eq!(remote.ask("POST", &path, &alice, approve).0, 401);
+    for who in ["alice@acme.example", "auditor@acme.example"] {
+        let token = world.token(who);
+        assert_eq!(remote.ask("POST", &path, &token, approve).0, 403, "{who}");
     }
     assert_eq!(remote.ask("POST", &path, &dba, approve).0, 200);
     assert_eq!(
