@@ -1,8 +1,8 @@
 //! The page behind a webhook's link, as a browser sees it: a real provider signs the person in.
 use crate::approvals::receive;
-use crate::remote_api::Remote;
+use crate::remote_api::{Remote, free_port};
 use gateway_tests::running::{self, PATIENCE, Running};
-use gateway_tests::{place, wait};
+use gateway_tests::{Provider, place, wait};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::process::Command;
@@ -56,6 +56,10 @@ impl Page {
 
 impl Scene {
     fn new() -> Option<Scene> {
+        let provider = Provider::start_or_skip(&["RS256"]).unwrap()?;
+        let port = free_port();
+        let callback = format!("https://127.0.0.1:{port}/callback");
+        let client = provider.register(&callback).unwrap();
         let secret = place::temporary_directory().unwrap();
         let file = secret.path().join("secret");
         std::fs::write(&file, "a secret of more than 16 bytes").unwrap();
@@ -63,7 +67,8 @@ impl Scene {
         let address = hook.local_addr().unwrap();
         let webhook =
             format!("[[webhook]]\nurl = \"http://{address}/hook\"\nsecret_file = {file:?}\n");
-        let remote = Remote::with(&webhook)?;
+        let client = format!("client_id = {client:?}\n");
+        let remote = Remote::with(provider, port, &client, &webhook);
         for name in ["alice", "dba", "auditor"] {
             let claims = serde_json::json!({ "email": format!("{name}@acme.example") });
             remote.world.provider.set_account(name, &claims).unwrap();

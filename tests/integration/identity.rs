@@ -32,12 +32,12 @@ pub(crate) struct World {
 impl World {
     /// `None` where the provider cannot be had, which is said.
     fn new(rules: &str) -> Option<World> {
-        World::with(rules, "")
+        let provider = Provider::start_or_skip(&["RS256"]).unwrap()?;
+        Some(World::with(provider, rules, ""))
     }
 
-    /// The same, with sections of the configuration.
-    pub(crate) fn with(rules: &str, sections: &str) -> Option<World> {
-        let provider = Provider::start_or_skip(&["RS256"]).unwrap()?;
+    /// The same, with keys of the issuer's section and further sections of the configuration.
+    pub(crate) fn with(provider: Provider, rules: &str, sections: &str) -> World {
         let files = gateway_tests::place::temporary_directory().unwrap();
         let directory = files.path().join("directory.toml");
         let active = "[[user]]\nname = \"mallory@acme.example\"\ngroups = [\"contractors\"]\n";
@@ -47,8 +47,7 @@ impl World {
         let text = policy::with_rules(&subtree, cluster.port(), rules);
         let configuration = format!(
             "[directory]\nfile = {directory:?}\n\n[[issuer]]\nname = \"acme\"\nurl = {:?}\n\
-             audience = \"gateway\"\nprincipal = \"user:{{email}}\"\nenvironment = \"JOB_TOKEN\"\n\
-             client_id = \"gateway\"\n\n{sections}",
+             audience = \"gateway\"\nprincipal = \"user:{{email}}\"\nenvironment = \"JOB_TOKEN\"\n{sections}",
             provider.issuer()
         );
         let daemon = Daemon::prepare(&subtree)
@@ -56,14 +55,14 @@ impl World {
             .policy("test", &text)
             .unwrap()
             .config(&configuration);
-        Some(World {
+        World {
             daemon: daemon.start().unwrap(),
             cluster,
             subtree,
             provider,
             directory,
             _files: files,
-        })
+        }
     }
 
     pub(crate) fn token(&self, email: &str) -> String {

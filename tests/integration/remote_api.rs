@@ -1,7 +1,7 @@
 //! The control API by network: TLS, tokens of a real OpenID provider, SCIM.
 use crate::identity::World;
 use gateway_tests::running::{self, PATIENCE};
-use gateway_tests::{place, wait};
+use gateway_tests::{Provider, place, wait};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::Path;
@@ -46,11 +46,12 @@ pub(crate) struct Remote {
 
 impl Remote {
     fn new() -> Option<Remote> {
-        Remote::with("")
+        let provider = Provider::start_or_skip(&["RS256"]).unwrap()?;
+        Some(Remote::with(provider, free_port(), "", ""))
     }
 
-    /// The same, with further sections of the configuration.
-    pub(crate) fn with(more: &str) -> Option<Remote> {
+    /// The same, with a key of the issuer and further sections of the configuration.
+    pub(crate) fn with(provider: Provider, port: u16, client: &str, more: &str) -> Remote {
         let files = place::temporary_directory().unwrap();
         let path = |name: &str| files.path().join(name);
         let mut openssl = Command::new("openssl");
@@ -70,20 +71,19 @@ impl Remote {
             .arg(path("cert.pem"));
         running::run(&mut openssl).unwrap().success().unwrap();
         std::fs::write(path("scim"), "the-token-of-the-identity-provider\n").unwrap();
-        let port = free_port();
         let sections = format!(
-            "[control]\nlisten = \"127.0.0.1:{port}\"\ncertificate = {:?}\nkey = {:?}\n\
+            "{client}\n[control]\nlisten = \"127.0.0.1:{port}\"\ncertificate = {:?}\nkey = {:?}\n\
              scim_token_file = {:?}\nroles = {{ viewer = [\"user:auditor@acme.example\"], \
              responder = [\"group:security\"] }}\n\n{more}",
             path("cert.pem"),
             path("key.pem"),
             path("scim"),
         );
-        Some(Remote {
-            world: World::with(RULES, &sections)?,
+        Remote {
+            world: World::with(provider, RULES, &sections),
             files,
             port,
-        })
+        }
     }
 
     pub(crate) fn authority(&self) -> std::path::PathBuf {
@@ -109,7 +109,7 @@ impl Remote {
 }
 
 /// Below the ports that the kernel gives to others in the meantime.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let of_process = (std::process::id() % 1000) as u16 * 8;
     let mut candidates =

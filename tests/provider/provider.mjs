@@ -87,7 +87,7 @@ function configuration() {
         ],
         response_types: ['code'],
         // Of a native client's loopback address any port is accepted (RFC 8252, section 7.3).
-        redirect_uris: ['http://127.0.0.1/callback', 'https://127.0.0.1/callback'],
+        redirect_uris: ['http://127.0.0.1/callback'],
         id_token_signed_response_alg: keys[0].alg,
       },
     ],
@@ -100,6 +100,7 @@ function configuration() {
     features: {
       devInteractions: { enabled: true },
       deviceFlow: { enabled: true },
+      registration: { enabled: true },
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,

@@ -21,7 +21,7 @@ pub const CONFIDENTIAL_CLIENT: &str = "ci";
 /// Its secret.
 pub const CONFIDENTIAL_SECRET: &str = "ci-secret";
 /// The public client: device flow, and authorization code with PKCE. Its redirect URI is
-/// `http://127.0.0.1:PORT/callback`, with any port, or the same with `https`.
+/// `http://127.0.0.1:PORT/callback`, with any port.
 pub const PUBLIC_CLIENT: &str = "gateway";
 /// The audience of its access tokens and of minted ones.
 pub const AUDIENCE: &str = "gateway";
@@ -341,6 +341,20 @@ impl Provider {
         }
     }
 
+    /// Registers a public client of the web (RFC 7591) with this redirect URI, and returns its id.
+    ///
+    /// # Errors
+    /// The provider refuses the URI, or is stopped.
+    pub fn register(&self, redirect_uri: &str) -> Result<String> {
+        let request = json!({
+            "redirect_uris": [redirect_uri],
+            "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code"],
+            "response_types": ["code"],
+        });
+        text(&self.post_json("/reg", &request)?, "client_id")
+    }
+
     /// Posts a form to one of its endpoints, and returns its answer.
     ///
     /// # Errors
@@ -353,7 +367,8 @@ impl Provider {
 
     fn post_json(&self, path: &str, request: &Value) -> Result<Value> {
         let url = format!("{}{path}", self.issuer);
-        understood(path, self.agent.post(&url).send(request.to_string()))
+        let post = self.agent.post(&url).content_type("application/json");
+        understood(path, post.send(request.to_string()))
     }
 
     fn launch(&mut self, port: u16, algorithms: &[&str]) -> Result<()> {

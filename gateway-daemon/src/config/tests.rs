@@ -117,6 +117,7 @@ fn every_key_is_taken() {
             certificate: "/etc/gateway/tls.pem".into(),
             key: "/etc/gateway/tls.key".into(),
             url: "https://gateway.acme.com".into(),
+            sign_in: Some("github".into()),
             scim_token_file: Some("/etc/gateway/scim.token".into()),
         }),
     };
@@ -167,6 +168,20 @@ fn every_mistake_is_named_with_its_place() {
         (
             "[control]\nkey = \"/k\"",
             "/g.toml:2:7: control.key: expected control.listen beside it",
+        ),
+        (
+            "[control]\nsign_in = \"acme\"",
+            "/g.toml:2:11: control.sign_in: expected control.listen beside it",
+        ),
+        (
+            "[control]\nlisten = \"127.0.0.1:1\"\ncertificate = \"/c\"\nkey = \"/k\"\n\
+             url = \"https://gateway.acme.com/below\"",
+            "/g.toml:5:7: control.url: expected scheme, host and port alone",
+        ),
+        (
+            "[control]\nlisten = \"127.0.0.1:1\"\ncertificate = \"/c\"\nkey = \"/k\"\n\
+             sign_in = \"acme\"",
+            "/g.toml:5:11: control.sign_in: expected the name of an issuer with client_id",
         ),
         (
             "[directory]\nfile = \"users.toml\"",
