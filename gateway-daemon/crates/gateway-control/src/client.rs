@@ -1,5 +1,5 @@
 //! The other end: what the command line asks through.
-use crate::filter::Filter;
+use crate::filter::{ActFilter, Filter};
 use crate::ports::Target;
 use crate::view::{
     AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView,
@@ -133,6 +133,15 @@ impl Client {
         each: EachLine<'_>,
     ) -> Result<(), ClientError> {
         self.get_lines(&format!("/v1/operations?{}", filter.to_query(follow)), each)
+            .await
+    }
+
+    /// What people did to the gateway itself, a line of JSON each.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn acts(&self, filter: &ActFilter, each: EachLine<'_>) -> Result<(), ClientError> {
+        self.get_lines(&format!("/v1/acts?{}", filter.to_query()), each)
             .await
     }
 
