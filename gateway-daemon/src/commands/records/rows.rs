@@ -12,7 +12,7 @@ pub(super) const OPERATIONS: [Column; 7] = [
     },
     Column {
         title: "VERDICT",
-        width_min: 7,
+        width_min: 8,
         width_max: 8,
     },
     Column {
@@ -333,7 +333,7 @@ mod tests {
         })));
         assert_eq!(
             row,
-            "2026-01-02 03:04:05.678  deny     define        orders                local:ci        \
+            "2026-01-02 03:04:05.678  deny      define        orders                local:ci        \
              psql (42)         DROP TABLE users  [rule: nobody drops]"
         );
     }
