@@ -4,6 +4,7 @@
 //! lists of [`facts::ENTRIES_MAX`] entries at most. One that fails all the same denies.
 mod check;
 mod facts;
+mod plain;
 mod vocabulary;
 
 use crate::evaluate::Question;
@@ -12,6 +13,7 @@ use cel::common::types::CelBool;
 use cel::{Context, Env, ExecutionError, IdedExpr, Program, Value};
 use check::Fault;
 use facts::{Facts, Pattern, Scope};
+use plain::Plain;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -32,6 +34,8 @@ pub(crate) struct Condition {
     pub(crate) text: Arc<str>,
     expr: IdedExpr,
     patterns: Vec<Pattern>,
+    /// The same without the library, where that can be.
+    plain: Option<Plain>,
     /// Two operations of one session and one shape may differ in what it looks at.
     pub(crate) unstable: bool,
     /// It looks at the time.
@@ -134,6 +138,7 @@ fn parse(text: &str) -> Result<Condition, Mistake> {
     let checked = check::check(&mut expr).map_err(|fault| located(text, &program, fault))?;
     Ok(Condition {
         text: text.into(),
+        plain: Plain::of(&expr, &checked.patterns),
         expr,
         patterns: checked.patterns,
         unstable: checked.unstable,
@@ -256,8 +261,15 @@ impl<'a> Conditions<'a> {
             return Outcome::Failed(reason.clone());
         }
         let (question, resource) = (self.question, self.resource);
-        let facts = self.facts.get_or_init(|| Facts::new(question, resource));
-        let outcome = condition.evaluate(facts);
+        let plain = condition.plain.as_ref();
+        let outcome = match plain.and_then(|plain| plain.evaluate(question, resource)) {
+            Some(true) => Outcome::Met,
+            Some(false) => Outcome::Unmet,
+            None => {
+                let facts = self.facts.get_or_init(|| Facts::new(question, resource));
+                condition.evaluate(facts)
+            }
+        };
         match &outcome {
             Outcome::Met => self.met.insert(number),
             Outcome::Unmet => self.unmet.insert(number),
