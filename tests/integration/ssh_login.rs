@@ -289,6 +289,42 @@ fn all_channels_of_a_connection_are_one_tree_and_a_restart_keeps_it() {
     );
 }
 
+/// What sshd forwards is the session's too, and for somebody who was refused it forwards nothing.
+#[test]
+fn what_a_login_forwards_is_its_own() {
+    let Some(world) = World::new("") else {
+        return;
+    };
+    let refusing = line(&world.daemon, "--policy nowhere");
+    let refusing = SshServer::start(&world.place, &world.subtree, &refusing).unwrap();
+    let forward = |server: u16| {
+        let port = gateway_tests::cluster::free_port().unwrap();
+        let mut command = world.place.ssh(server, Credential::Key);
+        let there = format!("127.0.0.1:{port}:127.0.0.1:{}", world.cluster.port());
+        command.args(["-N", "-o", "ExitOnForwardFailure=yes", "-L", &there]);
+        let client = Running::start(command.arg("alice@127.0.0.1")).unwrap();
+        sshd::wait_for(port).unwrap();
+        (client, port)
+    };
+    let psql = |port: u16, sql: &str| {
+        let address = world.cluster.address();
+        let address = address.replace(&format!("{}", world.cluster.port()), &format!("{port}"));
+        let mut command = Command::new("psql");
+        running::run(command.args(["-X", "-A", "-t", "-d", &address, "-c", sql])).unwrap()
+    };
+    let (_client, port) = forward(world.server.port());
+    let outcome = psql(port, "select 'forwarded'");
+    assert_eq!(outcome.stdout, "forwarded\n", "{outcome:?}");
+    let operation = world.logged("select 'forwarded'");
+    assert_eq!(operation["principal"]["id"], "user:alice", "{operation}");
+    assert_eq!(operation["lineage"][0]["exe"], SSHD, "{operation}");
+
+    let (_client, port) = forward(refusing.port());
+    let outcome = psql(port, "select 'refused'");
+    assert_ne!(outcome.code(), 0, "{outcome:?}");
+    assert!(!world.cluster.log().unwrap().contains("select 'refused'"));
+}
+
 #[test]
 fn who_is_offboarded_is_denied_from_the_next_statement_on_and_does_not_log_in() {
     let Some(world) = World::new("") else {
