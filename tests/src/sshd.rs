@@ -46,7 +46,7 @@ impl SshPlace {
             "/usr/lib64/security",
         ];
         let module = |directory: &&str| Path::new(directory).join("pam_exec.so").exists();
-        if !Path::new(SSHD).exists() || !modules.iter().any(|directory| module(&directory)) {
+        if !Path::new(SSHD).exists() || !modules.iter().any(module) {
             skip::skip("no sshd with PAM: apt-get install openssh-server");
             return Ok(None);
         }
@@ -75,10 +75,13 @@ impl SshPlace {
     }
 
     fn write_users(&self) -> Result<()> {
+        fs::create_dir(self.file("home"))?;
+        let home = self.file("home");
+        let home = home.display();
         let mut passwd = fs::read_to_string("/etc/passwd")?;
         let mut shadow = fs::read_to_string("/etc/shadow")?;
         for (name, uid) in USERS {
-            let _ = writeln!(passwd, "{name}:x:{uid}:65534::/:/bin/sh");
+            let _ = writeln!(passwd, "{name}:x:{uid}:65534::{home}:/bin/sh");
             let _ = writeln!(shadow, "{name}:*:19000:0:99999:7:::");
         }
         fs::write(self.file("passwd"), passwd)?;

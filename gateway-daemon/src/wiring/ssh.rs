@@ -4,7 +4,7 @@
 //! Who asks is a child of sshd's process for that connection, and says what PAM was told. It is
 //! believed because of where it stands, not because of what it says: nothing of it is governed, and
 //! its parent is root and executes sshd. Whatever a job does, its processes are governed; so no
-//! copy of sshd, no configuration of its own and no other parent helps it (docs/decisions/0010).
+//! copy of sshd, no configuration of its own and no other parent helps it (docs/decisions/0011).
 mod origin;
 mod sshd;
 
@@ -16,7 +16,7 @@ use crate::config::Ssh;
 use crate::exit::Failure;
 use gateway_control::view::SshSessionView;
 use gateway_control::{Caller, Peer, SshSession, SshSessionError, SshSessions};
-use gateway_core::{Principal, TreeId};
+use gateway_core::{Assurance, Principal, TreeId};
 use gateway_identity::{Bound, SshLogin, SshNames};
 use gateway_lineage::{Event, ProcessKey, RootedBy};
 use sshd::Sshd;
@@ -72,9 +72,17 @@ impl SshLogins {
         let said = SshLogin::read(&login.user, &login.auth_info).map_err(refused)?;
         let principal = self.names.principal(&said).map_err(refused)?;
         let people = &self.callers.people;
-        if people.is_barred(&principal) {
-            let reason = format!("{} is offboarded or revoked", principal.id);
-            return Err(refused(reason));
+        // Also as the kernel would call them: the directory may know them by that alone.
+        let local = Principal {
+            id: format!("local:{}", login.user).into(),
+            assurance: Assurance::Kernel,
+            groups: Vec::new(),
+        };
+        if let Some(barred) = [&principal, &local]
+            .iter()
+            .find(|who| people.is_barred(who))
+        {
+            return Err(refused(format!("{} is offboarded or revoked", barred.id)));
         }
         if origin::is_ours(sshd.process()).map_err(failed)? {
             return Err(refused(

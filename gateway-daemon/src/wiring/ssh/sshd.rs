@@ -93,7 +93,7 @@ fn is_one_of(exe: &Metadata, programs: &[PathBuf]) -> Result<(), String> {
             return is_closed(&path);
         }
     }
-    Err("which is not one of [ssh] daemons (was sshd upgraded, and not restarted?)".to_owned())
+    Err("which is not one of [ssh] daemons".to_owned())
 }
 
 /// Is a path root's alone, up to the top?
