@@ -4,8 +4,10 @@ mod attackers;
 
 use gateway_tests::running::{self, Outcome, PATIENCE, Running};
 use gateway_tests::sshd::{self, Credential, KEY_ID, SSHD, SshPlace, SshServer};
-use gateway_tests::{Cluster, Daemon, Subtree, place, policy, wait};
+use gateway_tests::{Cluster, Daemon, Job, Subtree, place, policy, wait};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -122,6 +124,15 @@ fn forged(daemon: &Daemon) -> String {
         place::gateway().unwrap(),
         daemon.config_file(),
     )
+}
+
+/// A line of the PAM file that moves the process of sshd into a cgroup, as pam_systemd has it done.
+fn mover(world: &World, cgroup: &Path) -> String {
+    let program = world.place.file("mover");
+    let text = format!("#!/bin/sh\necho $PPID >{}/cgroup.procs\n", cgroup.display());
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    format!("session required pam_exec.so quiet {}", program.display())
 }
 
 fn fingerprint(key: &Path) -> String {
@@ -289,6 +300,41 @@ fn all_channels_of_a_connection_are_one_tree_and_a_restart_keeps_it() {
         2,
         "one for each connection"
     );
+}
+
+/// systemd moves a session into a cgroup of its own, which a policy may name, behind our line.
+#[test]
+fn a_session_that_is_moved_into_another_governed_cgroup_stays_what_it_is() {
+    let Some(world) = World::new("") else {
+        return;
+    };
+    let scope = Job::governed(&world.subtree, "session-1.scope").unwrap();
+    let other = policy::deny_all(&world.subtree)
+        .replace("\"test\"", "\"scopes\"")
+        .replace("/jobs/**", "/jobs/session-1.scope");
+    std::fs::write(world.daemon.policies().join("scopes.toml"), &other).unwrap();
+    world.daemon.reload("scopes", &other).unwrap();
+    let in_force = || {
+        let status = world.daemon.status().unwrap();
+        status["policies"]
+            .as_array()
+            .is_some_and(|policies| policies.len() == 2)
+    };
+    wait::until_true("the second policy", PATIENCE, in_force).unwrap();
+    let lines = format!(
+        "{}\n{}",
+        line(&world.daemon, "--policy test"),
+        mover(&world, scope.cgroup())
+    );
+    let server = SshServer::start(&world.place, &world.subtree, &lines).unwrap();
+    let mut command = world.place.ssh(server.port(), Credential::Key);
+    let script = format!("cat /proc/self/cgroup; {}", world.psql("select 'moved'"));
+    let outcome = running::run(command.arg("alice@127.0.0.1").arg(script)).unwrap();
+    assert!(outcome.stdout.contains("/session-1.scope\n"), "{outcome:?}");
+    assert!(outcome.stdout.ends_with("moved\n"), "{outcome:?}");
+    let operation = world.logged("select 'moved'");
+    assert_eq!(operation["principal"]["id"], "user:alice", "{operation}");
+    assert_eq!(operation["policy"], "test", "{operation}");
 }
 
 /// What sshd forwards is the session's too, and for somebody who was refused it forwards nothing.

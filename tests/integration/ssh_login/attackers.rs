@@ -1,7 +1,7 @@
 //! Those who want to be bob: in a session, with an sshd of their own, from outside by mistake, by a
 //! line that stands too late, through the gateway. Each test can fail: without the rule that nothing
 //! governed says who logged in, bob is let in.
-use super::{RULES, World, forged, line};
+use super::{RULES, World, forged, line, mover};
 use gateway_tests::running::{self, Outcome, PATIENCE, Running};
 use gateway_tests::sshd::{self, Credential, SSHD, SshServer};
 use gateway_tests::{Job, place, policy, wait};
@@ -198,30 +198,10 @@ fn root_outside_is_told_what_is_wrong() {
     assert!(world.daemon.said().contains("not one of [ssh] daemons"));
 
     // A line too late: the session stands in a governed cgroup already.
-    let port = gateway_tests::cluster::free_port().unwrap();
-    let configuration = world.place.configure(port, &line).unwrap();
-    let free = Job::free(&world.subtree, "late").unwrap();
     let governed = Job::governed(&world.subtree, "session").unwrap();
-    let mover = files.path().join("mover");
-    let text = format!(
-        "#!/bin/sh\necho $PPID >{}/cgroup.procs\n",
-        governed.cgroup().display()
-    );
-    std::fs::write(&mover, text).unwrap();
-    std::fs::set_permissions(&mover, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let text = std::fs::read_to_string(world.place.file(&format!("pam-{port}"))).unwrap();
-    let first = format!(
-        "session required pam_exec.so quiet {}\n{text}",
-        mover.display()
-    );
-    std::fs::write(world.place.file(&format!("pam-{port}")), first).unwrap();
-    let mut command = free.command("unshare");
-    command
-        .args(world.place.inside(port))
-        .args([SSHD, "-D", "-f"]);
-    let _listener = Running::start(command.arg(configuration)).unwrap();
-    sshd::wait_for(port).unwrap();
-    let mut command = world.place.ssh(port, Credential::Key);
+    let late = format!("{}\n{line}", mover(&world, governed.cgroup()));
+    let server = SshServer::start(&world.place, &world.subtree, &late).unwrap();
+    let mut command = world.place.ssh(server.port(), Credential::Key);
     let outcome = running::run(command.args(["bob@127.0.0.1", "echo in"])).unwrap();
     assert_eq!(outcome.code(), 254, "{outcome:?}");
     world.assert_no_bob();
@@ -279,8 +259,15 @@ fn a_user_who_sets_pams_variables_is_refused() {
     std::fs::write(&said, "PAM_USER=bob\n").unwrap();
     let outcome = login();
     assert_eq!(outcome.code(), 254, "{outcome:?}");
-    // A daemon that says yes to everything would be named here; the line's own is asked.
-    std::fs::write(&said, "GATEWAY_CONFIG=/nowhere\n").unwrap();
-    assert_eq!(login().stdout, "in\n");
+    // Nor do users say who is asked; that could be one of theirs, who says yes to everybody.
+    let configuration = world.daemon.config_file().display().to_string();
+    std::fs::write(&said, format!("GATEWAY_CONFIG={configuration}\n")).unwrap();
+    assert_eq!(login().stdout, "in\n", "the line names one");
+    let unnamed = late.replace(&format!("--config {configuration} "), "");
+    assert_ne!(unnamed, late);
+    let server = SshServer::start(&world.place, &world.subtree, &unnamed).unwrap();
+    let mut command = world.place.ssh(server.port(), Credential::Key);
+    let outcome = running::run(command.args(["alice@127.0.0.1", "echo in"])).unwrap();
+    assert_eq!(outcome.code(), 254, "{outcome:?}");
     world.assert_no_bob();
 }
