@@ -1,5 +1,5 @@
 //! The command line as it is written. [`crate::command`] makes of it what is meant.
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +36,13 @@ pub(crate) enum CommandArguments {
     Run(RunArguments),
     /// Signs this login session in at an OpenID issuer: prints an address and a code, and waits
     Login(LoginArguments),
+    /// For sshd's PAM file: governs this connection and binds it to who logged in
+    #[command(
+        name = "ssh-session",
+        after_help = "Asked by pam_exec, which says who in the environment. Any exit code but 0 refuses \
+                      the login. GATEWAY_CONFIG is not read: the environment is the session's."
+    )]
+    SshSession(SshSessionArguments),
     /// What is in force, what lives, what was lost; exit 0 only when a policy is enforced
     Status(JsonArguments),
     /// The governed trees
@@ -94,6 +101,23 @@ pub(crate) struct LoginArguments {
     /// One JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SshSessionArguments {
+    /// The policy of the connection; without it that of `[ssh] policy`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// When the daemon cannot be reached: refuse the login, or let it pass without the gateway
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = WhenDown::Refuse)]
+    pub(crate) when_down: WhenDown,
+}
+
+/// What becomes of a login that nobody can take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhenDown {
+    Refuse,
+    Allow,
 }
 
 #[derive(Debug, Args)]

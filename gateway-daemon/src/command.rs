@@ -2,6 +2,7 @@
 use crate::args::{
     AnswerArguments, AnswerOneArguments, Arguments, CommandArguments, ExplainArguments,
     FilterArguments, LearnArguments, LogArguments, PolicyArguments, ReplayArguments, RunArguments,
+    WhenDown,
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
@@ -20,6 +21,7 @@ pub(crate) enum Command {
         issuer: Option<String>,
         json: bool,
     },
+    SshSession(SshSession),
     Status {
         json: bool,
     },
@@ -82,6 +84,14 @@ pub(crate) struct Run {
     pub(crate) arguments: Vec<OsString>,
 }
 
+/// Somebody who logs in by SSH.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SshSession {
+    pub(crate) policy: Option<String>,
+    /// Let them pass when the daemon is not there.
+    pub(crate) allow_when_down: bool,
+}
+
 /// An answer to a question that waits.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -142,6 +152,16 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
             issuer: login.issuer,
             json: login.json,
         },
+        CommandArguments::SshSession(session) => {
+            if session.policy.as_deref().is_some_and(str::is_empty) {
+                let expected = "--policy: expected the name of a policy";
+                return Err(usage("ssh-session", expected));
+            }
+            Command::SshSession(SshSession {
+                policy: session.policy,
+                allow_when_down: session.when_down == WhenDown::Allow,
+            })
+        }
         CommandArguments::Status(status) => Command::Status { json: status.json },
         CommandArguments::Trees(trees) => Command::Trees { json: trees.json },
         CommandArguments::Lineage(lineage) => {
@@ -398,6 +418,20 @@ mod tests {
                     issuer: Some("acme".into()),
                     json: true,
                 },
+            ),
+            (
+                "ssh-session --policy p --when-down allow".to_owned(),
+                Command::SshSession(SshSession {
+                    policy: Some("p".into()),
+                    allow_when_down: true,
+                }),
+            ),
+            (
+                "ssh-session".to_owned(),
+                Command::SshSession(SshSession {
+                    policy: None,
+                    allow_when_down: false,
+                }),
             ),
             ("trees".to_owned(), Command::Trees { json: false }),
             (

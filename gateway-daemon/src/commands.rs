@@ -7,6 +7,7 @@ pub(crate) mod policy;
 pub(crate) mod records;
 pub(crate) mod revoke;
 pub(crate) mod run;
+pub(crate) mod ssh_session;
 pub(crate) mod status;
 pub(crate) mod trees;
 pub(crate) mod uninstall;

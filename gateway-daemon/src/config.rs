@@ -44,6 +44,8 @@ pub(crate) struct Config {
     /// Who is told of what waits for a human.
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) roles: Roles,
+    /// Logins by SSH.
+    pub(crate) ssh: Ssh,
     /// The control API on a TCP port.
     pub(crate) remote: Option<Remote>,
 }
@@ -62,6 +64,37 @@ pub(crate) struct Remote {
     pub(crate) sign_in: Option<String>,
     /// The token of the identity provider; without it there is no SCIM.
     pub(crate) scim_token_file: Option<PathBuf>,
+}
+
+/// How logins by SSH are taken over (`gateway ssh-session`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ssh {
+    /// The programs that may say who logged in. Those that are not there do not count.
+    pub(crate) daemons: Vec<PathBuf>,
+    /// How a login becomes a principal.
+    pub(crate) principal: String,
+    /// A login with a certificate is that of its key id.
+    pub(crate) by_key_id: bool,
+    /// The policy of connections for which the line in the PAM file names none.
+    pub(crate) policy: Option<String>,
+}
+
+impl Default for Ssh {
+    fn default() -> Ssh {
+        // Since OpenSSH 9.8 a program of its own serves a connection. Debian, Fedora, others.
+        let daemons = [
+            "/usr/sbin/sshd",
+            "/usr/lib/openssh/sshd-session",
+            "/usr/libexec/openssh/sshd-session",
+            "/usr/libexec/sshd-session",
+        ];
+        Ssh {
+            daemons: daemons.map(PathBuf::from).to_vec(),
+            principal: "user:{user}".to_owned(),
+            by_key_id: false,
+            policy: None,
+        }
+    }
 }
 
 /// What groups and principals may do beside what their user may.
@@ -103,6 +136,7 @@ impl Default for Config {
             ci_variables: Vec::new(),
             webhooks: Vec::new(),
             roles: Roles::default(),
+            ssh: Ssh::default(),
             remote: None,
         }
     }

@@ -40,6 +40,14 @@ fn main() -> ExitCode {
             }
         });
     }
+    if let Command::SshSession(session) = &command {
+        // The environment is the session's: it does not say whom to ask.
+        let named = named.filter(|_| names_configuration(std::env::args_os().skip(1)));
+        return ended(commands::ssh_session::ssh_session(
+            named.as_deref(),
+            session,
+        ));
+    }
     ended(execute(&command, named.as_deref()))
 }
 
@@ -64,6 +72,14 @@ fn is_run(mut words: impl Iterator<Item = OsString>) -> bool {
     false
 }
 
+/// Is the configuration named on the command line?
+fn names_configuration(mut words: impl Iterator<Item = OsString>) -> bool {
+    words.any(|word| {
+        let word = word.as_encoded_bytes();
+        word == b"--config" || word.starts_with(b"--config=")
+    })
+}
+
 fn ended(result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -74,7 +90,7 @@ fn ended(result: Result<Exit, Failure>) -> ExitCode {
     }
 }
 
-fn load(named: Option<&Path>) -> Result<Config, Failure> {
+pub(crate) fn load(named: Option<&Path>) -> Result<Config, Failure> {
     config::load(named).map_err(|error: ConfigError| Failure::usage(error.to_string()))
 }
 
@@ -82,7 +98,7 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
     let config = load(named)?;
     match command {
         Command::Daemon => daemon::run(&config),
-        Command::Run(_) => Ok(Exit::Done),
+        Command::Run(_) | Command::SshSession(_) => Ok(Exit::Done),
         Command::Login { issuer, json } => {
             commands::login::login(&config, issuer.as_deref(), *json)
         }
@@ -119,6 +135,19 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_of_the_environment_is_told_from_a_named_one() {
+        for (line, expected) in [
+            ("ssh-session", false),
+            ("ssh-session --policy config", false),
+            ("--config /x ssh-session", true),
+            ("ssh-session --config=/x", true),
+        ] {
+            let words = line.split_whitespace().map(OsString::from);
+            assert_eq!(names_configuration(words), expected, "{line}");
+        }
+    }
 
     #[test]
     fn the_command_is_found_among_options() {

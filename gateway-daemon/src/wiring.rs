@@ -23,4 +23,5 @@ pub(crate) mod refusals;
 pub(crate) mod remote;
 pub(crate) mod revoker;
 pub(crate) mod sign_in;
+pub(crate) mod ssh;
 pub(crate) mod tokens;

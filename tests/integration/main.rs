@@ -21,6 +21,7 @@ mod postgres_psql;
 mod provider;
 mod remote_api;
 mod side_by_side;
+mod ssh_login;
 mod storm;
 mod uninstall;
 

@@ -17,6 +17,7 @@ pub mod running;
 pub mod scene;
 pub mod skip;
 pub mod sniffer;
+pub mod sshd;
 pub mod storm;
 pub mod subtree;
 pub mod sweep;

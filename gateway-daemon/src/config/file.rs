@@ -24,6 +24,16 @@ pub(super) struct File {
     pub(super) identity: Identity,
     pub(super) webhook: Vec<Spanned<Webhook>>,
     pub(super) issuer: Vec<Spanned<IssuerConfig>>,
+    pub(super) ssh: Ssh,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ssh {
+    pub(super) daemons: Written<Vec<Spanned<String>>>,
+    pub(super) principal: Written<String>,
+    pub(super) certificates: Written<String>,
+    pub(super) policy: Written<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,10 +1,10 @@
 //! From the file form to the resolved form: every mistake is named with file, line and column.
 use super::file::File;
 use super::place::Place;
-use super::{Config, DEFAULT_FILE, Remote, Roles};
+use super::{Config, DEFAULT_FILE, Remote, Roles, Ssh};
 use crate::terminal::moment;
 use gateway_approvals::{Form, Webhook};
-use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers};
+use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers, SshNames};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -118,6 +118,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     config.ci_variables = file.identity.ci_variables;
     config.remote = source.remote(&file.control, &config.issuers)?;
     config.roles = roles(file.control.roles);
+    config.ssh = source.ssh(file.ssh)?;
     config.webhooks = source.webhooks(file.webhook)?;
     config.limits = file.limits.resolve(&source)?;
     Ok(config)
@@ -175,6 +176,47 @@ impl Source<'_> {
                 .map_err(|error| self.at(issuer, error.to_string()))?;
         }
         Ok(issuers)
+    }
+
+    /// How logins by SSH are taken over.
+    fn ssh(&self, written: super::file::Ssh) -> Result<Ssh, ConfigError> {
+        let mut ssh = Ssh::default();
+        if let Some(daemons) = written.daemons {
+            if daemons.get_ref().is_empty() {
+                let expected = "ssh.daemons: expected the paths of sshd's programs";
+                return Err(self.at(&daemons, expected.to_owned()));
+            }
+            ssh.daemons.clear();
+            for daemon in daemons.into_inner() {
+                let mut path = PathBuf::new();
+                self.path(&mut path, "ssh.daemons", Some(daemon))?;
+                ssh.daemons.push(path);
+            }
+        }
+        if let Some(certificates) = written.certificates {
+            ssh.by_key_id = match certificates.get_ref().as_str() {
+                "key-id" => true,
+                "user" => false,
+                other => {
+                    let message =
+                        format!("ssh.certificates: {other:?} (expected \"key-id\" or \"user\")");
+                    return Err(self.at(&certificates, message));
+                }
+            };
+        }
+        if let Some(principal) = written.principal {
+            SshNames::new(principal.get_ref(), ssh.by_key_id)
+                .map_err(|error| self.at(&principal, format!("ssh.principal: {error}")))?;
+            ssh.principal = principal.into_inner();
+        }
+        if let Some(policy) = written.policy {
+            if policy.get_ref().is_empty() {
+                let expected = "ssh.policy: expected the name of a policy";
+                return Err(self.at(&policy, expected.to_owned()));
+            }
+            ssh.policy = Some(policy.into_inner());
+        }
+        Ok(ssh)
     }
 
     /// The port of the control API; `None` when nothing listens.

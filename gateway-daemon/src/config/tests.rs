@@ -69,6 +69,11 @@ fn every_key_is_taken() {
         url = "https://chat.internal/hook"
         form = "slack"
         secret_file = {secret:?}
+        [ssh]
+        daemons = ["/usr/local/sbin/sshd"]
+        principal = "user:{{user}}@acme.com"
+        certificates = "key-id"
+        policy = "people"
         "#
     );
     let config = parsed(&text).unwrap();
@@ -114,6 +119,12 @@ fn every_key_is_taken() {
             admin: vec!["group:platform".into()],
             viewer: vec!["user:*".into()],
             ..Roles::default()
+        },
+        ssh: Ssh {
+            daemons: vec!["/usr/local/sbin/sshd".into()],
+            principal: "user:{user}@acme.com".to_owned(),
+            by_key_id: true,
+            policy: Some("people".to_owned()),
         },
         remote: Some(Remote {
             listen: "127.0.0.1:7433".parse().unwrap(),
@@ -294,6 +305,30 @@ fn every_mistake_is_named_with_its_place() {
         (
             "[recording]\ndisk_full = \"drop\"",
             "/g.toml:2:13: recording.disk_full: \"drop\"",
+        ),
+        (
+            "[ssh]\ndaemons = []",
+            "/g.toml:2:11: ssh.daemons: expected the paths",
+        ),
+        (
+            "[ssh]\ndaemons = [\"/usr/sbin/sshd\", \"sshd\"]",
+            "/g.toml:2:30: ssh.daemons: expected an absolute path",
+        ),
+        (
+            "[ssh]\nprincipal = \"user:{login}\"",
+            "/g.toml:2:13: ssh.principal: {login} is not known",
+        ),
+        (
+            "[ssh]\nprincipal = \"ssh-cert:{user}\"",
+            "/g.toml:2:13: ssh.principal: names that begin with",
+        ),
+        (
+            "[ssh]\ncertificates = \"always\"",
+            "/g.toml:2:16: ssh.certificates: \"always\" (expected",
+        ),
+        (
+            "[ssh]\npolicy = \"\"",
+            "/g.toml:2:10: ssh.policy: expected the name",
         ),
         (
             "[dns]\nserver = \"system\"",

@@ -25,6 +25,7 @@ use crate::wiring::people::People;
 use crate::wiring::remote::{self, Bearers, Port, Provisioning};
 use crate::wiring::revoker::Revocation;
 use crate::wiring::sign_in::SignInWith;
+use crate::wiring::ssh::SshLogins;
 use gate::Gate;
 use gateway_capture::Capture;
 use gateway_control::{ControlSocket, PagePorts, Ports, RemotePorts};
@@ -63,7 +64,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
     let kernel = kernel::attach(config, &ground)?;
     let gate = gate::open(config, &ground, &kernel)?;
     let ending = Arc::new(AtomicBool::new(false));
-    let ports = console(config, started, &ground, &kernel, &gate, &ending);
+    let ports = console(config, started, &ground, &kernel, &gate, &ending)?;
     let remote = config.remote.as_ref();
     let remote = remote.map(|remote| by_network(remote, &ground, &kernel, &gate));
     let remote = remote.transpose()?;
@@ -144,7 +145,7 @@ fn console(
     kernel: &Kernel,
     gate: &Gate,
     ending: &Arc<AtomicBool>,
-) -> Ports {
+) -> Result<Ports, Failure> {
     let callers = Arc::new(TaggedCallers {
         capture: Arc::clone(&kernel.capture),
         governance: Arc::clone(&kernel.governance),
@@ -200,6 +201,12 @@ fn console(
         acts: acts.clone(),
         places: Places::new(config.limits.logins),
     };
+    let ssh_logins = SshLogins::new(
+        &config.ssh,
+        Arc::clone(&callers),
+        Arc::clone(&kernel.principals),
+        acts.clone(),
+    )?;
     let revocation = Revocation {
         people: Arc::clone(&ground.people),
         principals: Arc::clone(&kernel.principals),
@@ -209,7 +216,7 @@ fn console(
         approvals: Arc::clone(&gate.approvals),
         acts,
     };
-    Ports {
+    Ok(Ports {
         callers,
         overview: Arc::new(health),
         trees: shown,
@@ -219,5 +226,6 @@ fn console(
         revoker: Arc::new(revocation),
         launcher: Arc::new(launcher),
         logins: Arc::new(logins),
-    }
+        ssh_sessions: Arc::new(ssh_logins),
+    })
 }

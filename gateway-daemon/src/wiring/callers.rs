@@ -44,7 +44,7 @@ impl TaggedCallers {
 }
 
 /// The line of the cgroup2 hierarchy, without its leading slash.
-fn unified_cgroup(text: &str) -> Option<String> {
+pub(super) fn unified_cgroup(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     Some(path.trim_end_matches(" (deleted)").to_owned())
 }

@@ -41,11 +41,14 @@ impl Shown {
             .map(|policy| policy.mode())
     }
 
-    /// In one word: `run`, `cgroup`, `found`, `unknown`.
+    /// In one word: `run`, `ssh`, `cgroup`, `found`, `unknown`.
     fn why(&self, tree: TreeId, root: Option<&Process>) -> &'static str {
         let Some(root) = root else { return "unknown" };
         if self.runs.made(tree, &root.cgroup) {
             return "run";
+        }
+        if self.principals.tokens().logged_in(tree, root) {
+            return "ssh";
         }
         match root.provenance {
             Provenance::Cgroup => "found",
@@ -193,6 +196,7 @@ impl Shown {
         let cgroup = root.map_or("", |root| &root.cgroup);
         match self.why(tree, root) {
             "run" => format!("gateway run started its root under policy {policy}"),
+            "ssh" => format!("somebody logged in by SSH, under policy {policy}"),
             "found" => format!(
                 "it stood in {cgroup}, which policy {policy} governs, when the gateway came"
             ),

@@ -34,6 +34,9 @@ const ASSERTED_MAX: usize = 65_536;
 /// How long a token that was not good is not looked at again.
 const BAD_FOR: Duration = Duration::from_secs(15);
 
+/// Who verifies logins by SSH. An issuer of this name is told apart by its tokens.
+const SSHD: &str = "sshd";
+
 /// A process that executed something.
 type Presenter = (TreeId, ProcessKey);
 
@@ -170,6 +173,27 @@ impl Tokens {
         let bound = bindings.bind_once(tree, key, token, moment::now());
         let bound = bound.map_err(|error| error.to_string())?;
         self.shared.kept(bound)
+    }
+
+    /// Somebody logged in by SSH: the tree whose root is the process of sshd is theirs, once.
+    pub(crate) fn log_in(
+        &self,
+        tree: TreeId,
+        root: ProcessKey,
+        principal: &Principal,
+    ) -> Result<Bound, String> {
+        let (bindings, key) = (&self.shared.bindings, (root.pid, root.start));
+        let bound = bindings.bind_login(tree, key, principal, SSHD);
+        let bound = bound.map_err(|error| error.to_string())?;
+        self.shared.kept(bound)
+    }
+
+    /// Did an SSH login make this process a root?
+    pub(crate) fn logged_in(&self, tree: TreeId, root: &Process) -> bool {
+        let bindings = self.shared.bindings.of(tree);
+        let mut bindings = bindings.iter();
+        let key = (root.pid, root.start);
+        bindings.any(|one| one.process == key && &*one.issuer == SSHD && one.token.is_empty())
     }
 
     /// Is the token good? Nothing is bound.

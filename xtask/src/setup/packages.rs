@@ -51,6 +51,16 @@ const PACKAGES: &[Package] = &[
         Part::Peers,
         "network namespaces for the attack tests",
     ),
+    package(
+        "openssh-server",
+        Part::Peers,
+        "the real sshd of the login tests",
+    ),
+    package(
+        "openssh-client",
+        Part::Peers,
+        "ssh, sftp and ssh-keygen, its real clients",
+    ),
     package("python3", Part::Peers, "runs the Python drivers"),
     package(
         "python3-venv",
@@ -101,6 +111,7 @@ pub(super) fn install(names: &[&str]) -> Result<()> {
 fn disable_services(names: &[&str]) {
     for (package, service) in [
         ("postgresql-15", "postgresql"),
+        ("openssh-server", "ssh"),
         ("pgbouncer", "pgbouncer"),
         ("haproxy", "haproxy"),
     ] {

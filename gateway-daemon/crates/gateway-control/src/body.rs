@@ -30,6 +30,21 @@ pub(crate) struct LoginBody {
     pub(crate) issuer: Option<String>,
 }
 
+/// `POST /v1/ssh-session`: what sshd told PAM.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SshSessionBody {
+    /// `PAM_USER`.
+    pub(crate) user: String,
+    /// `SSH_AUTH_INFO_0`: a line for each method that succeeded.
+    pub(crate) auth_info: String,
+    /// `PAM_RHOST`: where the client is.
+    pub(crate) host: Option<String>,
+    /// The policy; without one that of `[ssh] policy`.
+    pub(crate) policy: Option<String>,
+}
+
 /// `POST /v1/revoke`.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -1,8 +1,9 @@
 //! The other end: what the command line asks through.
 use crate::filter::{ActFilter, Filter};
-use crate::ports::Target;
+use crate::ports::{SshSession, Target};
 use crate::view::{
-    AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView,
+    AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, SshSessionView, StatusView,
+    TreeView,
 };
 use bytes::Bytes;
 use gateway_core::SessionId;
@@ -236,6 +237,22 @@ impl Client {
     pub async fn login(&self, issuer: Option<&str>, each: EachLine<'_>) -> Result<(), ClientError> {
         let body = serde_json::json!({ "issuer": issuer }).to_string();
         self.lines(Method::POST, "/v1/login", body, each).await
+    }
+
+    /// Has the process of sshd that is the parent of the calling one governed, and bound to who
+    /// logged in.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn ssh_session(&self, login: &SshSession) -> Result<SshSessionView, ClientError> {
+        let body = serde_json::json!({
+            "user": login.user,
+            "auth_info": login.auth_info,
+            "host": login.host,
+            "policy": login.policy,
+        });
+        self.object(Method::POST, "/v1/ssh-session", body.to_string())
+            .await
     }
 
     async fn object<T: DeserializeOwned>(

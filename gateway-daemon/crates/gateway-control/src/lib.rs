@@ -47,7 +47,8 @@ pub use metrics::Metrics;
 pub use peer::{Peer, PeerError};
 pub use ports::{
     AnswerError, Approvals, Archive, Callers, Gone, Launcher, LineSink, LoginError, Logins,
-    Overview, PendingLogin, PortError, Ports, Revoker, Role, RunError, Switch, Target, Trees,
+    Overview, PendingLogin, PortError, Ports, Revoker, Role, RunError, SshSession, SshSessionError,
+    SshSessions, Switch, Target, Trees,
 };
 pub use remote::{
     Attempt, AuthenticationError, Authenticator, Entropy, Identity, Page, PagePorts, PrincipalLine,

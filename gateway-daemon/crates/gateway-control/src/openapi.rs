@@ -2,7 +2,7 @@
 //! answers. It exists in tests only: the binary does not carry it.
 pub(crate) mod shapes;
 
-use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody};
+use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody, SshSessionBody};
 use crate::filter::VERDICTS;
 use crate::ports::Role;
 use crate::remote::QuestionView;
@@ -11,7 +11,7 @@ use crate::route::{Entry, ROUTES, Route};
 use crate::standing::{Permission, permits_remote};
 use crate::view::{
     AnswerView, ErrorView, KillView, LineageView, LoginBegunView, LoginView, RevokeView, RunView,
-    StatusView, TreeView,
+    SshSessionView, StatusView, TreeView,
 };
 use gateway_core::Verb;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -166,6 +166,16 @@ fn words(route: Route, schemas: &mut SchemaGenerator) -> Words {
                 json!({ "anyOf": [
                     schema!(LoginBegunView), schema!(LoginView), schema!(ErrorView),
                 ] }),
+            )
+        },
+        Route::SshSession => Words {
+            body: Some(schema!(SshSessionBody)),
+            statuses: &[BAD, CONFLICT],
+            ..of(
+                "Says, for sshd, who logged in: governs the process of sshd that the calling \
+                 process is a child of. On the control socket only",
+                JSON,
+                schema!(SshSessionView),
             )
         },
     }

@@ -7,7 +7,8 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::standing::Standing;
 use crate::view::{
-    AnswerView, LineageView, LoginBegunView, LoginView, RevokeView, RunView, StatusView, TreeView,
+    AnswerView, LineageView, LoginBegunView, LoginView, RevokeView, RunView, SshSessionView,
+    StatusView, TreeView,
 };
 use gateway_core::{SessionId, TreeId};
 use std::sync::Arc;
@@ -331,6 +332,44 @@ pub trait PendingLogin: Send {
     fn wait(self: Box<Self>, out: &mut dyn LineSink) -> Result<Option<LoginView>, LoginError>;
 }
 
+/// What sshd told PAM about somebody who logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshSession {
+    /// `PAM_USER`.
+    pub user: String,
+    /// `SSH_AUTH_INFO_0`: a line for each method that succeeded.
+    pub auth_info: String,
+    /// `PAM_RHOST`: where the client is.
+    pub host: Option<String>,
+    /// The policy of the connection; without one that of the configuration.
+    pub policy: Option<String>,
+}
+
+/// Why an SSH login was not taken over. It must not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SshSessionError {
+    /// It is not sshd that asks.
+    #[error("{0}")]
+    NotSshd(String),
+    /// There is no policy for it, nobody can be told, or whoever it is may not.
+    #[error("{0}")]
+    Refused(String),
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Takes over the connections of sshd.
+pub trait SshSessions: Send + Sync {
+    /// Makes the process of sshd that the caller is the child of the root of a tree, and binds it
+    /// to who logged in. When this returns `Ok`, whatever that process starts is governed.
+    ///
+    /// # Errors
+    /// It is not so, and the login must not go on.
+    fn open(&self, peer: &Arc<Peer>, login: &SshSession)
+    -> Result<SshSessionView, SshSessionError>;
+}
+
 /// All of them, as the server takes them.
 #[derive(Clone)]
 pub struct Ports {
@@ -352,6 +391,8 @@ pub struct Ports {
     pub launcher: Arc<dyn Launcher>,
     /// Signs the trees of callers in.
     pub logins: Arc<dyn Logins>,
+    /// Takes over the connections of sshd.
+    pub ssh_sessions: Arc<dyn SshSessions>,
 }
 
 impl std::fmt::Debug for Ports {

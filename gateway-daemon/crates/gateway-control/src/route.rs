@@ -21,6 +21,7 @@ pub(crate) enum Route {
     Answer,
     Run,
     Login,
+    SshSession,
 }
 
 /// A row of the table.
@@ -51,7 +52,7 @@ const fn post(route: Route, path: &'static str, asks: Request) -> Entry {
     }
 }
 
-pub(crate) static ROUTES: [Entry; 16] = [
+pub(crate) static ROUTES: [Entry; 17] = [
     get(Route::Health, "/healthz", Request::Health),
     get(Route::Ready, "/readyz", Request::Health),
     get(Route::Metrics, "/metrics", Request::Status),
@@ -68,6 +69,7 @@ pub(crate) static ROUTES: [Entry; 16] = [
     post(Route::Answer, "/v1/approvals/{id}", Request::Answer),
     post(Route::Run, "/v1/run", Request::Run),
     post(Route::Login, "/v1/login", Request::Login),
+    post(Route::SshSession, "/v1/ssh-session", Request::SshSession),
 ];
 
 /// The row of a path, and what stands in it for the parameter.
@@ -120,7 +122,12 @@ mod tests {
         for entry in &ROUTES {
             let changes = matches!(
                 entry.asks,
-                Request::Kill | Request::Revoke | Request::Answer | Request::Run | Request::Login
+                Request::Kill
+                    | Request::Revoke
+                    | Request::Answer
+                    | Request::Run
+                    | Request::Login
+                    | Request::SshSession
             );
             assert_eq!(entry.method == Method::POST, changes, "{}", entry.path);
         }

@@ -1,13 +1,16 @@
 //! What is answered to each route.
-use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody};
+use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody, SshSessionBody};
 use crate::caller::Caller;
 use crate::filter::{ActFilter, Filter};
 use crate::peer::Peer;
-use crate::ports::{AnswerError, LineSink, LoginError, PendingLogin, PortError, RunError, Target};
+use crate::ports::{
+    AnswerError, LineSink, LoginError, PendingLogin, PortError, RunError, SshSession,
+    SshSessionError, Target,
+};
 use crate::reply::{Answer, LINES, METRICS, TEXT, blocking, failed, json, refused, text, typed};
 use crate::route::{self, Entry, Route};
 use crate::server::{Local, Shared};
-use crate::standing::{Permission, Standing, permits};
+use crate::standing::{Permission, Request, Standing, permits};
 use crate::stream::{self, ChannelSink, Event, Lines};
 use crate::view::{ErrorView, KillView, LoginBegunView};
 use bytes::Bytes;
@@ -28,6 +31,12 @@ pub(crate) const RUN_IS_LOCAL: &str =
     "not permitted: only a process of this host can be put into a tree";
 pub(crate) const LOGIN_IS_LOCAL: &str =
     "not permitted: only a process of this host can sign in for its tree";
+
+pub(crate) const SSH_IS_LOCAL: &str = "not permitted: only sshd of this host says who logged in";
+/// The mistakes that lead there; whoever tries it on purpose learns nothing new.
+const SSH_IS_FREE: &str = "not permitted: it is governed already, and nothing governed says who \
+    logged in. In the PAM file of sshd the line belongs before the one that moves the session into \
+    its cgroup (pam_systemd), and no policy may govern sshd itself";
 
 /// A request that was read whole.
 pub(crate) struct Asked {
@@ -102,7 +111,7 @@ pub(crate) async fn answer_local(
     };
     let permission = permits(standing, asked.entry.asks);
     if permission == Permission::No {
-        return not_permitted(standing);
+        return not_permitted(standing, asked.entry.asks);
     }
     let asker = Asker {
         caller: Caller::Local(Arc::clone(peer)),
@@ -188,6 +197,10 @@ pub(crate) async fn serve(shared: &Arc<Shared>, asker: Asker, asked: Asked) -> A
                 "only a governed login session can be bound, and the caller is in no governed tree",
             ),
             (Caller::Remote(_), _) => refused(StatusCode::FORBIDDEN, LOGIN_IS_LOCAL),
+        },
+        Route::SshSession => match caller {
+            Caller::Local(peer) => ssh_session(shared, peer, &body).await,
+            Caller::Remote(_) => refused(StatusCode::FORBIDDEN, SSH_IS_LOCAL),
         },
     }
 }
@@ -368,6 +381,36 @@ async fn run(shared: &Arc<Shared>, peer: Arc<Peer>, standing: Standing, body: &[
     }
 }
 
+async fn ssh_session(shared: &Arc<Shared>, peer: Arc<Peer>, body: &[u8]) -> Answer {
+    let login = match serde_json::from_slice(body) {
+        Ok(SshSessionBody {
+            user,
+            auth_info,
+            host,
+            policy,
+        }) => SshSession {
+            user,
+            auth_info,
+            host,
+            policy,
+        },
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let sessions = Arc::clone(&shared.ports.ssh_sessions);
+    match blocking(move || sessions.open(&peer, &login)).await {
+        Some(Ok(view)) => json(Some(view)),
+        Some(Err(error)) => {
+            let status = match &error {
+                SshSessionError::NotSshd(_) => StatusCode::FORBIDDEN,
+                SshSessionError::Refused(_) => StatusCode::CONFLICT,
+                SshSessionError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            refused(status, error.to_string())
+        }
+        None => failed(),
+    }
+}
+
 /// Two lines: what the person does, at once; and who it was, or why nobody signed in.
 async fn login(shared: &Arc<Shared>, peer: Arc<Peer>, tree: TreeId, body: &[u8]) -> Answer {
     let body = if body.is_empty() { b"{}" } else { body };
@@ -455,8 +498,9 @@ async fn lines(
     )
 }
 
-fn not_permitted(standing: Standing) -> Answer {
+fn not_permitted(standing: Standing, asks: Request) -> Answer {
     let reason = match standing {
+        Standing::Governed(_) if asks == Request::SshSession => SSH_IS_FREE,
         Standing::Governed(_) => {
             "not permitted: a process inside a governed tree may only run, login, and see its own tree"
         }

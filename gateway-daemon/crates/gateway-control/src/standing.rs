@@ -74,6 +74,8 @@ pub enum Request {
     Run,
     /// Sign in for the tree that the caller is in.
     Login,
+    /// Say, for sshd, who logged in, and have that connection governed.
+    SshSession,
 }
 
 /// The answer of [`permits`].
@@ -93,6 +95,7 @@ pub enum Permission {
 ///
 /// `run` takes rights away from the caller and gives none, so anybody may ask for it. So may who is
 /// in no tree ask to `login`, and is told that there is none to sign in for. A caller inside a tree sees that tree, never the records: they tell what others may not do.
+/// Who logged in by SSH, only root outside of every tree says: what is in one may pose as anybody.
 #[must_use]
 pub const fn permits(standing: Standing, request: Request) -> Permission {
     match (standing, request) {
@@ -101,6 +104,8 @@ pub const fn permits(standing: Standing, request: Request) -> Permission {
             Request::Run | Request::Login | Request::Trees | Request::Lineage,
         ) => Permission::Own(tree),
         (Standing::Governed(_), _) => Permission::No,
+        (Standing::Admin, Request::SshSession) => Permission::All,
+        (_, Request::SshSession) => Permission::No,
         // Also a stranger may be somebody whom a rule names.
         (_, Request::Answer) => Permission::All,
         (Standing::Admin | Standing::Responder, _) => Permission::All,
@@ -115,11 +120,12 @@ pub const fn permits(standing: Standing, request: Request) -> Permission {
 
 /// May somebody who came by the network ask this?
 ///
-/// As outside of every tree; but there is no process here that could `run`, or `login` for its tree.
+/// As outside of every tree; but there is no process here that could `run`, `login` for its tree, or be
+/// sshd's.
 #[must_use]
 pub const fn permits_remote(role: Role, request: Request) -> Permission {
     match request {
-        Request::Run | Request::Login => Permission::No,
+        Request::Run | Request::Login | Request::SshSession => Permission::No,
         _ => permits(Standing::new(None, role), request),
     }
 }
@@ -128,7 +134,8 @@ pub const fn permits_remote(role: Role, request: Request) -> Permission {
 mod tests {
     use super::*;
     use Request::{
-        Answer, Approvals, Health, Kill, Lineage, Login, Records, Revoke, Run, Status, Trees,
+        Answer, Approvals, Health, Kill, Lineage, Login, Records, Revoke, Run, SshSession, Status,
+        Trees,
     };
 
     #[test]
@@ -137,6 +144,7 @@ mod tests {
         let all = Permission::All;
         let requests = [
             Health, Status, Trees, Lineage, Records, Kill, Revoke, Approvals, Answer, Run, Login,
+            SshSession,
         ];
         let rows: [(Standing, &[(Request, Permission)]); 6] = [
             (
@@ -144,7 +152,14 @@ mod tests {
                 &[(Run, own), (Login, own), (Trees, own), (Lineage, own)],
             ),
             (Standing::Admin, &requests.map(|request| (request, all))),
-            (Standing::Responder, &requests.map(|request| (request, all))),
+            (
+                Standing::Responder,
+                &[
+                    Health, Status, Trees, Lineage, Records, Kill, Revoke, Approvals, Answer, Run,
+                    Login,
+                ]
+                .map(|request| (request, all)),
+            ),
             (
                 Standing::Reader,
                 &[
@@ -191,6 +206,7 @@ mod tests {
             }
             assert_eq!(permits_remote(role, Run), Permission::No);
             assert_eq!(permits_remote(role, Login), Permission::No);
+            assert_eq!(permits_remote(role, SshSession), Permission::No);
         }
     }
 
@@ -199,5 +215,6 @@ mod tests {
         let standing = Standing::new(Some(TreeId(1)), Role::Admin);
         assert_eq!(standing, Standing::Governed(TreeId(1)));
         assert_eq!(permits(standing, Kill), Permission::No);
+        assert_eq!(permits(standing, SshSession), Permission::No);
     }
 }

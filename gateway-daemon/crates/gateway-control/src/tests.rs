@@ -4,8 +4,8 @@ mod remote;
 
 use super::*;
 use crate::view::{
-    AnswerView, KillView, LineageView, LoginBegunView, LoginView, RevokeView, RunView, StatusView,
-    TreeView,
+    AnswerView, KillView, LineageView, LoginBegunView, LoginView, RevokeView, RunView,
+    SshSessionView, StatusView, TreeView,
 };
 use gateway_core::{Principal, SessionId, TreeId};
 use std::io::{Read, Write};
@@ -258,6 +258,30 @@ impl Launcher for Fake {
     }
 }
 
+impl SshSessions for Fake {
+    fn open(
+        &self,
+        peer: &Arc<Peer>,
+        login: &SshSession,
+    ) -> Result<SshSessionView, SshSessionError> {
+        assert_eq!(peer.pid, std::process::id());
+        match login.user.as_str() {
+            "outside" => return Err(SshSessionError::NotSshd("not behind sshd".into())),
+            "nobody" => return Err(SshSessionError::Refused("no such policy".into())),
+            "broken" => return Err(SshSessionError::Failed("no room".into())),
+            _ => {}
+        }
+        Ok(SshSessionView {
+            principal: Principal {
+                id: format!("{login:?}").into(),
+                ..Principal::unknown()
+            },
+            tree: OWN,
+            policy: "p".into(),
+        })
+    }
+}
+
 impl Logins for Fake {
     fn begin(
         &self,
@@ -340,6 +364,7 @@ fn serve_with(limits: Limits) -> Server {
         revoker: fake.clone(),
         launcher: fake.clone(),
         logins: fake.clone(),
+        ssh_sessions: fake.clone(),
     };
     let socket = ControlSocket::bind(&path).unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -756,4 +781,48 @@ async fn a_tree_is_signed_in_by_who_is_in_it() {
     }
     drop(leaving);
     until("the wait to end", || fake.left.load(Ordering::Relaxed)).await;
+}
+
+#[tokio::test]
+async fn only_ungoverned_root_speaks_for_sshd() {
+    let server = serve_with(Limits::default());
+    let (fake, client) = (&server.fake, &server.client);
+    let login = |user: &str| SshSession {
+        user: user.to_owned(),
+        auth_info: "password\n".to_owned(),
+        host: Some("192.0.2.1".to_owned()),
+        policy: None,
+    };
+    for role in Role::ALL {
+        // Inside a tree nobody does, whatever the user.
+        fake.is(Some(OWN), role);
+        let refused = client.ssh_session(&login("alice")).await;
+        assert!(
+            matches!(&refused, Err(ClientError::NotPermitted(reason)) if reason.contains("pam_systemd")),
+            "{role:?} {refused:?}"
+        );
+        fake.is(None, role);
+        let answer = client.ssh_session(&login("alice")).await;
+        match role {
+            Role::Admin => {
+                let view = answer.unwrap();
+                assert_eq!(&*view.principal.id, format!("{:?}", login("alice")));
+                assert_eq!(view.tree, OWN);
+            }
+            _ => assert!(
+                matches!(answer, Err(ClientError::NotPermitted(_))),
+                "{role:?} {answer:?}"
+            ),
+        }
+    }
+    fake.is(None, Role::Admin);
+    let answer = client.ssh_session(&login("outside")).await;
+    assert!(
+        matches!(answer, Err(ClientError::NotPermitted(_))),
+        "{answer:?}"
+    );
+    for user in ["nobody", "broken"] {
+        let answer = client.ssh_session(&login(user)).await;
+        assert!(matches!(answer, Err(ClientError::Refused(_))), "{answer:?}");
+    }
 }

@@ -206,6 +206,20 @@ pub struct LoginView {
     pub tree: TreeId,
 }
 
+/// The answer to `ssh-session`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SshSessionView {
+    /// Who logged in, and stands at the root of the tree.
+    #[cfg_attr(test, schemars(with = "shapes::Principal"))]
+    pub principal: Principal,
+    /// The tree that the connection is.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub tree: TreeId,
+    /// The policy that the tree is under.
+    pub policy: Arc<str>,
+}
+
 /// The answer to `kill`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -36,11 +36,11 @@ pub struct Binding {
     pub process: ProcessKey,
     /// Whom the token proved.
     pub principal: Principal,
-    /// Which issuer said so, by its name in the configuration.
+    /// Which issuer said so, by its name in the configuration; or who else verified a login.
     pub issuer: Arc<str>,
     /// The token's subject, in the words of its issuer.
     pub subject: Arc<str>,
-    /// The token's id.
+    /// The token's id; empty where there was none.
     pub token: Arc<str>,
 }
 
@@ -161,6 +161,37 @@ impl Bindings {
             Bound::Again => Ok(Bound::Again),
             Bound::New => state.bind(tree, process, token, now),
         }
+    }
+
+    /// Somebody logged in for a tree, whose root is `process`, and `source` verified who: as
+    /// [`Bindings::bind_once`], but there is no token that could be presented again.
+    ///
+    /// # Errors
+    /// It does not bind, for this reason.
+    pub fn bind_login(
+        &self,
+        tree: TreeId,
+        process: ProcessKey,
+        principal: &Principal,
+        source: &str,
+    ) -> Result<Bound, BindError> {
+        let mut state = self.state.lock();
+        if principal.assurance != Assurance::Verified {
+            return Err(BindError::NotVerified);
+        }
+        if state.room_for_one(tree, process, principal)? == Bound::Again {
+            return Ok(Bound::Again);
+        }
+        let binding = Binding {
+            process,
+            principal: principal.clone(),
+            issuer: source.into(),
+            subject: Arc::clone(&principal.id),
+            token: "".into(),
+        };
+        state.add(tree, binding)?;
+        state.dirty = true;
+        Ok(Bound::New)
     }
 
     /// What [`Bindings::bind_once`] would find at a process; nothing is bound.

@@ -23,6 +23,9 @@
 //! Second form: an issuer's word. A process presents a signed token ([`Issuers`]), and from then
 //! on it and its descendants stand under the principal that the token proves ([`Bindings`]), with
 //! [`gateway_core::Assurance::Verified`]; what the kernel says then only described the tree.
+//!
+//! Third form: the word of sshd, which has authenticated whoever logs in ([`SshLogin`],
+//! [`SshNames`]). Whether it is sshd that speaks, the daemon's wiring judges.
 #![cfg_attr(
     not(test),
     deny(
@@ -41,6 +44,7 @@ mod identities;
 mod local;
 mod login;
 mod revocations;
+mod ssh;
 mod state;
 mod token;
 
@@ -58,6 +62,9 @@ pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
 pub use revocations::{REVOCATIONS_MAX, RevocationError, Revocations, canonical};
+pub use ssh::{
+    AUTH_INFO_BYTES_MAX, SshError, SshKey, SshLogin, SshMethod, SshNames, SshTemplateError,
+};
 pub use state::{IdentityFile, IdentityNote};
 pub use token::{
     AuthoritiesError, Authorization, DOCUMENT_BYTES_MAX, Device, ENVIRONMENT_BYTES_MAX, Fetch,

@@ -36,6 +36,7 @@ pub use jws::TOKEN_BYTES_MAX;
 pub use keys::KEYS_MAX;
 pub use sign_in::{Authorization, Device, IdToken, SignInClient, SignInError};
 pub use template::TemplateError;
+pub(crate) use template::{Template, VALUE_BYTES_MAX, escape};
 
 /// What a token proved. It does not hold the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,7 +251,7 @@ fn signed(check: Check, issuer: &Issuer, jws: &Jws<'_>) -> Result<(), TokenError
 }
 
 /// What somebody else wrote, fit for an error's text: short, on one line.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const CHARACTERS_MAX: usize = 128;
     let mut shown: String = text.chars().take(CHARACTERS_MAX).collect();
     shown = shown.escape_default().collect();

@@ -149,6 +149,7 @@ fn not_permitted(role: Role, asks: Asks) -> Answer {
     let reason = match (asks, role) {
         (Asks::Run, _) => routes::RUN_IS_LOCAL.to_owned(),
         (Asks::Login, _) => routes::LOGIN_IS_LOCAL.to_owned(),
+        (Asks::SshSession, _) => routes::SSH_IS_LOCAL.to_owned(),
         (_, Role::None) => "not permitted: none of your groups has a role here".to_owned(),
         _ => format!("not permitted: your role is {}", role.name()),
     };

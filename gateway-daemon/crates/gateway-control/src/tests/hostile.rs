@@ -21,6 +21,8 @@ async fn bad_requests_are_answered_and_leave_no_trace() {
         ),
         (post("/v1/kill", "{\"target\":\"../x\"}"), "400"),
         (post("/v1/run", "{\"policy\":5}"), "400"),
+        (post("/v1/ssh-session", "{\"user\":\"u\"}"), "400"),
+        (post("/v1/ssh-session", "{\"user\":\"\\ud800\"}"), "400"),
         (post("/v1/run", "{\"policy\":\"p\",\"pid\":1}"), "400"),
         (post("/v1/status", ""), "405"),
         (

@@ -189,6 +189,7 @@ fn serve_remote_with(limits: RemoteLimits) -> RemoteServer {
         revoker: remote.clone(),
         launcher: fake.clone(),
         logins: fake.clone(),
+        ssh_sessions: fake.clone(),
     };
     let remote_ports = RemotePorts {
         authenticator: remote.clone(),

@@ -233,6 +233,37 @@ fn one_person_signs_in_for_a_tree_once() {
 }
 
 #[test]
+fn one_person_logs_in_for_a_tree_once_and_stays() {
+    let directory = tempfile::tempdir().expect("directory");
+    let bindings = Bindings::new();
+    let alice = token("user:alice", "1").principal;
+    let login =
+        |tree, principal: &Principal| bindings.bind_login(tree, CHAIN[0], principal, "sshd");
+    assert_eq!(login(TREE, &alice), Ok(Bound::New));
+    assert_eq!(login(TREE, &alice), Ok(Bound::Again));
+    let bob = token("user:bob", "2");
+    assert_eq!(
+        login(TREE, &bob.principal),
+        Err(BindError::OfAnotherPrincipal)
+    );
+    assert_eq!(
+        bindings.bind_once(TREE, CHAIN[0], &bob, NOW),
+        Err(BindError::OfAnotherPrincipal)
+    );
+    assert_eq!(login(OTHER_TREE, &alice), Ok(Bound::New), "a second login");
+    assert_eq!(login(TreeId(3), &local()), Err(BindError::NotVerified));
+    // A token further down only narrows.
+    bindings.bind(TREE, CHAIN[2], &bob, NOW).expect("bound");
+    assert_eq!(who(&bindings, TREE, &CHAIN), ["user:alice", "user:bob"]);
+    let mut file = BindingFile::new(directory.path(), "boot");
+    bindings.save(&mut file).expect("saved");
+    let (restored, count) = restored(directory.path(), "boot");
+    assert_eq!(count, Ok(3));
+    assert_eq!(who(&restored, TREE, &CHAIN), ["user:alice", "user:bob"]);
+    assert_eq!(restored.of(OTHER_TREE)[0].issuer.as_ref(), "sshd");
+}
+
+#[test]
 fn a_reused_pid_inherits_nothing() {
     let bindings = Bindings::new();
     bindings

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// A claim's value that is longer is refused, in bytes.
-pub(super) const VALUE_BYTES_MAX: usize = 256;
+pub(crate) const VALUE_BYTES_MAX: usize = 256;
 /// What a template may be long, in bytes.
 const TEMPLATE_BYTES_MAX: usize = 512;
 /// What stands for itself in a value, beside letters and digits.
@@ -52,7 +52,7 @@ pub enum TemplateError {
 /// different claims make different names, and a rule for `ci:github:acme/*@refs/heads/main` does
 /// not match the branch `x@refs/heads/main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     parts: Vec<Part>,
     /// What a value may have as it is.
     plain: Vec<u8>,
@@ -65,7 +65,7 @@ enum Part {
 }
 
 impl Template {
-    pub(super) fn parse(template: &str) -> Result<Template, TemplateError> {
+    pub(crate) fn parse(template: &str) -> Result<Template, TemplateError> {
         if template.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::Long);
         }
@@ -91,8 +91,16 @@ impl Template {
         Ok(Template { parts, plain })
     }
 
+    /// The claims that it names.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Claim(name) => Some(name.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+
     /// The principal's name that these claims make.
-    pub(super) fn fill(&self, claims: &Map<String, Value>) -> Result<Arc<str>, TokenError> {
+    pub(crate) fn fill(&self, claims: &Map<String, Value>) -> Result<Arc<str>, TokenError> {
         let mut id = String::new();
         for part in &self.parts {
             match part {
@@ -197,7 +205,7 @@ fn escape_to(id: &mut String, value: &str, plain: &[u8]) {
 }
 
 /// A group's name, escaped as a lone claim's value is.
-pub(super) fn escape(value: &str) -> Arc<str> {
+pub(crate) fn escape(value: &str) -> Arc<str> {
     let mut text = String::new();
     escape_to(&mut text, value, PLAIN);
     text.into()
