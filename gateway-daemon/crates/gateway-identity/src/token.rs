@@ -37,6 +37,10 @@ pub use keys::KEYS_MAX;
 pub use sign_in::{Authorization, Device, IdToken, SignInClient, SignInError};
 pub use template::TemplateError;
 
+// A SAML assertion's attributes become names by the same rules as a token's claims.
+pub(crate) use claims::groups;
+pub(crate) use template::Template;
+
 /// What a token proved. It does not hold the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
@@ -250,7 +254,7 @@ fn signed(check: Check, issuer: &Issuer, jws: &Jws<'_>) -> Result<(), TokenError
 }
 
 /// What somebody else wrote, fit for an error's text: short, on one line.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const CHARACTERS_MAX: usize = 128;
     let mut shown: String = text.chars().take(CHARACTERS_MAX).collect();
     shown = shown.escape_default().collect();

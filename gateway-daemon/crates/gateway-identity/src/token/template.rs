@@ -52,7 +52,7 @@ pub enum TemplateError {
 /// different claims make different names, and a rule for `ci:github:acme/*@refs/heads/main` does
 /// not match the branch `x@refs/heads/main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     parts: Vec<Part>,
     /// What a value may have as it is.
     plain: Vec<u8>,
@@ -65,7 +65,7 @@ enum Part {
 }
 
 impl Template {
-    pub(super) fn parse(template: &str) -> Result<Template, TemplateError> {
+    pub(crate) fn parse(template: &str) -> Result<Template, TemplateError> {
         if template.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::Long);
         }
@@ -92,7 +92,7 @@ impl Template {
     }
 
     /// The principal's name that these claims make.
-    pub(super) fn fill(&self, claims: &Map<String, Value>) -> Result<Arc<str>, TokenError> {
+    pub(crate) fn fill(&self, claims: &Map<String, Value>) -> Result<Arc<str>, TokenError> {
         let mut id = String::new();
         for part in &self.parts {
             match part {
