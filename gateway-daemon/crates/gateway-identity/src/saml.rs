@@ -50,22 +50,13 @@ impl SamlProviders {
     /// One of them will not do, or two have the same name or entity id.
     pub fn new(configured: Vec<(SamlConfig, Vec<u8>)>) -> Result<SamlProviders, SamlConfigError> {
         let mut providers: Vec<Provider> = Vec::new();
+        let mut before: Vec<SamlConfig> = Vec::new();
         for (config, pem) in configured {
+            config.check(&before)?;
+            before.push(config.clone());
             let name = config.name.clone();
-            let fail = |fault| SamlConfigError {
-                name: name.clone(),
-                fault,
-            };
-            let provider = Provider::new(config, &pem).map_err(fail)?;
-            for other in &providers {
-                if other.name == provider.name {
-                    return Err(fail(SamlFault::Twice("name")));
-                }
-                if other.entity_id == provider.entity_id {
-                    return Err(fail(SamlFault::Twice("entity_id")));
-                }
-            }
-            providers.push(provider);
+            let provider = Provider::new(config, &pem);
+            providers.push(provider.map_err(|fault| SamlConfigError { name, fault })?);
         }
         Ok(SamlProviders { providers })
     }
@@ -116,12 +107,6 @@ impl SamlProviders {
             .iter()
             .find(|provider| *provider.entity_id == *entity_id);
         found.ok_or_else(|| SamlError::UnknownIssuer(shown(entity_id)))
-    }
-
-    /// The names and entity ids in use.
-    pub fn names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        let providers = self.providers.iter();
-        providers.map(|provider| (&provider.name, &provider.entity_id))
     }
 }
 

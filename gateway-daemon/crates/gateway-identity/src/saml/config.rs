@@ -81,13 +81,20 @@ pub enum SamlFault {
 }
 
 impl SamlConfig {
-    /// Checks everything but the certificates, which are files.
+    /// Checks everything but the certificates, which are files; and that it differs from others.
     ///
     /// # Errors
     /// It breaks this rule.
-    pub fn check(&self) -> Result<(), SamlConfigError> {
-        let checked = self.template();
-        checked.map(drop).map_err(|fault| SamlConfigError {
+    pub fn check(&self, others: &[SamlConfig]) -> Result<(), SamlConfigError> {
+        let fault = match self.template() {
+            Err(fault) => fault,
+            Ok(_) if others.iter().any(|other| other.name == self.name) => SamlFault::Twice("name"),
+            Ok(_) if others.iter().any(|other| other.entity_id == self.entity_id) => {
+                SamlFault::Twice("entity_id")
+            }
+            Ok(_) => return Ok(()),
+        };
+        Err(SamlConfigError {
             name: self.name.clone(),
             fault,
         })

@@ -146,7 +146,8 @@ pub(super) fn only_assertion<'a, 'input>(
     response: Element<'a, 'input>,
 ) -> Result<Element<'a, 'input>, SamlError> {
     response.must_be(PROTOCOL, "Response")?;
-    let assertion = response.child(ASSERTION, "Assertion")?;
+    let first = response.children(ASSERTION, "Assertion").next();
+    let assertion = first.map(|assertion| assertion.0);
     for element in response.0.descendants().filter(Node::is_element) {
         match element.tag_name().name() {
             "EncryptedAssertion" => return Err(SamlError::Unsupported("EncryptedAssertion")),
@@ -155,7 +156,7 @@ pub(super) fn only_assertion<'a, 'input>(
             }
             "EncryptedAttribute" => return Err(SamlError::Unsupported("EncryptedAttribute")),
             "EncryptedData" => return Err(SamlError::Unsupported("EncryptedData")),
-            "Assertion" if element != assertion.0 => {
+            "Assertion" if Some(element) != assertion => {
                 return Err(SamlError::Unsupported("second Assertion"));
             }
             "Response" if element != response.0 => {
@@ -163,7 +164,8 @@ pub(super) fn only_assertion<'a, 'input>(
             }
             "Signature" => {
                 let parent = element.parent();
-                let placed = parent == Some(response.0) || parent == Some(assertion.0);
+                let placed =
+                    parent.is_some() && (parent == Some(response.0) || parent == assertion);
                 if !placed || element.tag_name().namespace() != Some(DSIG) {
                     return Err(SamlError::SignaturePlace);
                 }
@@ -171,7 +173,7 @@ pub(super) fn only_assertion<'a, 'input>(
             _ => {}
         }
     }
-    Ok(assertion)
+    response.child(ASSERTION, "Assertion")
 }
 
 /// An element.
