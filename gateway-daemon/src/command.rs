@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Run(Run),
     Login {
         issuer: Option<String>,
+        /// The file of a SAML response; `-` is standard input.
+        saml: Option<PathBuf>,
         json: bool,
     },
     Status {
@@ -136,6 +138,7 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
         CommandArguments::Run(run) => Command::Run(validate_run(run)?),
         CommandArguments::Login(login) => Command::Login {
             issuer: login.issuer,
+            saml: login.saml,
             json: login.json,
         },
         CommandArguments::Status(status) => Command::Status { json: status.json },
@@ -383,7 +386,16 @@ mod tests {
                 "login --issuer acme --json".to_owned(),
                 Command::Login {
                     issuer: Some("acme".into()),
+                    saml: None,
                     json: true,
+                },
+            ),
+            (
+                "login --saml -".to_owned(),
+                Command::Login {
+                    issuer: None,
+                    saml: Some("-".into()),
+                    json: false,
                 },
             ),
             ("trees".to_owned(), Command::Trees { json: false }),
@@ -506,6 +518,8 @@ mod tests {
             "status extra",
             "status --jso",
             "login acme",
+            "login --saml",
+            "login --saml x --issuer acme",
             "run",
             "run ls",
             "run --",

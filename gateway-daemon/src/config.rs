@@ -6,7 +6,7 @@ mod place;
 mod resolve;
 
 use gateway_approvals::Webhook;
-use gateway_identity::IssuerConfig;
+use gateway_identity::{IssuerConfig, SamlConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) directory: Option<PathBuf>,
     /// Whose tokens are taken.
     pub(crate) issuers: Vec<IssuerConfig>,
+    /// Whose assertions are taken.
+    pub(crate) saml: Vec<SamlConfig>,
     /// Who is told of what waits for a human.
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) roles: Roles,
@@ -98,6 +100,7 @@ impl Default for Config {
             limits: Limits::default(),
             directory: None,
             issuers: Vec::new(),
+            saml: Vec::new(),
             webhooks: Vec::new(),
             roles: Roles::default(),
             remote: None,

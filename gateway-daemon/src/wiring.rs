@@ -21,5 +21,6 @@ pub(crate) mod protocols;
 pub(crate) mod refusals;
 pub(crate) mod remote;
 pub(crate) mod revoker;
+pub(crate) mod saml;
 pub(crate) mod sign_in;
 pub(crate) mod tokens;

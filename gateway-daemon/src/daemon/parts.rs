@@ -196,6 +196,7 @@ fn console(
         people: Arc::clone(&ground.people),
         acts: acts.clone(),
         places: Places::new(config.limits.logins),
+        saml: Arc::clone(&ground.saml),
     };
     let revocation = Revocation {
         people: Arc::clone(&ground.people),

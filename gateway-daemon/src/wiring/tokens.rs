@@ -159,6 +159,13 @@ impl Tokens {
         self.shared.kept(bound)
     }
 
+    /// A person presents another token where they are signed in already: it is this tree's too.
+    pub(crate) fn claim(&self, tree: TreeId, token: &VerifiedToken) -> Result<(), String> {
+        let claimed = self.shared.bindings.claim(tree, token, moment::now());
+        claimed.map_err(|error| error.to_string())?;
+        self.shared.kept(Bound::Again).map(drop)
+    }
+
     /// Is the token good? Nothing is bound.
     pub(crate) fn verify(&self, token: &str) -> Result<VerifiedToken, String> {
         let Some(issuers) = &self.shared.issuers else {

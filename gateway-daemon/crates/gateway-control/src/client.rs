@@ -2,7 +2,8 @@
 use crate::filter::Filter;
 use crate::ports::Target;
 use crate::view::{
-    AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, StatusView, TreeView,
+    AnswerView, ErrorView, KillView, LineageView, LoginView, RevokeView, RunView, StatusView,
+    TreeView,
 };
 use bytes::Bytes;
 use gateway_core::SessionId;
@@ -227,6 +228,15 @@ impl Client {
     pub async fn login(&self, issuer: Option<&str>, each: EachLine<'_>) -> Result<(), ClientError> {
         let body = serde_json::json!({ "issuer": issuer }).to_string();
         self.lines(Method::POST, "/v1/login", body, each).await
+    }
+
+    /// Signs the calling process's tree in, with a SAML response.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn login_saml(&self, response: &str) -> Result<LoginView, ClientError> {
+        let body = serde_json::json!({ "response": response }).to_string();
+        self.object(Method::POST, "/v1/login/saml", body).await
     }
 
     async fn object<T: DeserializeOwned>(

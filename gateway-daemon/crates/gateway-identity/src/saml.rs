@@ -14,7 +14,6 @@
 use crate::token::{VerifiedToken, shown};
 use gateway_core::Timestamp;
 use std::fmt;
-use std::sync::Arc;
 
 mod assertion;
 mod config;
@@ -99,6 +98,12 @@ impl SamlProviders {
                 }
             }
         }
+    }
+
+    /// Is there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.providers.is_empty()
     }
 
     fn provider(&self, entity_id: &str) -> Result<&Provider, SamlError> {

@@ -1,0 +1,58 @@
+//! The SAML identity providers of the configuration, with the certificates that they are known by.
+use gateway_identity::{SamlConfig, SamlProviders};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+/// A few certificates, with what tools write around them, in bytes.
+const CERTIFICATES_BYTES_MAX: u64 = 256 << 10;
+
+/// Reads their certificates, once: a new one is taken by starting the daemon again.
+pub(crate) fn providers(configs: &[SamlConfig]) -> Result<Arc<SamlProviders>, String> {
+    let mut all = Vec::new();
+    for config in configs {
+        let mut pem = Vec::new();
+        for file in config.certificate.files() {
+            let read = read(file, &mut pem);
+            read.map_err(|error| {
+                format!("saml {:?}: `certificate`: {file}: {error}", config.name)
+            })?;
+        }
+        all.push((config.clone(), pem));
+    }
+    let providers = SamlProviders::new(all).map_err(|error| error.to_string())?;
+    Ok(Arc::new(providers))
+}
+
+fn read(file: &str, pem: &mut Vec<u8>) -> io::Result<()> {
+    let mut opened = File::open(file)?.take(CERTIFICATES_BYTES_MAX + 1);
+    if opened.read_to_end(pem)? as u64 > CERTIFICATES_BYTES_MAX {
+        return Err(io::Error::other("is larger than 256 KiB"));
+    }
+    pem.push(b'\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_identity::Certificates;
+
+    #[test]
+    fn what_cannot_be_read_or_is_no_certificate_is_named() {
+        let config = |file: &str| SamlConfig {
+            name: "acme".into(),
+            entity_id: "e".into(),
+            certificate: Certificates::One(file.into()),
+            audience: "a".into(),
+            recipient: None,
+            principal: "user:{name_id}".into(),
+            groups: "groups".into(),
+        };
+        let failed = |file: &str| providers(&[config(file)]).expect_err(file);
+        assert!(failed("/nowhere/at/all").starts_with("saml \"acme\": `certificate`: /nowhere"));
+        assert!(failed("/dev/null").contains("expected one in PEM"));
+        assert!(failed("/dev/zero").contains("256 KiB"));
+        assert!(providers(&[]).is_ok());
+    }
+}
