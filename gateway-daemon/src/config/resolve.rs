@@ -198,9 +198,9 @@ impl Source<'_> {
                 );
                 return Err(self.at(spanned, message));
             }
-            for file in saml.certificate.files() {
+            for file in saml.files() {
                 let start = spanned.span().start;
-                self.path_at(start, "saml.certificate", file)?;
+                self.path_at(start, "saml.certificate, saml.metadata", file)?;
             }
             all.push(saml.clone());
         }

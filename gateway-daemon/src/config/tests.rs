@@ -116,10 +116,11 @@ fn every_key_is_taken() {
         saml: vec![SamlConfig {
             name: "acme".into(),
             entity_id: "https://idp.acme.com/metadata".into(),
-            certificate: Certificates::Several(vec![
+            certificate: Some(Certificates::Several(vec![
                 "/etc/gateway/idp.pem".into(),
                 "/etc/gateway/idp-next.pem".into(),
-            ]),
+            ])),
+            metadata: None,
             audience: "https://gateway.acme.com/saml".into(),
             recipient: None,
             principal: "user:{email}".into(),
@@ -213,7 +214,7 @@ fn every_mistake_is_named_with_its_place() {
         (
             "\n[[saml]]\nname = \"a\"\nentity_id = \"e\"\ncertificate = \"idp.pem\"\naudience = \"g\"\n\
              principal = \"user:{name_id}\"",
-            "/g.toml:2:1: saml.certificate: expected an absolute path",
+            "/g.toml:2:1: saml.certificate, saml.metadata: expected an absolute path",
         ),
         (
             "[[saml]]\nname = \"a\"\nentity_id = \"e\"\ncertificate = \"/idp.pem\"\naudience = \"g\"\n\

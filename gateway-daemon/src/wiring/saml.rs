@@ -1,35 +1,33 @@
-//! The SAML identity providers of the configuration, with the certificates that they are known by.
+//! The SAML identity providers of the configuration, with the keys that they are known by.
 use gateway_identity::{SamlConfig, SamlProviders};
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-/// A few certificates, with what tools write around them, in bytes.
-const CERTIFICATES_BYTES_MAX: u64 = 256 << 10;
+/// A few certificates, with what tools write around them; or metadata. In bytes.
+const FILE_BYTES_MAX: u64 = 256 << 10;
 
-/// Reads their certificates, once: a new one is taken by starting the daemon again.
+/// Reads their files, once: a new key is taken by starting the daemon again.
 pub(crate) fn providers(configs: &[SamlConfig]) -> Result<Arc<SamlProviders>, String> {
     let mut all = Vec::new();
     for config in configs {
-        let mut pem = Vec::new();
-        for file in config.certificate.files() {
-            let read = read(file, &mut pem);
-            read.map_err(|error| {
-                format!("saml {:?}: `certificate`: {file}: {error}", config.name)
-            })?;
+        let mut files = Vec::new();
+        for file in config.files() {
+            let read = read(file, &mut files);
+            read.map_err(|error| format!("saml {:?}: {file}: {error}", config.name))?;
         }
-        all.push((config.clone(), pem));
+        all.push((config.clone(), files));
     }
     let providers = SamlProviders::new(all).map_err(|error| error.to_string())?;
     Ok(Arc::new(providers))
 }
 
-fn read(file: &str, pem: &mut Vec<u8>) -> io::Result<()> {
-    let mut opened = File::open(file)?.take(CERTIFICATES_BYTES_MAX + 1);
-    if opened.read_to_end(pem)? as u64 > CERTIFICATES_BYTES_MAX {
+fn read(file: &str, files: &mut Vec<u8>) -> io::Result<()> {
+    let mut opened = File::open(file)?.take(FILE_BYTES_MAX + 1);
+    if opened.read_to_end(files)? as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("is larger than 256 KiB"));
     }
-    pem.push(b'\n');
+    files.push(b'\n');
     Ok(())
 }
 
@@ -43,14 +41,15 @@ mod tests {
         let config = |file: &str| SamlConfig {
             name: "acme".into(),
             entity_id: "e".into(),
-            certificate: Certificates::One(file.into()),
+            certificate: Some(Certificates::One(file.into())),
+            metadata: None,
             audience: "a".into(),
             recipient: None,
             principal: "user:{name_id}".into(),
             groups: "groups".into(),
         };
         let failed = |file: &str| providers(&[config(file)]).expect_err(file);
-        assert!(failed("/nowhere/at/all").starts_with("saml \"acme\": `certificate`: /nowhere"));
+        assert!(failed("/nowhere/at/all").starts_with("saml \"acme\": /nowhere"));
         assert!(failed("/dev/null").contains("expected one in PEM"));
         assert!(failed("/dev/zero").contains("256 KiB"));
         assert!(providers(&[]).is_ok());

@@ -20,6 +20,7 @@ mod config;
 mod document;
 mod error;
 mod keys;
+mod metadata;
 mod signature;
 
 use config::Provider;
@@ -43,18 +44,19 @@ impl fmt::Debug for SamlProviders {
 }
 
 impl SamlProviders {
-    /// Checks the configuration; `certificates` has the PEM files of each, in the same order.
+    /// Checks the configuration; with each comes what its files hold, one behind
+    /// the other: certificates in PEM, or its metadata.
     ///
     /// # Errors
     /// One of them will not do, or two have the same name or entity id.
     pub fn new(configured: Vec<(SamlConfig, Vec<u8>)>) -> Result<SamlProviders, SamlConfigError> {
         let mut providers: Vec<Provider> = Vec::new();
         let mut before: Vec<SamlConfig> = Vec::new();
-        for (config, pem) in configured {
+        for (config, files) in configured {
             config.check(&before)?;
             before.push(config.clone());
             let name = config.name.clone();
-            let provider = Provider::new(config, &pem);
+            let provider = Provider::new(config, &files);
             providers.push(provider.map_err(|fault| SamlConfigError { name, fault })?);
         }
         Ok(SamlProviders { providers })
@@ -73,7 +75,7 @@ impl SamlProviders {
     pub fn verify(&self, response: &str, now: Timestamp) -> Result<VerifiedToken, SamlError> {
         let text = document::decode(response)?;
         let tree = document::parse(&text)?;
-        let response = Element::root(&tree)?;
+        let response = Element::root(&tree);
         let assertion = document::only_assertion(response)?;
         // Says only whose keys are tried; it is read again from what those keys have signed.
         let issuer = assertion.child(ASSERTION, "Issuer")?.text()?;
@@ -89,7 +91,7 @@ impl SamlProviders {
             }
             (Some(response), signed_assertion) => {
                 let tree = document::parse_verified(&response)?;
-                let response = Element::root(&tree)?;
+                let response = Element::root(&tree);
                 let inside = document::only_assertion(response)?;
                 assertion::judge_response(response, provider)?;
                 match signed_assertion {

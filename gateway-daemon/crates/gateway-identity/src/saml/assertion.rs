@@ -47,7 +47,7 @@ pub(super) fn judge_alone(
     now: Timestamp,
 ) -> Result<VerifiedToken, SamlError> {
     let tree = parse_verified(verified)?;
-    judge(Element::root(&tree)?, provider, now)
+    judge(Element::root(&tree), provider, now)
 }
 
 /// An assertion that was read from verified bytes.

@@ -1,5 +1,6 @@
 //! Whose assertions are taken: `[[saml]]` of the configuration, as written and as checked.
 use super::keys::Keys;
+use super::metadata;
 use crate::token::{Template, TemplateError};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -13,7 +14,12 @@ pub struct SamlConfig {
     /// What its assertions call it (`Issuer`, compared byte for byte).
     pub entity_id: String,
     /// Files in PEM with the certificates that it signs with. They are pinned.
-    pub certificate: Certificates,
+    #[serde(default)]
+    pub certificate: Option<Certificates>,
+    /// The file of its metadata in the place of them: the keys for signing in the `EntityDescriptor`
+    /// of its entity id are pinned.
+    #[serde(default)]
+    pub metadata: Option<String>,
     /// What its assertions must be made out to (`Audience`): the gateway's own entity id.
     pub audience: String,
     /// Where its responses must be addressed to (`Recipient`, and `Destination` where there is
@@ -42,9 +48,7 @@ pub enum Certificates {
 }
 
 impl Certificates {
-    /// The files, as they are written.
-    #[must_use]
-    pub fn files(&self) -> &[String] {
+    fn files(&self) -> &[String] {
         match self {
             Certificates::One(file) => std::slice::from_ref(file),
             Certificates::Several(files) => files,
@@ -72,9 +76,15 @@ pub enum SamlFault {
     /// kind too.
     #[error("another one has the same `{0}`")]
     Twice(&'static str),
+    /// Its keys must be said, once.
+    #[error("expected either `certificate` or `metadata`")]
+    Keys,
     /// A certificate will not do.
     #[error("`certificate`: {0}")]
     Certificate(String),
+    /// The metadata will not do.
+    #[error("`metadata`: {0}")]
+    Metadata(String),
     /// The template will not do.
     #[error("`principal`: {0}")]
     Template(#[from] TemplateError),
@@ -100,6 +110,16 @@ impl SamlConfig {
         })
     }
 
+    /// The files with its keys, as they are written.
+    #[must_use]
+    pub fn files(&self) -> &[String] {
+        match (&self.certificate, &self.metadata) {
+            (Some(certificates), _) => certificates.files(),
+            (None, Some(metadata)) => std::slice::from_ref(metadata),
+            (None, None) => &[],
+        }
+    }
+
     fn template(&self) -> Result<Template, SamlFault> {
         let required = [
             ("name", self.name.as_str()),
@@ -111,8 +131,8 @@ impl SamlConfig {
         if let Some((key, _)) = required.iter().find(|(_, value)| value.is_empty()) {
             return Err(SamlFault::Empty(key));
         }
-        if self.certificate.files().is_empty() {
-            return Err(SamlFault::Empty("certificate"));
+        if self.certificate.is_some() == self.metadata.is_some() || self.files().is_empty() {
+            return Err(SamlFault::Keys);
         }
         Ok(Template::parse(&self.principal)?)
     }
@@ -131,10 +151,13 @@ pub(super) struct Provider {
 }
 
 impl Provider {
-    pub(super) fn new(config: SamlConfig, pem: &[u8]) -> Result<Provider, SamlFault> {
+    pub(super) fn new(config: SamlConfig, files: &[u8]) -> Result<Provider, SamlFault> {
         Ok(Provider {
             template: config.template()?,
-            keys: Keys::parse(pem)?,
+            keys: match config.metadata {
+                Some(_) => metadata::keys(files, &config.entity_id)?,
+                None => Keys::parse(files)?,
+            },
             name: config.name.into(),
             entity_id: config.entity_id.into(),
             audience: config.audience,

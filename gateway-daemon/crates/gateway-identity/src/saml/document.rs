@@ -181,8 +181,8 @@ pub(super) fn only_assertion<'a, 'input>(
 pub(super) struct Element<'a, 'input>(pub(super) Node<'a, 'input>);
 
 impl<'a, 'input> Element<'a, 'input> {
-    pub(super) fn root(tree: &'a Document<'input>) -> Result<Element<'a, 'input>, SamlError> {
-        Ok(Element(tree.root_element()))
+    pub(super) fn root(tree: &'a Document<'input>) -> Element<'a, 'input> {
+        Element(tree.root_element())
     }
 
     pub(super) fn is(self, namespace: &str, name: &str) -> bool {

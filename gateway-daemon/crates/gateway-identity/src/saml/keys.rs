@@ -97,23 +97,36 @@ impl Keys {
     /// The keys of certificates in PEM. What else the certificates say is not looked at: they are
     /// pinned, so neither their dates nor who issued them make them better or worse.
     pub(super) fn parse(pem: &[u8]) -> Result<Keys, SamlFault> {
-        let mut keys = Vec::new();
+        let mut keys = Keys(Vec::new());
         for der in CertificateDer::pem_slice_iter(pem) {
             let der = der.map_err(|error| SamlFault::Certificate(error.to_string()))?;
-            if keys.len() == CERTIFICATES_MAX {
-                let text = format!("more than {CERTIFICATES_MAX} of them");
-                return Err(SamlFault::Certificate(text));
-            }
-            let certificate = Certificate::from_der(&der)
-                .map_err(|error| SamlFault::Certificate(error.to_string()))?;
-            keys.push(key_of(
-                certificate.tbs_certificate().subject_public_key_info(),
-            )?);
+            keys.add(&der)?;
         }
-        match keys.is_empty() {
+        match keys.0.is_empty() {
             true => Err(SamlFault::Certificate("expected one in PEM".to_owned())),
-            false => Ok(Keys(keys)),
+            false => Ok(keys),
         }
+    }
+
+    /// The keys of certificates in DER, of which there is at least one.
+    pub(super) fn of(certificates: &[Vec<u8>]) -> Result<Keys, SamlFault> {
+        let mut keys = Keys(Vec::new());
+        for der in certificates {
+            keys.add(der)?;
+        }
+        Ok(keys)
+    }
+
+    fn add(&mut self, der: &[u8]) -> Result<(), SamlFault> {
+        if self.0.len() == CERTIFICATES_MAX {
+            let text = format!("more than {CERTIFICATES_MAX} of them");
+            return Err(SamlFault::Certificate(text));
+        }
+        let certificate = Certificate::from_der(der)
+            .map_err(|error| SamlFault::Certificate(error.to_string()))?;
+        let key = key_of(certificate.tbs_certificate().subject_public_key_info())?;
+        self.0.push(key);
+        Ok(())
     }
 
     pub(super) fn verify(

@@ -44,7 +44,7 @@ pub(super) fn verify(element: Element<'_, '_>, keys: &Keys) -> Result<Option<Vec
     let prefixes = exclusive(method)?;
     let canonical_info = canonicalize(info.0, Algorithm::Exclusive, &prefixes, None);
     let tree = parse_verified(&canonical_info)?;
-    let info = SignedInfo::read(Element::root(&tree)?, element)?;
+    let info = SignedInfo::read(Element::root(&tree), element)?;
     keys.verify(info.method, &canonical_info, &value)?;
 
     let canonical = canonicalize(

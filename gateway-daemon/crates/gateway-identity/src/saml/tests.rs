@@ -23,7 +23,8 @@ fn configuration() -> SamlConfig {
     SamlConfig {
         name: "acme".into(),
         entity_id: ENTITY.into(),
-        certificate: Certificates::One("/unread".into()),
+        certificate: Some(Certificates::One("/unread".into())),
+        metadata: None,
         audience: AUDIENCE.into(),
         recipient: Some(RECIPIENT.into()),
         principal: "user:{name_id}".into(),

@@ -46,8 +46,13 @@ fn mistakes_are_named() {
         SamlFault::Empty("recipient")
     );
     assert_eq!(
-        fault(&|it| it.certificate = Certificates::Several(vec![])),
-        SamlFault::Empty("certificate")
+        fault(&|it| it.certificate = Some(Certificates::Several(vec![]))),
+        SamlFault::Keys
+    );
+    assert_eq!(fault(&|it| it.certificate = None), SamlFault::Keys);
+    assert_eq!(
+        fault(&|it| it.metadata = Some("/m".into())),
+        SamlFault::Keys
     );
     assert_eq!(
         fault(&|it| it.principal = "group:{name_id}".into()),
@@ -108,4 +113,69 @@ fn each_provider_speaks_for_itself() {
         unknown,
         Err(SamlError::UnknownIssuer("https://nobody.example".into()))
     );
+}
+
+/// Metadata with a key for each of these uses; no use is for all.
+fn metadata(entity_id: &str, keys: &[(&str, &str)]) -> String {
+    let key = |(usage, certificate): &(&str, &str)| {
+        let pem = fixture(certificate);
+        let lines = pem.lines().filter(|line| !line.contains("---"));
+        let base64: Vec<&str> = lines.collect();
+        format!(
+            "<md:KeyDescriptor{usage}><ds:KeyInfo><ds:X509Data><ds:X509Certificate>\n{}\n\
+             </ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor>",
+            base64.join("\n")
+        )
+    };
+    let keys: String = keys.iter().map(key).collect();
+    format!(
+        "<md:EntityDescriptor xmlns:md=\"urn:oasis:names:tc:SAML:2.0:metadata\" \
+         xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\" entityID=\"{entity_id}\">\
+         <md:IDPSSODescriptor>{keys}</md:IDPSSODescriptor></md:EntityDescriptor>"
+    )
+}
+
+#[test]
+fn metadata_says_which_keys_are_for_signing() {
+    let made = |metadata: &str| {
+        let config = SamlConfig {
+            certificate: None,
+            metadata: Some("/unread".into()),
+            ..configuration()
+        };
+        SamlProviders::new(vec![(config, metadata.into())]).map_err(|error| error.fault)
+    };
+    let document = fixture("samlp-assertion.xml");
+    let verify = |keys: &[(&str, &str)]| {
+        let providers = made(&metadata(ENTITY, keys)).unwrap();
+        providers
+            .verify(&document, super::independent::made(&document))
+            .map(drop)
+    };
+    let (signing, encryption) = (" use=\"signing\"", " use=\"encryption\"");
+    assert_eq!(verify(&[(signing, "rsa.crt")]), Ok(()));
+    assert_eq!(verify(&[("", "rsa.crt")]), Ok(()));
+    assert_eq!(
+        verify(&[(signing, "other.crt"), (signing, "rsa.crt")]),
+        Ok(())
+    );
+    let refused = verify(&[(signing, "other.crt"), (encryption, "rsa.crt")]);
+    assert_eq!(refused, Err(SamlError::Signature));
+
+    let fault = |text: &str| match made(text).expect_err(text) {
+        SamlFault::Metadata(text) | SamlFault::Certificate(text) => text,
+        other => panic!("{other:?}"),
+    };
+    let key = [(signing, "rsa.crt")];
+    assert!(fault(&metadata("https://other.example", &key)).contains("other.example"));
+    assert!(fault(&metadata(ENTITY, &[(encryption, "rsa.crt")])).contains("for signing"));
+    assert!(fault(&metadata(ENTITY, &[(signing, "weak.crt")])).contains("2048"));
+    assert!(fault(&metadata(ENTITY, &key).replace("IDPSSO", "SPSSO")).contains("for signing"));
+    assert!(
+        fault(&metadata(ENTITY, &key).replace("Certificate>\n", "Certificate>*"))
+            .contains("base64")
+    );
+    fault(&format!("<!DOCTYPE a>{}", metadata(ENTITY, &key)));
+    assert!(fault("<a/>").contains("EntityDescriptor"));
+    fault("");
 }
