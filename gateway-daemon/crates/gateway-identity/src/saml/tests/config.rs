@@ -5,7 +5,7 @@ use crate::{SamlFault, TemplateError};
 
 #[test]
 fn certificates_are_read_and_weak_ones_refused() {
-    for name in ["rsa.crt", "p256.crt", "p384.crt"] {
+    for name in ["rsa.crt", "p256.crt", "p384.crt", "v1.crt"] {
         providers(&fixture(name));
     }
     let fault = |pem: &str| {
