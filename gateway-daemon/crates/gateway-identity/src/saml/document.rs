@@ -21,7 +21,7 @@ const NAMESPACES_MAX: usize = 64;
 const NAMESPACE_BYTES_MAX: usize = 256;
 const PREFIX_BYTES_MAX: usize = 64;
 /// Two for each attribute; of one element each is compared with each.
-const QUOTES_MAX: usize = 16_384;
+const QUOTES_MAX: usize = 8_192;
 /// What a text that counts may be long, in bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
 
