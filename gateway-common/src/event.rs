@@ -24,6 +24,8 @@ pub mod rooted {
     pub const EXEC: u32 = 2;
     /// It connected from a governed cgroup.
     pub const CONNECT: u32 = 3;
+    /// It was forked by a service whose children begin trees of their own.
+    pub const BOUNDARY: u32 = 4;
 }
 
 /// Why something was refused, in [`Event::detail`].

@@ -9,9 +9,10 @@ pub struct Tag {
     pub start: u64,
     /// The tree that the process belongs to; never 0.
     pub tree: u64,
-    /// The start time of the parent at the fork; 0 for the root of a tree.
+    /// The start time of the parent at the fork; 0 for the root of a tree, unless a boundary
+    /// forked it: then that is the parent, in another tree.
     pub parent_start: u64,
-    /// The thread group id of the parent at the fork; 0 for the root of a tree.
+    /// The thread group id of the parent at the fork, likewise.
     pub parent_tgid: u32,
     /// The policy that the tree is under: an index into the policy slots.
     pub slot: u32,
@@ -34,6 +35,21 @@ impl Tag {
             parent_tgid,
             slot: self.slot,
         }
+    }
+
+    /// The tag of what a boundary forks: the root of a new tree, under the same policy.
+    #[must_use]
+    pub const fn begun(&self, parent_tgid: u32, tgid: u32, start: u64, boot_salt: u64) -> Tag {
+        Tag {
+            tree: tree_id(tgid, start, boot_salt),
+            ..self.inherited(parent_tgid, start)
+        }
+    }
+
+    /// Is this process the root of its tree?
+    #[must_use]
+    pub const fn is_root(&self, tgid: u32, boot_salt: u64) -> bool {
+        self.tree == tree_id(tgid, self.start, boot_salt)
     }
 
     /// The tag of the root of a new tree.
@@ -78,6 +94,22 @@ mod tests {
         let child = root.inherited(7, 150);
         assert_eq!((child.tree, child.slot), (root.tree, 2));
         assert_eq!((child.parent_tgid, child.parent_start), (7, 100));
+    }
+
+    #[test]
+    fn a_child_of_a_boundary_begins_a_tree() {
+        let service = Tag::root(7, 100, 3, 2);
+        let job = service.begun(7, 9, 150, 3);
+        assert_ne!(job.tree, service.tree);
+        assert_eq!((job.parent_tgid, job.parent_start, job.slot), (7, 100, 2));
+        let step = job.inherited(9, 160);
+        assert_eq!(step.tree, job.tree);
+        let roots = [
+            service.is_root(7, 3),
+            job.is_root(9, 3),
+            step.is_root(10, 3),
+        ];
+        assert_eq!(roots, [true, true, false]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(crate) enum CommandArguments {
     Log(LogArguments),
     /// One session whole
     Show(ShowArguments),
+    /// What people did to the gateway: answers, revocations, ends of sessions, sign-ins
+    Acts(ActsArguments),
     /// Ends live sessions now
     Kill(KillArguments),
     /// What waits for a human; and answers
@@ -135,6 +137,25 @@ pub(crate) struct FilterArguments {
 pub(crate) struct SessionsArguments {
     #[command(flatten)]
     pub(crate) filter: FilterArguments,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ActsArguments {
+    /// Who did it; `*` matches any characters
+    #[arg(long, value_name = "P")]
+    pub(crate) principal: Option<String>,
+    /// What was done: approve, deny, kill, revoke …
+    #[arg(long, value_name = "ACT")]
+    pub(crate) act: Option<String>,
+    /// To what; `*` matches any characters
+    #[arg(long, value_name = "T")]
+    pub(crate) target: Option<String>,
+    /// Not before: a time ago (2h, 30m, 7d) or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
     /// One JSON object per line
     #[arg(long)]
     pub(crate) json: bool,

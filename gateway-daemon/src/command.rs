@@ -5,7 +5,7 @@ use crate::args::{
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
-use gateway_control::{Filter, Target};
+use gateway_control::{ActFilter, Filter, Target};
 use gateway_core::{SessionId, Timestamp, TreeId};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -43,6 +43,10 @@ pub(crate) enum Command {
     },
     Show {
         session: SessionId,
+        json: bool,
+    },
+    Acts {
+        filter: ActFilter,
         json: bool,
     },
     Kill {
@@ -153,6 +157,15 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
                 json: lineage.json,
             }
         }
+        CommandArguments::Acts(acts) => Command::Acts {
+            filter: ActFilter {
+                principal: acts.principal,
+                act: acts.act,
+                target: acts.target,
+                since: validate_since(acts.since, now)?,
+            },
+            json: acts.json,
+        },
         CommandArguments::Sessions(sessions) => Command::Sessions {
             filter: validate_filter(sessions.filter, now)?,
             json: sessions.json,
@@ -421,6 +434,18 @@ mod tests {
                 Command::Log {
                     filter: log,
                     follow: true,
+                    json: true,
+                },
+            ),
+            (
+                "acts --principal user:* --act kill --target s* --since 2h --json".to_owned(),
+                Command::Acts {
+                    filter: ActFilter {
+                        principal: Some("user:*".into()),
+                        act: Some("kill".into()),
+                        target: Some("s*".into()),
+                        since: Some(Timestamp(NOW.0 - 7_200_000_000_000)),
+                    },
                     json: true,
                 },
             ),

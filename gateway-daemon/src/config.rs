@@ -6,7 +6,7 @@ mod place;
 mod resolve;
 
 use gateway_approvals::Webhook;
-use gateway_identity::{IssuerConfig, SamlConfig};
+use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) issuers: Vec<IssuerConfig>,
     /// Whose assertions are taken.
     pub(crate) saml: Vec<SamlConfig>,
+    /// CI systems whose variables name jobs that have no token.
+    pub(crate) ci_variables: Vec<CiSystem>,
     /// Who is told of what waits for a human.
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) roles: Roles,
@@ -101,6 +103,7 @@ impl Default for Config {
             directory: None,
             issuers: Vec::new(),
             saml: Vec::new(),
+            ci_variables: Vec::new(),
             webhooks: Vec::new(),
             roles: Roles::default(),
             remote: None,

@@ -95,6 +95,7 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
         Command::Trees { json } => commands::trees::trees(&config, *json),
         Command::Lineage { target, json } => commands::lineage::lineage(&config, *target, *json),
         Command::Sessions { filter, json } => commands::records::sessions(&config, filter, *json),
+        Command::Acts { filter, json } => commands::records::acts(&config, filter, *json),
         Command::Log {
             filter,
             follow,

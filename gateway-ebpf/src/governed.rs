@@ -3,7 +3,7 @@
 //! A process is governed when its tag says so, or, before it has one, when its cgroup or an
 //! ancestor of it is named by a policy. From then on the tag follows the process.
 use crate::kernel::{self, Address};
-use crate::maps::{CGROUPS, CONFIG, POLICIES, TAGS, count};
+use crate::maps::{BOUNDARIES, CGROUPS, CONFIG, POLICIES, TAGS, count};
 use crate::report;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
@@ -85,6 +85,22 @@ fn slot_of_current_cgroups() -> Option<u32> {
         level += 1;
     }
     found
+}
+
+/// Is this a service whose children begin trees of their own?
+#[inline(always)]
+pub(crate) fn is_boundary(process: Process) -> bool {
+    // SAFETY: copied at once.
+    unsafe { BOUNDARIES.get(process.tgid) }.copied() == Some(process.start)
+}
+
+/// Makes the child of a boundary the root of a new tree.
+#[inline(always)]
+pub(crate) fn begin(child: Process, parent: Process, tag: &Tag, cgroup: u64) {
+    let salt = configuration().map_or(0, |config| config.boot_salt);
+    let tag = tag.begun(parent.tgid, child.tgid, child.start, salt);
+    write(child.tgid, &tag);
+    report::rooted(child, &tag, cgroup, rooted::BOUNDARY);
 }
 
 /// Makes a process the root of a new tree.

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use gateway_common::address::Ip;
-use gateway_common::config::{Config, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot};
+use gateway_common::config::{BOUNDARIES_MAX, Config, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot};
 use gateway_common::flow::{Flow, Handshake, Mark};
 use gateway_common::glob::Table;
 use gateway_common::tag::Tag;
@@ -61,6 +61,12 @@ pub(crate) static MARKS: SkStorage<Mark> = SkStorage::new();
 /// Trees whose processes are to end, one and all.
 #[btf_map]
 pub(crate) static DOOMED: HashMap<u64, u32, { DOOMED_MAX as usize }> = HashMap::new();
+
+/// Thread group id → start time of the services whose children begin trees of their own. The
+/// daemon alone writes it.
+#[btf_map]
+pub(crate) static BOUNDARIES: HashMap<u32, u64, { BOUNDARIES_MAX as usize }, ON_DEMAND> =
+    HashMap::new();
 
 /// What is counted.
 #[btf_map]

@@ -3,6 +3,9 @@
 //! The current task is the one that forked, the argument is the child; interrupts are off, so this
 //! run cannot be skipped in favour of another one on the CPU, as those of `sched_process_fork` and
 //! of fentry programs can. The child has not run yet: no connect of it can come before its tag.
+//! Children stay in the tree of who forked them, but for those of a boundary: a service that runs
+//! many jobs, each a tree of its own under the same policy.
+//!
 //! The return value is ignored. Closes rows 1, 2, 47, 49, 52, 53, 56, 67, 68.
 use crate::debug;
 use crate::governed::{self, Process};
@@ -30,6 +33,10 @@ fn inherit(child: Address) -> Option<()> {
         start: kernel::start(child)?,
     };
     match tag {
+        Some(tag) if governed::is_boundary(parent) => {
+            let cgroup = kernel::cgroup_of(child).unwrap_or(0);
+            governed::begin(process, parent, &tag, cgroup);
+        }
         Some(tag) => {
             let inherited = tag.inherited(parent.tgid, process.start);
             governed::write(process.tgid, &inherited);

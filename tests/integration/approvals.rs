@@ -3,10 +3,8 @@ use crate::operation;
 use gateway_tests::running::{self, PATIENCE};
 use gateway_tests::{Cluster, Daemon, Outcome, Running, Scene, Subtree, policy, wait};
 use serde_json::Value;
-use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -38,10 +36,6 @@ fn scene(rules: &str) -> Scene {
                  insert into accounts select n, 100 from generate_series(1, 3) n";
     let made = scene.direct_psql(&["-c", setup]).unwrap();
     made.success().unwrap();
-    // The approver is not root, and finds the control socket all the same.
-    let directory = scene.daemon.config_file();
-    let directory = directory.parent().unwrap();
-    std::fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
     scene
 }
 
@@ -61,17 +55,8 @@ fn start_psql(scene: &Scene, statement: &str) -> Running {
 
 /// A `gateway` command of the approver.
 fn as_approver(scene: &Scene, arguments: &[&str]) -> Outcome {
-    let gateway = scene.daemon.gateway();
-    let mut command = Command::new("setpriv");
-    command
-        .args([format!("--reuid={APPROVER}"), format!("--regid={APPROVER}")])
-        .args(["--clear-groups", "--"])
-        .arg(gateway.get_program())
-        .args(arguments);
-    for (name, value) in gateway.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    running::run(&mut command).unwrap()
+    let mut command = scene.daemon.gateway_as(APPROVER).unwrap();
+    running::run(command.args(arguments)).unwrap()
 }
 
 fn pending(scene: &Scene) -> Vec<Value> {
@@ -134,6 +119,13 @@ fn an_update_waits_until_another_user_approves_it() {
     assert_eq!(twice.code(), 1, "{twice:?}");
     let sessions = scene.daemon.sessions().unwrap();
     assert_eq!(sessions[0]["held"], 1, "{sessions:?}");
+    let acts = scene.daemon.json(&["acts", "--target", id]).unwrap();
+    assert_eq!(acts.len(), 2, "who comes too late has tried: {acts:?}");
+    assert_eq!(acts[0]["act"], "approve");
+    assert_eq!(acts[0]["who"], "local:daemon");
+    assert_eq!(acts[0]["reason"], "month end");
+    let others = scene.daemon.json(&["acts", "--act", "kill"]).unwrap();
+    assert!(others.is_empty(), "{others:?}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) subtree: Arc<Subtree>,
     pub(crate) provider: Provider,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     _files: tempfile::TempDir,
 }
 

@@ -4,7 +4,8 @@ use crate::{Bpffs, Subtree, job, place, wait};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -193,6 +194,26 @@ impl Daemon {
         let mut command = Command::new(&self.binary);
         command.env("GATEWAY_CONFIG", self.config_file());
         command
+    }
+
+    /// A `gateway` command of another user of this host, who may not be able to see into the build
+    /// directory: it runs a copy of the binary.
+    ///
+    /// # Errors
+    /// The binary cannot be copied.
+    pub fn gateway_as(&self, uid: u32) -> Result<Command> {
+        let copy = self.directory.path().join("gateway");
+        if !copy.exists() {
+            fs::copy(&self.binary, &copy)?;
+            fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755))?;
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args([format!("--reuid={uid}"), format!("--regid={uid}")])
+            .args(["--clear-groups", "--"])
+            .arg(copy)
+            .env("GATEWAY_CONFIG", self.config_file());
+        Ok(command)
     }
 
     /// Runs a `gateway` command to its end.

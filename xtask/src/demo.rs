@@ -36,6 +36,9 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     })?;
     let stage = story.step("a policy, and the gateway", || stage.start_daemon())?;
     story.step("a job, as CI runs it", || play_job(&stage))?;
+    story.step("a statement waits for a human, and psql with it", || {
+        approve(&stage)
+    })?;
     story.step(
         "who was it? The parents are gone, the lineage is not",
         || {
@@ -89,13 +92,41 @@ fn play_job(stage: &Stage) -> Result<()> {
     job.args([stage.database().to_string(), stage.elsewhere().to_string()]);
     job.current_dir(stage.directory());
     running::run(&mut job)?.success()?;
-    let finished = wait::until("helper.py to finish", Duration::from_secs(60), || {
-        let said = stage.job_output();
-        said.contains("helper: finished").then_some(said)
-    });
-    let said = finished.with_context(|| format!("so far it said:\n{}", stage.job_output()))?;
-    print!("{}", indented(&said));
+    print!(
+        "{}",
+        indented(&wait_for_job(stage, "waits up to 60 s for approval")?)
+    );
     Ok(())
+}
+
+/// Waits until the job has said something, and returns all that it has said.
+fn wait_for_job(stage: &Stage, text: &str) -> Result<String> {
+    let what = format!("the job to say {text:?}");
+    let said = wait::until(&what, Duration::from_secs(60), || {
+        let said = stage.job_output();
+        said.contains(text).then_some(said)
+    });
+    said.with_context(|| format!("so far it said:\n{}", stage.job_output()))
+}
+
+/// Somebody else answers from another terminal.
+fn approve(stage: &Stage) -> Result<()> {
+    let question = claims::question(stage)?;
+    show(stage, &["approvals"])?;
+    let before = stage.job_output();
+    let answer = ["approvals", "approve", &question, "--reason", "month end"];
+    println!(
+        "\nThe user daemon, whom the rule names, answers:\n$ gateway {}",
+        answer.join(" ")
+    );
+    print!("{}", indented(&stage.as_approver(&answer)?));
+    let said = wait_for_job(stage, "helper: finished")?;
+    println!(
+        "\npsql goes on:\n{}",
+        indented(said.strip_prefix(&before).unwrap_or(&said))
+    );
+    claims::approved(stage)?;
+    show(stage, &["acts"])
 }
 
 /// Runs one of the product's own commands and shows what it says.

@@ -21,7 +21,7 @@ const fn column(title: &'static str, width_min: usize, width_max: usize) -> Colu
 
 const COLUMNS: [Column; 8] = [
     column("ID", 18, 24),
-    column("EXPIRES", 20, 24),
+    column("EXPIRES", 19, 19),
     column("STATE", 8, 8),
     column("PRINCIPAL", 9, 32),
     column("RESOURCE", 8, 24),
@@ -76,7 +76,12 @@ fn row(question: &Value) -> Vec<Cell> {
     let principal = question["principal"]["id"].as_str().unwrap_or_default();
     [
         text("id"),
-        text("expires"),
+        // Without the letters between, down to seconds.
+        text("expires")
+            .replacen('T', " ", 1)
+            .chars()
+            .take(19)
+            .collect(),
         text("state"),
         principal.to_owned(),
         text("resource"),

@@ -1,4 +1,4 @@
-//! `gateway sessions`, `log` and `show`: what was recorded, from the daemon or, when it is dead
+//! `gateway sessions`, `log`, `show` and `acts`: what was recorded, from the daemon or, when it is dead
 //! and the caller is root, from the journal itself.
 mod rows;
 
@@ -8,9 +8,9 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::escape;
 use crate::terminal::screen::{Screen, print};
 use crate::wiring::archive::JournalArchive;
-use gateway_control::{Archive, Client, ClientError, Filter, Gone, LineSink, PortError};
+use gateway_control::{ActFilter, Archive, Client, ClientError, Filter, Gone, LineSink, PortError};
 use gateway_core::SessionId;
-use rows::{OPERATIONS, SESSIONS, operation_row, session_lines, session_row};
+use rows::{ACTS, OPERATIONS, SESSIONS, act_row, operation_row, session_lines, session_row};
 use serde_json::Value;
 use std::io;
 use std::ops::ControlFlow;
@@ -23,6 +23,7 @@ enum Question<'a> {
     Sessions(&'a Filter),
     Operations(&'a Filter, bool),
     Session(SessionId),
+    Acts(&'a ActFilter),
 }
 
 /// The sessions that match.
@@ -50,6 +51,11 @@ pub(crate) fn log(
         &OPERATIONS,
         operation_row,
     )
+}
+
+/// What people did to the gateway itself.
+pub(crate) fn acts(config: &Config, filter: &ActFilter, json: bool) -> Result<Exit, Failure> {
+    show_lines(config, &Question::Acts(filter), json, &ACTS, act_row)
 }
 
 fn show_lines(
@@ -120,6 +126,7 @@ fn answer(config: &Config, question: &Question<'_>, each: Print<'_>) -> Result<E
                 client.operations(filter, *follow, &mut take).await
             }
             Question::Session(session) => client.session(*session, &mut take).await,
+            Question::Acts(filter) => client.acts(filter, &mut take).await,
         })
     })?;
     if let Some(error) = failed {
@@ -156,6 +163,7 @@ fn from_journal(
             archive.operations(filter, false, &mut sink).map(|()| true)
         }
         Question::Session(session) => archive.session(*session, &mut sink),
+        Question::Acts(filter) => archive.acts(filter, &mut sink).map(|()| true),
     };
     if let Some(error) = sink.failed {
         return Err(error.into());

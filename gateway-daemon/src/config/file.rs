@@ -1,7 +1,7 @@
 //! The configuration as it is written. Keys that the contract knows and this version does not
 //! build yet are named here too, so that they are refused by name and not taken for typing errors.
 use super::limits::WrittenLimits;
-use gateway_identity::{IssuerConfig, SamlConfig};
+use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) recording: Recording,
     pub(super) control: Control,
     pub(super) directory: Directory,
+    pub(super) identity: Identity,
     pub(super) webhook: Vec<Spanned<Webhook>>,
     pub(super) issuer: Vec<Spanned<IssuerConfig>>,
     pub(super) saml: Vec<Spanned<SamlConfig>>,
@@ -32,6 +33,13 @@ pub(super) struct Capture {
     pub(super) cgroup_root: Written<String>,
     pub(super) bpffs_dir: Written<String>,
     pub(super) debug_log: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Identity {
+    /// CI systems whose variables name jobs that have no token.
+    pub(super) ci_variables: Vec<CiSystem>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -116,6 +116,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     }
     config.issuers = source.issuers(&file.issuer)?;
     config.saml = source.saml(&file.saml, &config.issuers)?;
+    config.ci_variables = file.identity.ci_variables;
     config.remote = source.remote(&file.control, &config.issuers)?;
     config.roles = roles(file.control.roles);
     config.webhooks = source.webhooks(file.webhook)?;

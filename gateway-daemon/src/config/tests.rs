@@ -50,6 +50,8 @@ fn every_key_is_taken() {
         disk_full = "deny"
         [directory]
         file = "/etc/gateway/directory.toml"
+        [identity]
+        ci_variables = ["gitlab", "github"]
         [control]
         listen = "127.0.0.1:7433"
         certificate = "/etc/gateway/tls.pem"
@@ -126,6 +128,7 @@ fn every_key_is_taken() {
             principal: "user:{email}".into(),
             groups: "groups".into(),
         }],
+        ci_variables: vec![CiSystem::Gitlab, CiSystem::Github],
         webhooks: vec![webhook.unwrap()],
         roles: Roles {
             admin: vec!["group:platform".into()],
@@ -188,6 +191,10 @@ fn every_mistake_is_named_with_its_place() {
         (
             "[control]\nkey = \"/k\"",
             "/g.toml:2:7: control.key: expected control.listen beside it",
+        ),
+        (
+            "[identity]\nci_variables = [\"travis\"]",
+            "/g.toml:2:17: unknown variant `travis`, expected one of `github`, `gitlab`",
         ),
         (
             "[control]\nsign_in = \"acme\"",

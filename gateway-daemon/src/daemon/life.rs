@@ -7,6 +7,7 @@ use super::watch::{Changed, watch};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::moment;
+use crate::wiring::boundaries::Boundaries;
 use crate::wiring::governance::Governance;
 use crate::wiring::remote::Port;
 use gateway_policy::ReloadReport;
@@ -40,6 +41,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         socket,
         proxy,
         governance,
+        boundaries,
         journal,
         ending,
         state,
@@ -60,6 +62,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
     let ruler = Ruler {
         manager,
         governance,
+        boundaries,
         journal,
     };
     ruler.begin();
@@ -93,6 +96,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
 struct Ruler {
     manager: Manager,
     governance: Arc<Governance>,
+    boundaries: Arc<Boundaries>,
     journal: Arc<Journal>,
 }
 
@@ -132,7 +136,15 @@ impl Ruler {
     async fn reload(&self) {
         self.manager.reloading();
         let governance = Arc::clone(&self.governance);
-        match tokio::task::spawn_blocking(move || governance.reload()).await {
+        let boundaries = Arc::clone(&self.boundaries);
+        let reload = move || {
+            let reloaded = governance.reload();
+            if let Err(error) = boundaries.review() {
+                tracing::error!(%error, "boundaries could not be looked for");
+            }
+            reloaded
+        };
+        match tokio::task::spawn_blocking(reload).await {
             Ok(reloaded) => {
                 report(&reloaded);
                 self.note(NoteKind::Policy, summary(&reloaded));

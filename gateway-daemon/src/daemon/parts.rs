@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::terminal::moment;
 use crate::wiring::acts::Acts;
 use crate::wiring::approvals::Questions;
+use crate::wiring::boundaries::Boundaries;
 use crate::wiring::callers::TaggedCallers;
 use crate::wiring::cgroups::RunCgroups;
 use crate::wiring::follower::Follower;
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) proxy: Arc<Proxy>,
     pub(super) follower: Arc<Follower>,
     pub(super) governance: Arc<Governance>,
+    pub(super) boundaries: Arc<Boundaries>,
     pub(super) capture: Arc<Capture>,
     pub(super) forest: Arc<Forest>,
     pub(super) principals: Arc<Principals>,
@@ -72,6 +74,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         proxy: gate.proxy,
         follower: kernel.follower,
         governance: kernel.governance,
+        boundaries: kernel.boundaries,
         capture: kernel.capture,
         forest: kernel.forest,
         principals: kernel.principals,

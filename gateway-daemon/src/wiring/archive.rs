@@ -1,11 +1,11 @@
 //! The journal as the control API's archive. The command line reads through it too when the
 //! daemon is dead.
 use crate::terminal::moment;
-use gateway_control::{Archive, Filter, Gone, LineSink, PortError};
+use gateway_control::{ActFilter, Archive, Filter, Gone, LineSink, PortError};
 use gateway_core::{SessionId, TreeId};
 use gateway_recording::{
-    Follower, Indexer, OperationView, Pattern, Query, ReadError, Reader, SessionView, Start,
-    operations, sessions,
+    ActQuery, Follower, Indexer, OperationView, Pattern, Query, ReadError, Reader, SessionView,
+    Start, acts, operations, sessions,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -140,6 +140,22 @@ impl Archive for JournalArchive {
             return self.follow(&query, out);
         }
         let found = operations(&self.reader(), &query).map_err(|error| unreadable(&error))?;
+        for view in self.readable(found) {
+            if send(out, &view)?.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn acts(&self, filter: &ActFilter, out: &mut dyn LineSink) -> Result<(), PortError> {
+        let query = ActQuery {
+            since: filter.since,
+            who: filter.principal.clone().map(Pattern::new),
+            act: filter.act.clone(),
+            target: filter.target.clone().map(Pattern::new),
+        };
+        let found = acts(&self.reader(), &query).map_err(|error| unreadable(&error))?;
         for view in self.readable(found) {
             if send(out, &view)?.is_err() {
                 break;

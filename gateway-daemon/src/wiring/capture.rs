@@ -48,5 +48,6 @@ pub(crate) const fn rooted(by: RootedBy) -> gateway_lineage::RootedBy {
         RootedBy::Fork => gateway_lineage::RootedBy::CgroupAtFork,
         RootedBy::Exec => gateway_lineage::RootedBy::CgroupAtExec,
         RootedBy::Connect => gateway_lineage::RootedBy::CgroupAtConnect,
+        RootedBy::Boundary => gateway_lineage::RootedBy::Boundary,
     }
 }

@@ -1,5 +1,6 @@
 //! Brings the kernel's reports to the lineage: on a thread of its own, and on the thread that
 //! accepts a connection, so that its lineage is never older than the connection.
+use super::boundaries::Boundaries;
 use super::capture::{key, rooted, tag};
 use super::clock;
 use super::identity::Principals;
@@ -47,6 +48,7 @@ pub(crate) struct Follower {
     lost: AtomicU64,
     /// Tags were lost: the kernel half waits for a rescan.
     rescan: AtomicBool,
+    boundaries: Arc<Boundaries>,
     journal: Arc<Journal>,
     refusals: Refusals,
 }
@@ -57,6 +59,7 @@ impl Follower {
         capture: Arc<Capture>,
         forest: Arc<Forest>,
         principals: Arc<Principals>,
+        boundaries: Arc<Boundaries>,
         journal: Arc<Journal>,
     ) -> Result<Follower, CaptureError> {
         Ok(Follower {
@@ -73,6 +76,7 @@ impl Follower {
             forest,
             principals,
             rescan: AtomicBool::new(false),
+            boundaries,
             journal,
             refusals: Refusals::default(),
         })
@@ -179,6 +183,7 @@ impl Follower {
                     argv_cut: *argv_cut,
                 });
                 self.principals.tokens().executed(tree, process);
+                self.boundaries.executed(tree, event.process, event.slot);
             }
             Kind::Exited => self.forest.observe(&Report::Exited {
                 time,

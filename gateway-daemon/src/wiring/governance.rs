@@ -136,6 +136,18 @@ impl Governance {
         self.slots.load().names.get(&slot).cloned()
     }
 
+    /// The programs whose children begin trees of their own, under the policy of a slot. None
+    /// when it is not in force any more.
+    pub(crate) fn boundaries_of(&self, slot: u32) -> Vec<Box<str>> {
+        let slots = self.slots.load();
+        let Some(name) = slots.names.get(&slot) else {
+            return Vec::new();
+        };
+        let set = self.policies.set();
+        let policy = set.policy(name);
+        policy.map_or_else(Vec::new, |policy| policy.boundaries().to_vec())
+    }
+
     /// The slot of a policy that is in force.
     pub(crate) fn slot_of(&self, name: &str) -> Option<u32> {
         self.slots.load().in_force.get(name).copied()

@@ -1,7 +1,9 @@
 //! Whose trees they are: looked up when a tree begins, kept over a restart.
 use super::tokens::Tokens;
 use gateway_core::{Lineage, Principal, Process, Provenance, TreeId};
-use gateway_identity::{Identities, IdentityFile, Issuers, Root, SystemAccounts, SystemLoginUids};
+use gateway_identity::{
+    CiSystem, Identities, IdentityFile, Issuers, Root, SystemAccounts, SystemLoginUids,
+};
 use gateway_lineage::{Forest, TreeSummary};
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -30,6 +32,7 @@ impl Principals {
     /// Takes over what an earlier daemon of this boot knew.
     pub(crate) fn open(
         issuers: Option<Arc<Issuers>>,
+        systems: Vec<CiSystem>,
         state_dir: &Path,
         boot_id: &str,
         forest: &Arc<Forest>,
@@ -42,7 +45,7 @@ impl Principals {
         }
         Ok(Principals {
             identities,
-            tokens: Tokens::open(issuers, state_dir, boot_id, forest)?,
+            tokens: Tokens::open(issuers, systems, state_dir, boot_id, forest)?,
             file: Mutex::new(file),
             seen: Mutex::default(),
         })

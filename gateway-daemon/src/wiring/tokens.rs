@@ -5,10 +5,10 @@
 //! be gone a moment later. A connection waits for those of its own lineage; what is still not
 //! known then is refused.
 use crate::terminal::moment;
-use gateway_core::{Lineage, Principal, Process, Timestamp, TreeId};
+use gateway_core::{Assurance, Lineage, Principal, Process, Timestamp, TreeId};
 use gateway_identity::{
-    BindError, BindingFile, Bindings, Bound, IssuerError, Issuers, TokenError, VerifiedToken,
-    environment,
+    BindError, BindingFile, Bindings, Bound, CiSystem, IssuerError, Issuers, TokenError,
+    VerifiedToken, environment,
 };
 use gateway_lineage::{Forest, ProcessKey};
 use parking_lot::{Condvar, Mutex};
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 const REMEMBERED_MAX: usize = 1024;
 /// Processes of which it is not known who they are.
 const UNSURE_MAX: usize = 65_536;
+/// Processes that say whose job they are, without one above them that does.
+const ASSERTED_MAX: usize = 65_536;
 /// How long a token that was not good is not looked at again.
 const BAD_FOR: Duration = Duration::from_secs(15);
 
@@ -51,6 +53,10 @@ struct Shared {
     read: Condvar,
     /// Who presented something that did not bind, or may have: whatever stands below is refused.
     unsure: Mutex<HashMap<ProcessKey, Unsure>>,
+    /// CI systems whose variables are looked for.
+    systems: Vec<CiSystem>,
+    /// Who says in its environment whose job it is.
+    asserted: Mutex<HashMap<ProcessKey, Asserted>>,
     remembered: Mutex<HashMap<String, Remembered>>,
 }
 
@@ -64,6 +70,12 @@ struct Unsure {
     again: bool,
 }
 
+/// Whose job a process says that it is.
+struct Asserted {
+    tree: TreeId,
+    principal: Principal,
+}
+
 #[derive(Clone)]
 enum Remembered {
     Good(Box<VerifiedToken>),
@@ -74,6 +86,7 @@ impl Tokens {
     /// Takes over what an earlier daemon of this boot bound.
     pub(crate) fn open(
         issuers: Option<Arc<Issuers>>,
+        systems: Vec<CiSystem>,
         state_dir: &Path,
         boot_id: &str,
         forest: &Arc<Forest>,
@@ -88,9 +101,7 @@ impl Tokens {
             }
             Err(note) => tracing::info!(bindings = 0, %note, "tokens"),
         }
-        let looks = issuers
-            .as_ref()
-            .is_some_and(|issuers| issuers.variables().next().is_some());
+        let looks = has_variables(issuers.as_deref()) || !systems.is_empty();
         let shared = Arc::new(Shared {
             issuers,
             bindings,
@@ -99,6 +110,8 @@ impl Tokens {
             unread: Mutex::default(),
             read: Condvar::new(),
             unsure: Mutex::default(),
+            systems,
+            asserted: Mutex::default(),
             remembered: Mutex::default(),
         });
         let queue = looks.then(|| start_readers(&shared)).transpose()?;
@@ -188,7 +201,7 @@ impl Tokens {
         if !self.is_certain(lineage) {
             return None;
         }
-        Some(self.shared.bindings.subject(lineage, described))
+        Some(self.shared.subject(lineage, described))
     }
 
     /// Is it certain who stands behind a lineage? What could not be told because an issuer was
@@ -211,6 +224,11 @@ impl Tokens {
         certain
     }
 
+    /// Has nobody presented anything in this tree?
+    pub(crate) fn is_unbound(&self, tree: TreeId) -> bool {
+        self.shared.bindings.of(tree).is_empty()
+    }
+
     /// Does a tree own this token?
     pub(crate) fn owner(&self, token: &VerifiedToken) -> Option<TreeId> {
         self.shared.bindings.owner(token)
@@ -228,7 +246,7 @@ impl Tokens {
         lineage: &Lineage,
         described: Principal,
     ) -> (Principal, Vec<Principal>) {
-        self.shared.bindings.subject(lineage, described)
+        self.shared.subject(lineage, described)
     }
 
     /// Forgets the trees that have ended, and the processes that nobody descends from any more,
@@ -239,6 +257,9 @@ impl Tokens {
         let mut unsure = self.shared.unsure.lock();
         unsure.retain(|process, unsure| lives(unsure.tree) && known(*process));
         drop(unsure);
+        let mut asserted = self.shared.asserted.lock();
+        asserted.retain(|process, asserted| lives(asserted.tree) && known(*process));
+        drop(asserted);
         self.shared.bindings.retain(&lives);
         self.shared
             .bindings
@@ -272,14 +293,24 @@ impl Shared {
     /// A token that could not be looked at, or that is another tree's, leaves it unsure who this
     /// is. One that is merely worth nothing (expired, forged) is none.
     fn read_environment(&self, tree: TreeId, process: ProcessKey) {
-        let Some(issuers) = &self.issuers else { return };
-        let names: Vec<&str> = issuers.variables().collect();
+        let issuers = self.issuers.as_deref();
+        let tokens = issuers.into_iter().flat_map(Issuers::variables);
+        let words = self.systems.iter().flat_map(|system| system.variables());
+        let names: Vec<&str> = tokens.chain(words.copied()).collect();
         let Some(found) = environment(process.pid, process.start, &names) else {
             // It was executed with something, and is gone before anybody could look.
-            return self.set_unsure(tree, process, false);
+            if has_variables(issuers) {
+                self.set_unsure(tree, process, false);
+            }
+            return;
         };
         self.unsure.lock().remove(&process);
+        self.note_words(tree, process, &found);
+        let Some(issuers) = issuers else { return };
         for (name, token) in found {
+            if !issuers.variables().any(|variable| variable == name) {
+                continue;
+            }
             let verified = match self.verify_once(issuers, token) {
                 Ok(verified) => verified,
                 Err(error) => {
@@ -300,6 +331,44 @@ impl Shared {
                     self.set_unsure(tree, process, false);
                 }
             }
+        }
+    }
+
+    /// Keeps whose job it says that it is, unless one above it has said so.
+    fn note_words(&self, tree: TreeId, process: ProcessKey, found: &[(String, String)]) {
+        let mut says = self.systems.iter();
+        let Some(principal) = says.find_map(|system| system.principal(found)) else {
+            self.asserted.lock().remove(&process);
+            return;
+        };
+        let lineage = self.forest.lineage_of(process);
+        let mut asserted = self.asserted.lock();
+        let above = |lineage: &Lineage| {
+            let mut keys = lineage.processes.iter().map(key);
+            keys.any(|other| other != process && asserted.contains_key(&other))
+        };
+        if lineage.as_ref().is_some_and(above) {
+            return;
+        }
+        if asserted.len() >= ASSERTED_MAX {
+            tracing::warn!(%tree, "too many jobs say whose they are: this one is not named");
+            return;
+        }
+        asserted.insert(process, Asserted { tree, principal });
+    }
+
+    /// Who stands behind a lineage. What a job merely says names it, and gives it nothing: whoever
+    /// the kernel says it is stands beside it, and has to be allowed all that it asks for.
+    fn subject(&self, lineage: &Lineage, described: Principal) -> (Principal, Vec<Principal>) {
+        let (principal, delegates) = self.bindings.subject(lineage, described);
+        if self.systems.is_empty() || principal.assurance == Assurance::Verified {
+            return (principal, delegates);
+        }
+        let asserted = self.asserted.lock();
+        let mut keys = lineage.processes.iter().map(key);
+        match keys.find_map(|key| asserted.get(&key)) {
+            Some(asserted) => (asserted.principal.clone(), vec![principal]),
+            None => (principal, delegates),
         }
     }
 
@@ -400,8 +469,15 @@ impl Shared {
     }
 }
 
+fn has_variables(issuers: Option<&Issuers>) -> bool {
+    issuers.is_some_and(|issuers| issuers.variables().next().is_some())
+}
+
+fn key(process: &Process) -> ProcessKey {
+    ProcessKey::new(process.pid, process.start)
+}
+
 fn is_unread(unread: &HashMap<ProcessKey, u32>, lineage: &Lineage) -> bool {
-    let key = |process: &Process| ProcessKey::new(process.pid, process.start);
     !unread.is_empty()
         && lineage
             .processes

@@ -1,6 +1,6 @@
 //! What the demo says, checked against the product's own output and against the outside world.
-use super::stage::{MESSAGE, ORDERS, Stage};
-use anyhow::{Context, Result, ensure};
+use super::stage::{APPROVER, INVOICES, MESSAGE, ORDERS, Stage};
+use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::daemon::was_executed;
 use serde_json::Value;
 
@@ -22,12 +22,54 @@ const EXPECTED: &[(&str, &str)] = &[
         "deny",
     ),
     ("select 'the session lives on'", "allow"),
+    (HELD, "approved"),
 ];
+/// What a human is asked about.
+const HELD: &str = "update invoices set paid = true";
 
 fn find<'a>(log: &'a [Value], statement: &str) -> Result<&'a Value> {
     log.iter()
         .find(|operation| operation["statement"] == statement)
         .with_context(|| format!("`gateway log` does not have {statement:?}"))
+}
+
+/// One statement waits, and has not been sent: returns the question's id.
+pub(super) fn question(stage: &Stage) -> Result<String> {
+    let waiting = stage.daemon()?.json(&["approvals"])?;
+    let [question] = waiting.as_slice() else {
+        bail!("expected one question: {waiting:?}");
+    };
+    ensure!(
+        question["statement"] == HELD,
+        "another question: {question}"
+    );
+    ensure!(
+        paid(stage)? == "0",
+        "invoices are paid before anybody answered"
+    );
+    let id = question["id"].as_str();
+    id.map(str::to_owned).context("the question has no id")
+}
+
+/// It was sent when it was approved, and the record says by whom.
+pub(super) fn approved(stage: &Stage) -> Result<()> {
+    ensure!(paid(stage)? == INVOICES.to_string(), "the update was lost");
+    let log = stage.daemon()?.log()?;
+    let update = find(&log, HELD)?;
+    ensure!(
+        update["approver"] == APPROVER,
+        "approved by another: {update}"
+    );
+    ensure!(
+        update["reason"] == "month end",
+        "the reason is lost: {update}"
+    );
+    Ok(())
+}
+
+fn paid(stage: &Stage) -> Result<String> {
+    let count = "select count(*) from invoices where paid";
+    stage.cluster().query(count)
 }
 
 /// The chain of psql leads from the job script over both agents, and says who: returns its session.

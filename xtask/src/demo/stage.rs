@@ -15,6 +15,11 @@ use tempfile::TempDir;
 pub(super) const ORDERS: u32 = 1000;
 /// What the policy says to whoever tries to remove them.
 pub(super) const MESSAGE: &str = "Orders are kept for ten years: see wiki/retention";
+/// Rows of the table that nobody writes to without being asked.
+pub(super) const INVOICES: u32 = 12;
+/// Who is asked: a user that every Debian has, and that is not the job's.
+pub(super) const APPROVER: &str = "local:daemon";
+const APPROVER_UID: u32 = 1;
 const ELSEWHERE_PORT: u16 = 8443;
 
 const SCRIPTS: &[(&str, &str)] = &[
@@ -41,7 +46,9 @@ impl Stage {
         let cluster = Cluster::start_on(&[namespace.host().into()])?;
         cluster.query(&format!(
             "create table orders (id int primary key, customer text, total numeric);
-             insert into orders select n, 'customer ' || n, n * 1.25 from generate_series(1, {ORDERS}) n"
+             insert into orders select n, 'customer ' || n, n * 1.25 from generate_series(1, {ORDERS}) n;
+             create table invoices (id int primary key, paid boolean);
+             insert into invoices select n, false from generate_series(1, {INVOICES}) n"
         ))?;
         let directory = place::temporary_directory()?;
         write_scripts(project, directory.path())?;
@@ -75,7 +82,15 @@ impl Stage {
              resources = [\"orders-db\"]\n\
              verbs = [\"delete\", \"define\"]\n\
              verdict = \"deny\"\n\
-             message = \"{MESSAGE}\"\n",
+             message = \"{MESSAGE}\"\n\n\
+             [[rule]]\n\
+             name = \"a human allows payments\"\n\
+             resources = [\"orders-db\"]\n\
+             verbs = [\"write\"]\n\
+             objects = [\"public.invoices\"]\n\
+             verdict = \"hold\"\n\
+             approvers = [\"{APPROVER}\"]\n\
+             timeout = \"60s\"\n",
             self.subtree.name(),
             self.namespace.host(),
             self.cluster.port(),
@@ -140,6 +155,12 @@ impl Stage {
 
     pub(super) fn daemon(&self) -> Result<&Daemon> {
         self.daemon.as_ref().context("the daemon was not started")
+    }
+
+    /// One of the product's commands, as the one who is asked.
+    pub(super) fn as_approver(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.daemon()?.gateway_as(APPROVER_UID)?;
+        Ok(running::run(command.args(arguments))?.success()?.stdout)
     }
 
     pub(super) fn cluster(&self) -> &Cluster {

@@ -32,6 +32,8 @@ pub enum RootedBy {
     Exec,
     /// It connected, or made a socket, in a governed cgroup.
     Connect,
+    /// It was forked by a boundary.
+    Boundary,
 }
 
 /// What happened.
@@ -157,6 +159,7 @@ fn decode(bytes: &[u8], epoch_ns: u64) -> Option<Event> {
         kind::ROOTED => Kind::Rooted(match head.detail {
             rooted::FORK => RootedBy::Fork,
             rooted::EXEC => RootedBy::Exec,
+            rooted::BOUNDARY => RootedBy::Boundary,
             _ => RootedBy::Connect,
         }),
         kind::FORKED => Kind::Forked {

@@ -13,6 +13,7 @@
 //! capture.flow(accepted_socket)?;                          // per connection
 //! ```
 
+mod boundary;
 pub mod btf;
 pub mod cgroup;
 mod debug;

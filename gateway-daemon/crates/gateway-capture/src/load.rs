@@ -182,6 +182,14 @@ impl Capture {
         self.read().tags()
     }
 
+    /// The tag of one process; `None` when it is not governed.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn tag(&self, pid: u32, start: u64) -> Result<Option<TagEntry>, CaptureError> {
+        self.read().tag(pid, start)
+    }
+
     /// What the kernel half counted.
     ///
     /// # Errors

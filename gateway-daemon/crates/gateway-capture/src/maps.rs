@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 14] = [
+pub(crate) const PINNED: [&str; 15] = [
     "TAGS",
     "CGROUPS",
     "POLICIES",
@@ -26,6 +26,7 @@ pub(crate) const PINNED: [&str; 14] = [
     "ACCEPTED",
     "MARKS",
     "DOOMED",
+    "BOUNDARIES",
     "COUNTERS",
     "EVENTS",
 ];
@@ -63,6 +64,26 @@ pub struct TagEntry {
     /// The process that forked it; `None` for the root of a tree, and for a process whose parents
     /// had died before the gateway looked: that one is in the tree of its cgroup.
     pub parent: Option<(u32, u64)>,
+    /// It is the root of its tree.
+    pub root: bool,
+    /// The service that forked this root, when that is a boundary.
+    pub boundary: Option<(u32, u64)>,
+}
+
+impl TagEntry {
+    fn of(pid: u32, tag: &Tag, salt: u64) -> TagEntry {
+        let forked_by = (tag.parent_start != 0).then_some((tag.parent_tgid, tag.parent_start));
+        let root = tag.is_root(pid, salt);
+        TagEntry {
+            pid,
+            start: tag.start,
+            tree: TreeId(tag.tree),
+            slot: tag.slot,
+            parent: forked_by.filter(|_| !root),
+            root,
+            boundary: forked_by.filter(|_| root),
+        }
+    }
 }
 
 /// What the kernel half counted since it was attached, over all CPUs.
@@ -92,6 +113,7 @@ pub(crate) struct Maps {
     accepted: SkStorage<MapData, Wire<KernelFlow>>,
     pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
     pub(crate) doomed: HashMap<MapData, u64, u32>,
+    pub(crate) boundaries: HashMap<MapData, u32, u64>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -120,6 +142,7 @@ impl Maps {
             accepted: take(ebpf, "ACCEPTED")?,
             marks: take(ebpf, "MARKS")?,
             doomed: take(ebpf, "DOOMED")?,
+            boundaries: take(ebpf, "BOUNDARIES")?,
             counters: take(ebpf, "COUNTERS")?,
         })
     }
@@ -156,19 +179,24 @@ impl Maps {
     }
 
     pub(crate) fn tags(&self) -> Result<Vec<TagEntry>, CaptureError> {
+        let salt = self.configuration()?.boot_salt;
         let mut all = Vec::new();
         for entry in self.tags.iter() {
             let (pid, Wire(tag)) =
                 entry.map_err(|error| CaptureError::new("read the map TAGS", &error))?;
-            all.push(TagEntry {
-                pid,
-                start: tag.start,
-                tree: TreeId(tag.tree),
-                slot: tag.slot,
-                parent: (tag.parent_start != 0).then_some((tag.parent_tgid, tag.parent_start)),
-            });
+            all.push(TagEntry::of(pid, &tag, salt));
         }
         Ok(all)
+    }
+
+    /// The tag of a process; `None` when it is not governed.
+    pub(crate) fn tag(&self, pid: u32, start: u64) -> Result<Option<TagEntry>, CaptureError> {
+        let salt = self.configuration()?.boot_salt;
+        match self.tags.get(&pid, 0) {
+            Ok(Wire(tag)) if tag.is_of(start) => Ok(Some(TagEntry::of(pid, &tag, salt))),
+            Ok(_) | Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(CaptureError::new("read the map TAGS", &error)),
+        }
     }
 
     pub(crate) fn counters(&self) -> Result<Counters, CaptureError> {

@@ -113,7 +113,7 @@ impl Capture {
             let lost = forked_since.is_some_and(|since| process.start >= since);
             let tag = match (judged.slots.get(&process.cgroup), parent) {
                 (_, Some(parent)) if lost || judged.slots.contains_key(&process.cgroup) => {
-                    parent.inherited(process.parent_tgid, process.start)
+                    self.child_tag(parent, process, salt)
                 }
                 (Some(slot), _) => match first.get(&process.cgroup) {
                     // An orphan: of the tree of its cgroup.
@@ -202,6 +202,7 @@ impl Capture {
             }
         }
         self.restore(&removed)?;
+        self.sweep_boundaries(&alive)?;
         self.sweep_handshakes()?;
         Ok(removed.len())
     }
@@ -212,6 +213,7 @@ impl Capture {
         if removed.is_empty() {
             return Ok(());
         }
+        let salt = self.read().configuration()?.boot_salt;
         for process in self
             .processes()?
             .iter()
@@ -219,10 +221,28 @@ impl Capture {
         {
             let parent = self.read().tags.get(&process.parent_tgid, 0).ok();
             if let Some(Wire(parent)) = parent {
-                self.write_tag(
-                    process.tgid,
-                    parent.inherited(process.parent_tgid, process.start),
-                )?;
+                self.write_tag(process.tgid, self.child_tag(&parent, process, salt))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tag that the kernel half would have written at the fork.
+    fn child_tag(&self, parent: &Tag, child: &Scanned, salt: u64) -> Tag {
+        let maps = self.read();
+        match maps.boundaries.get(&child.parent_tgid, 0) {
+            Ok(start) if parent.is_of(start) => {
+                parent.begun(child.parent_tgid, child.tgid, child.start, salt)
+            }
+            _ => parent.inherited(child.parent_tgid, child.start),
+        }
+    }
+
+    /// Frees the marks of boundaries that are gone. They match no later process.
+    fn sweep_boundaries(&self, alive: &HashMap<u32, u64>) -> Result<(), CaptureError> {
+        for boundary in self.boundaries()? {
+            if alive.get(&boundary.pid) != Some(&boundary.start) {
+                self.unmark_boundary(boundary.pid)?;
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! The other end: what the command line asks through.
-use crate::filter::Filter;
+use crate::filter::{ActFilter, Filter};
 use crate::ports::Target;
 use crate::view::{
     AnswerView, ErrorView, KillView, LineageView, LoginView, RevokeView, RunView, StatusView,
@@ -134,6 +134,15 @@ impl Client {
         each: EachLine<'_>,
     ) -> Result<(), ClientError> {
         self.get_lines(&format!("/v1/operations?{}", filter.to_query(follow)), each)
+            .await
+    }
+
+    /// What people did to the gateway itself, a line of JSON each.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn acts(&self, filter: &ActFilter, each: EachLine<'_>) -> Result<(), ClientError> {
+        self.get_lines(&format!("/v1/acts?{}", filter.to_query()), each)
             .await
     }
 

@@ -33,6 +33,52 @@ pub struct Filter {
     pub disclosed: Option<String>,
 }
 
+/// What a caller wants to see of what people did to the gateway. All conditions that are given
+/// must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActFilter {
+    /// Who did it; `*` matches any characters.
+    pub principal: Option<String>,
+    /// What: `approve`, `kill` …
+    pub act: Option<String>,
+    /// To what; `*` matches any characters.
+    pub target: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+}
+
+impl ActFilter {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// An unknown or repeated key, or a value that does not fit.
+    pub fn from_query(query: &str) -> Result<ActFilter, FilterError> {
+        let mut filter = ActFilter::default();
+        each_pair(query, |key, value| {
+            match key {
+                "principal" => filter.principal = Some(value.to_owned()),
+                "act" => filter.act = Some(value.to_owned()),
+                "target" => filter.target = Some(value.to_owned()),
+                "since" => filter.since = Some(Timestamp(parse(key, value)?)),
+                _ => return Err(FilterError::UnknownKey(key.to_owned())),
+            }
+            Ok(())
+        })?;
+        Ok(filter)
+    }
+
+    /// Its form in a query string; empty when there is no condition.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        to_query([
+            ("principal", self.principal.clone()),
+            ("act", self.act.clone()),
+            ("target", self.target.clone()),
+            ("since", self.since.map(|since| since.0.to_string())),
+        ])
+    }
+}
+
 /// A query that cannot be understood. Nothing is shown rather than too much.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -60,25 +106,13 @@ impl Filter {
     pub fn from_query(query: &str) -> Result<(Filter, bool), FilterError> {
         let mut filter = Filter::default();
         let mut follow = false;
-        let mut seen: Vec<String> = Vec::new();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            if seen.iter().any(|other| *other == key) {
-                return Err(FilterError::Twice(key.into_owned()));
-            }
-            if value.len() > VALUE_BYTES_MAX {
-                let reason = format!("longer than {VALUE_BYTES_MAX} bytes");
-                return Err(FilterError::Value {
-                    key: key.into_owned(),
-                    reason,
-                });
-            }
+        each_pair(query, |key, value| {
             if key == "follow" {
-                follow = parse(&key, &value)?;
-            } else {
-                filter.set(&key, &value)?;
+                follow = parse(key, value)?;
+                return Ok(());
             }
-            seen.push(key.into_owned());
-        }
+            filter.set(key, value)
+        })?;
         Ok((filter, follow))
     }
 
@@ -103,26 +137,54 @@ impl Filter {
     /// Its form in a query string; empty when there is no condition.
     #[must_use]
     pub fn to_query(&self, follow: bool) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let mut add = |key: &str, value: Option<String>| {
-            if let Some(value) = value {
-                query.append_pair(key, &value);
-            }
-        };
-        add("principal", self.principal.clone());
-        add("tree", self.tree.map(|tree| tree.to_string()));
-        add("session", self.session.map(|session| session.to_string()));
-        add("resource", self.resource.clone());
-        add("protocol", self.protocol.clone());
-        add("since", self.since.map(|since| since.0.to_string()));
-        add("live", self.live.then(|| "true".to_owned()));
-        add("verb", self.verb.map(|verb| verb.to_string()));
-        add("verdict", self.verdict.clone());
-        add("grep", self.grep.clone());
-        add("disclosed", self.disclosed.clone());
-        add("follow", follow.then(|| "true".to_owned()));
-        query.finish()
+        to_query([
+            ("principal", self.principal.clone()),
+            ("tree", self.tree.map(|tree| tree.to_string())),
+            ("session", self.session.map(|session| session.to_string())),
+            ("resource", self.resource.clone()),
+            ("protocol", self.protocol.clone()),
+            ("since", self.since.map(|since| since.0.to_string())),
+            ("live", self.live.then(|| "true".to_owned())),
+            ("verb", self.verb.map(|verb| verb.to_string())),
+            ("verdict", self.verdict.clone()),
+            ("grep", self.grep.clone()),
+            ("disclosed", self.disclosed.clone()),
+            ("follow", follow.then(|| "true".to_owned())),
+        ])
     }
+}
+
+/// Takes a query string apart. No key may come twice, and no value may be too long.
+fn each_pair(
+    query: &str,
+    mut set: impl FnMut(&str, &str) -> Result<(), FilterError>,
+) -> Result<(), FilterError> {
+    let mut seen: Vec<String> = Vec::new();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        if seen.iter().any(|other| *other == key) {
+            return Err(FilterError::Twice(key.into_owned()));
+        }
+        if value.len() > VALUE_BYTES_MAX {
+            let reason = format!("longer than {VALUE_BYTES_MAX} bytes");
+            return Err(FilterError::Value {
+                key: key.into_owned(),
+                reason,
+            });
+        }
+        set(&key, &value)?;
+        seen.push(key.into_owned());
+    }
+    Ok(())
+}
+
+fn to_query<const N: usize>(pairs: [(&str, Option<String>); N]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            query.append_pair(key, &value);
+        }
+    }
+    query.finish()
 }
 
 fn parse<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, FilterError>
@@ -178,6 +240,22 @@ mod tests {
                     "{query}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_filter_of_acts_survives_its_query_too() {
+        let full = ActFilter {
+            principal: Some("user:*@acme.com".into()),
+            act: Some("approve".into()),
+            target: Some("s00&1".into()),
+            since: Some(Timestamp(7)),
+        };
+        for filter in [ActFilter::default(), full] {
+            assert_eq!(ActFilter::from_query(&filter.to_query()), Ok(filter));
+        }
+        for query in ["verb=read", "act=a&act=b", "since=x"] {
+            assert!(ActFilter::from_query(query).is_err(), "{query}");
         }
     }
 

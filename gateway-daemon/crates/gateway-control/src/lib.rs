@@ -41,7 +41,7 @@ pub mod view;
 
 pub use caller::{Caller, RemoteCaller};
 pub use client::{Client, ClientError, EachLine};
-pub use filter::{Filter, FilterError};
+pub use filter::{ActFilter, Filter, FilterError};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use peer::{Peer, PeerError};

@@ -99,6 +99,15 @@ fn words(route: Route, schemas: &mut SchemaGenerator) -> Words {
                 schema!(shapes::OperationLine),
             )
         },
+        Route::Acts => Words {
+            query: act_filters(),
+            statuses: &[BAD],
+            ..of(
+                "What people did to the gateway itself, oldest first",
+                LINES,
+                schema!(shapes::ActLine),
+            )
+        },
         Route::Kill => Words {
             body: Some(schema!(KillBody)),
             statuses: &[BAD, MISSING],
@@ -172,6 +181,27 @@ fn words(route: Route, schemas: &mut SchemaGenerator) -> Words {
     }
 }
 
+fn act_filters() -> Vec<Value> {
+    let string = || json!({ "type": "string" });
+    let number = json!({ "type": "integer", "minimum": 0 });
+    [
+        (
+            "principal",
+            "Who did it; `*` matches any characters",
+            string(),
+        ),
+        ("act", "What: approve, deny, kill, revoke …", string()),
+        ("target", "To what; `*` matches any characters", string()),
+        ("since", "Not before: nanoseconds since 1970", number),
+    ]
+    .map(query_parameter)
+    .into()
+}
+
+fn query_parameter((name, description, schema): (&str, &str, Value)) -> Value {
+    json!({ "name": name, "in": "query", "description": description, "schema": schema })
+}
+
 fn filters(operations: bool) -> Vec<Value> {
     let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.name()).collect();
     let string = json!({ "type": "string" });
@@ -212,8 +242,7 @@ fn filters(operations: bool) -> Vec<Value> {
     if operations {
         filters.push(("follow", "Go on with what comes", boolean));
     }
-    let parameter = |(name, description, schema)| json!({ "name": name, "in": "query", "description": description, "schema": schema });
-    filters.into_iter().map(parameter).collect()
+    filters.into_iter().map(query_parameter).collect()
 }
 
 /// The roles that may ask for it by the network, as the table of permissions says.

@@ -2,7 +2,7 @@
 //!
 //! Every call may block: the server makes them on threads where that harms nobody.
 use crate::caller::Caller;
-use crate::filter::Filter;
+use crate::filter::{ActFilter, Filter};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::standing::Standing;
@@ -170,6 +170,12 @@ pub trait Archive: Send + Sync {
         follow: bool,
         out: &mut dyn LineSink,
     ) -> Result<(), PortError>;
+
+    /// What people did to the gateway itself, oldest first.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn acts(&self, filter: &ActFilter, out: &mut dyn LineSink) -> Result<(), PortError>;
 
     /// One session whole: a line for itself, then one for each operation. `false` when it is
     /// not known.

@@ -14,6 +14,7 @@ pub(crate) enum Route {
     Sessions,
     Session,
     Operations,
+    Acts,
     Kill,
     Revoke,
     Approvals,
@@ -51,7 +52,7 @@ const fn post(route: Route, path: &'static str, asks: Request) -> Entry {
     }
 }
 
-pub(crate) static ROUTES: [Entry; 16] = [
+pub(crate) static ROUTES: [Entry; 17] = [
     get(Route::Health, "/healthz", Request::Health),
     get(Route::Ready, "/readyz", Request::Health),
     get(Route::Metrics, "/metrics", Request::Status),
@@ -61,6 +62,7 @@ pub(crate) static ROUTES: [Entry; 16] = [
     get(Route::Sessions, "/v1/sessions", Request::Records),
     get(Route::Session, "/v1/sessions/{session}", Request::Records),
     get(Route::Operations, "/v1/operations", Request::Records),
+    get(Route::Acts, "/v1/acts", Request::Records),
     post(Route::Kill, "/v1/kill", Request::Kill),
     post(Route::Revoke, "/v1/revoke", Request::Revoke),
     get(Route::Approvals, "/v1/approvals", Request::Approvals),

@@ -1,7 +1,7 @@
 //! What is answered to each route.
 use crate::body::{AnswerBody, KillBody, LoginBody, LoginSamlBody, RevokeBody, RunBody};
 use crate::caller::Caller;
-use crate::filter::Filter;
+use crate::filter::{ActFilter, Filter};
 use crate::peer::Peer;
 use crate::ports::{AnswerError, LineSink, LoginError, PendingLogin, PortError, RunError, Target};
 use crate::reply::{Answer, LINES, METRICS, TEXT, blocking, failed, json, refused, text, typed};
@@ -168,6 +168,14 @@ pub(crate) async fn serve(shared: &Arc<Shared>, asker: Asker, asked: Asked) -> A
             Err(error) => refused(StatusCode::BAD_REQUEST, error.to_string()),
         },
         Route::Operations => operations(shared, standing, &query).await,
+        Route::Acts => match ActFilter::from_query(&query) {
+            Ok(filter) => {
+                let work =
+                    move |out: &mut ChannelSink| ports.archive.acts(&filter, out).map(|()| true);
+                lines(stream::spawn(work), None).await
+            }
+            Err(error) => refused(StatusCode::BAD_REQUEST, error.to_string()),
+        },
         Route::Kill => kill(shared, caller, &body).await,
         Route::Revoke => revoke(shared, caller, &body).await,
         Route::Approvals => approvals(shared, caller, standing, permission, &query).await,

@@ -160,6 +160,10 @@ impl Archive for Fake {
         self.following.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
+    fn acts(&self, filter: &ActFilter, out: &mut dyn LineSink) -> Result<(), PortError> {
+        let _ = out.line(format!("{{\"act\":{}}}", serde_json::json!(filter.act)).into_bytes());
+        Ok(())
+    }
     fn session(&self, session: SessionId, out: &mut dyn LineSink) -> Result<bool, PortError> {
         if session != KNOWN {
             return Ok(false);

@@ -36,6 +36,7 @@
 
 mod accounts;
 mod bindings;
+mod ci;
 mod directory;
 mod identities;
 mod local;
@@ -50,6 +51,7 @@ pub use bindings::{
     BINDINGS_MAX, BINDINGS_PER_PROCESS_MAX, BINDINGS_PER_TREE_MAX, BindError, Binding, BindingFile,
     BindingNote, Bindings, Bound, ProcessKey, TOKENS_MAX,
 };
+pub use ci::CiSystem;
 pub use directory::{
     Diagnostic, Directory, DirectoryError, DirectoryFile, Entry, Scim, ScimRequest, ScimResponse,
     ScimStoreError, Status,

@@ -36,6 +36,8 @@ pub enum RootedBy {
     Run,
     /// It was there before the gateway was, and stood in a governed cgroup.
     Scan,
+    /// It was forked by a service whose children begin trees of their own.
+    Boundary,
 }
 
 /// One report of the kernel half.

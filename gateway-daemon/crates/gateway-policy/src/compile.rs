@@ -67,6 +67,7 @@ fn build(
         file: Arc::clone(source.file()),
         mode: file.mode,
         allow_by_default: file.allow_by_default,
+        boundaries: file.boundaries,
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
         rules,
         catalogue,

@@ -5,7 +5,7 @@ pub(crate) mod rule;
 
 use crate::cgroup::CgroupGlob;
 use crate::condition::Condition;
-use crate::diagnostic::Source;
+use crate::diagnostic::{Source, quoted};
 use crate::network::Network;
 use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
@@ -42,7 +42,7 @@ pub(crate) const KEYS: [Key; 5] = [
 ];
 
 /// The keys of `[policy]` that this version obeys.
-pub(crate) const POLICY_KEYS: [Key; 4] = [
+pub(crate) const POLICY_KEYS: [Key; 5] = [
     Key::needed("name", Form::Name, "By which the policy is named"),
     Key::new(
         "cgroups",
@@ -55,6 +55,11 @@ pub(crate) const POLICY_KEYS: [Key; 4] = [
         Form::Default,
         "The verdict where no rule covers; by default deny",
     ),
+    Key::new(
+        "boundaries",
+        Form::Paths,
+        "Programs of services that run many jobs: what they start begins a tree of its own",
+    ),
 ];
 
 /// The file form of a policy. Where the reader found a mistake, something is missing here.
@@ -64,6 +69,7 @@ pub(crate) struct PolicyFile {
     pub(crate) cgroups: Vec<Located<CgroupGlob>>,
     pub(crate) mode: Mode,
     pub(crate) allow_by_default: bool,
+    pub(crate) boundaries: Vec<Box<str>>,
     pub(crate) resources: Vec<ResourceTable>,
     pub(crate) rules: Vec<RuleTable>,
     pub(crate) cases: Vec<CaseTable>,
@@ -210,6 +216,27 @@ fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile
             read_verdict(reader, "default", value, &[Verdict::Allow, Verdict::Deny])
                 == Some(Verdict::Allow);
     }
+    if let Some(value) = section.get("boundaries") {
+        file.boundaries = read_boundaries(reader, value);
+    }
+}
+
+/// Paths of programs, as they are compared: absolute, each component a name.
+fn read_boundaries(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Box<str>> {
+    let expected = "an absolute path of a program, without . and ..";
+    let mut paths = Vec::new();
+    let texts = reader.strings("boundaries", value, "a list of paths of programs");
+    for text in texts.unwrap_or_default() {
+        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        match text.value.strip_prefix('/') {
+            Some(rest) if rest.split('/').all(plain) => paths.push(text.value.into()),
+            _ => {
+                let message = format!("{} in `boundaries`", quoted(&text.value));
+                reader.error(text.span, message, expected);
+            }
+        }
+    }
+    paths
 }
 
 /// What a rule can say, and what a case can want.

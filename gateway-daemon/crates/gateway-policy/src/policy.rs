@@ -18,6 +18,7 @@ pub struct Policy {
     pub(crate) file: Arc<str>,
     pub(crate) mode: Mode,
     pub(crate) allow_by_default: bool,
+    pub(crate) boundaries: Vec<Box<str>>,
     pub(crate) cgroups: Vec<CgroupGlob>,
     pub(crate) catalogue: Catalogue,
     pub(crate) rules: Rulebook,
@@ -87,6 +88,12 @@ impl Policy {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The programs of services that run many jobs, as absolute paths.
+    #[must_use]
+    pub fn boundaries(&self) -> &[Box<str>] {
+        &self.boundaries
     }
 
     /// The file that it came from.

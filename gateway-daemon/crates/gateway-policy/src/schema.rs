@@ -59,6 +59,8 @@ pub(crate) enum Form {
     Lines,
     /// Texts, none included.
     Texts,
+    /// Absolute paths, none included.
+    Paths,
     /// A whole number below this one.
     Below(u64),
     /// Ports, at least one.
@@ -191,6 +193,7 @@ impl Form {
             Form::Text => any(),
             Form::Lines => list(line(), 1),
             Form::Texts => list(any(), 0),
+            Form::Paths => list(json!({ "type": "string", "pattern": "^(/[^/]+)+$" }), 0),
             Form::Below(end) => json!({ "type": "integer", "minimum": 0, "maximum": end - 1 }),
             Form::Ports => {
                 let port = json!({ "type": "integer", "minimum": 1, "maximum": 65_535 });

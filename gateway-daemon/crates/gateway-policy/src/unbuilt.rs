@@ -50,12 +50,6 @@ const UNBUILT: &[Unbuilt] = &[
     },
     Unbuilt {
         section: "[policy]",
-        key: "boundaries",
-        purpose: "services that run many jobs",
-        accepts: Accepts::EmptyList { known: &[] },
-    },
-    Unbuilt {
-        section: "[policy]",
         key: "harden",
         purpose: "what `gateway run` takes away",
         accepts: Accepts::EmptyList {

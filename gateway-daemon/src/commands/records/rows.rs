@@ -12,7 +12,7 @@ pub(super) const OPERATIONS: [Column; 7] = [
     },
     Column {
         title: "VERDICT",
-        width_min: 7,
+        width_min: 8,
         width_max: 8,
     },
     Column {
@@ -89,6 +89,42 @@ pub(super) const SESSIONS: [Column; 9] = [
         width_max: 200,
     },
 ];
+
+pub(super) const ACTS: [Column; 5] = [
+    Column {
+        title: "TIME",
+        width_min: 23,
+        width_max: 23,
+    },
+    Column {
+        title: "ACT",
+        width_min: 8,
+        width_max: 12,
+    },
+    Column {
+        title: "WHO",
+        width_min: 20,
+        width_max: 40,
+    },
+    Column {
+        title: "TARGET",
+        width_min: 16,
+        width_max: 40,
+    },
+    Column {
+        title: "REASON",
+        width_min: 6,
+        width_max: 200,
+    },
+];
+
+pub(super) fn act_row(value: &Value) -> Vec<Cell> {
+    let words = ["/act", "/who", "/target", "/reason"].map(|key| text(value, key).to_owned());
+    std::iter::once(time(value, "/time"))
+        .chain(words)
+        .map(Cell::new)
+        .collect()
+}
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
@@ -297,7 +333,7 @@ mod tests {
         })));
         assert_eq!(
             row,
-            "2026-01-02 03:04:05.678  deny     define        orders                local:ci        \
+            "2026-01-02 03:04:05.678  deny      define        orders                local:ci        \
              psql (42)         DROP TABLE users  [rule: nobody drops]"
         );
     }

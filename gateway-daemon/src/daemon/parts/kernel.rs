@@ -3,6 +3,7 @@ use super::super::state::State;
 use super::ground::Ground;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::wiring::boundaries::Boundaries;
 use crate::wiring::cgroups::{self, RunCgroups};
 use crate::wiring::follower::Follower;
 use crate::wiring::governance::Governance;
@@ -23,6 +24,7 @@ pub(super) struct Kernel {
     pub(super) forest: Arc<Forest>,
     pub(super) principals: Arc<Principals>,
     pub(super) governance: Arc<Governance>,
+    pub(super) boundaries: Arc<Boundaries>,
     pub(super) follower: Arc<Follower>,
     pub(super) runs: Arc<RunCgroups>,
     pub(super) lineage_file: StateFile,
@@ -62,7 +64,13 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     let (forest, lineage_file) = lineage(config, &capture, &boot_id);
     let issuers = tokens::issuers(&config.issuers).map_err(Failure::usage)?;
     let state_dir = &config.state_dir;
-    let principals = Principals::open(issuers, state_dir, boot_id.trim(), &forest)?;
+    let principals = Principals::open(
+        issuers,
+        config.ci_variables.clone(),
+        state_dir,
+        boot_id.trim(),
+        &forest,
+    )?;
     let principals = Arc::new(principals);
     let policies = Arc::clone(&ground.policies);
     let governance = Governance::new(policies, Arc::clone(&capture), &config.state_dir);
@@ -70,17 +78,24 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     let events = capture
         .events()
         .ok_or_else(|| Failure::no("the kernel's reports are taken"))?;
+    let boundaries = Arc::new(Boundaries {
+        capture: Arc::clone(&capture),
+        governance: Arc::clone(&governance),
+        principals: Arc::clone(&principals),
+    });
     let follower = Follower::new(
         events,
         Arc::clone(&capture),
         Arc::clone(&forest),
         Arc::clone(&principals),
+        Arc::clone(&boundaries),
         Arc::clone(&ground.journal),
     );
     let follower = Arc::new(follower.map_err(capture_failure)?);
     governance.apply().map_err(capture_failure)?;
     let repaired = follower.repair().map_err(capture_failure)?;
     tracing::debug!(?repaired, "the lineage agrees with the kernel");
+    boundaries.review().map_err(capture_failure)?;
     if let Err(error) = principals.keep_only(&forest.trees()) {
         tracing::error!(%error, "the identities could not be saved");
     }
@@ -89,6 +104,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         forest,
         principals,
         governance,
+        boundaries,
         follower,
         runs,
         lineage_file,

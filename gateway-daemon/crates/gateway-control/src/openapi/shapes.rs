@@ -104,6 +104,20 @@ pub(crate) struct SessionLine {
     error: Option<String>,
 }
 
+/// What somebody did to the gateway itself. Keys may be added.
+#[derive(JsonSchema)]
+pub(crate) struct ActLine {
+    time: String,
+    /// `approve`, `deny`, `kill`, `revoke` …
+    act: String,
+    /// The principal.
+    who: String,
+    /// The user id of a process of this host.
+    uid: Option<u32>,
+    target: Option<String>,
+    reason: Option<String>,
+}
+
 /// An operation as recorded. Keys may be added.
 #[derive(JsonSchema)]
 pub(crate) struct OperationLine {

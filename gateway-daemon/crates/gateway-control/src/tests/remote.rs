@@ -303,6 +303,7 @@ async fn each_role_gets_what_the_table_says_and_nobody_runs() {
         ("GET", "/v1/sessions", ""),
         ("GET", "/v1/sessions/s000000000000b", ""),
         ("GET", "/v1/operations", ""),
+        ("GET", "/v1/acts", ""),
         ("GET", "/v1/approvals", ""),
         ("POST", "/v1/kill", kill),
         ("POST", "/v1/revoke", revoke),
@@ -311,13 +312,13 @@ async fn each_role_gets_what_the_table_says_and_nobody_runs() {
         ("GET", "/v1/kill", ""),
     ];
     let everything = [
-        200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 200, 200, 403, 404, 405,
+        200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 200, 200, 200, 403, 404, 405,
     ];
     let looks = [
-        200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 403, 403, 403, 404, 405,
+        200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 200, 403, 403, 403, 404, 405,
     ];
     let waits = [
-        200, 200, 403, 403, 403, 403, 403, 403, 403, 200, 403, 403, 403, 404, 405,
+        200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 200, 403, 403, 403, 404, 405,
     ];
     for (role, expected) in [
         ("admin", everything),

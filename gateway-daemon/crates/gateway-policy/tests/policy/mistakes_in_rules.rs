@@ -147,10 +147,6 @@ fn what_is_known_but_not_built_is_refused_by_name() {
             "3:13: `when_down = { allow_after = … }`",
         ),
         ("inbound = \"any\"", "3:11: `inbound = \"any\"`"),
-        (
-            "boundaries = [\"/usr/bin/runner\"]",
-            "3:15: \"/usr/bin/runner\" in `boundaries`",
-        ),
         ("harden = [\"seccomp\"]", "3:11: \"seccomp\" in `harden`"),
     ] {
         in_policy(line, &[&format!("{expected} {not_built}")]);
@@ -214,8 +210,19 @@ fn nonsense_in_what_is_not_built_is_said_as_such() {
     in_policy("inbound = 1", &["3:11: `inbound` is an integer"]);
     in_policy(
         "boundaries = \"x\"",
-        &["3:14: `boundaries` is a string (expected an empty list)"],
+        &["3:14: `boundaries` is a string (expected a list of paths of programs)"],
     );
+    for bad in [
+        "usr/bin/runner",
+        "/usr/../runner",
+        "/usr//runner",
+        "/",
+        "/usr/bin/",
+    ] {
+        let said = format!("3:15: \"{bad}\" in `boundaries` (expected an absolute path");
+        in_policy(&format!("boundaries = [\"{bad}\"]"), &[&said]);
+    }
+    in_policy("boundaries = [\"/usr/bin/runner\", \"/opt/a b/c\"]", &[]);
     in_policy(
         "harden = [\"sandbox\"]",
         &[

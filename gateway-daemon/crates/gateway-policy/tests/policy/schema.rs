@@ -173,7 +173,7 @@ mode = "shadow"
 default = "allow"
 when_down = "deny"
 inbound = "own-tree"
-boundaries = []
+boundaries = ["/usr/bin/runner"]
 harden = []
 
 [[resource]]
@@ -235,7 +235,7 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
             "when_down = { allow_after = \"30s\" }",
         ),
         ("inbound = \"own-tree\"", "inbound = \"any\""),
-        ("boundaries = []", "boundaries = [\"/x\"]"),
+        ("boundaries = [\"/usr", "boundaries = [\"usr"),
         ("harden = []", "harden = [\"seccomp\"]"),
         (
             "protocol = \"postgres\"\nhosts",

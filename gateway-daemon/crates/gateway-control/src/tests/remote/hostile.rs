@@ -72,7 +72,9 @@ async fn what_is_too_large_or_too_slow_is_answered_so() {
         ),
     ] {
         let reply = Reply::of(&server.raw(request.clone()).await);
-        assert_eq!(reply.status, status, "{:?}", &request[..40]);
+        // A client that is still sending may be reset before it has read what is said.
+        let overtaken = request.len() > 65_536 && reply.status == 0;
+        assert!(overtaken || reply.status == status, "{:?}", &request[..40]);
     }
     let large = format!("{{\"target\":\"{}\"}}", "x".repeat(300_000));
     let reply = server.with("admin", "POST", "/v1/kill", &large).await;
