@@ -34,7 +34,8 @@ pub(crate) enum CommandArguments {
                             executable, 127 not found, 128 + the signal that ended it."
     )]
     Run(RunArguments),
-    /// Signs this login session in at an OpenID issuer: prints an address and a code, and waits
+    /// Signs this login session in: at an OpenID issuer, where it prints an address and a code and
+    /// waits; or with a SAML response
     Login(LoginArguments),
     /// For sshd's PAM file: governs this connection and binds it to who logged in
     #[command(
@@ -98,6 +99,10 @@ pub(crate) struct LoginArguments {
     /// The issuer, by its name in the configuration; may be left out when there is only one
     #[arg(long, value_name = "NAME")]
     pub(crate) issuer: Option<String>,
+    /// A file with the SAML response of an identity provider (XML, or base64 of it); - is standard
+    /// input
+    #[arg(long, value_name = "FILE|-", conflicts_with = "issuer")]
+    pub(crate) saml: Option<PathBuf>,
     /// One JSON object per line
     #[arg(long)]
     pub(crate) json: bool,

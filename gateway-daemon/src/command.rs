@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Run(Run),
     Login {
         issuer: Option<String>,
+        /// The file of a SAML response; `-` is standard input.
+        saml: Option<PathBuf>,
         json: bool,
     },
     SshSession(SshSession),
@@ -150,6 +152,7 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
         CommandArguments::Run(run) => Command::Run(validate_run(run)?),
         CommandArguments::Login(login) => Command::Login {
             issuer: login.issuer,
+            saml: login.saml,
             json: login.json,
         },
         CommandArguments::SshSession(session) => {
@@ -416,6 +419,7 @@ mod tests {
                 "login --issuer acme --json".to_owned(),
                 Command::Login {
                     issuer: Some("acme".into()),
+                    saml: None,
                     json: true,
                 },
             ),
@@ -432,6 +436,14 @@ mod tests {
                     policy: None,
                     allow_when_down: false,
                 }),
+            ),
+            (
+                "login --saml -".to_owned(),
+                Command::Login {
+                    issuer: None,
+                    saml: Some("-".into()),
+                    json: false,
+                },
             ),
             ("trees".to_owned(), Command::Trees { json: false }),
             (
@@ -565,6 +577,8 @@ mod tests {
             "status extra",
             "status --jso",
             "login acme",
+            "login --saml",
+            "login --saml x --issuer acme",
             "run",
             "run ls",
             "run --",

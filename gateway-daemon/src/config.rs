@@ -6,7 +6,7 @@ mod place;
 mod resolve;
 
 use gateway_approvals::Webhook;
-use gateway_identity::{CiSystem, IssuerConfig};
+use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) directory: Option<PathBuf>,
     /// Whose tokens are taken.
     pub(crate) issuers: Vec<IssuerConfig>,
+    /// Whose assertions are taken.
+    pub(crate) saml: Vec<SamlConfig>,
     /// CI systems whose variables name jobs that have no token.
     pub(crate) ci_variables: Vec<CiSystem>,
     /// Who is told of what waits for a human.
@@ -133,6 +135,7 @@ impl Default for Config {
             limits: Limits::default(),
             directory: None,
             issuers: Vec::new(),
+            saml: Vec::new(),
             ci_variables: Vec::new(),
             webhooks: Vec::new(),
             roles: Roles::default(),

@@ -99,7 +99,12 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
     match command {
         Command::Daemon => daemon::run(&config),
         Command::Run(_) | Command::SshSession(_) => Ok(Exit::Done),
-        Command::Login { issuer, json } => {
+        Command::Login {
+            saml: Some(file),
+            json,
+            ..
+        } => commands::login::login_saml(&config, file, *json),
+        Command::Login { issuer, json, .. } => {
             commands::login::login(&config, issuer.as_deref(), *json)
         }
         Command::Status { json } => commands::status::status(&config, *json),

@@ -22,6 +22,7 @@ pub(crate) mod protocols;
 pub(crate) mod refusals;
 pub(crate) mod remote;
 pub(crate) mod revoker;
+pub(crate) mod saml;
 pub(crate) mod sign_in;
 pub(crate) mod ssh;
 pub(crate) mod tokens;

@@ -20,6 +20,7 @@ mod postgres_drivers;
 mod postgres_psql;
 mod provider;
 mod remote_api;
+mod saml_login;
 mod side_by_side;
 mod ssh_login;
 mod storm;

@@ -1,5 +1,5 @@
-//! `gateway login`: says who is at work in this login session. The daemon asks the issuer; here
-//! the person is only told where to go.
+//! `gateway login`: says who is at work in this login session. The daemon asks the issuer, or
+//! verifies what a SAML identity provider signed; here the person is only told where to go.
 use super::ask;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -8,8 +8,13 @@ use crate::terminal::screen::print;
 use gateway_control::Client;
 use gateway_control::view::{ErrorView, LoginBegunView, LoginView};
 use serde::Deserialize;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::path::Path;
+
+/// No SAML response that the daemon takes is longer, in bytes.
+const RESPONSE_BYTES_MAX: u64 = gateway_identity::RESPONSE_BYTES_MAX as u64;
 
 /// A line of the answer.
 #[derive(Deserialize)]
@@ -61,6 +66,42 @@ pub(crate) fn login(config: &Config, issuer: Option<&str>, json: bool) -> Result
     })
 }
 
+/// Signs the caller's tree in with what a SAML identity provider answered.
+pub(crate) fn login_saml(config: &Config, file: &Path, json: bool) -> Result<Exit, Failure> {
+    let response = read_response(file)?;
+    let client = Client::new(&config.control_socket);
+    let view = ask(async { client.login_saml(&response).await.map_err(Failure::from) })?;
+    if json {
+        let text = serde_json::to_string(&view).map_err(io::Error::other)?;
+        print(&escape::json(&text))?;
+    } else {
+        print(&signed_in(&view))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Read by the caller, who has to be allowed to.
+fn read_response(file: &Path) -> Result<String, Failure> {
+    let failed = |reason: String| Failure::no(format!("--saml {}: {reason}", file.display()));
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        let stdin = io::stdin().lock();
+        stdin.take(RESPONSE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(file)
+            .and_then(|opened| opened.take(RESPONSE_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    match read {
+        Err(error) => Err(failed(error.to_string())),
+        Ok(count) if count as u64 > RESPONSE_BYTES_MAX => Err(failed(format!(
+            "expected a SAML response, at most {RESPONSE_BYTES_MAX} bytes"
+        ))),
+        Ok(_) => String::from_utf8(bytes).map_err(|_| {
+            failed("expected a SAML response: XML in UTF-8, or base64 of it".to_owned())
+        }),
+    }
+}
+
 /// A line for people. An error is said at the end.
 fn words(line: &Line) -> Option<String> {
     match line {
@@ -75,15 +116,17 @@ fn words(line: &Line) -> Option<String> {
                  {shortcut}\nIt is good for {minutes} min. Waiting …"
             ))
         }
-        Line::SignedIn(view) => {
-            let groups: Vec<&str> = view.principal.groups.iter().map(|group| &**group).collect();
-            let groups = match groups.is_empty() {
-                true => String::new(),
-                false => format!(", in {}", groups.join(", ")),
-            };
-            let text = format!("{} is {}{groups}", view.tree, view.principal.id);
-            Some(escape::line(&text).into_owned())
-        }
+        Line::SignedIn(view) => Some(signed_in(view)),
         Line::Failed(_) => None,
     }
+}
+
+fn signed_in(view: &LoginView) -> String {
+    let groups: Vec<&str> = view.principal.groups.iter().map(|group| &**group).collect();
+    let groups = match groups.is_empty() {
+        true => String::new(),
+        false => format!(", in {}", groups.join(", ")),
+    };
+    let text = format!("{} is {}{groups}", view.tree, view.principal.id);
+    escape::line(&text).into_owned()
 }

@@ -1,7 +1,7 @@
 //! The configuration as it is written. Keys that the contract knows and this version does not
 //! build yet are named here too, so that they are refused by name and not taken for typing errors.
 use super::limits::WrittenLimits;
-use gateway_identity::{CiSystem, IssuerConfig};
+use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) identity: Identity,
     pub(super) webhook: Vec<Spanned<Webhook>>,
     pub(super) issuer: Vec<Spanned<IssuerConfig>>,
+    pub(super) saml: Vec<Spanned<SamlConfig>>,
     pub(super) ssh: Ssh,
 }
 

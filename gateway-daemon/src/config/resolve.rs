@@ -4,7 +4,7 @@ use super::place::Place;
 use super::{Config, DEFAULT_FILE, Remote, Roles, Ssh};
 use crate::terminal::moment;
 use gateway_approvals::{Form, Webhook};
-use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers, SshNames};
+use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers, SamlConfig, SshNames};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -115,6 +115,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         config.directory = Some(path);
     }
     config.issuers = source.issuers(&file.issuer)?;
+    config.saml = source.saml(&file.saml, &config.issuers)?;
     config.ci_variables = file.identity.ci_variables;
     config.remote = source.remote(&file.control, &config.issuers)?;
     config.roles = roles(file.control.roles);
@@ -217,6 +218,36 @@ impl Source<'_> {
             ssh.policy = Some(policy.into_inner());
         }
         Ok(ssh)
+    }
+
+    /// The same. An issuer's tokens and a provider's assertions are remembered side by side, so
+    /// they may not share a name either. The certificates are read when the daemon starts.
+    fn saml(
+        &self,
+        written: &[Spanned<SamlConfig>],
+        issuers: &[IssuerConfig],
+    ) -> Result<Vec<SamlConfig>, ConfigError> {
+        let mut all: Vec<SamlConfig> = Vec::new();
+        for spanned in written {
+            let saml = spanned.get_ref();
+            saml.check(&all)
+                .map_err(|error| self.at(spanned, error.to_string()))?;
+            let same =
+                |issuer: &&IssuerConfig| [&saml.name, &saml.entity_id].contains(&&issuer.name);
+            if let Some(issuer) = issuers.iter().find(same) {
+                let message = format!(
+                    "saml {:?}: an [[issuer]] is called {:?}",
+                    saml.name, issuer.name
+                );
+                return Err(self.at(spanned, message));
+            }
+            for file in saml.files() {
+                let start = spanned.span().start;
+                self.path_at(start, "saml.certificate, saml.metadata", file)?;
+            }
+            all.push(saml.clone());
+        }
+        Ok(all)
     }
 
     /// The port of the control API; `None` when nothing listens.
@@ -389,19 +420,23 @@ impl Source<'_> {
         value: Option<Spanned<String>>,
     ) -> Result<(), ConfigError> {
         let Some(value) = value else { return Ok(()) };
-        let path = Path::new(value.get_ref());
+        *target = self.path_at(value.span().start, key, value.get_ref())?;
+        Ok(())
+    }
+
+    fn path_at(&self, offset: usize, key: &str, text: &str) -> Result<PathBuf, ConfigError> {
+        let path = Path::new(text);
         let plain = path.is_absolute()
             && path
                 .components()
                 .all(|part| !matches!(part, Component::ParentDir))
             && path.file_name().is_some()
-            && !value.get_ref().contains('\0');
+            && !text.contains('\0');
         if !plain {
             let message = format!("{key}: expected an absolute path below / without \"..\"");
-            return Err(self.at(&value, message));
+            return Err(self.mistake(offset, message));
         }
-        *target = path.components().collect();
-        Ok(())
+        Ok(path.components().collect())
     }
 
     /// Between two fsyncs; zero is one for each record.

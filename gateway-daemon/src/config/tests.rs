@@ -1,6 +1,7 @@
 //! Every key, and every kind of mistake with its place.
 use super::resolve::{load_from, parse};
 use super::*;
+use gateway_identity::Certificates;
 
 fn parsed(text: &str) -> Result<Config, String> {
     parse(Path::new("/g.toml"), text).map_err(|error| error.to_string())
@@ -65,6 +66,12 @@ fn every_key_is_taken() {
         principal = "ci:github:{{repository}}@{{ref}}"
         environment = "GATEWAY_ID_TOKEN"
         client_id = "gateway-cli"
+        [[saml]]
+        name = "acme"
+        entity_id = "https://idp.acme.com/metadata"
+        certificate = ["/etc/gateway/idp.pem", "/etc/gateway/idp-next.pem"]
+        audience = "https://gateway.acme.com/saml"
+        principal = "user:{{email}}"
         [[webhook]]
         url = "https://chat.internal/hook"
         form = "slack"
@@ -112,6 +119,19 @@ fn every_key_is_taken() {
             groups: "groups".into(),
             environment: Some("GATEWAY_ID_TOKEN".into()),
             client_id: Some("gateway-cli".into()),
+        }],
+        saml: vec![SamlConfig {
+            name: "acme".into(),
+            entity_id: "https://idp.acme.com/metadata".into(),
+            certificate: Some(Certificates::Several(vec![
+                "/etc/gateway/idp.pem".into(),
+                "/etc/gateway/idp-next.pem".into(),
+            ])),
+            metadata: None,
+            audience: "https://gateway.acme.com/saml".into(),
+            recipient: None,
+            principal: "user:{email}".into(),
+            groups: "groups".into(),
         }],
         ci_variables: vec![CiSystem::Gitlab, CiSystem::Github],
         webhooks: vec![webhook.unwrap()],
@@ -208,6 +228,22 @@ fn every_mistake_is_named_with_its_place() {
         (
             "\n[[issuer]]\nname = \"a\"\nurl = \"https://a\"\naudience = \"g\"\nprincipal = \"{sub}\"",
             "/g.toml:2:1: ",
+        ),
+        (
+            "\n[[saml]]\nname = \"a\"\nentity_id = \"e\"\ncertificate = \"idp.pem\"\naudience = \"g\"\n\
+             principal = \"user:{name_id}\"",
+            "/g.toml:2:1: saml.certificate, saml.metadata: expected an absolute path",
+        ),
+        (
+            "[[saml]]\nname = \"a\"\nentity_id = \"e\"\ncertificate = \"/idp.pem\"\naudience = \"g\"\n\
+             principal = \"{name_id}\"",
+            "/g.toml:1:1: saml \"a\": `principal`: it must begin with a kind",
+        ),
+        (
+            "[[issuer]]\nname = \"e\"\nurl = \"https://a\"\naudience = \"g\"\nprincipal = \"x:{sub}\"\n\
+             [[saml]]\nname = \"a\"\nentity_id = \"e\"\ncertificate = \"/idp.pem\"\naudience = \"g\"\n\
+             principal = \"user:{name_id}\"",
+            "/g.toml:6:1: saml \"a\": an [[issuer]] is called \"e\"",
         ),
         (
             "[[webhook]]\nurl = \"https://x\"",

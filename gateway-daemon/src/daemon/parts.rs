@@ -200,6 +200,7 @@ fn console(
         people: Arc::clone(&ground.people),
         acts: acts.clone(),
         places: Places::new(config.limits.logins),
+        saml: Arc::clone(&ground.saml),
     };
     let ssh_logins = SshLogins::new(
         &config.ssh,

@@ -1,5 +1,6 @@
 //! Signs trees in (`gateway login`): the daemon asks the issuer, since a governed process may not
-//! be able to, and what a caller said of a person would prove nothing.
+//! be able to, and what a caller said of a person would prove nothing. What a SAML identity
+//! provider signed is presented by the caller, and proves itself.
 //!
 //! A person who approves the code of somebody else binds that tree to themselves, as with every
 //! sign-in on another device: that is why the page of the issuer asks whether it was them.
@@ -12,7 +13,9 @@ use crate::terminal::moment;
 use gateway_control::view::{LoginBegunView, LoginView};
 use gateway_control::{Caller, LineSink, LoginError, Logins, Peer, PendingLogin};
 use gateway_core::TreeId;
-use gateway_identity::{Bound, Device, IdToken, SignInClient, SignInError};
+use gateway_identity::{
+    Bound, Device, IdToken, SamlProviders, SignInClient, SignInError, VerifiedToken,
+};
 use gateway_lineage::{ProcessKey, Tag};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -30,6 +33,7 @@ pub(crate) struct TreeLogins {
     pub(crate) people: Arc<People>,
     pub(crate) acts: Acts,
     pub(crate) places: Arc<Places>,
+    pub(crate) saml: Arc<SamlProviders>,
 }
 
 impl TreeLogins {
@@ -73,6 +77,70 @@ impl TreeLogins {
     }
 }
 
+impl TreeLogins {
+    /// What a response proves binds the tree, and is no other tree's from then on.
+    fn bind_assertion(
+        &self,
+        peer: &Arc<Peer>,
+        tree: TreeId,
+        response: &str,
+    ) -> Result<LoginView, LoginError> {
+        let refused = |reason: String| LoginError::Refused(reason);
+        let root = self.root_of(peer, tree)?;
+        let verified = self.saml.verify(response, moment::now());
+        let verified = verified.map_err(|error| refused(error.to_string()))?;
+        let tokens = self.principals.tokens();
+        if let Some(owner) = tokens.owner(&verified).filter(|owner| *owner != tree) {
+            return Err(refused(format!(
+                "the assertion was used before, by tree {owner}, and is good once"
+            )));
+        }
+        let found = tokens.may_sign_in(tree, root, &verified.principal);
+        let found = found.map_err(refused)?;
+        if found == Bound::Again {
+            tokens.claim(tree, &verified).map_err(refused)?;
+        }
+        let bound = self.bind(peer, tree, root, &verified, found)?;
+        bound.ok_or_else(|| LoginError::Failed("the caller has exited".to_owned()))
+    }
+
+    /// Recorded first, then done. `None`: a caller that has exited no longer speaks for its tree.
+    fn bind(
+        &self,
+        peer: &Arc<Peer>,
+        tree: TreeId,
+        root: ProcessKey,
+        verified: &VerifiedToken,
+        found: Bound,
+    ) -> Result<Option<LoginView>, LoginError> {
+        let principal = &verified.principal;
+        if !peer.alive() {
+            return Ok(None);
+        }
+        if found == Bound::New {
+            let caller = Caller::Local(Arc::clone(peer));
+            let proof = format!(
+                "issuer {}, subject {}, token {}",
+                verified.issuer, verified.subject, verified.id
+            );
+            let target = tree.to_string();
+            let acts = &self.acts;
+            acts.record("login", &principal.id, &caller, Some(&target), Some(&proof))
+                .map_err(|error| LoginError::Failed(error.to_string()))?;
+            let bound = self.principals.tokens().sign_in(tree, root, verified);
+            bound.map_err(LoginError::Refused)?;
+        }
+        tracing::info!(
+            %tree, pid = peer.pid, principal = %principal.id, issuer = %verified.issuer,
+            "a tree is signed in"
+        );
+        Ok(Some(LoginView {
+            principal: self.people.enrich(principal),
+            tree,
+        }))
+    }
+}
+
 impl Logins for TreeLogins {
     fn begin(
         &self,
@@ -105,6 +173,25 @@ impl Logins for TreeLogins {
             _place: place,
         };
         Ok((begun, Box::new(pending)))
+    }
+
+    fn present(
+        &self,
+        peer: &Arc<Peer>,
+        tree: TreeId,
+        response: &str,
+    ) -> Result<LoginView, LoginError> {
+        if self.saml.is_empty() {
+            let text = "no [[saml]] is configured, so no SAML response can be verified";
+            return Err(LoginError::Issuer(text.to_owned()));
+        }
+        let place = Places::take(&self.places, tree)?;
+        place.keep_apart();
+        let presented = self.bind_assertion(peer, tree, response);
+        if let Err(error) = &presented {
+            tracing::warn!(%tree, pid = peer.pid, %error, "a SAML sign-in fails");
+        }
+        presented
     }
 }
 
@@ -169,38 +256,14 @@ impl Pending {
         }
     }
 
-    /// Recorded first, then done. A caller that has exited no longer speaks for its tree.
     fn bind(&self, token: &IdToken) -> Result<Option<LoginView>, LoginError> {
         let verified = self.client.verify(token, None, moment::now());
         let verified = verified.map_err(|error| failure(&SignInError::Token(error)))?;
-        let (tree, root, principal) = (self.tree, self.root, &verified.principal);
+        let (tree, root) = (self.tree, self.root);
         let tokens = self.logins.principals.tokens();
-        let found = tokens.may_sign_in(tree, root, principal);
+        let found = tokens.may_sign_in(tree, root, &verified.principal);
         let found = found.map_err(LoginError::Refused)?;
-        if !self.peer.alive() {
-            return Ok(None);
-        }
-        if found == Bound::New {
-            let caller = Caller::Local(Arc::clone(&self.peer));
-            let proof = format!(
-                "issuer {}, subject {}, token {}",
-                verified.issuer, verified.subject, verified.id
-            );
-            let target = tree.to_string();
-            let acts = &self.logins.acts;
-            acts.record("login", &principal.id, &caller, Some(&target), Some(&proof))
-                .map_err(|error| LoginError::Failed(error.to_string()))?;
-            let bound = tokens.sign_in(tree, root, &verified);
-            bound.map_err(LoginError::Refused)?;
-        }
-        tracing::info!(
-            %tree, pid = self.peer.pid, principal = %principal.id, issuer = %verified.issuer,
-            "a tree is signed in"
-        );
-        Ok(Some(LoginView {
-            principal: self.logins.people.enrich(principal),
-            tree,
-        }))
+        self.logins.bind(&self.peer, tree, root, &verified, found)
     }
 }
 

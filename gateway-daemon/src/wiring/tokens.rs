@@ -196,6 +196,13 @@ impl Tokens {
         bindings.any(|one| one.process == key && &*one.issuer == SSHD && one.token.is_empty())
     }
 
+    /// A person presents another token where they are signed in already: it is this tree's too.
+    pub(crate) fn claim(&self, tree: TreeId, token: &VerifiedToken) -> Result<(), String> {
+        let claimed = self.shared.bindings.claim(tree, token, moment::now());
+        claimed.map_err(|error| error.to_string())?;
+        self.shared.kept(Bound::Again).map(drop)
+    }
+
     /// Is the token good? Nothing is bound.
     pub(crate) fn verify(&self, token: &str) -> Result<VerifiedToken, String> {
         let Some(issuers) = &self.shared.issuers else {

@@ -1,4 +1,4 @@
-//! The OpenID provider of the tests: Node.js from its wheel, and the npm packages, both inside
+//! The OpenID provider and the SAML identity provider of the tests: Node.js from its wheel, and the npm packages, both inside
 //! cargo's build directory.
 use super::announce;
 use crate::process;
@@ -26,8 +26,8 @@ pub(super) fn provide(project: &Project) -> Result<()> {
         return Ok(());
     }
     announce(
-        &format!("oidc-provider in {}", project.shown(&packages)),
-        "a real OpenID provider for the tests, with the Node.js that it needs; 65 MB",
+        &format!("oidc-provider and samlp in {}", project.shown(&packages)),
+        "real identity providers for the tests, with the Node.js that they need; 75 MB",
     );
     // Whatever fails below, what is there is not taken for whole.
     remove(&packages)?;
@@ -35,7 +35,7 @@ pub(super) fn provide(project: &Project) -> Result<()> {
     install_node(project, &sources, &node)
         .context("Node.js, from the Python package index, which pip has to reach")?;
     install_packages(&sources, &packages, &node)
-        .context("oidc-provider, from the npm registry, which npm has to reach")?;
+        .context("oidc-provider and samlp, from the npm registry, which npm has to reach")?;
     fs::write(&marker, wanted).with_context(|| marker.display().to_string())
 }
 

@@ -45,6 +45,16 @@ pub(crate) struct SshSessionBody {
     pub(crate) policy: Option<String>,
 }
 
+/// `POST /v1/login/saml`.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoginSamlBody {
+    /// What the identity provider answered with: XML, or base64 of it, as browsers post it as
+    /// `SAMLResponse`; at most 256 KiB.
+    pub(crate) response: String,
+}
+
 /// `POST /v1/revoke`.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -2,8 +2,8 @@
 use crate::filter::{ActFilter, Filter};
 use crate::ports::{SshSession, Target};
 use crate::view::{
-    AnswerView, ErrorView, KillView, LineageView, RevokeView, RunView, SshSessionView, StatusView,
-    TreeView,
+    AnswerView, ErrorView, KillView, LineageView, LoginView, RevokeView, RunView, SshSessionView,
+    StatusView, TreeView,
 };
 use bytes::Bytes;
 use gateway_core::SessionId;
@@ -253,6 +253,15 @@ impl Client {
         });
         self.object(Method::POST, "/v1/ssh-session", body.to_string())
             .await
+    }
+
+    /// Signs the calling process's tree in, with a SAML response.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn login_saml(&self, response: &str) -> Result<LoginView, ClientError> {
+        let body = serde_json::json!({ "response": response }).to_string();
+        self.object(Method::POST, "/v1/login/saml", body).await
     }
 
     async fn object<T: DeserializeOwned>(

@@ -13,6 +13,9 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// Bytes of a body with a SAML response in it: such a response may have 256 KiB, and JSON
+    /// writes some of its characters as two.
+    pub assertion_body_bytes_max: usize,
     /// How long a caller may take to send a request, in milliseconds.
     pub request_ms_max: u64,
     /// How long a write to a caller may make no progress, in milliseconds.
@@ -26,6 +29,7 @@ impl Default for Limits {
             followers_max: 16,
             head_bytes_max: 16 * 1024,
             body_bytes_max: 64 * 1024,
+            assertion_body_bytes_max: 512 * 1024,
             request_ms_max: 10_000,
             stall_ms_max: 30_000,
         }

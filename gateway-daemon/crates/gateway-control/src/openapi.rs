@@ -2,7 +2,9 @@
 //! answers. It exists in tests only: the binary does not carry it.
 pub(crate) mod shapes;
 
-use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody, SshSessionBody};
+use crate::body::{
+    AnswerBody, KillBody, LoginBody, LoginSamlBody, RevokeBody, RunBody, SshSessionBody,
+};
 use crate::filter::VERDICTS;
 use crate::ports::Role;
 use crate::remote::QuestionView;
@@ -154,6 +156,16 @@ fn words(route: Route, schemas: &mut SchemaGenerator) -> Words {
                 "Puts the calling process into a governed tree. On the control socket only",
                 JSON,
                 schema!(RunView),
+            )
+        },
+        Route::LoginSaml => Words {
+            body: Some(schema!(LoginSamlBody)),
+            statuses: &[BAD, CONFLICT, ("503", "Too many sign in now")],
+            ..of(
+                "Signs the tree of the calling process in with the answer of a SAML identity \
+                 provider. On the control socket only",
+                JSON,
+                schema!(LoginView),
             )
         },
         Route::Login => Words {

@@ -321,6 +321,17 @@ pub trait Logins: Send + Sync {
         tree: TreeId,
         issuer: Option<&str>,
     ) -> Result<(LoginBegunView, Box<dyn PendingLogin>), LoginError>;
+
+    /// Signs the tree of a caller in at once, with the SAML response that it presents.
+    ///
+    /// # Errors
+    /// Nobody was signed in.
+    fn present(
+        &self,
+        peer: &Arc<Peer>,
+        tree: TreeId,
+        response: &str,
+    ) -> Result<LoginView, LoginError>;
 }
 
 /// A sign-in that waits for a person. Dropped, it is over.

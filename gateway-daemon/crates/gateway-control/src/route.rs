@@ -22,6 +22,7 @@ pub(crate) enum Route {
     Run,
     Login,
     SshSession,
+    LoginSaml,
 }
 
 /// A row of the table.
@@ -52,7 +53,7 @@ const fn post(route: Route, path: &'static str, asks: Request) -> Entry {
     }
 }
 
-pub(crate) static ROUTES: [Entry; 17] = [
+pub(crate) static ROUTES: [Entry; 18] = [
     get(Route::Health, "/healthz", Request::Health),
     get(Route::Ready, "/readyz", Request::Health),
     get(Route::Metrics, "/metrics", Request::Status),
@@ -70,6 +71,7 @@ pub(crate) static ROUTES: [Entry; 17] = [
     post(Route::Run, "/v1/run", Request::Run),
     post(Route::Login, "/v1/login", Request::Login),
     post(Route::SshSession, "/v1/ssh-session", Request::SshSession),
+    post(Route::LoginSaml, "/v1/login/saml", Request::Login),
 ];
 
 /// The row of a path, and what stands in it for the parameter.
@@ -100,6 +102,9 @@ mod tests {
             ("/v1/sessions", Some((Route::Sessions, ""))),
             ("/v1/sessions/s1", Some((Route::Session, "s1"))),
             ("/v1/lineage/s1", Some((Route::Lineage, "s1"))),
+            ("/v1/login", Some((Route::Login, ""))),
+            ("/v1/login/saml", Some((Route::LoginSaml, ""))),
+            ("/v1/login/other", None),
             ("/v1/approvals", Some((Route::Approvals, ""))),
             ("/v1/approvals/q1", Some((Route::Answer, "q1"))),
             ("/v1/sessions/s1/x", None),

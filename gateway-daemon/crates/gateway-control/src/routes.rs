@@ -1,5 +1,7 @@
 //! What is answered to each route.
-use crate::body::{AnswerBody, KillBody, LoginBody, RevokeBody, RunBody, SshSessionBody};
+use crate::body::{
+    AnswerBody, KillBody, LoginBody, LoginSamlBody, RevokeBody, RunBody, SshSessionBody,
+};
 use crate::caller::Caller;
 use crate::filter::{ActFilter, Filter};
 use crate::peer::Peer;
@@ -65,7 +67,11 @@ pub(crate) async fn read(
     if head.method != entry.method {
         return Err(wrong_method());
     }
-    let body = read_body(body, shared.limits.body_bytes_max, shared).await;
+    let bytes_max = match entry.route {
+        Route::LoginSaml => shared.limits.assertion_body_bytes_max,
+        _ => shared.limits.body_bytes_max,
+    };
+    let body = read_body(body, bytes_max, shared).await;
     Ok(Asked {
         entry,
         parameter: parameter.to_owned(),
@@ -190,8 +196,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, asker: Asker, asked: Asked) -> A
             // The table says so already; who is no process here cannot be put into a tree.
             Caller::Remote(_) => refused(StatusCode::FORBIDDEN, RUN_IS_LOCAL),
         },
-        Route::Login => match (caller, own) {
-            (Caller::Local(peer), Some(tree)) => login(shared, peer, tree, &body).await,
+        route @ (Route::Login | Route::LoginSaml) => match (caller, own) {
+            (Caller::Local(peer), Some(tree)) if route == Route::Login => {
+                login(shared, peer, tree, &body).await
+            }
+            (Caller::Local(peer), Some(tree)) => present(shared, peer, tree, &body).await,
             (Caller::Local(_), None) => refused(
                 StatusCode::CONFLICT,
                 "only a governed login session can be bound, and the caller is in no governed tree",
@@ -448,6 +457,19 @@ fn conclude(
     };
     let _ = out.line(last);
     Ok(())
+}
+
+async fn present(shared: &Arc<Shared>, peer: Arc<Peer>, tree: TreeId, body: &[u8]) -> Answer {
+    let LoginSamlBody { response } = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let logins = Arc::clone(&shared.ports.logins);
+    match blocking(move || logins.present(&peer, tree, &response)).await {
+        Some(Ok(view)) => json(Some(view)),
+        Some(Err(error)) => refused(login_status(&error), error.to_string()),
+        None => failed(),
+    }
 }
 
 const fn login_status(error: &LoginError) -> StatusCode {

@@ -309,6 +309,23 @@ impl Logins for Fake {
         };
         Ok((begun, Box::new(pending)))
     }
+
+    fn present(
+        &self,
+        _: &Arc<Peer>,
+        tree: TreeId,
+        response: &str,
+    ) -> Result<LoginView, LoginError> {
+        match response {
+            "none" => Err(LoginError::Issuer("no [[saml]] is configured".into())),
+            "forged" => Err(LoginError::Refused("it is forged".into())),
+            "busy" => Err(LoginError::Busy("later".into())),
+            _ => Ok(LoginView {
+                principal: gateway_core::Principal::unknown(),
+                tree,
+            }),
+        }
+    }
 }
 
 struct FakeLogin {
@@ -825,4 +842,41 @@ async fn only_ungoverned_root_speaks_for_sshd() {
         let answer = client.ssh_session(&login(user)).await;
         assert!(matches!(answer, Err(ClientError::Refused(_))), "{answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_is_signed_in_by_what_is_presented_in_it() {
+    let server = serve_with(Limits::default());
+    let Server { fake, client, .. } = &server;
+    for role in Role::ALL {
+        fake.is(None, role);
+        let answer = client.login_saml("good").await;
+        assert!(
+            matches!(&answer, Err(ClientError::Refused(reason)) if reason.contains("only a governed")),
+            "{role:?} {answer:?}"
+        );
+    }
+    fake.is(Some(OWN), Role::None);
+    assert_eq!(client.login_saml("good").await.unwrap().tree, OWN);
+    let none = client.login_saml("none").await;
+    assert!(matches!(none, Err(ClientError::BadRequest(_))), "{none:?}");
+    for response in ["forged", "busy"] {
+        let refused = client.login_saml(response).await;
+        assert!(
+            matches!(refused, Err(ClientError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+    // The longest response, of characters that JSON writes as two; and one that is longer.
+    let long = client.login_saml(&"\"".repeat(255 << 10)).await;
+    assert!(long.is_ok(), "{long:?}");
+    assert!(client.login_saml(&"x".repeat(512 << 10)).await.is_err());
+    // What is not for assertions stays as short as it was.
+    let mut each = |_: &[u8]| ControlFlow::Continue(());
+    assert!(
+        client
+            .login(Some(&"x".repeat(65 << 10)), &mut each)
+            .await
+            .is_err()
+    );
 }

@@ -22,7 +22,8 @@
 //!
 //! Second form: an issuer's word. A process presents a signed token ([`Issuers`]), and from then
 //! on it and its descendants stand under the principal that the token proves ([`Bindings`]), with
-//! [`gateway_core::Assurance::Verified`]; what the kernel says then only described the tree.
+//! [`gateway_core::Assurance::Verified`]; what the kernel says then only described the tree. An
+//! assertion that a SAML identity provider signed ([`SamlProviders`]) does the same.
 //!
 //! Third form: the word of sshd, which has authenticated whoever logs in ([`SshLogin`],
 //! [`SshNames`]). Whether it is sshd that speaks, the daemon's wiring judges.
@@ -44,6 +45,7 @@ mod identities;
 mod local;
 mod login;
 mod revocations;
+mod saml;
 mod ssh;
 mod state;
 mod token;
@@ -62,6 +64,10 @@ pub use identities::{Identities, Root, TREES_MAX, identify};
 pub use local::local_id;
 pub use login::{LoginUid, LoginUids, SystemLoginUids, UNSET_LOGIN_UID};
 pub use revocations::{REVOCATIONS_MAX, RevocationError, Revocations, canonical};
+pub use saml::{
+    CERTIFICATES_MAX, Certificates, RESPONSE_BYTES_MAX, SamlConfig, SamlConfigError, SamlError,
+    SamlFault, SamlProviders,
+};
 pub use ssh::{
     AUTH_INFO_BYTES_MAX, SshError, SshKey, SshLogin, SshMethod, SshNames, SshTemplateError,
 };

@@ -38,6 +38,9 @@ pub use sign_in::{Authorization, Device, IdToken, SignInClient, SignInError};
 pub use template::TemplateError;
 pub(crate) use template::{Template, VALUE_BYTES_MAX, escape};
 
+// A SAML assertion's attributes become names by the same rules as a token's claims.
+pub(crate) use claims::groups;
+
 /// What a token proved. It does not hold the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {

@@ -5,8 +5,9 @@ use crate::exit::Failure;
 use crate::terminal::moment;
 use crate::wiring::archive::JournalArchive;
 use crate::wiring::people::People;
+use crate::wiring::saml;
 use gateway_control::ControlSocket;
-use gateway_identity::{Directory, Revocations, Scim};
+use gateway_identity::{Directory, Revocations, SamlProviders, Scim};
 use gateway_policy::Policies;
 use gateway_recording::{Durability, Indexer, Journal, JournalError, JournalOptions, Reader};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(super) struct Ground {
     pub(super) policies: Arc<Policies>,
     pub(super) people: Arc<People>,
     pub(super) scim: Option<Arc<Scim>>,
+    pub(super) saml: Arc<SamlProviders>,
     pub(super) journal: Arc<Journal>,
     pub(super) archive: Arc<JournalArchive>,
     pub(super) notes: Vec<String>,
@@ -45,6 +47,7 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         // Without a configuration there may be no policies either: nothing is governed then.
         make_directory(&config.policy_dir, 0o755)?;
     }
+    let saml = saml::providers(&config.saml).map_err(Failure::usage)?;
     let scim = scim(config)?;
     let people = Arc::new(people(config, scim.clone())?);
     let clock: gateway_policy::Clock = Arc::new(moment::now);
@@ -69,6 +72,7 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         policies,
         people,
         scim,
+        saml,
         journal,
         archive,
         notes,

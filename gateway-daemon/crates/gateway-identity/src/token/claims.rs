@@ -154,7 +154,7 @@ fn fingerprint(signed: &[u8]) -> Arc<str> {
 }
 
 /// The groups that a claim lists, or the one that it names. Escaped as other claims are.
-fn groups(claims: &Map<String, Value>, name: &str) -> Result<Vec<Arc<str>>, TokenError> {
+pub(crate) fn groups(claims: &Map<String, Value>, name: &str) -> Result<Vec<Arc<str>>, TokenError> {
     let group = |value: &Value| match value {
         Value::String(group) if (1..=VALUE_BYTES_MAX).contains(&group.len()) => Ok(escape(group)),
         _ => Err(wrong(name, "names of groups, at most 256 bytes each")),
