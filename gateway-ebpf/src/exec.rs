@@ -24,6 +24,7 @@ fn executed(ctx: &BtfTracePointContext) -> Option<()> {
     let task = kernel::current();
     let process = governed::current_process()?;
     let tag = governed::govern(task, process, rooted::EXEC)?;
+    governed::end_boundary(process);
     let binprm = ctx.arg::<*const core::ffi::c_void>(2);
     let record = SCRATCH.get_ptr_mut(0)?;
     let cgroup = kernel::cgroup_of(task).unwrap_or(0);

@@ -94,6 +94,14 @@ pub(crate) fn is_boundary(process: Process) -> bool {
     unsafe { BOUNDARIES.get(process.tgid) }.copied() == Some(process.start)
 }
 
+/// What runs another file now is a boundary no more, until the daemon says so again.
+#[inline(always)]
+pub(crate) fn end_boundary(process: Process) {
+    if is_boundary(process) {
+        let _ = BOUNDARIES.remove(process.tgid);
+    }
+}
+
 /// Makes the child of a boundary the root of a new tree.
 #[inline(always)]
 pub(crate) fn begin(child: Process, parent: Process, tag: &Tag, cgroup: u64) {

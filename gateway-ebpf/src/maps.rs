@@ -63,7 +63,7 @@ pub(crate) static MARKS: SkStorage<Mark> = SkStorage::new();
 pub(crate) static DOOMED: HashMap<u64, u32, { DOOMED_MAX as usize }> = HashMap::new();
 
 /// Thread group id → start time of the services whose children begin trees of their own. The
-/// daemon alone writes it.
+/// daemon alone puts them there; an exec takes them out.
 #[btf_map]
 pub(crate) static BOUNDARIES: HashMap<u32, u64, { BOUNDARIES_MAX as usize }, ON_DEMAND> =
     HashMap::new();

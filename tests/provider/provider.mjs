@@ -157,6 +157,7 @@ async function mint(request) {
     iat: now,
     exp: now + (request.expires_in ?? EXPIRES_IN),
     jti: randomUUID(),
+    ...(request.claims?.email ? { email_verified: true } : {}),
     ...request.claims,
   };
   const payload = Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== null));

@@ -9,6 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -311,6 +312,9 @@ fn hand_over(path: &Path) -> Result<()> {
 
 /// initdb takes seconds, a copy of its result does not: made once per build directory.
 fn template() -> Result<PathBuf> {
+    // The tests of one process are threads: the first makes it, the others wait for it.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = place::build_directory()?
         .join("gateway-tests")
         .join("postgresql-15");
@@ -346,7 +350,7 @@ fn template() -> Result<PathBuf> {
          create role md5 login superuser password '{PASSWORD}';\n"
     );
     single_user(&data, &roles)?;
-    // Two runs may get here at once: each works in a place of its own, and one of them is first.
+    // Two processes may get here at once: each works in a place of its own, and one is first.
     let made = kept.with_extension(std::process::id().to_string());
     fs::create_dir_all(kept.parent().context("the build directory")?)?;
     running::run(Command::new("cp").arg("-a").arg(&data).arg(&made))?.success()?;

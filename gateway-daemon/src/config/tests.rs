@@ -119,6 +119,7 @@ fn every_key_is_taken() {
             groups: "groups".into(),
             environment: Some("GATEWAY_ID_TOKEN".into()),
             client_id: Some("gateway-cli".into()),
+            unverified_email: false,
         }],
         saml: vec![SamlConfig {
             name: "acme".into(),

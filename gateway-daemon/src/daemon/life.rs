@@ -139,9 +139,7 @@ impl Ruler {
         let boundaries = Arc::clone(&self.boundaries);
         let reload = move || {
             let reloaded = governance.reload();
-            if let Err(error) = boundaries.review() {
-                tracing::error!(%error, "boundaries could not be looked for");
-            }
+            boundaries.review();
             reloaded
         };
         match tokio::task::spawn_blocking(reload).await {

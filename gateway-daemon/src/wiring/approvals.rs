@@ -129,6 +129,9 @@ impl gateway_control::Approvals for Questions {
             .map_err(|PortError(error)| AnswerError::NotAllowed(error))?;
         let who = Arc::clone(&answerer.principal.id);
         let act = if approve { "approve" } else { "deny" };
+        let said = reason.map(str::to_owned);
+        let fits = self.approvals.check(id, approve, &answerer, said);
+        fits.map_err(refused)?;
         // Recorded first: what cannot be recorded does not happen.
         let recorded = self.acts.record(act, &who, caller, Some(id), reason);
         recorded.map_err(|error| AnswerError::Failed(error.to_string()))?;

@@ -248,6 +248,7 @@ impl Follower {
             let process = ProcessKey::new(tag.pid, tag.start);
             self.principals.tokens().executed(tag.tree, process);
         }
+        self.boundaries.review();
         Ok(repaired)
     }
 }

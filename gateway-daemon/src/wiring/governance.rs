@@ -136,6 +136,14 @@ impl Governance {
         self.slots.load().names.get(&slot).cloned()
     }
 
+    /// Does the policy of a slot name programs whose children begin trees of their own?
+    pub(crate) fn has_boundaries(&self, slot: u32) -> bool {
+        let slots = self.slots.load();
+        let set = self.policies.set();
+        let policy = slots.names.get(&slot).and_then(|name| set.policy(name));
+        policy.is_some_and(|policy| !policy.boundaries().is_empty())
+    }
+
     /// The programs whose children begin trees of their own, under the policy of a slot. None
     /// when it is not in force any more.
     pub(crate) fn boundaries_of(&self, slot: u32) -> Vec<Box<str>> {

@@ -1,8 +1,10 @@
 //! Whose trees they are: looked up when a tree begins, kept over a restart.
 use super::tokens::Tokens;
+use gateway_capture::Capture;
 use gateway_core::{Lineage, Principal, Process, Provenance, TreeId};
 use gateway_identity::{
-    CiSystem, Identities, IdentityFile, Issuers, Root, SystemAccounts, SystemLoginUids,
+    CiSystem, Identities, IdentityFile, Issuers, LoginUid, LoginUids, Root, SystemAccounts,
+    SystemLoginUids, UNSET_LOGIN_UID,
 };
 use gateway_lineage::{Forest, TreeSummary};
 use parking_lot::Mutex;
@@ -23,6 +25,7 @@ pub(crate) type Standing = (Principal, Vec<Principal>);
 pub(crate) struct Principals {
     identities: Identities,
     tokens: Tokens,
+    capture: Arc<Capture>,
     file: Mutex<IdentityFile>,
     /// The trees of the last round. One that was never seen here may just have begun.
     seen: Mutex<HashSet<TreeId>>,
@@ -36,6 +39,7 @@ impl Principals {
         state_dir: &Path,
         boot_id: &str,
         forest: &Arc<Forest>,
+        capture: &Arc<Capture>,
     ) -> io::Result<Principals> {
         let identities = Identities::new(Box::new(SystemAccounts), Box::new(SystemLoginUids))?;
         let file = IdentityFile::new(state_dir, boot_id);
@@ -46,6 +50,7 @@ impl Principals {
         Ok(Principals {
             identities,
             tokens: Tokens::open(issuers, systems, state_dir, boot_id, forest)?,
+            capture: Arc::clone(capture),
             file: Mutex::new(file),
             seen: Mutex::default(),
         })
@@ -53,15 +58,27 @@ impl Principals {
 
     /// A tree began. Does not wait.
     pub(crate) fn rooted(&self, tree: TreeId, pid: u32, start: u64, uid: u32) {
+        let login_uid = self.login_uid_of_boundary(pid, start);
         self.identities.rooted(
             tree,
             &Root {
                 pid,
                 start,
                 uid,
-                login_uid: None,
+                login_uid,
             },
         );
+    }
+
+    /// The root of a job runs what the job wants from the start, and could set a login uid that
+    /// nobody has set before: that of the service which forked it counts. `None`: no such root.
+    fn login_uid_of_boundary(&self, pid: u32, start: u64) -> Option<u32> {
+        let tag = self.capture.tag(pid, start).ok().flatten()?;
+        let (boundary, begun) = tag.boundary?;
+        match SystemLoginUids.login_uid(boundary, begun) {
+            LoginUid::Set(uid) => Some(uid),
+            LoginUid::Unset | LoginUid::Unreadable => Some(UNSET_LOGIN_UID),
+        }
     }
 
     /// The tokens that jobs carry.
@@ -104,6 +121,10 @@ impl Principals {
 
     /// Whose tree it is by the kernel's word.
     fn described(&self, tree: TreeId, root: Option<&Process>) -> Principal {
+        let root = root.filter(|root| root.provenance != Provenance::Gap);
+        if let Some(root) = root.filter(|_| !self.identities.knows(tree)) {
+            self.rooted(tree, root.pid, root.start, root.uid);
+        }
         self.identities.principal_within(tree, root, PATIENCE)
     }
 
@@ -112,7 +133,7 @@ impl Principals {
         for summary in trees {
             let root = summary.root.as_ref();
             if let Some(root) = root.filter(|root| root.provenance != Provenance::Gap) {
-                self.identities.rooted(summary.tree, &Root::from(root));
+                self.rooted(summary.tree, root.pid, root.start, root.uid);
             }
         }
         let now: HashSet<TreeId> = trees.iter().map(|summary| summary.tree).collect();

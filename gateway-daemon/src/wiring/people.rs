@@ -1,8 +1,9 @@
 //! People: what the directory says of a principal, who is revoked, and who calls.
+use super::identity::Principals;
 use crate::config::Roles;
 use gateway_control::{Caller, Peer, PortError, Role, roles};
 use gateway_core::ports::Case;
-use gateway_core::{Assurance, Decision, Judge, Mode, Principal, Subject, Verdict};
+use gateway_core::{Assurance, Decision, Judge, Mode, Principal, Subject, TreeId, Verdict};
 use gateway_identity::{
     Accounts, Directory, Revocations, Status, SystemAccounts, UNSET_LOGIN_UID, canonical, local_id,
 };
@@ -170,6 +171,7 @@ fn login_uid(peer: &Peer) -> Result<Option<u32>, PortError> {
 pub(crate) struct PeopleJudge {
     pub(crate) inner: Arc<dyn Judge>,
     pub(crate) people: Arc<People>,
+    pub(crate) principals: Arc<Principals>,
 }
 
 impl Judge for PeopleJudge {
@@ -185,12 +187,20 @@ impl Judge for PeopleJudge {
 }
 
 impl PeopleJudge {
+    /// Whatever was presented in a tree, the user whose tree it is must not have left.
+    fn barred_user(&self, tree: TreeId) -> Option<String> {
+        let user = self.principals.described_by_kernel(tree)?;
+        let barred = self.people.is_barred(&user);
+        barred.then(|| format!("{} is offboarded or revoked", user.id))
+    }
+
     /// Whoever is barred is denied, whatever the rules say. Observe only records.
     fn bar(&self, case: &Case<'_>, decision: Decision) -> Decision {
         if decision.mode == Mode::Observe {
             return decision;
         }
-        match self.people.barred(case.subject) {
+        let barred = self.people.barred(case.subject);
+        match barred.or_else(|| self.barred_user(case.subject.lineage.tree)) {
             None => decision,
             Some(message) => Decision {
                 verdict: Verdict::Deny,

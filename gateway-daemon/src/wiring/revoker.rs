@@ -7,7 +7,7 @@ use gateway_approvals::Approvals;
 use gateway_capture::Capture;
 use gateway_control::view::RevokeView;
 use gateway_control::{Caller, PortError, Revoker};
-use gateway_core::{Lineage, Principal, TreeId};
+use gateway_core::{Lineage, Principal, Subject, TreeId};
 use gateway_identity::RevocationError;
 use gateway_lineage::Forest;
 use gateway_proxy::Proxy;
@@ -30,13 +30,20 @@ pub(crate) struct Revocation {
 }
 
 impl Revocation {
+    /// Is this who acts, through whom, or whose tree the kernel says it is?
+    fn stands_behind(&self, principal: &Principal, subject: &Subject) -> bool {
+        let described = self.principals.described_by_kernel(subject.lineage.tree);
+        let mut all = std::iter::once(&subject.principal)
+            .chain(&subject.delegates)
+            .chain(&described);
+        all.any(|other| self.people.same(principal, other))
+    }
+
     /// The trees in which a principal stands, at the root or further down.
     fn trees_of(&self, principal: &Principal) -> BTreeSet<TreeId> {
         let mut trees = BTreeSet::new();
         for session in self.proxy.sessions() {
-            let subject = &session.subject;
-            let mut all = std::iter::once(&subject.principal).chain(&subject.delegates);
-            if all.any(|other| self.people.same(principal, other)) {
+            if self.stands_behind(principal, &session.subject) {
                 trees.insert(session.tree);
             }
         }
@@ -73,9 +80,7 @@ impl Revocation {
         let mut ended = BTreeSet::new();
         for _ in 0..2 {
             for session in self.proxy.sessions() {
-                let subject = &session.subject;
-                let mut all = std::iter::once(&subject.principal).chain(&subject.delegates);
-                if all.any(|other| self.people.same(principal, other))
+                if self.stands_behind(principal, &session.subject)
                     && self.proxy.kill_session(session.session)
                 {
                     ended.insert(session.session);

@@ -124,6 +124,7 @@ mod tests {
             groups: "groups".into(),
             environment: None,
             client_id: Some("console".into()),
+            unverified_email: false,
         };
         let issuers = Arc::new(Issuers::new(vec![config], Box::new(Refusing)).unwrap());
         let redirect = "https://gateway.test/callback".to_owned();

@@ -250,7 +250,7 @@ impl Tokens {
 
     /// Has nobody presented anything in this tree?
     pub(crate) fn is_unbound(&self, tree: TreeId) -> bool {
-        self.shared.bindings.of(tree).is_empty()
+        self.shared.bindings.is_unbound(tree)
     }
 
     /// Does a tree own this token?
@@ -328,7 +328,7 @@ impl Shared {
             }
             return;
         };
-        self.unsure.lock().remove(&process);
+        self.settle(process);
         self.note_words(tree, process, &found);
         let Some(issuers) = issuers else { return };
         for (name, token) in found {
@@ -339,17 +339,22 @@ impl Shared {
                 Ok(verified) => verified,
                 Err(error) => {
                     tracing::warn!(%tree, pid = process.pid, %name, %error, "a token is not good");
-                    if matches!(error, TokenError::NoKeys { .. }) {
+                    if matches!(
+                        error,
+                        TokenError::NoKeys { .. } | TokenError::UnknownKey { .. }
+                    ) {
                         self.set_unsure(tree, process, true);
                     }
                     continue;
                 }
             };
             match self.bind(tree, process, &verified) {
-                Ok(Bound::New) => {
-                    tracing::info!(%tree, pid = process.pid, %name, "a token was bound");
+                Ok(bound) => {
+                    self.unsure.lock().remove(&process);
+                    if bound == Bound::New {
+                        tracing::info!(%tree, pid = process.pid, %name, "a token was bound");
+                    }
                 }
-                Ok(Bound::Again) => {}
                 Err(error) => {
                     tracing::warn!(%tree, pid = process.pid, %name, %error, "a token was not bound");
                     self.set_unsure(tree, process, false);
@@ -358,20 +363,28 @@ impl Shared {
         }
     }
 
-    /// Keeps whose job it says that it is, unless one above it has said so.
+    /// A process can be read again. What it presented and nobody could judge is not undone by
+    /// executing something else without it.
+    fn settle(&self, process: ProcessKey) {
+        let mut unsure = self.unsure.lock();
+        if unsure.get(&process).is_some_and(|unsure| !unsure.again) {
+            unsure.remove(&process);
+        }
+    }
+
+    /// Keeps whose job it says that it is, unless it or one above it has said so before.
     fn note_words(&self, tree: TreeId, process: ProcessKey, found: &[(String, String)]) {
         let mut says = self.systems.iter();
         let Some(principal) = says.find_map(|system| system.principal(found)) else {
-            self.asserted.lock().remove(&process);
             return;
         };
         let lineage = self.forest.lineage_of(process);
         let mut asserted = self.asserted.lock();
-        let above = |lineage: &Lineage| {
+        let said = |lineage: &Lineage| {
             let mut keys = lineage.processes.iter().map(key);
-            keys.any(|other| other != process && asserted.contains_key(&other))
+            keys.any(|key| asserted.contains_key(&key))
         };
-        if lineage.as_ref().is_some_and(above) {
+        if asserted.contains_key(&process) || lineage.as_ref().is_some_and(said) {
             return;
         }
         if asserted.len() >= ASSERTED_MAX {
@@ -381,19 +394,19 @@ impl Shared {
         asserted.insert(process, Asserted { tree, principal });
     }
 
-    /// Who stands behind a lineage. What a job merely says names it, and gives it nothing: whoever
-    /// the kernel says it is stands beside it, and has to be allowed all that it asks for.
+    /// Who stands behind a lineage. What a job merely says names it, as a delegate: it can only
+    /// narrow what whoever the kernel says it is may do, and a condition that looks at the
+    /// principal looks at nothing that a job chose.
     fn subject(&self, lineage: &Lineage, described: Principal) -> (Principal, Vec<Principal>) {
-        let (principal, delegates) = self.bindings.subject(lineage, described);
+        let (principal, mut delegates) = self.bindings.subject(lineage, described);
         if self.systems.is_empty() || principal.assurance == Assurance::Verified {
             return (principal, delegates);
         }
         let asserted = self.asserted.lock();
         let mut keys = lineage.processes.iter().map(key);
-        match keys.find_map(|key| asserted.get(&key)) {
-            Some(asserted) => (asserted.principal.clone(), vec![principal]),
-            None => (principal, delegates),
-        }
+        let said = keys.find_map(|key| asserted.get(&key));
+        delegates.extend(said.map(|said| said.principal.clone()));
+        (principal, delegates)
     }
 
     fn set_unsure(&self, tree: TreeId, process: ProcessKey, again: bool) {

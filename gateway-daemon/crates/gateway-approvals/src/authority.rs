@@ -13,6 +13,9 @@ pub type Matches = Arc<dyn Fn(&[Arc<str>], &Principal) -> bool + Send + Sync>;
 /// `user:alice@acme.com`)? Called as [`Matches`] is. Principals of one id always are.
 pub type SamePerson = Arc<dyn Fn(&Principal, &Principal) -> bool + Send + Sync>;
 
+/// Whom the kernel says a tree is, whatever was presented in it since. Called as [`Matches`] is.
+pub type Described = Arc<dyn Fn(TreeId) -> Option<Principal> + Send + Sync>;
+
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -30,6 +33,8 @@ pub struct Authority {
     pub matches: Matches,
     /// Principal against principal.
     pub same_person: SamePerson,
+    /// A token that somebody presents does not hide from whose login their tree comes.
+    pub described: Described,
 }
 
 impl fmt::Debug for Authority {
@@ -45,6 +50,7 @@ impl Authority {
         Authority {
             matches,
             same_person: Arc::new(|_, _| false),
+            described: Arc::new(|_| None),
         }
     }
 
@@ -77,8 +83,10 @@ impl Authority {
 
     fn is_own(&self, principal: &Principal, question: &Question) -> bool {
         let subject = &question.subject;
+        let described = (self.described)(subject.lineage.tree);
         std::iter::once(&subject.principal)
             .chain(&subject.delegates)
+            .chain(&described)
             .any(|theirs| theirs.id == principal.id || (self.same_person)(theirs, principal))
     }
 
@@ -185,6 +193,30 @@ mod tests {
         assert_eq!(
             authority.check(&caller, true, &question),
             Err(NotAllowed::OwnTree)
+        );
+    }
+
+    #[test]
+    fn a_token_does_not_hide_whose_login_it_is() {
+        let mut authority = authority();
+        authority.described =
+            Arc::new(|tree| (tree == TreeId(7)).then(|| principal("local:alice", &[])));
+        authority.same_person =
+            Arc::new(|a, b| &*a.id == "local:alice" && &*b.id == "user:alice@acme.com");
+        let question = question(1)
+            .by("ci:github:acme/api")
+            .held_by("a", &["*"])
+            .ask();
+        for own in ["local:alice", "user:alice@acme.com"] {
+            assert_eq!(
+                authority.check(&caller(own, &[]), true, &question),
+                Err(NotAllowed::OwnTree)
+            );
+            assert!(!authority.reaches(&principal(own, &[]), &question));
+        }
+        assert_eq!(
+            authority.check(&caller("user:carol", &[]), true, &question),
+            Ok(())
         );
     }
 

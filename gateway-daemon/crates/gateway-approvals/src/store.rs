@@ -214,6 +214,20 @@ impl Approvals {
         answered
     }
 
+    /// Would this answer be taken, as far as is known now? Nothing changes.
+    ///
+    /// # Errors
+    /// As [`Approvals::answer`].
+    pub fn check(
+        &self,
+        id: &str,
+        approved: bool,
+        by: &Caller,
+        reason: Option<String>,
+    ) -> Result<(), AnswerError> {
+        self.shared.check(id, approved, by, reason)
+    }
+
     /// Could this caller give any answer to a question? For lists.
     #[must_use]
     pub fn may_answer(&self, caller: &Caller, pending: &Pending) -> bool {
@@ -407,6 +421,25 @@ impl Shared {
         });
         self.finish(state, ended);
         answered.map_err(|error| error.unwrap_or_else(unknown))
+    }
+
+    fn check(
+        &self,
+        id: &str,
+        approved: bool,
+        by: &Caller,
+        reason: Option<String>,
+    ) -> Result<(), AnswerError> {
+        authority::may_answer_at_all(by)?;
+        plain(reason)?;
+        let unknown = || AnswerError::NoSuchQuestion(cut(id, WRONG_ID_MAX).to_owned());
+        let id = parse_id(id).ok_or_else(unknown)?;
+        let state = self.state.lock();
+        let Some(pending) = state.get(id) else {
+            let ended = state.outcomes.get(id).cloned();
+            return Err(ended.map_or_else(unknown, AnswerError::AlreadyAnswered));
+        };
+        Ok(self.authority.check(by, approved, &pending.question)?)
     }
 
     /// Checks an answer, and ends its question. Without an error to tell, there is no question.

@@ -252,6 +252,10 @@ impl Governor {
         let (id, terms) = (held.id, Arc::clone(&held.terms));
         let changed = !held.digest.is_of(operation);
         let denied = decision.verdict == Verdict::Deny && !decision.passes();
+        let other_terms = decision
+            .hold
+            .as_ref()
+            .is_some_and(|now| **now != *held.terms);
         let answer = if changed {
             // A defect of a protocol; what was approved is not what would be sent.
             Answer {
@@ -264,6 +268,13 @@ impl Governor {
                 verdict: Verdict::Denied,
                 approver: None,
                 reason: Some("the policy denies it by now".into()),
+            }
+        } else if other_terms {
+            // Whoever was asked need not be whom the rules name now.
+            Answer {
+                verdict: Verdict::Denied,
+                approver: None,
+                reason: Some("the rules that hold it have changed".into()),
             }
         } else if let Some(answer) = held.answer.take() {
             answer

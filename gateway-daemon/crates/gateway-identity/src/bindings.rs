@@ -304,6 +304,13 @@ impl Bindings {
         bindings
     }
 
+    /// Has nobody presented anything in a tree, as far as can be told?
+    #[must_use]
+    pub fn is_unbound(&self, tree: TreeId) -> bool {
+        let state = self.state.lock();
+        !state.trees.contains_key(&tree) && !state.doubtful.contains(&tree)
+    }
+
     /// Forgets the bindings of trees that have ended. Their tokens stay theirs until they expire.
     pub fn retain(&self, lives: impl Fn(TreeId) -> bool) {
         let mut state = self.state.lock();

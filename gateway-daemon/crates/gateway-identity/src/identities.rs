@@ -226,7 +226,9 @@ impl Identities {
         })
     }
 
-    fn knows(&self, tree: TreeId) -> bool {
+    /// Is it decided whose tree it is?
+    #[must_use]
+    pub fn knows(&self, tree: TreeId) -> bool {
         self.shared.state.lock().trees.contains_key(&tree)
     }
 

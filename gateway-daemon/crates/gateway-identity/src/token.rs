@@ -111,6 +111,12 @@ pub enum TokenError {
     /// It has not begun, by this claim.
     #[error("the token is from the future, by its `{0}`")]
     NotYet(&'static str),
+    /// Its address makes the principal, and the issuer does not say that it is verified.
+    #[error(
+        "the token's `email` is not verified (`email_verified` is not true; \
+         `unverified_email` of the issuer's section would take it all the same)"
+    )]
+    UnverifiedEmail,
     /// It lacks a claim that is needed.
     #[error("the token has no `{0}`")]
     MissingClaim(String),

@@ -34,9 +34,10 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
     let judge = Arc::new(TimedJudge::new(Arc::new(PeopleJudge {
         inner: Arc::clone(&ground.policies) as _,
         people: Arc::clone(&ground.people),
+        principals: Arc::clone(&kernel.principals),
     })));
     let links = links(config)?;
-    let options = approval_options(config, &ground.people, links.clone())?;
+    let options = approval_options(config, &ground.people, kernel, links.clone())?;
     let approvals = Arc::new(Approvals::start(options)?);
     let attribution = Attributor {
         follower: Arc::clone(&kernel.follower),
@@ -79,12 +80,15 @@ fn links(config: &Config) -> Result<Option<Arc<Links>>, Failure> {
 fn approval_options(
     config: &Config,
     people: &Arc<People>,
+    kernel: &Kernel,
     links: Option<Arc<Links>>,
 ) -> Result<Options, Failure> {
     let (directory, approvers) = (Arc::clone(people), Arc::clone(people));
+    let principals = Arc::clone(&kernel.principals);
     let authority = Authority {
         matches: Arc::new(move |patterns, principal| approvers.may_approve(patterns, principal)),
         same_person: Arc::new(move |one, other| directory.same(one, other)),
+        described: Arc::new(move |tree| principals.described_by_kernel(tree)),
     };
     let limits = gateway_approvals::Limits {
         pending_max: config.limits.approvals,

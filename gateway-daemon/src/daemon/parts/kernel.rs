@@ -70,6 +70,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         state_dir,
         boot_id.trim(),
         &forest,
+        &capture,
     )?;
     let principals = Arc::new(principals);
     let policies = Arc::clone(&ground.policies);
@@ -78,11 +79,8 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     let events = capture
         .events()
         .ok_or_else(|| Failure::no("the kernel's reports are taken"))?;
-    let boundaries = Arc::new(Boundaries {
-        capture: Arc::clone(&capture),
-        governance: Arc::clone(&governance),
-        principals: Arc::clone(&principals),
-    });
+    let boundaries = Boundaries::start(&capture, &governance, &forest, &principals)?;
+    let boundaries = Arc::new(boundaries);
     let follower = Follower::new(
         events,
         Arc::clone(&capture),
@@ -95,7 +93,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     governance.apply().map_err(capture_failure)?;
     let repaired = follower.repair().map_err(capture_failure)?;
     tracing::debug!(?repaired, "the lineage agrees with the kernel");
-    boundaries.review().map_err(capture_failure)?;
+    boundaries.review();
     if let Err(error) = principals.keep_only(&forest.trees()) {
         tracing::error!(%error, "the identities could not be saved");
     }

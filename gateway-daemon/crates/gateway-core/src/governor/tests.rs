@@ -19,6 +19,7 @@ struct Fake {
     broken: AtomicBool,
     hold: AtomicBool,
     unstable: AtomicBool,
+    approver: Mutex<Option<Arc<str>>>,
     verdicts: Mutex<Vec<Verdict>>,
     questions: Mutex<Vec<Question>>,
     slot: Arc<Mutex<Slot>>,
@@ -62,17 +63,17 @@ impl Judge for Fake {
             resource: "orders".into(),
             rule: deny.then(|| "no".into()),
             message: None,
-            hold: hold.then(|| Arc::new(terms())),
+            hold: hold.then(|| Arc::new(terms(self.approver.lock().unwrap().clone()))),
             stable: !self.unstable.load(Ordering::Relaxed),
         }
     }
 }
 
-fn terms() -> HoldTerms {
+fn terms(approver: Option<Arc<str>>) -> HoldTerms {
     HoldTerms {
         rules: vec![HoldRule {
             rule: "ask".into(),
-            approvers: vec!["group:dba".into()],
+            approvers: vec![approver.unwrap_or_else(|| "group:dba".into())],
         }],
         timeout: Duration::from_secs(60),
         grant: Grant::Once,
@@ -393,6 +394,22 @@ fn what_the_policy_denies_by_now_no_approval_helps() {
     fake.deny.store(true, Ordering::Relaxed);
     fake.generation.fetch_add(1, Ordering::Relaxed);
     refusal(governor.submit(&operation, Timestamp(3)));
+    assert_eq!(fake.verdicts(), [Verdict::Hold, Verdict::Denied]);
+}
+
+#[test]
+fn an_approval_under_other_rules_is_none() {
+    let fake = Fake::holding();
+    let mut governor = governor(&fake);
+    let effects = effects();
+    let operation = read(&effects, Some(3));
+    notice(governor.submit(&operation, Timestamp(2)));
+    fake.answer(Verdict::Approved);
+    assert!(is_answered(&mut governor));
+    *fake.approver.lock().unwrap() = Some("user:ciso".into());
+    fake.generation.fetch_add(1, Ordering::Relaxed);
+    let refusal = refusal(governor.submit(&operation, Timestamp(3)));
+    assert!(matches!(refusal.reason, RefusalReason::NotApproved { .. }));
     assert_eq!(fake.verdicts(), [Verdict::Hold, Verdict::Denied]);
 }
 

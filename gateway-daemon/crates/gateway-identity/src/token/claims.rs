@@ -74,6 +74,15 @@ fn judge_rest(jws: &Jws<'_>, issuer: &Issuer, now: Timestamp) -> Result<Verified
             return Err(TokenError::NotYet(name));
         }
     }
+    // Some write it as text.
+    let verified = [Value::Bool(true), Value::String("true".to_owned())];
+    if issuer.wants_verified_email
+        && !claims
+            .get("email_verified")
+            .is_some_and(|said| verified.contains(said))
+    {
+        return Err(TokenError::UnverifiedEmail);
+    }
     let subject = text(claims, "sub", SUBJECT_BYTES_MAX)?.ok_or_else(|| missing("sub"))?;
     let id = match text(claims, "jti", VALUE_BYTES_MAX)? {
         Some(id) => id.into(),

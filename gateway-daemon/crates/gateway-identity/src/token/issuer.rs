@@ -27,6 +27,10 @@ pub struct IssuerConfig {
     /// nobody signs in there. An ID token is made out to it, and to nothing else.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// Whether `{email}` may be an address that the issuer has not verified (`email_verified`).
+    /// Where people choose their addresses, one could be another's.
+    #[serde(default)]
+    pub unverified_email: bool,
 }
 
 fn groups_by_default() -> String {
@@ -73,6 +77,8 @@ pub(super) struct Issuer {
     pub groups: String,
     pub environment: Option<String>,
     pub client_id: Option<Arc<str>>,
+    /// `email` makes the principal, and has to be verified.
+    pub wants_verified_email: bool,
 }
 
 impl Issuer {
@@ -94,11 +100,13 @@ impl Issuer {
         {
             return Err(IssuerFault::Environment(variable.clone()));
         }
+        let template = Template::parse(&config.principal)?;
         Ok(Issuer {
             name: config.name.into(),
             url: Url::parse(&config.url)?,
             audience: config.audience,
-            template: Template::parse(&config.principal)?,
+            wants_verified_email: template.has("email") && !config.unverified_email,
+            template,
             groups: config.groups,
             environment: config.environment,
             client_id: config.client_id.map(Arc::from),

@@ -99,6 +99,12 @@ impl Template {
         })
     }
 
+    /// Is this claim a part of the name?
+    pub(crate) fn has(&self, claim: &str) -> bool {
+        let is_it = |part: &Part| matches!(part, Part::Claim(name) if name == claim);
+        self.parts.iter().any(is_it)
+    }
+
     /// The principal's name that these claims make.
     pub(crate) fn fill(&self, claims: &Map<String, Value>) -> Result<Arc<str>, TokenError> {
         let mut id = String::new();

@@ -176,6 +176,7 @@ fn config() -> IssuerConfig {
         groups: "groups".to_owned(),
         environment: Some("GATEWAY_ID_TOKEN".to_owned()),
         client_id: None,
+        unverified_email: false,
     }
 }
 

@@ -130,7 +130,7 @@ fn alice(over: Value) -> Value {
     let now = NOW.0 / SECOND;
     let mut claims = json!({
         "iss": URL, "aud": CLIENT, "sub": "alice", "exp": now + 300, "iat": now,
-        "email": "alice@acme.test", "groups": ["dba"], "nonce": "n-1",
+        "email": "alice@acme.test", "email_verified": true, "groups": ["dba"], "nonce": "n-1",
     });
     for (key, value) in over.as_object().expect("object") {
         match value {
@@ -438,4 +438,26 @@ fn an_issuer_is_chosen_by_name_or_because_there_is_one() {
         empty.expect_err("empty").fault,
         IssuerFault::Empty("client_id")
     );
+}
+
+/// Whoever may choose their address at the issuer could choose another's.
+#[test]
+fn an_address_that_is_not_verified_is_nobodys() {
+    let pair = Pair::p256();
+    let provider = Provider::new(&pair);
+    let client = |unverified_email: bool| {
+        let config = IssuerConfig {
+            unverified_email,
+            ..person_config()
+        };
+        let issuers = Issuers::new(vec![config], Box::new(provider.clone())).expect("issuers");
+        Arc::new(issuers).sign_in(None).expect("client")
+    };
+    let (strict, lax) = (client(false), client(true));
+    for said in [json!(false), json!("no"), json!(1), Value::Null] {
+        let token = IdToken(pair.token("a", &alice(json!({ "email_verified": said }))));
+        let refused = strict.verify(&token, Some("n-1"), NOW);
+        assert_eq!(refused, Err(TokenError::UnverifiedEmail), "{said}");
+        assert!(lax.verify(&token, Some("n-1"), NOW).is_ok(), "{said}");
+    }
 }
