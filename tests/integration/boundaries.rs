@@ -27,6 +27,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Option<Scene> {
+        Scene::under("exec \"$0\" -c \"$1\"")
+    }
+
+    /// The runner is started by this line of a shell: `$0` is its program, `$1` its script.
+    fn under(line: &str) -> Option<Scene> {
         let provider = Provider::start_or_skip(&["RS256"]).unwrap()?;
         let world = World::with(provider, RULES, "");
         let files = place::temporary_directory().unwrap();
@@ -39,7 +44,7 @@ impl Scene {
             .daemon
             .reload("test", &rules.replacen("[policy]\n", &head, 1))
             .unwrap();
-        let (runner, lines) = start(&world, &program);
+        let (runner, lines) = start(&world, line, &program);
         wait::until_true("the boundary", PATIENCE, || {
             world.daemon.said().contains("a boundary: what it starts")
         })
@@ -69,13 +74,13 @@ impl Scene {
     }
 }
 
-fn start(world: &World, program: &str) -> (Running, ChildStdin) {
+/// Runs each line that it reads.
+const RUNNER: &str = "while read -r line; do sh -c \"$line\" 2>&1 & done; wait";
+
+fn start(world: &World, line: &str, program: &str) -> (Running, ChildStdin) {
     let job = Job::governed(&world.subtree, "runner").unwrap();
-    let mut command = job.command(program);
-    command.args([
-        "-c",
-        "while read -r line; do sh -c \"$line\" 2>&1 & done; wait",
-    ]);
+    let mut command = job.command("sh");
+    command.args(["-c", line, program, RUNNER]);
     command.stdin(std::process::Stdio::piped());
     let mut runner = Running::start_with_input(&mut command).unwrap();
     let lines = runner.take_stdin().unwrap();
@@ -187,11 +192,8 @@ fn a_tree_that_a_boundary_began_has_no_boundaries() {
     let line = format!("{} {}; true", scene.program, script.display());
     writeln!(scene.lines, "{line}").unwrap();
     scene.wait_for("ended");
-    let sessions = scene.world.daemon.sessions().unwrap();
-    assert_eq!(sessions.len(), 5, "{sessions:?}");
-    let trees: std::collections::HashSet<_> =
-        sessions.iter().map(|one| one["tree"].to_string()).collect();
-    assert_eq!(trees.len(), 1, "{sessions:?}");
+    assert_eq!(scene.world.daemon.sessions().unwrap().len(), 5);
+    assert_eq!(trees(&scene.world).len(), 1);
 }
 
 /// A policy that does not name it any more makes it one of many processes.
@@ -217,8 +219,56 @@ fn without_a_boundary_there_is_one_tree() {
         writeln!(scene.lines, "{denied}; echo ended").unwrap();
     }
     wait::until_true("both", PATIENCE, || scene.count("ended") == 2).unwrap();
-    let sessions = scene.world.daemon.sessions().unwrap();
-    let trees: std::collections::HashSet<_> =
-        sessions.iter().map(|one| one["tree"].to_string()).collect();
-    assert_eq!((sessions.len(), trees.len()), (2, 1), "{sessions:?}");
+    assert_eq!(scene.world.daemon.sessions().unwrap().len(), 2);
+    assert_eq!(trees(&scene.world).len(), 1);
+}
+
+/// The trees of all sessions.
+fn trees(world: &World) -> std::collections::HashSet<String> {
+    let sessions = world.daemon.sessions().unwrap();
+    sessions.iter().map(|one| one["tree"].to_string()).collect()
+}
+
+/// A boundary's mark is the program's, not the process's: what runs there next has one tree.
+#[test]
+fn a_boundary_that_executes_something_else_is_none() {
+    let Some(mut scene) = Scene::under("exec \"$0\" -c 'read -r line; exec sh -c \"$line\"'")
+    else {
+        return;
+    };
+    let denied = psql(&scene.world, "select 1");
+    writeln!(scene.lines, "{denied}; {denied}; {denied}; echo ended").unwrap();
+    scene.wait_for("ended");
+    assert_eq!(scene.world.daemon.sessions().unwrap().len(), 3);
+    assert_eq!(trees(&scene.world).len(), 1);
+}
+
+/// Whoever presents a token above the runner is answerable for all that it runs from then on.
+#[test]
+fn where_somebody_presents_a_token_later_there_is_no_boundary_any_more() {
+    let line = "exec 3<&0; \"$0\" -c \"$1\" <&3 & read -r token <$HOME/token; \
+                exec env JOB_TOKEN=$token sleep 600";
+    let home = place::temporary_directory().unwrap();
+    let fifo = home.path().join("token");
+    nix::unistd::mkfifo(
+        &fifo,
+        nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR,
+    )
+    .unwrap();
+    let line = line.replace("$HOME", home.path().to_str().unwrap());
+    let Some(mut scene) = Scene::under(&line) else {
+        return;
+    };
+    let alice = scene.world.token("alice@acme.example");
+    let bob = scene.world.token("bob@acme.example");
+    std::fs::write(&fifo, format!("{alice}\n")).unwrap();
+    wait::until_true("the end of the boundary", PATIENCE, || {
+        scene.world.daemon.said().contains("a boundary no more")
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", scene.world.daemon.said()));
+    scene.job(&bob, "select 'of bob'");
+    scene.wait_for("of bob");
+    let (principal, _, delegates) = who(&scene.world, "select 'of bob'");
+    assert_eq!(principal, "user:alice@acme.example");
+    assert_eq!(delegates[0]["id"], "user:bob@acme.example");
 }
