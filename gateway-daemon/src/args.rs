@@ -67,8 +67,21 @@ pub(crate) enum CommandArguments {
     /// Checks, tests, explains, replays and learns policies, without a daemon
     #[command(subcommand)]
     Policy(PolicyArguments),
+    /// The authority by which clients believe the gateway's TLS
+    #[command(subcommand)]
+    Trust(TrustArguments),
     /// Detaches the programs, stops the daemon, removes pins and cgroups; keeps the journal
     Uninstall,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum TrustArguments {
+    /// Makes this host's programs believe it that ask the system
+    Install,
+    /// Prints its certificate in PEM form, and that of the one before
+    Export,
+    /// Makes another one
+    Rotate,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 use crate::args::{
     AnswerArguments, AnswerOneArguments, Arguments, CommandArguments, ExplainArguments,
     FilterArguments, LearnArguments, LogArguments, PolicyArguments, ReplayArguments, RunArguments,
-    WhenDown,
+    TrustArguments, WhenDown,
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
@@ -72,6 +72,7 @@ pub(crate) enum Command {
     PolicyExplain(Explain),
     PolicyReplay(Replay),
     PolicyLearn(Learn),
+    Trust(TrustArguments),
     Uninstall,
 }
 
@@ -246,6 +247,7 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
         CommandArguments::Policy(PolicyArguments::Learn(learn)) => {
             Command::PolicyLearn(validate_learn(learn, now)?)
         }
+        CommandArguments::Trust(trust) => Command::Trust(trust),
         CommandArguments::Uninstall => Command::Uninstall,
     })
 }
@@ -539,6 +541,10 @@ mod tests {
             ),
             ("uninstall".to_owned(), Command::Uninstall),
             (
+                "trust export".to_owned(),
+                Command::Trust(TrustArguments::Export),
+            ),
+            (
                 "approvals --watch --json".to_owned(),
                 Command::Approvals {
                     watch: true,
@@ -605,6 +611,8 @@ mod tests {
             "policy replay a b",
             "policy replay --since yesterday",
             "uninstall --force",
+            "trust",
+            "trust export --json",
             "daemon extra",
             "approvals approve",
             "approvals approve q1 q2",

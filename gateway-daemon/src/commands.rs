@@ -10,6 +10,7 @@ pub(crate) mod run;
 pub(crate) mod ssh_session;
 pub(crate) mod status;
 pub(crate) mod trees;
+pub(crate) mod trust;
 pub(crate) mod uninstall;
 
 use crate::exit::Failure;

@@ -151,6 +151,11 @@ impl Config {
         self.state_dir.join("journal")
     }
 
+    /// The authority that clients believe.
+    pub(crate) fn tls_dir(&self) -> PathBuf {
+        self.state_dir.join("tls")
+    }
+
     /// Where the daemon keeps its things, by name.
     pub(crate) fn paths(&self) -> BTreeMap<String, String> {
         let text = |path: &Path| path.display().to_string();
@@ -160,6 +165,7 @@ impl Config {
             ("policy_dir".to_owned(), text(&self.policy_dir)),
             ("bpffs_dir".to_owned(), text(&self.bpffs_dir)),
             ("journal".to_owned(), text(&self.journal_dir())),
+            ("tls".to_owned(), text(&self.tls_dir())),
         ]);
         if let Some(file) = &self.file {
             paths.insert("config".to_owned(), text(file));

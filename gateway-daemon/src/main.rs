@@ -9,6 +9,7 @@ mod terminal;
 mod wiring;
 
 use crate::args::Arguments;
+use crate::args::TrustArguments;
 use crate::command::Command;
 use crate::config::{Config, ConfigError};
 use crate::exit::{Exit, Failure};
@@ -133,6 +134,9 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
         Command::PolicyExplain(explain) => commands::policy::explain(&config, explain),
         Command::PolicyReplay(replay) => commands::policy::replay::replay(&config, replay),
         Command::PolicyLearn(learn) => commands::policy::learn::learn(&config, learn),
+        Command::Trust(TrustArguments::Install) => commands::trust::install(&config),
+        Command::Trust(TrustArguments::Export) => commands::trust::export(&config),
+        Command::Trust(TrustArguments::Rotate) => commands::trust::rotate(&config),
         Command::Uninstall => commands::uninstall::uninstall(&config),
     }
 }

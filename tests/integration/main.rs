@@ -18,6 +18,7 @@ mod login;
 mod policy_reload;
 mod postgres_drivers;
 mod postgres_psql;
+mod postgres_tls;
 mod provider;
 mod remote_api;
 mod saml_login;

@@ -1,4 +1,5 @@
 //! A throwaway PostgreSQL 15 that logs every statement it is given.
+use crate::certificates::Certificate;
 use crate::running::{self, Outcome};
 use crate::{place, wait};
 use anyhow::{Context, Result, ensure};
@@ -7,6 +8,7 @@ use nix::unistd::{Pid, User, chown};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -94,6 +96,49 @@ impl Cluster {
         self.stop();
         self.server = spawn(self.directory.path(), &self.listen, self.port)?;
         self.wait_until_ready()
+    }
+
+    /// Speaks TLS from now on, with this certificate.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn speak_tls(&self, certificate: &Certificate) -> Result<()> {
+        let data = self.directory.path().join("data");
+        for (name, text) in [
+            ("server.crt", &certificate.pem),
+            ("server.key", &certificate.key),
+        ] {
+            let path = data.join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            hand_over(&path)?;
+        }
+        self.query("alter system set ssl = on")?;
+        self.reload()?;
+        wait::until_true("the server to speak TLS", running::PATIENCE, || {
+            self.query("show ssl").is_ok_and(|ssl| ssl == "on")
+        })
+    }
+
+    /// Who may log in from now on, and how: the lines of pg_hba.conf for TCP.
+    ///
+    /// # Errors
+    /// The server does not take them.
+    pub fn access(&self, lines: &str) -> Result<()> {
+        let text = format!("local all all trust\n{lines}\n");
+        fs::write(self.directory.path().join("data").join("pg_hba.conf"), text)?;
+        self.reload()
+    }
+
+    fn reload(&self) -> Result<()> {
+        self.query("select pg_reload_conf()")?;
+        // The postmaster reads it some time after it was told.
+        let generation = || self.query("select pg_conf_load_time()");
+        let before = generation()?;
+        wait::until_true("the configuration", Duration::from_millis(200), || {
+            generation().is_ok_and(|now| now != before)
+        })
+        .or(Ok(()))
     }
 
     /// The port that it listens on.

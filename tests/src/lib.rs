@@ -4,6 +4,7 @@
 //! and real peers. Whatever it makes is removed when the value is dropped, also after a panic; what
 //! a killed run left behind is removed by the next.
 pub mod bpffs;
+pub mod certificates;
 pub mod cluster;
 pub mod crash;
 pub mod daemon;

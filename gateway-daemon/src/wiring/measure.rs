@@ -2,8 +2,8 @@
 use gateway_control::metrics::{BUCKETS_SECONDS, Histogram};
 use gateway_core::ports::Case;
 use gateway_core::{
-    Decision, Judge, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
-    SessionClosed, SessionOpened, Verdict,
+    Decision, Destination, Judge, LinkTerms, OperationOutcome, OperationRecord, RecordError,
+    Recorder, Resolution, SessionClosed, SessionOpened, Verdict,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -144,5 +144,9 @@ impl Judge for TimedJudge {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
         decision
+    }
+
+    fn terms(&self, policy: &str, destination: &Destination) -> Arc<LinkTerms> {
+        self.inner.terms(policy, destination)
     }
 }

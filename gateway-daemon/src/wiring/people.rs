@@ -3,7 +3,9 @@ use super::identity::Principals;
 use crate::config::Roles;
 use gateway_control::{Caller, Peer, PortError, Role, roles};
 use gateway_core::ports::Case;
-use gateway_core::{Assurance, Decision, Judge, Mode, Principal, Subject, TreeId, Verdict};
+use gateway_core::{
+    Assurance, Decision, Destination, Judge, LinkTerms, Mode, Principal, Subject, TreeId, Verdict,
+};
 use gateway_identity::{
     Accounts, Directory, Revocations, Status, SystemAccounts, UNSET_LOGIN_UID, canonical, local_id,
 };
@@ -183,6 +185,10 @@ impl Judge for PeopleJudge {
 
     fn decide(&self, case: &Case<'_>) -> Decision {
         self.bar(case, self.inner.decide(case))
+    }
+
+    fn terms(&self, policy: &str, destination: &Destination) -> Arc<LinkTerms> {
+        self.inner.terms(policy, destination)
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn open(remote: &Remote) -> Result<Port, Failure> {
     }
     let key = PrivateKeyDer::from_pem_file(&remote.key)
         .map_err(|error| wrong(&remote.key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::no(error.to_string()))?

@@ -11,7 +11,7 @@ use gateway_core::record::{
     OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionOpened,
 };
 use gateway_core::{
-    Approver, Clearance, Decision, Destination, Governor, Grant, HoldTerms, Judge, Lineage, Mode,
+    Approver, Clearance, Decision, Destination, Governor, Grant, HoldTerms, Judge, Lineage, LinkTerms, Mode,
     Obstacle, Operation, OperationId, Principal, RecordError, Recorder, SessionId, Subject,
     Timestamp, TreeId, Verdict,
 };
@@ -58,6 +58,10 @@ impl Judge for Policy {
             hold: (verdict == Verdict::Hold).then(|| Arc::new(terms)),
             stable: true,
         }
+    }
+
+    fn terms(&self, _: &str, _: &Destination) -> Arc<LinkTerms> {
+        Arc::default()
     }
 }
 

@@ -20,6 +20,7 @@ pub mod operation;
 pub mod ports;
 pub mod record;
 pub mod subject;
+pub mod terms;
 pub mod time;
 pub mod verb;
 pub mod verdict;
@@ -33,6 +34,7 @@ pub use record::{
     OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionEnd, SessionOpened,
 };
 pub use subject::{Assurance, Lineage, Principal, Process, Provenance, Subject};
+pub use terms::{ClientTls, LinkTerms, UpstreamTls};
 pub use time::Timestamp;
 pub use verb::{Verb, VerbSet};
 pub use verdict::{Decision, Grant, HoldRule, HoldTerms, Mode, Verdict};

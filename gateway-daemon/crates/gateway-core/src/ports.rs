@@ -4,6 +4,7 @@ use crate::id::OperationId;
 use crate::operation::{Attribute, Operation, Parameter};
 use crate::record::{OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionOpened};
 use crate::subject::Subject;
+use crate::terms::LinkTerms;
 use crate::time::Timestamp;
 use crate::verb::Verb;
 use crate::verdict::{Decision, HoldTerms, Verdict};
@@ -31,6 +32,10 @@ pub trait Judge: Send + Sync {
 
     /// Decides one case. A policy that is not there, or an error inside, is a denial.
     fn decide(&self, case: &Case<'_>) -> Decision;
+
+    /// How the way to a destination is to be, under the policy of this name. Asked when `connect`
+    /// was cleared.
+    fn terms(&self, policy: &str, destination: &Destination) -> Arc<LinkTerms>;
 }
 
 /// Nothing could be written. What was to be recorded must not happen.

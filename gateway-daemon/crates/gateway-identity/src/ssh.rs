@@ -245,7 +245,7 @@ fn key(text: &str) -> Result<SshKey, &'static str> {
 
 /// As ssh-keygen writes it: the hash of a key's blob.
 fn fingerprint(blob: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, blob);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, blob);
     format!("SHA256:{}", STANDARD_NO_PAD.encode(digest))
 }
 

@@ -4,7 +4,7 @@
 //! configuration. The issuer's keys come from its discovery document and from nowhere else; which
 //! algorithm a key is for is decided by the key. RS256, ES256 and EdDSA are known.
 //!
-//! The signatures are checked with ring, which rustls brings along for the way to the issuers.
+//! The signatures are checked with aws-lc, which rustls brings along for the way to the issuers.
 //! Of the crates for whole tokens, `jsonwebtoken` takes either aws-lc, a second library of the
 //! same kind and a long C build, or the `rsa` crate with its open advisory (RUSTSEC-2023-0071);
 //! and nearly all of what it checks of claims would be checked here once more, in stricter form.

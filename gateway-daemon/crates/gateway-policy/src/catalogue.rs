@@ -1,6 +1,6 @@
 //! The resources of a policy: which destination has which name.
 use crate::network::Network;
-use gateway_core::Destination;
+use gateway_core::{Destination, LinkTerms};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ pub(crate) struct Resource {
     pub(crate) protocol: Option<Arc<str>>,
     /// What a client hears that speaks something else.
     pub(crate) wrong_protocol: Option<Arc<str>>,
+    /// How the way to it is to be; `None`: nothing is said about it.
+    pub(crate) terms: Option<Arc<LinkTerms>>,
 }
 
 /// Ports, sorted; `None` is all of them.

@@ -155,6 +155,7 @@ fn catalogue(reader: &mut Reader<'_>, tables: &[ResourceTable]) -> Catalogue {
             name,
             protocol,
             wrong_protocol,
+            terms: table.terms.clone().map(Arc::new),
         });
         for host in &table.hosts {
             let claimed = claims.entry(host.value).or_default();

@@ -1,5 +1,6 @@
 //! A policy file as it is written: every value checked by itself, none against another.
 pub(crate) mod case;
+pub(crate) mod link;
 pub(crate) mod resource;
 pub(crate) mod rule;
 
@@ -11,7 +12,7 @@ use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
 use crate::schema::{Form, Key, names};
 use crate::unbuilt;
-use gateway_core::{Attribute, Grant, Mode, Subject, Timestamp, Verb, VerbSet, Verdict};
+use gateway_core::{Attribute, Grant, LinkTerms, Mode, Subject, Timestamp, Verb, VerbSet, Verdict};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +84,8 @@ pub(crate) struct ResourceTable {
     pub(crate) hosts: Vec<Located<Network>>,
     /// `None`: all of them.
     pub(crate) ports: Option<Vec<u16>>,
+    /// `None`: it says nothing about the way to it.
+    pub(crate) terms: Option<LinkTerms>,
 }
 
 /// One `[[rule]]`. `None` in a list: everything.

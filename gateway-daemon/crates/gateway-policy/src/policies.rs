@@ -7,7 +7,7 @@ use crate::policy::{Policy, PolicySummary, unnamed};
 use crate::set::{Collision, PolicySet, collisions};
 use arc_swap::{ArcSwap, Guard};
 use gateway_core::ports::Case;
-use gateway_core::{Decision, Judge, Mode, Timestamp, Verdict};
+use gateway_core::{Decision, Destination, Judge, LinkTerms, Mode, Timestamp, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -251,6 +251,13 @@ impl Judge for Policies {
                 hold: None,
                 stable: true,
             },
+        }
+    }
+
+    fn terms(&self, policy: &str, destination: &Destination) -> Arc<LinkTerms> {
+        match self.in_force.load().set.policy(policy) {
+            Some(policy) => policy.link_terms(destination),
+            None => Arc::default(),
         }
     }
 }

@@ -7,7 +7,10 @@ use crate::document::Asked;
 use crate::evaluate::{Cause, Place, Question};
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
-use gateway_core::{Attribute, Decision, Destination, Mode, Subject, Timestamp, Verdict};
+use gateway_core::{
+    Attribute, ClientTls, Decision, Destination, LinkTerms, Mode, Subject, Timestamp, UpstreamTls,
+    Verdict,
+};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -141,6 +144,24 @@ impl Policy {
         {
             Some(resource) => Arc::clone(&resource.name),
             None => unnamed(destination),
+        }
+    }
+
+    /// How the way to a destination is to be. Where the policy says nothing, one that only watches
+    /// leaves the encryption to the peers: to end it could refuse a client that believes nobody
+    /// else, and observe and shadow never refuse.
+    #[must_use]
+    pub fn link_terms(&self, destination: &Destination) -> Arc<LinkTerms> {
+        let found = self.catalogue.find(destination);
+        let resource = found.and_then(|index| self.catalogue.get(index));
+        match resource.and_then(|resource| resource.terms.as_ref()) {
+            Some(terms) => Arc::clone(terms),
+            None if self.mode == Mode::Enforce => Arc::default(),
+            None => Arc::new(LinkTerms {
+                client: ClientTls::Opaque,
+                upstream: UpstreamTls::Disable,
+                ..LinkTerms::default()
+            }),
         }
     }
 

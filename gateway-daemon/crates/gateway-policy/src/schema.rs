@@ -4,9 +4,9 @@
 //! not in the table, and the schema is written from it, so neither can know a key that the other
 //! does not. The schema is the coarser of the two: it knows no reference from one part of a file
 //! to another, no pattern's meaning and no condition.
-use crate::document::{self, case, resource, rule};
+use crate::document::{self, case, link, resource, rule};
 use crate::unbuilt;
-use gateway_core::{Assurance, Mode, Verb, Verdict};
+use gateway_core::{Assurance, ClientTls, Mode, UpstreamTls, Verb, Verdict};
 use serde_json::{Map, Value, json};
 
 /// A key of a section.
@@ -67,6 +67,15 @@ pub(crate) enum Form {
     Ports,
     /// The name of a protocol.
     Protocol,
+    /// An absolute path.
+    Path,
+    /// `tls` of a resource.
+    Tls,
+    ClientTls,
+    /// Those that have a word.
+    UpstreamTls,
+    /// The name of a credential.
+    Credential,
     Mode,
     /// What can be said where no rule covers.
     Default,
@@ -200,6 +209,13 @@ impl Form {
                 list(port, 1)
             }
             Form::Protocol => json!({ "type": "string", "pattern": "^[a-z0-9-]{1,32}$" }),
+            Form::Path => json!({ "type": "string", "pattern": "^/" }),
+            Form::Tls => table(&link::TLS_KEYS, "tls"),
+            Form::ClientTls => json!({ "enum": ClientTls::ALL.map(ClientTls::word) }),
+            Form::UpstreamTls => json!({ "enum": UpstreamTls::NAMED.map(UpstreamTls::word) }),
+            Form::Credential => {
+                json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$" })
+            }
             Form::Mode => {
                 let modes = [Mode::Observe, Mode::Shadow, Mode::Enforce];
                 json!({ "enum": modes.map(Mode::name) })

@@ -13,8 +13,6 @@ struct Unbuilt {
 }
 
 enum Accepts {
-    /// No value at all.
-    Nothing,
     /// The default; the other words are known. No words: any other text is.
     Word {
         default: &'static str,
@@ -62,18 +60,6 @@ const UNBUILT: &[Unbuilt] = &[
         },
     },
     Unbuilt {
-        section: "[[resource]]",
-        key: "credential",
-        purpose: "logging in upstream for the job",
-        accepts: Accepts::Nothing,
-    },
-    Unbuilt {
-        section: "[[resource]]",
-        key: "tls",
-        purpose: "TLS to the upstream",
-        accepts: Accepts::Nothing,
-    },
-    Unbuilt {
         section: "[[rule]]",
         key: "masks",
         purpose: "masking fields of answers",
@@ -99,7 +85,6 @@ pub(crate) fn schemas(section: &str) -> impl Iterator<Item = (&'static str, Json
     let unbuilt = UNBUILT.iter().filter(move |of| of.section == section);
     unbuilt.map(|unbuilt| {
         let schema = match &unbuilt.accepts {
-            Accepts::Nothing => json!(false),
             Accepts::Word { default, .. } | Accepts::WordOrTable { default, .. } => {
                 json!({ "const": default })
             }
@@ -125,10 +110,6 @@ impl Unbuilt {
     fn refuse(&self, reader: &mut Reader<'_>, value: &Value<'_>) {
         let key = self.key;
         match &self.accepts {
-            Accepts::Nothing => {
-                let message = message(&format!("`{key}`"), self.purpose);
-                reader.error(value.span(), message, format!("no `{key}`"));
-            }
             Accepts::Word { default, known } => self.word(reader, value, default, known),
             Accepts::WordOrTable { default, table } => match value.get_ref() {
                 DeValue::Table(found) if found.iter().any(|(key, _)| key.get_ref() == table) => {

@@ -2,6 +2,7 @@
 //!
 //! Source: PostgreSQL documentation, "Message Formats". Nothing here knows the order or the
 //! meaning of messages.
+pub mod authentication;
 pub mod request;
 pub mod response;
 pub mod startup;

@@ -42,6 +42,11 @@ pub enum Error {
     Unasked,
     /// The upstream accepted a statement that was made to fail.
     Accepted,
+    /// A client that would bind its proof of the password to the server's certificate, which is
+    /// not the one that it sees.
+    Binding,
+    /// A login by ticket, which is for the server's host.
+    Ticket,
     /// The stream ended inside a message.
     Cut,
     /// The stream ended although requests wait for their answers.
@@ -68,6 +73,12 @@ impl Error {
             Error::CancelTable => "no cancel key could be made",
             Error::Unasked => "an answer that nobody asked for",
             Error::Accepted => "a statement was accepted that cannot be valid",
+            Error::Binding => {
+                "SCRAM cannot be passed on from a client that could bind it to the server's \
+                 certificate: use channel_binding=disable, or no TLS up to the gateway \
+                 (tls.client of the resource), or let the gateway log in (credential)"
+            }
+            Error::Ticket => "logins by GSSAPI, SSPI or Kerberos are not passed on",
             Error::Cut => "the stream ended inside a message",
             Error::Unanswered => "the stream ended with requests unanswered",
         }
@@ -80,6 +91,8 @@ impl Error {
             Error::Version => "0A000",
             Error::Pipeline => "54000",
             Error::CancelTable => "53300",
+            // Which makes clients that only prefer TLS try again without it.
+            Error::Binding | Error::Ticket => "28000",
             _ => "08P01",
         }
     }

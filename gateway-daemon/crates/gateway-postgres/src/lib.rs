@@ -14,6 +14,7 @@ pub mod codec;
 mod error;
 pub mod interpret;
 mod limits;
+mod secure;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -21,13 +22,16 @@ mod tests;
 pub use cancel::{CancelTable, Origin};
 pub use error::Error;
 pub use limits::Limits;
-pub use session::PgSession;
+pub use session::{Channel, PgSession};
 
 use codec::startup::{self, Packet};
 use codec::types::TypeNames;
-use gateway_core::{Effect, Governor, Object, Refusal, Verb};
+use gateway_core::{Destination, Effect, Governor, Object, Refusal, Verb};
+use gateway_protocol::hello::{self, Hello};
 use gateway_protocol::relay::{RelayLimits, run_with};
-use gateway_protocol::{BoxFuture, Closed, Interpretation, Link, Opening, Protocol, Recognition};
+use gateway_protocol::{
+    BoxFuture, Closed, Encryption, Interpretation, Link, Opening, Protocol, Recognition, Secured,
+};
 use interpret::{Classifier, SqlContext};
 use std::sync::Arc;
 
@@ -90,6 +94,16 @@ impl Protocol for Postgres {
         if !opening.upstream.is_empty() {
             return Recognition::No;
         }
+        if hello::begins(opening.client) {
+            // Not every TLS is PostgreSQL; a client that begins with it says so (ALPN).
+            return match hello::read(opening.client) {
+                Hello::Tls(wants) if wants.alpn.iter().any(|name| name == secure::ALPN) => {
+                    Recognition::Yes
+                }
+                Hello::NeedMore => Recognition::NeedMore,
+                Hello::Tls(_) | Hello::No => Recognition::No,
+            };
+        }
         match startup::recognise(opening.client) {
             Some(true) => Recognition::Yes,
             Some(false) => Recognition::No,
@@ -131,17 +145,30 @@ impl Protocol for Postgres {
         }
     }
 
+    fn secure<'a>(
+        &'a self,
+        link: Link,
+        destination: &'a Destination,
+        encryption: &'a dyn Encryption,
+    ) -> BoxFuture<'a, Secured> {
+        Box::pin(secure::secure(link, destination, encryption))
+    }
+
     fn serve(&self, link: Link, governor: Governor) -> BoxFuture<'_, Closed> {
         let context = governor.context();
         let origin = Origin {
             tree: context.subject.lineage.tree,
             destination: context.destination.address(),
         };
-        let session = Box::new(PgSession::new(Arc::clone(&self.shared), origin));
+        let channel = Channel {
+            client: link.client.tls_version(),
+            upstream: link.upstream.tls_version(),
+        };
+        let session = PgSession::new(Arc::clone(&self.shared), origin).over(channel);
         let limits = RelayLimits {
             frame_bytes_max: self.shared.limits.frame_bytes(),
             ..RelayLimits::default()
         };
-        Box::pin(run_with(link, governor, session, limits))
+        Box::pin(run_with(link, governor, Box::new(session), limits))
     }
 }

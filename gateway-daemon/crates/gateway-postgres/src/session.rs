@@ -28,16 +28,26 @@ use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
 use serving::Serving;
 use std::sync::Arc;
 
+/// What was settled before the session: the versions of TLS, like `TLSv1.3`. `None`: in the clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    /// With the client.
+    pub client: Option<&'static str>,
+    /// With the upstream.
+    pub upstream: Option<&'static str>,
+}
+
 /// One connection.
 pub struct PgSession {
     shared: Arc<Shared>,
     origin: Origin,
+    channel: Channel,
     stage: Stage,
 }
 
 enum Stage {
-    /// Nothing has been said, or a question about encryption was answered with no.
-    Opening(opening::Asked),
+    /// Nothing has been said but about encryption, which is settled.
+    Opening,
     /// A cancel request went upstream, which closes when it has taken it.
     Cancelling(OperationId, Answer),
     /// A StartupMessage went upstream.
@@ -54,8 +64,15 @@ impl PgSession {
         PgSession {
             shared,
             origin,
-            stage: Stage::Opening(opening::Asked::default()),
+            channel: Channel::default(),
+            stage: Stage::Opening,
         }
+    }
+
+    /// The same, where encryption was settled before: nothing is asked about it any more.
+    #[must_use]
+    pub fn over(self, channel: Channel) -> PgSession {
+        PgSession { channel, ..self }
     }
 
     fn receive_client(
@@ -64,7 +81,7 @@ impl PgSession {
         out: &mut dyn Effects,
     ) -> Result<usize, ProtocolError> {
         let mut used = 0;
-        while matches!(self.stage, Stage::Opening(_)) {
+        while matches!(self.stage, Stage::Opening) {
             match self.open(bytes, used, out)? {
                 0 => return Ok(used),
                 packet => used += packet,
@@ -73,7 +90,7 @@ impl PgSession {
         match &mut self.stage {
             Stage::Serving(serving) => serving.receive_client(bytes, used, out),
             // What follows a cancel request, PostgreSQL does not read either.
-            Stage::Cancelling(..) | Stage::Ended | Stage::Opening(_) => Ok(bytes.len()),
+            Stage::Cancelling(..) | Stage::Ended | Stage::Opening => Ok(bytes.len()),
         }
     }
 }
@@ -89,7 +106,7 @@ impl Session for PgSession {
             (Side::Client, _) => self.receive_client(bytes, out),
             (Side::Upstream, Stage::Serving(serving)) => serving.receive_upstream(bytes, out),
             (Side::Upstream, Stage::Ended) => Ok(bytes.len()),
-            (Side::Upstream, Stage::Opening(_) | Stage::Cancelling(..)) => {
+            (Side::Upstream, Stage::Opening | Stage::Cancelling(..)) => {
                 if bytes.is_empty() {
                     Ok(0)
                 } else {
@@ -106,14 +123,14 @@ impl Session for PgSession {
         out: &mut dyn Effects,
     ) -> Result<(), ProtocolError> {
         match (from, &mut self.stage) {
-            (Side::Client, Stage::Opening(_)) if unused > 0 => Err(Error::Cut.of(from)),
-            (Side::Upstream, Stage::Opening(_)) if unused > 0 => Err(Error::Unasked.of(from)),
+            (Side::Client, Stage::Opening) if unused > 0 => Err(Error::Cut.of(from)),
+            (Side::Upstream, Stage::Opening) if unused > 0 => Err(Error::Unasked.of(from)),
             (Side::Upstream, Stage::Cancelling(id, answer)) => {
                 let (id, answer) = (*id, std::mem::take(answer));
                 self.stage = Stage::Ended;
                 out.complete(id, answer)
             }
-            (_, Stage::Opening(_) | Stage::Cancelling(..) | Stage::Ended) => Ok(()),
+            (_, Stage::Opening | Stage::Cancelling(..) | Stage::Ended) => Ok(()),
             (Side::Client, Stage::Serving(serving)) => serving.finish_client(unused),
             (Side::Upstream, Stage::Serving(serving)) => serving.finish_upstream(unused, out),
         }

@@ -13,13 +13,18 @@
     )
 )]
 
+pub mod encryption;
+pub mod hello;
 pub mod opening;
 pub mod protocol;
 pub mod relay;
 pub mod session;
 pub mod stop;
+pub mod wire;
 
+pub use encryption::{Accepted, Alpn, Encryption, EncryptionError};
 pub use opening::{Opening, Recognition};
-pub use protocol::{BoxFuture, Closed, Interpretation, Link, Protocol};
+pub use protocol::{BoxFuture, Closed, Interpretation, Link, Protocol, Secured};
 pub use session::{Answer, Effects, ProtocolError, Session, Side};
 pub use stop::{Stop, StopReason};
+pub use wire::{Tls, Wire};

@@ -1,10 +1,12 @@
 //! The face of a protocol towards the proxy.
+use crate::encryption::{Encryption, EncryptionError};
 use crate::opening::{Opening, Recognition};
 use crate::relay::reactor::Reactor;
 use crate::session::ProtocolError;
 use crate::stop::Stop;
+use crate::wire::Wire;
 use gateway_core::governor::Ending;
-use gateway_core::{Attribute, Clearance, Effect, Governor, Refusal, Verb};
+use gateway_core::{Attribute, Clearance, Destination, Effect, Governor, LinkTerms, Refusal, Verb};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,19 +19,39 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug)]
 pub struct Link {
     /// The governed process's end.
-    pub client: TcpStream,
+    pub client: Wire<TcpStream>,
     /// The server's end, already dialled.
-    pub upstream: TcpStream,
+    pub upstream: Wire<TcpStream>,
     /// What the client sent before the protocol was known.
     pub from_client: Vec<u8>,
     /// What the upstream sent before the protocol was known.
     pub from_upstream: Vec<u8>,
     /// The clearance of `connect`, under which bytes travel that ask for nothing by themselves.
     pub connected: Clearance,
+    /// How the policy wants the way to the upstream.
+    pub terms: Arc<LinkTerms>,
     /// Ends the link from outside.
     pub stop: Arc<Stop>,
     /// Where the relay runs the link; `None`: in the task that waits for it.
     pub reactor: Option<Reactor>,
+}
+
+/// What came of the question who encrypts.
+#[derive(Debug)]
+pub enum Secured {
+    /// It is settled.
+    Ready(Link),
+    /// The client's own TLS goes through to the upstream, and nobody can read it.
+    Opaque(Link),
+    /// It could not be settled, and the upstream was let go.
+    Failed {
+        /// The client, where it can still be told.
+        client: Option<Wire<TcpStream>>,
+        /// Whose fault it is, and what went wrong.
+        error: EncryptionError,
+        /// For the client, in the protocol's words.
+        farewell: Vec<u8>,
+    },
 }
 
 /// How a served link ended. The governor comes back for its last record.
@@ -73,6 +95,20 @@ pub trait Protocol: Send + Sync {
 
     /// Takes a statement apart as it would be on a fresh session.
     fn interpret(&self, statement: &str) -> Interpretation;
+
+    /// Settles with both ends who encrypts, as the link's terms want it, before anything else is
+    /// said. By default nothing is asked and nothing encrypted: a protocol that knows no TLS.
+    ///
+    /// The link comes back with bytes in the clear, which count as said behind the settlement.
+    /// It may take long, and be dropped.
+    fn secure<'a>(
+        &'a self,
+        link: Link,
+        _destination: &'a Destination,
+        _encryption: &'a dyn Encryption,
+    ) -> BoxFuture<'a, Secured> {
+        Box::pin(async move { Secured::Ready(link) })
+    }
 
     /// Speaks to both ends until one closes.
     fn serve(&self, link: Link, governor: Governor) -> BoxFuture<'_, Closed>;

@@ -31,6 +31,7 @@ pub use stream::Stream;
 use crate::protocol::{Closed, Link};
 use crate::session::{Session, Side};
 use crate::stop::Stop;
+use crate::wire::Wire;
 use closing::{Cause, Closing};
 use end::End;
 use gateway_core::governor::Ending;
@@ -105,6 +106,7 @@ pub fn run_with(
         from_upstream,
         connected: _,
         stop,
+        terms: _,
         reactor,
     } = link;
     let Some(reactor) = reactor else {
@@ -113,10 +115,11 @@ pub fn run_with(
         let relay = Relay::new(client, upstream, stop, governor, session, limits);
         return Run::Here(Box::new(relay));
     };
-    match (client.into_std(), upstream.into_std()) {
+    let leave = |stream: TcpStream| stream.into_std().map(Socket::new);
+    match (client.try_map(leave), upstream.try_map(leave)) {
         (Ok(client), Ok(upstream)) => {
-            let client = End::new(Socket::new(client), from_client);
-            let upstream = End::new(Socket::new(upstream), from_upstream);
+            let client = End::new(client, from_client);
+            let upstream = End::new(upstream, from_upstream);
             let relay = Relay::new(client, upstream, stop, governor, session, limits);
             Run::There(reactor.hand_over(relay))
         }
@@ -145,7 +148,7 @@ fn unmovable(governor: Governor, error: Option<&std::io::Error>) -> Closed {
 
 /// A link that runs in the task that waits for it, or elsewhere.
 enum Run {
-    Here(Box<Relay<TcpStream>>),
+    Here(Box<Relay<Wire<TcpStream>>>),
     There(Handed),
     Over(Option<Box<Closed>>),
 }
@@ -185,7 +188,7 @@ impl<S: Stream> Relay<S> {
     }
 }
 
-impl Relay<Socket> {
+impl Relay<Wire<Socket>> {
     /// The kernel has something to say about a side.
     fn tell(&mut self, side: Side, events: EpollFlags) {
         let socket = match self {
@@ -194,7 +197,7 @@ impl Relay<Socket> {
             Relay::Over => None,
         };
         if let Some(socket) = socket {
-            socket.tell(events);
+            socket.stream_mut().tell(events);
         }
     }
 
@@ -206,7 +209,7 @@ impl Relay<Socket> {
         };
         let sides = [Side::Client, Side::Upstream];
         open.into_iter()
-            .flat_map(move |open| sides.map(|side| (side, &open.end(side).stream)))
+            .flat_map(move |open| sides.map(|side| (side, open.end(side).stream.stream())))
     }
 
     /// The link cannot be run.

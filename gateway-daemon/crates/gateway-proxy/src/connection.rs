@@ -11,6 +11,7 @@ use crate::proxy::Shared;
 use crate::recognise::{Openings, Recognised, Recogniser};
 use crate::refuse::refuse;
 use crate::registry::{Live, Registered};
+use crate::secure::{self, Settled};
 use crate::{opaque, ports::Ports};
 use gateway_core::governor::{Ending, SessionContext};
 use gateway_core::{
@@ -18,7 +19,7 @@ use gateway_core::{
     Refusal, SessionEnd, Verb,
 };
 use gateway_protocol::relay::reactor::Reactor;
-use gateway_protocol::relay::{self, RelayLimits};
+use gateway_protocol::relay::{self, RelayLimits, Stream};
 use gateway_protocol::{Closed, Link, Side, Stop, StopReason};
 use std::io;
 use std::os::fd::AsFd;
@@ -240,12 +241,17 @@ async fn prepare(
     let (from_client, from_upstream) = (openings.client.bytes, openings.upstream.bytes);
     let bytes_up = from_client.len() as u64;
     let stop = Arc::clone(&live.stop);
+    let terms = shared
+        .ports
+        .judge
+        .terms(&governor.context().policy, &destination);
     let link = Link {
-        client,
-        upstream,
+        client: client.into(),
+        upstream: upstream.into(),
         from_client,
         from_upstream,
         connected,
+        terms,
         stop,
         // A flow that nobody takes apart is often over before handing it over would pay.
         reactor: None,
@@ -260,15 +266,47 @@ async fn prepare(
             governor.recognised(name);
             live.recognised(name);
             let link = Link { reactor, ..link };
-            Next::Serve(number, link, governor)
+            secured(shared, number, link, governor, live).await
         }
         Recognised::Nothing => begin_opaque(shared, link, governor, live).await,
         Recognised::Ended(side, error) => ended(link, governor, side, error),
         Recognised::Stopped(reason) => {
-            let _ = link.client.set_zero_linger();
-            let _ = link.upstream.set_zero_linger();
+            link.client.abort();
+            link.upstream.abort();
             stopped(governor, reason, bytes_up)
         }
+    }
+}
+
+/// Settles who encrypts, and goes on as that came out.
+async fn secured(
+    shared: &Arc<Shared>,
+    number: usize,
+    link: Link,
+    governor: Governor,
+    live: &Arc<Live>,
+) -> Next {
+    let Some(protocol) = shared.ports.protocols.get(number) else {
+        return failed(governor, "no such protocol".to_owned());
+    };
+    let bytes_up = link.from_client.len() as u64;
+    let destination = governor.context().destination.clone();
+    match secure::settle(shared, &**protocol, link, &destination).await {
+        Settled::Ready(link) => Next::Serve(number, link, governor),
+        Settled::Opaque(link) => begin_opaque(shared, link, governor, live).await,
+        Settled::Failed { error, bytes_down } => {
+            count(&shared.counters.tls_errors);
+            Next::Close(
+                governor,
+                Ending {
+                    end: SessionEnd::Error,
+                    bytes_up,
+                    bytes_down,
+                    error: Some(error.into()),
+                },
+            )
+        }
+        Settled::Stopped(reason) => stopped(governor, reason, bytes_up),
     }
 }
 
@@ -350,20 +388,20 @@ async fn begin_opaque(
     live.recognised(opaque::NAME);
     let bytes_up = link.from_client.len() as u64;
     let clock = &*shared.ports.clock;
-    match opaque::submit(&mut governor, clock, &link.client, &live.stop).await {
+    match opaque::submit(&mut governor, clock, link.client.stream(), &live.stop).await {
         Asked::Cleared(clearance) => {
             count(&shared.counters.opaque);
             Next::Opaque(clearance, link, governor)
         }
         Asked::Left => left(governor, bytes_up),
         Asked::Stopped(reason) => {
-            let _ = link.client.set_zero_linger();
-            let _ = link.upstream.set_zero_linger();
+            link.client.abort();
+            link.upstream.abort();
             stopped(governor, reason, bytes_up)
         }
         Asked::Refused(_) => {
             count(&shared.counters.refused);
-            let _ = link.client.set_zero_linger();
+            link.client.abort();
             let end = SessionEnd::Denied;
             Next::Close(
                 governor,
@@ -424,7 +462,7 @@ fn ended(link: Link, governor: Governor, side: Side, error: Option<io::Error>) -
             Side::Client => &link.upstream,
             Side::Upstream => &link.client,
         };
-        let _ = other.set_zero_linger();
+        other.abort();
     }
     let error = error.map(|error| format!("{side:?}: {error}").into());
     let bytes_up = link.from_client.len() as u64;

@@ -41,6 +41,8 @@ counters! {
     refused,
     /// Upstreams that could not be reached.
     dial_errors,
+    /// Links on which TLS could not be agreed on.
+    tls_errors,
     /// Sessions that were served without being understood.
     opaque,
     /// Sessions that ended because the gateway itself failed.

@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] owns the workers and the live sessions. A connection goes through the files in this
 //! order: `accept` → `connection` (whose is it, and may it connect) → `dial` → `recognise` →
-//! the protocol, or `opaque` when no protocol knows it. `refuse` words what the policy forbids.
+//! `secure` (who encrypts; by `tls`) → the protocol, or `opaque` when no protocol knows it. `refuse` words what the policy forbids.
 //!
 //! This crate knows no kernel, no policy and no storage: they stand behind [`ports`].
 #![cfg_attr(
@@ -28,6 +28,8 @@ mod proxy;
 mod recognise;
 mod refuse;
 mod registry;
+mod secure;
+pub mod tls;
 mod worker;
 
 pub use counters::Counts;

@@ -20,6 +20,7 @@ fn without_descriptors_accepting_rests_and_the_connection_is_served_when_there_a
         recorder: Arc::new(MemoryRecorder::default()),
         approver: Arc::new(gateway_core::ports::NoApprover),
         clock: Arc::new(SystemClock),
+        encryption: Arc::new(gateway_testkit::NoEncryption),
         protocols: Vec::new(),
     };
     let limits = ProxyLimits {

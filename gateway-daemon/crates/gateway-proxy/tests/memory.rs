@@ -28,6 +28,7 @@ fn a_session_that_waits_costs_a_few_kibibytes() {
         recorder: Arc::new(MemoryRecorder::default()),
         approver: Arc::new(gateway_core::ports::NoApprover),
         clock: Arc::new(SystemClock),
+        encryption: Arc::new(gateway_testkit::NoEncryption),
         protocols: Vec::new(),
     };
     let proxy = Proxy::start(vec![listener], ports, ProxyLimits::default()).unwrap();

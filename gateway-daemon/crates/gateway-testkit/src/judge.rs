@@ -1,6 +1,6 @@
 //! A judge that answers what the test wants.
 use gateway_core::ports::Case;
-use gateway_core::{Decision, Judge, Mode, Verb, Verdict};
+use gateway_core::{Decision, Destination, Judge, LinkTerms, Mode, Verb, Verdict};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ pub struct FakeJudge {
     mode: Mode,
     generation: AtomicU64,
     asked: AtomicU64,
+    terms: Arc<LinkTerms>,
 }
 
 impl fmt::Debug for FakeJudge {
@@ -32,6 +33,16 @@ impl FakeJudge {
             mode: Mode::Enforce,
             generation: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            terms: Arc::default(),
+        }
+    }
+
+    /// With these terms for every way.
+    #[must_use]
+    pub fn on_terms(self, terms: LinkTerms) -> FakeJudge {
+        FakeJudge {
+            terms: Arc::new(terms),
+            ..self
         }
     }
 
@@ -101,5 +112,9 @@ impl Judge for FakeJudge {
             hold: (verdict == Verdict::Hold).then(|| Arc::new(crate::approver::terms())),
             stable: true,
         }
+    }
+
+    fn terms(&self, _: &str, _: &Destination) -> Arc<LinkTerms> {
+        Arc::clone(&self.terms)
     }
 }

@@ -10,6 +10,7 @@ use crate::wiring::page;
 use crate::wiring::people::{People, PeopleJudge};
 use crate::wiring::protocols;
 use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
+use gateway_proxy::tls::{self, Rustls};
 use gateway_proxy::{Ports, Proxy, ProxyLimits, SystemClock};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         governance: Arc::clone(&kernel.governance),
         people: Arc::clone(&ground.people),
     };
+    let authority = tls::Authority::open_or_make(&config.tls_dir())
+        .map_err(|error| Failure::no(format!("the gateway's authority: {error}")))?;
     let ports = Ports {
         capture: Arc::new(KernelFlows(Arc::clone(&kernel.capture))),
         attribution: Arc::new(attribution),
@@ -53,6 +56,7 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         recorder: Arc::clone(&recorder) as _,
         approver: Arc::clone(&approvals) as _,
         clock: Arc::new(SystemClock),
+        encryption: Arc::new(Rustls::new(authority)),
         protocols: protocols::all(&config.limits),
     };
     let listeners = kernel.capture.listen().map_err(capture_failure)?;

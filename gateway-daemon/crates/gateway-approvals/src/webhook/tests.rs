@@ -412,7 +412,7 @@ fn tls_receiver(certificate: rcgen::CertifiedKey<rcgen::KeyPair>) -> (String, Re
     let (sender, received) = channel();
     let key =
         rustls::pki_types::PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

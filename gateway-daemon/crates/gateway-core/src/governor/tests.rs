@@ -4,6 +4,7 @@ use crate::id::TreeId;
 use crate::operation::{Effect, Object, Parameter};
 use crate::ports::{Answering, QUESTION_OBJECTS_MAX, QUESTION_STATEMENT_MAX};
 use crate::subject::{Lineage, Principal};
+use crate::terms::LinkTerms;
 use crate::verdict::{Grant, HoldRule, Verdict};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -66,6 +67,10 @@ impl Judge for Fake {
             hold: hold.then(|| Arc::new(terms(self.approver.lock().unwrap().clone()))),
             stable: !self.unstable.load(Ordering::Relaxed),
         }
+    }
+
+    fn terms(&self, _: &str, _: &Destination) -> Arc<LinkTerms> {
+        Arc::default()
     }
 }
 

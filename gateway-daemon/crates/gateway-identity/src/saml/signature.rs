@@ -5,7 +5,7 @@ use super::document::{DSIG, Element, base64, parse_verified};
 use super::error::SamlError;
 use super::keys::{Keys, Method};
 use crate::token::shown;
-use ring::digest::{self, SHA256, SHA384, SHA512, digest};
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512, digest};
 use ua_cryptography_xml_c14n::{Algorithm, canonicalize};
 
 const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";

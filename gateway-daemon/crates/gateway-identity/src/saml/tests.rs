@@ -1,12 +1,12 @@
 //! The identity provider of the tests, which signs whatever it is told to; and what is common.
 use super::{Certificates, SamlConfig, SamlError, SamlProviders};
 use crate::token::VerifiedToken;
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gateway_core::Timestamp;
-use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
 mod config;
 mod independent;
@@ -62,11 +62,7 @@ impl Idp {
         let pair = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::new(["idp.acme.example".to_owned()]).unwrap();
         let certificate = certificate.self_signed(&pair).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            &pair.serialize_der(),
-            &SystemRandom::new(),
-        );
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pair.serialize_der());
         Idp {
             key: key.unwrap(),
             pem: format!(

@@ -101,7 +101,9 @@ impl HttpFetch {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(authorities)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .unversioned_rustls_crypto_provider(Arc::new(
+                rustls::crypto::aws_lc_rs::default_provider(),
+            ))
             .build();
         let config = ureq::Agent::config_builder()
             .tls_config(tls)

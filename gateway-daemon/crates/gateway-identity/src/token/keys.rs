@@ -1,6 +1,6 @@
 //! An issuer's keys (RFC 7517), each good for the one algorithm that its own form allows.
 use super::jws::{Jws, decode};
-use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
+use aws_lc_rs::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
 //! `[[resource]]`: a name for destinations.
-use super::{ResourceTable, check_keys};
+use super::{ResourceTable, check_keys, link};
 use crate::network::{HostFault, Network};
 use crate::reader::{Located, Reader, Section, Value};
 use crate::schema::{Form, Key};
@@ -7,7 +7,7 @@ use crate::unbuilt;
 use toml::de::DeValue;
 
 /// The keys of a resource that this version obeys.
-pub(crate) const KEYS: [Key; 4] = [
+pub(crate) const KEYS: [Key; 6] = [
     Key::needed("name", Form::Name, "By which rules name it"),
     Key::new(
         "protocol",
@@ -16,6 +16,16 @@ pub(crate) const KEYS: [Key; 4] = [
     ),
     Key::needed("hosts", Form::Lines, "Addresses and networks"),
     Key::new("ports", Form::Ports, "Ports; by default all"),
+    Key::new(
+        "tls",
+        Form::Tls,
+        "Who encrypts the way, and who is believed",
+    ),
+    Key::new(
+        "credential",
+        Form::Credential,
+        "What the gateway logs in with, in place of the client",
+    ),
 ];
 
 const HOSTS: &str = "a list of addresses and networks like [\"10.0.0.7\", \"10.20.0.0/16\"]";
@@ -35,11 +45,13 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> ResourceTa
         None => Vec::new(),
     };
     let ports = section.get("ports").map(|value| read_ports(reader, value));
+    let terms = link::read(reader, section);
     ResourceTable {
         name,
         protocol,
         hosts,
         ports,
+        terms,
     }
 }
 

@@ -139,6 +139,52 @@ fn resources_of_rules() {
 }
 
 #[test]
+fn the_way_to_a_resource() {
+    let check = |line: &str, expected: &[&str]| {
+        in_resource(&format!("{line}\nhosts = [\"10.0.0.7\"]"), expected);
+    };
+    check("tls = {}", &[]);
+    check(
+        "tls = { upstream = \"verify-full\", ca = \"/ca.pem\", name = \"db.internal\", client = \"offer\" }",
+        &[],
+    );
+    check("tls = { upstream = \"verify-ca\", ca = \"/ca.pem\" }", &[]);
+    check(
+        "tls = { name = \"10.0.0.7\" }\ncredential = \"orders-ci\"",
+        &[],
+    );
+    for (line, expected) in [
+        ("tls = \"verify-full\"", "5:7: `tls` "),
+        ("tls = { upstream = \"prefer\" }", "5:20: `upstream` "),
+        ("tls = { client = \"never\" }", "5:18: `client` "),
+        ("tls = { cert = \"/x\" }", "5:9: "),
+        ("tls = { ca = \"ca.pem\" }", "5:14: `ca` is \"ca.pem\""),
+        ("tls = { name = \"*.internal\" }", "5:16: `name` is "),
+        ("tls = { name = \"a b\" }", "5:16: `name` is "),
+        (
+            "tls = { upstream = \"require\", ca = \"/ca.pem\" }",
+            "5:36: `ca` means nothing where `upstream` is \"require\"",
+        ),
+        (
+            "tls = { upstream = \"verify-ca\", name = \"db\" }",
+            "5:40: `name` means nothing",
+        ),
+        ("credential = \"Orders CI\"", "5:14: `credential` is "),
+        ("credential = 5", "5:14: `credential` "),
+        (
+            "protocol = \"postgres\"\ntls = { client = \"opaque\" }",
+            "5:12: `protocol` cannot be seen to be spoken inside of TLS",
+        ),
+        (
+            "credential = \"c\"\ntls = { client = \"opaque\" }",
+            "5:14: `credential` cannot be used inside of TLS",
+        ),
+    ] {
+        check(line, &[expected]);
+    }
+}
+
+#[test]
 fn what_is_known_but_not_built_is_refused_by_name() {
     let not_built = "is known, but not built in this version: ";
     for (line, expected) in [
@@ -154,17 +200,6 @@ fn what_is_known_but_not_built_is_refused_by_name() {
     in_policy(
         "harden = [\"seccomp\", \"close-sockets\"]",
         &["3:11: \"seccomp\"", "3:22: \"close-sockets\""],
-    );
-    let hosts = "hosts = [\"10.0.0.7\"]";
-    in_resource(
-        &format!("credential = \"c\"\n{hosts}"),
-        &[&format!(
-            "5:14: `credential` {not_built}logging in upstream for the job (expected no `credential`)"
-        )],
-    );
-    in_resource(
-        &format!("tls = {{ upstream = \"verify-full\" }}\n{hosts}"),
-        &[&format!("5:7: `tls` {not_built}")],
     );
     in_rule(
         "masks = [\"personal-data\"]",

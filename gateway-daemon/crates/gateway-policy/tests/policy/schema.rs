@@ -243,7 +243,18 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ),
         ("hosts = [\"10.0.0.7\"]\n", ""),
         ("hosts = [\"10.0.0.7\"]", "hosts = []"),
-        ("hosts = [\"10.0.0.7\"]", "hosts = [\"10.0.0.7\"]\ntls = {}"),
+        (
+            "hosts = [\"10.0.0.7\"]",
+            "hosts = [\"10.0.0.7\"]\ntls = { upstream = \"prefer\" }",
+        ),
+        (
+            "hosts = [\"10.0.0.7\"]",
+            "hosts = [\"10.0.0.7\"]\ntls = { ca = \"ca.pem\" }",
+        ),
+        (
+            "hosts = [\"10.0.0.7\"]",
+            "hosts = [\"10.0.0.7\"]\ncredential = \"A b\"",
+        ),
         ("ports = [5432]", "ports = [0]"),
         ("ports = [5432]", "ports = [65536]"),
         ("ports = [5432]", "ports = [\"5432\"]"),

@@ -1,6 +1,8 @@
 //! From the StartupMessage to the first ReadyForQuery. What the client sends to prove who it is
 //! passes unseen and is never recorded.
+use super::Channel;
 use super::serving::{Fault, Serving, Step, whole};
+use crate::codec::authentication::{self, Mechanisms, Request};
 use crate::codec::{Header, response, startup};
 use crate::error::Error;
 use gateway_protocol::{Answer, Effects, ProtocolError};
@@ -8,8 +10,6 @@ use std::sync::Arc;
 
 /// PostgreSQL takes no longer answer to an authentication request (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const ANSWER_BYTES_MAX: usize = 65_535 + 5;
-/// AuthenticationOk.
-const OK: [u8; 4] = [0; 4];
 
 /// How far the login is.
 #[derive(Debug)]
@@ -23,20 +23,44 @@ pub(super) struct Login {
     authenticated: bool,
     /// The operation `authenticate` was answered.
     completed: bool,
+    channel: Channel,
+    /// The upstream offers SCRAM that is bound to its certificate, and would take it for an attack
+    /// if the client said that it could do that but was not offered it (RFC 5802, section 6).
+    offers_binding: bool,
+    /// The client's next message names a SASL mechanism.
+    chooses: bool,
     bytes_up: u64,
     bytes_down: u64,
 }
 
 impl Login {
-    pub(super) const fn new(minor: u16, lowered: bool, bytes_up: usize) -> Login {
+    pub(super) const fn new(minor: u16, lowered: bool, bytes_up: usize, channel: Channel) -> Login {
         Login {
             minor,
             lowered,
             begun: false,
             authenticated: false,
             completed: false,
+            channel,
+            offers_binding: false,
+            chooses: false,
             bytes_up: bytes_up as u64,
             bytes_down: 0,
+        }
+    }
+}
+
+impl Login {
+    /// The first message of a SASL exchange says whether the client could bind it (the GS2 header
+    /// of RFC 5801): `n` no, `y` yes, but it was not offered, `p` it does.
+    fn check_choice(&mut self, body: &[u8]) -> Result<(), Error> {
+        if !std::mem::take(&mut self.chooses) || !self.offers_binding {
+            return Ok(());
+        }
+        let (_, said) = authentication::initial_response(body)?;
+        match said.first() {
+            Some(b'y' | b'p') => Err(Error::Binding),
+            _ => Ok(()),
         }
     }
 }
@@ -51,11 +75,12 @@ impl Serving {
         match header.kind {
             b'p' => {
                 let name = "the longest authentication message";
-                if whole(header, bytes, ANSWER_BYTES_MAX, name)?.is_none() {
+                let Some(body) = whole(header, bytes, ANSWER_BYTES_MAX, name)? else {
                     return Ok(Step::Wait);
-                }
+                };
                 if let Some(login) = &mut self.login {
                     login.bytes_up += header.size as u64;
+                    login.check_choice(body)?;
                 }
                 Ok(Step::Pass(header.size))
             }
@@ -95,7 +120,7 @@ impl Serving {
                 }
                 login.minor = minor;
             }
-            b'R' if !login.authenticated => self.authentication(body, out)?,
+            b'R' if !login.authenticated => return self.authentication(header.size, body, out),
             b'E' => self.login_failed(body, out)?,
             b'K' if login.authenticated && self.cancel.is_none() => {
                 return self.replace_key(header.size, body);
@@ -115,18 +140,65 @@ impl Serving {
         Ok(Step::Pass(header.size))
     }
 
-    fn authentication(&mut self, body: &[u8], out: &mut dyn Effects) -> Result<(), Fault> {
-        let (code, rest) = body.split_first_chunk::<4>().ok_or(Error::Truncated)?;
-        if *code != OK {
-            return Ok(());
+    /// What the upstream wants to be shown.
+    fn authentication(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let request = authentication::request(body)?;
+        let Some(login) = &mut self.login else {
+            return Err(Error::Order.into());
+        };
+        match request {
+            Request::Ok => {
+                login.authenticated = true;
+                self.complete_login(None, out)?;
+            }
+            Request::Sasl(mechanisms) => {
+                login.chooses = true;
+                if login.channel.upstream.is_some() {
+                    return self.without_binding(size, mechanisms, out);
+                }
+            }
+            Request::Ticket => return Err(self.not_passed_on(Error::Ticket, out)),
+            Request::Cleartext
+            | Request::Md5(_)
+            | Request::SaslContinue(_)
+            | Request::SaslFinal(_)
+            | Request::Other => {}
         }
-        if !rest.is_empty() {
-            return Err(Error::Trailing.into());
+        Ok(Step::Pass(size))
+    }
+
+    /// A client sees the gateway's certificate and not the upstream's, so it cannot bind to it.
+    fn without_binding(
+        &mut self,
+        size: usize,
+        mechanisms: Mechanisms<'_>,
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let binds = |name: &[u8]| name.ends_with(b"-PLUS");
+        if !mechanisms.iter().any(binds) {
+            return Ok(Step::Pass(size));
+        }
+        if mechanisms.iter().all(binds) {
+            return Err(self.not_passed_on(Error::Binding, out));
         }
         if let Some(login) = &mut self.login {
-            login.authenticated = true;
+            login.offers_binding = true;
         }
-        Ok(self.complete_login(None, out)?)
+        let left = mechanisms.iter().filter(|name| !binds(name));
+        Ok(Step::Replace(size, authentication::make_sasl(left)))
+    }
+
+    /// The client is told, and how the login went is recorded.
+    fn not_passed_on(&mut self, error: Error, out: &mut dyn Effects) -> Fault {
+        match self.complete_login(Some(error.text().into()), out) {
+            Ok(()) => Fault::Client(error),
+            Err(failure) => Fault::Final(failure),
+        }
     }
 
     fn login_failed(&mut self, body: &[u8], out: &mut dyn Effects) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! The first messages of a connection, up to the StartupMessage or the CancelRequest.
 use super::login::Login;
 use super::serving::Serving;
-use super::{PgSession, Stage, refusal};
+use super::{Channel, PgSession, Stage, refusal};
 use crate::Shared;
 use crate::codec::request::cancel_request;
 use crate::codec::startup::{self, Packet, Parameters};
@@ -10,13 +10,6 @@ use crate::interpret::{SearchPath, SqlContext};
 use gateway_core::{Attribute, Effect, Object, Obstacle, Operation, Verb};
 use gateway_protocol::{Answer, Effects, ProtocolError, Side};
 use std::sync::Arc;
-
-/// Which questions about encryption were asked. Each may be asked once.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
-    tls: bool,
-    gss: bool,
-}
 
 /// A StartupMessage longer than this is not recorded whole.
 const VALUE_BYTES_MAX: usize = 256;
@@ -50,8 +43,6 @@ impl PgSession {
             return Ok(0);
         };
         match startup::packet(packet) {
-            Ok(Packet::Ssl) if self.ask(|asked| &mut asked.tls) => out.send_client(b"N"),
-            Ok(Packet::Gssenc) if self.ask(|asked| &mut asked.gss) => out.send_client(b"N"),
             Ok(Packet::Ssl | Packet::Gssenc | Packet::OtherVersion) => {
                 return Err(self.fault(Error::Version, out));
             }
@@ -68,14 +59,6 @@ impl PgSession {
             Err(error) => return Err(self.fault(error, out)),
         }
         Ok(size)
-    }
-
-    /// True the first time.
-    fn ask(&mut self, which: impl Fn(&mut Asked) -> &mut bool) -> bool {
-        match &mut self.stage {
-            Stage::Opening(asked) => !std::mem::replace(which(asked), true),
-            _ => false,
-        }
     }
 
     fn fault(&mut self, error: Error, out: &mut dyn Effects) -> ProtocolError {
@@ -153,7 +136,8 @@ impl PgSession {
         parameters: Parameters<'_>,
         out: &mut dyn Effects,
     ) -> bool {
-        let startup = Startup::read(parameters, &self.shared);
+        let mut startup = Startup::read(parameters, &self.shared);
+        startup.channel(self.channel);
         let cleared = out.submit(&Operation {
             protocol: crate::NAME,
             verb: startup.verb(),
@@ -178,7 +162,7 @@ impl PgSession {
         // is asked for one that it does know, and the client is told so.
         let spoken = minor.min(startup::MINOR_MAX);
         out.send_upstream(&clearance, &startup::with_minor(packet, spoken));
-        let login = Login::new(spoken, spoken != minor, packet.len());
+        let login = Login::new(spoken, spoken != minor, packet.len(), self.channel);
         let shared = Arc::clone(&self.shared);
         let serving = Serving::new(shared, self.origin, clearance, login, startup.search_path);
         self.stage = Stage::Serving(Box::new(serving));
@@ -226,6 +210,18 @@ impl Startup {
             }
         }
         startup
+    }
+
+    /// How far the way is encrypted, for the record.
+    fn channel(&mut self, channel: Channel) {
+        for (name, version) in [
+            ("tls.client", channel.client),
+            ("tls.upstream", channel.upstream),
+        ] {
+            if let Some(version) = version {
+                self.attributes.push(text_attribute(name, version));
+            }
+        }
     }
 
     fn verb(&self) -> Verb {

@@ -6,9 +6,9 @@ use gateway_core::governor::SessionContext;
 use gateway_core::ports::Case;
 use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
 use gateway_core::{
-    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, Mode, Obstacle,
-    Operation, OperationId, Principal, RecordError, Recorder, Resolution, SessionId, Subject,
-    Timestamp, TreeId, Verb, Verdict,
+    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, LinkTerms, Mode,
+    Obstacle, Operation, OperationId, Principal, RecordError, Recorder, Resolution, SessionId,
+    Subject, Timestamp, TreeId, Verb, Verdict,
 };
 use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_testkit::{FakeApprover, approver};
@@ -124,6 +124,10 @@ impl Judge for Policy {
             hold: held.then(|| Arc::new(approver::terms())),
             stable: true,
         }
+    }
+
+    fn terms(&self, _: &str, _: &Destination) -> Arc<LinkTerms> {
+        Arc::default()
     }
 }
 

@@ -3,7 +3,7 @@ use super::harness::{Harness, Outcome, Policy, Record, welcome};
 use super::messages::{
     all, authentication, bare, bind, bind_with, close, complete, copy_data, copy_done,
     copy_response, data_row, describe, error, execute, function_call, notice, parameter_status,
-    parse, password, query, raw, ready, row_description, ssl_request, startup, sync, terminate,
+    parse, password, query, raw, ready, row_description, startup, sync, terminate,
 };
 use gateway_core::Verb;
 use gateway_protocol::Side;
@@ -14,7 +14,6 @@ type Transcript = Vec<(Side, Vec<u8>)>;
 
 fn login() -> Transcript {
     vec![
-        (Client, ssl_request()),
         (
             Client,
             startup(3, &[("user", "ci"), ("options", "-c search_path=app")]),

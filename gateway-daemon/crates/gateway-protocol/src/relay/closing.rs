@@ -261,7 +261,7 @@ impl<S: Stream> Closing<S> {
             .flatten()
         {
             // What was not taken in time is lost, and the side is told so.
-            if !leaving.end.pending.is_empty() || self.stop.reason().is_some() {
+            if !leaving.end.has_taken_all() || self.stop.reason().is_some() {
                 leaving.end.stream.abort();
             }
         }

@@ -42,12 +42,24 @@ impl<S: Stream> End<S> {
         self.pending.clear();
     }
 
+    /// Has it taken all that it was sent?
+    pub(super) fn has_taken_all(&self) -> bool {
+        self.pending.is_empty() && !self.stream.has_unsent()
+    }
+
     /// Writes what waits. Ready when nothing does.
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>, count: &mut u64) -> Poll<()> {
-        if self.pending.is_empty() {
+        if self.has_taken_all() || self.deaf.is_some() {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(self.pending.poll_flush(&mut self.stream, context, count)) {
+        let mut flushed = Ok(());
+        if !self.pending.is_empty() {
+            flushed = ready!(self.pending.poll_flush(&mut self.stream, context, count));
+        }
+        if flushed.is_ok() {
+            flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        }
+        if let Err(error) = flushed {
             self.set_deaf(&error);
         }
         Poll::Ready(())

@@ -211,7 +211,7 @@ impl<S: Stream> Open<S> {
                 Poll::Pending => *waits = true,
             }
         }
-        if self.end(from).finished && self.end(from.other()).pending.is_empty() {
+        if self.end(from).finished && self.end(from.other()).has_taken_all() {
             let last = self.end(from.other()).finished;
             let to = self.end_mut(from.other());
             if last {
@@ -226,7 +226,7 @@ impl<S: Stream> Open<S> {
 
     /// True when something was written.
     fn poll_flush(&mut self, to: Side, context: &mut Context<'_>) -> Result<bool, Cause> {
-        if self.end(to).pending.is_empty() {
+        if self.end(to).has_taken_all() {
             return Ok(false);
         }
         let mut count = 0;
@@ -255,7 +255,7 @@ impl<S: Stream> Open<S> {
         let held = self.holding && from == Side::Client;
         !held
             && !end.finished
-            && to.pending.is_empty()
+            && to.has_taken_all()
             && to.deaf.is_none()
             && end.pending.made() <= self.limits.made_bytes_max
     }

@@ -16,6 +16,7 @@ mod mail;
 use super::Relay;
 use super::socket::Socket;
 use crate::protocol::Closed;
+use crate::wire::Wire;
 use link::{Key, Links};
 use mail::{Mail, Post};
 use nix::errno::Errno;
@@ -39,7 +40,7 @@ type Outcome = thread::Result<Closed>;
 
 /// A link on its way to the thread.
 struct Arrival {
-    relay: Relay<Socket>,
+    relay: Relay<Wire<Socket>>,
     closed: oneshot::Sender<Outcome>,
 }
 
@@ -111,7 +112,7 @@ impl Drop for ReactorThread {
 
 impl Reactor {
     /// Hands a link over, to be run from now on. Both streams have to be non-blocking.
-    pub(super) fn hand_over(&self, relay: Relay<Socket>) -> Handed {
+    pub(super) fn hand_over(&self, relay: Relay<Wire<Socket>>) -> Handed {
         let stop = relay.stop();
         let (closed, waits) = oneshot::channel();
         self.mail

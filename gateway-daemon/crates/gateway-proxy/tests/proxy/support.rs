@@ -56,6 +56,7 @@ impl Bench {
             recorder: recorder.clone(),
             approver: approver.clone(),
             clock: Arc::new(ManualClock::at(MORNING)),
+            encryption: Arc::new(gateway_testkit::NoEncryption),
             protocols: vec![Arc::new(Lines), Arc::new(Greeter)],
         };
         let proxy = Proxy::start(vec![listener], ports, limits).unwrap();

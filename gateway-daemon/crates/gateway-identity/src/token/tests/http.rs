@@ -110,7 +110,7 @@ fn certified(names: &[&str]) -> rcgen::CertifiedKey<rcgen::KeyPair> {
 fn serve_tls(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
     let chain = vec![own.cert.der().clone()];
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")

@@ -5,6 +5,7 @@ use crate::protocol::Closed;
 use crate::relay::socket::INTEREST;
 use crate::session::Side;
 use crate::stop::{Stop, StopReason};
+use crate::wire::Wire;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use slab::Slab;
 use std::future::Future;
@@ -52,7 +53,7 @@ struct Running {
     turn: u32,
     alarm: Arc<Alarm>,
     waker: Waker,
-    relay: Relay<Socket>,
+    relay: Relay<Wire<Socket>>,
     closed: oneshot::Sender<Outcome>,
 }
 
@@ -66,7 +67,7 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn insert(
         &mut self,
-        relay: Relay<Socket>,
+        relay: Relay<Wire<Socket>>,
         closed: oneshot::Sender<Outcome>,
         mail: &Arc<Mail>,
     ) -> Key {

@@ -97,11 +97,12 @@ impl Place {
         let clearance = samples::connect(&mut governor);
         let stop = Arc::new(Stop::default());
         let link = Link {
-            client: sockets::into_tokio(from_client),
-            upstream: sockets::into_tokio(to_upstream),
+            client: sockets::into_tokio(from_client).into(),
+            upstream: sockets::into_tokio(to_upstream).into(),
             from_client: Vec::new(),
             from_upstream: Vec::new(),
             connected: samples::connect(&mut governor),
+            terms: Arc::default(),
             stop: Arc::clone(&stop),
             reactor,
         };

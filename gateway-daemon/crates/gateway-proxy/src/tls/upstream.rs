@@ -1,0 +1,371 @@
+//! TLS with an upstream, and what is believed of it.
+use super::{Provider, VERSIONS};
+use gateway_core::{Destination, LinkTerms, UpstreamTls};
+use gateway_protocol::encryption::{Alpn, EncryptionError};
+use gateway_protocol::{Side, Tls, Wire};
+use rustc_hash::FxHashMap;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// How long the system's authorities are believed without a look whether they have changed.
+const SYSTEM_MAX: Duration = Duration::from_secs(600);
+/// So many ways of believing are at hand.
+const KNOWN_MAX: usize = 256;
+/// No file of authorities is longer: that of a whole distribution has a quarter of a megabyte.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What is believed of an upstream.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Belief {
+    mode: UpstreamTls,
+    authorities: Option<Arc<str>>,
+    alpn: &'static [u8],
+}
+
+/// From what a configuration was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    System(Instant),
+    /// Device, inode, length, and when it was changed.
+    File(u64, u64, u64, i64, i64),
+    Nothing,
+}
+
+impl Source {
+    fn of_file(metadata: &Metadata) -> Source {
+        Source::File(
+            metadata.dev(),
+            metadata.ino(),
+            metadata.len(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+        )
+    }
+}
+
+struct Known {
+    source: Source,
+    config: Arc<ClientConfig>,
+}
+
+/// Whom the gateway believes. A file of authorities that changed is read again.
+pub(super) struct Trust {
+    provider: Provider,
+    known: Mutex<FxHashMap<Belief, Known>>,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trust").finish_non_exhaustive()
+    }
+}
+
+impl Trust {
+    pub(super) fn new(provider: Provider) -> Trust {
+        Trust {
+            provider,
+            known: Mutex::default(),
+        }
+    }
+
+    /// What is at hand, when it is not out of date.
+    fn find(&self, belief: &Belief) -> Option<Arc<ClientConfig>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(belief)?;
+        let is_fresh = match (found.source, &belief.authorities) {
+            (Source::System(since), _) => since.elapsed() < SYSTEM_MAX,
+            (source @ Source::File(..), Some(path)) => {
+                fs::metadata(&**path).is_ok_and(|now| Source::of_file(&now) == source)
+            }
+            (source, _) => source == Source::Nothing,
+        };
+        is_fresh.then(|| Arc::clone(&found.config))
+    }
+
+    fn keep(&self, belief: Belief, source: Source, config: &Arc<ClientConfig>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        let config = Arc::clone(config);
+        known.insert(belief, Known { source, config });
+    }
+
+    async fn config(&self, belief: Belief) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = self.find(&belief) {
+            return Ok(config);
+        }
+        let (provider, wanted) = (Arc::clone(&self.provider), belief.clone());
+        // The system's authorities are a hundred files and more.
+        let made = tokio::task::spawn_blocking(move || make(&provider, &wanted)).await;
+        let (config, source) = made.map_err(|error| error.to_string())??;
+        let config = Arc::new(config);
+        self.keep(belief, source, &config);
+        Ok(config)
+    }
+}
+
+fn make(provider: &Provider, belief: &Belief) -> Result<(ClientConfig, Source), String> {
+    let (roots, source) = match belief.mode {
+        UpstreamTls::Require => (RootCertStore::empty(), Source::Nothing),
+        _ => roots(belief)?,
+    };
+    let verifier: Arc<dyn ServerCertVerifier> = match belief.mode {
+        UpstreamTls::Require => Arc::new(Anybody(Arc::clone(provider))),
+        mode => {
+            let strict = strict(provider, roots).map_err(|error| error.to_string())?;
+            match mode {
+                UpstreamTls::VerifyCa => Arc::new(AnyName(strict)),
+                _ => strict,
+            }
+        }
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(VERSIONS)
+        .map_err(|error| error.to_string())?;
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![belief.alpn.to_vec()];
+    // PostgreSQL resumes nothing.
+    config.resumption = Resumption::disabled();
+    Ok((config, source))
+}
+
+fn strict(
+    provider: &Provider,
+    roots: RootCertStore,
+) -> Result<Arc<WebPkiServerVerifier>, rustls::client::VerifierBuilderError> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build()
+}
+
+fn roots(belief: &Belief) -> Result<(RootCertStore, Source), String> {
+    let mut roots = RootCertStore::empty();
+    let source = match &belief.authorities {
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            Source::System(Instant::now())
+        }
+        Some(path) => {
+            let wrong = |words: &str| format!("the authorities in {path}: {words}");
+            let metadata = fs::metadata(&**path).map_err(|error| wrong(&error.to_string()))?;
+            if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+                return Err(wrong("not a file, or longer than 8 MiB"));
+            }
+            let text = fs::read(&**path).map_err(|error| wrong(&error.to_string()))?;
+            for certificate in CertificateDer::pem_slice_iter(&text) {
+                let certificate = certificate.map_err(|_| wrong("not in PEM form"))?;
+                let added = roots.add(certificate);
+                added.map_err(|error| wrong(&error.to_string()))?;
+            }
+            Source::of_file(&metadata)
+        }
+    };
+    if roots.is_empty() {
+        let place = belief.authorities.as_deref().unwrap_or("the system");
+        return Err(format!("{place} has no authority that could be believed"));
+    }
+    Ok((roots, source))
+}
+
+pub(super) async fn connect(
+    trust: &Trust,
+    upstream: TcpStream,
+    destination: &Destination,
+    terms: &LinkTerms,
+    claimed: Option<&str>,
+    alpn: Alpn,
+) -> Result<Wire<TcpStream>, EncryptionError> {
+    let name = name_of(destination, terms, claimed)?;
+    let belief = Belief {
+        mode: terms.upstream,
+        authorities: terms.authorities.clone(),
+        alpn: alpn.name,
+    };
+    let config = trust.config(belief).await.map_err(|words| error(&words))?;
+    let connected = TlsConnector::from(config)
+        .connect(name.clone(), upstream)
+        .await;
+    let stream = connected.map_err(|failure| failed(&failure, &name))?;
+    let (upstream, connection) = stream.into_inner();
+    Ok(Wire::Tls(Box::new(Tls::new(upstream, connection.into()))))
+}
+
+/// The name that the upstream's certificate has to be for. What a client claims counts last, and
+/// not where the gateway would give away a credential.
+fn name_of(
+    destination: &Destination,
+    terms: &LinkTerms,
+    claimed: Option<&str>,
+) -> Result<ServerName<'static>, EncryptionError> {
+    let claimed = claimed.filter(|_| terms.credential.is_none());
+    let known = terms.name.as_deref().or(destination.host.as_deref());
+    match known.or(claimed) {
+        Some(name) => ServerName::try_from(name.to_owned())
+            .map_err(|_| error("its name is one that no certificate can be for")),
+        None => Ok(ServerName::from(destination.ip)),
+    }
+}
+
+fn error(words: &str) -> EncryptionError {
+    EncryptionError::new(Side::Upstream, words)
+}
+
+/// The reason that rustls gives.
+pub(super) fn cause(failure: &io::Error) -> Option<&rustls::Error> {
+    failure.get_ref()?.downcast_ref()
+}
+
+fn failed(failure: &io::Error, name: &ServerName<'_>) -> EncryptionError {
+    match cause(failure) {
+        Some(rustls::Error::InvalidCertificate(reason)) => error(&in_words(reason, name)),
+        Some(cause) => error(&cause.to_string()),
+        None => error(&failure.to_string()),
+    }
+}
+
+fn in_words(reason: &CertificateError, name: &ServerName<'_>) -> String {
+    let name = name.to_str();
+    match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is of no authority that is believed (tls.ca of the resource)"
+                .to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("its certificate is not for {name} (tls.name of the resource)")
+        }
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority (CA:TRUE), with which no server can stand for \
+             itself"
+                .to_owned()
+        }
+        other => format!("its certificate is not believed: {other}"),
+    }
+}
+
+/// Would whoever believes this authority believe this chain?
+pub(super) fn is_believed(
+    chain: &[CertificateDer<'static>],
+    authority: &CertificateDer<'static>,
+    name: &str,
+) -> Result<(), String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(authority.clone())
+        .map_err(|error| error.to_string())?;
+    let verifier = strict(&provider, roots).map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+    let (leaf, rest) = chain.split_first().ok_or("an empty chain")?;
+    let verified = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+    verified.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// A certificate of a believed authority, for whatever name (`verify-ca`).
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use CertificateError::{NotValidForName, NotValidForNameContext};
+        match self.0.verify_server_cert(leaf, rest, name, ocsp, now) {
+            // The name is what it looks at last, behind the chain.
+            Err(rustls::Error::InvalidCertificate(
+                NotValidForName | NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Whoever has the key of the certificate that it shows (`require`).
+#[derive(Debug)]
+struct Anybody(Provider);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
