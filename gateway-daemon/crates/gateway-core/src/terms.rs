@@ -90,6 +90,8 @@ impl fmt::Display for UpstreamTls {
 /// What a policy says about the way to a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkTerms {
+    /// The name of the resource whose terms they are; empty: of none.
+    pub resource: Arc<str>,
     /// Towards the client.
     pub client: ClientTls,
     /// Towards the upstream.

@@ -8,7 +8,7 @@ use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
 use crate::rulebook::Rulebook;
 use crate::unbuilt;
-use gateway_core::Destination;
+use gateway_core::{Destination, LinkTerms};
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -151,11 +151,15 @@ fn catalogue(reader: &mut Reader<'_>, tables: &[ResourceTable]) -> Catalogue {
         let wrong_protocol = protocol
             .as_ref()
             .map(|protocol| format!("only {protocol} may be spoken to {name}").into());
+        let terms = table.terms.clone().map(|terms| {
+            let resource = Arc::clone(&name);
+            Arc::new(LinkTerms { resource, ..terms })
+        });
         resources.push(Resource {
             name,
             protocol,
             wrong_protocol,
-            terms: table.terms.clone().map(Arc::new),
+            terms,
         });
         for host in &table.hosts {
             let claimed = claims.entry(host.value).or_default();

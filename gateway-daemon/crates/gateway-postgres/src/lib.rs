@@ -22,7 +22,7 @@ mod tests;
 pub use cancel::{CancelTable, Origin};
 pub use error::Error;
 pub use limits::Limits;
-pub use session::{Channel, PgSession};
+pub use session::{Channel, Injected, PgSession};
 
 use codec::startup::{self, Packet};
 use codec::types::TypeNames;
@@ -82,6 +82,16 @@ impl Postgres {
             shared: Arc::new(Shared::new(limits)),
         }
     }
+}
+
+/// Settling the link has made sure that what the terms name is there.
+fn injected(link: &Link) -> Option<Injected> {
+    let login = link.login.as_ref()?.as_ref().ok()?;
+    Some(Injected {
+        login: Arc::clone(login),
+        resource: Arc::clone(&link.terms.resource),
+        credential: link.terms.credential.clone()?,
+    })
 }
 
 impl Protocol for Postgres {
@@ -164,7 +174,9 @@ impl Protocol for Postgres {
             client: link.client.tls_version(),
             upstream: link.upstream.tls_version(),
         };
-        let session = PgSession::new(Arc::clone(&self.shared), origin).over(channel);
+        let session = PgSession::new(Arc::clone(&self.shared), origin)
+            .over(channel)
+            .logging_in(injected(&link));
         let limits = RelayLimits {
             frame_bytes_max: self.shared.limits.frame_bytes(),
             ..RelayLimits::default()

@@ -14,7 +14,7 @@ use crate::codec::response::{Complaint, Severity};
 use crate::codec::startup::{self, Packet};
 use gateway_core::{ClientTls, Destination, LinkTerms, UpstreamTls};
 use gateway_protocol::{
-    Accepted, Alpn, Encryption, EncryptionError, Link, Secured, Side, Wire, hello,
+    Accepted, Alpn, Encryption, Link, Login, LoginError, SecureError, Secured, Side, Wire, hello,
 };
 use std::io;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ struct Opening<'a> {
     upstream: Option<Wire<TcpStream>>,
     from_client: Vec<u8>,
     terms: Arc<LinkTerms>,
+    login: Option<Result<Arc<Login>, LoginError>>,
     destination: &'a Destination,
     encryption: &'a dyn Encryption,
     /// What the upstream answered to SSLRequest.
@@ -63,6 +64,7 @@ pub(crate) async fn secure(
         from_upstream,
         connected,
         terms,
+        login,
         stop,
         reactor,
     } = link;
@@ -71,6 +73,7 @@ pub(crate) async fn secure(
         upstream: Some(upstream),
         from_client,
         terms: Arc::clone(&terms),
+        login: login.clone(),
         destination,
         encryption,
         offered: None,
@@ -92,6 +95,7 @@ pub(crate) async fn secure(
                 from_upstream,
                 connected,
                 terms,
+                login,
                 stop,
                 reactor,
             };
@@ -110,7 +114,7 @@ pub(crate) async fn secure(
     }
 }
 
-fn farewell(error: &EncryptionError) -> Vec<u8> {
+fn farewell(error: &SecureError) -> Vec<u8> {
     Complaint {
         severity: Severity::Fatal,
         code: NO_CONNECTION,
@@ -122,7 +126,7 @@ fn farewell(error: &EncryptionError) -> Vec<u8> {
 }
 
 impl Opening<'_> {
-    async fn settle(&mut self) -> Result<Settled, EncryptionError> {
+    async fn settle(&mut self) -> Result<Settled, SecureError> {
         if hello::begins(&self.from_client) {
             if self.terms.client == ClientTls::Opaque {
                 return Ok(Settled::Opaque);
@@ -136,7 +140,7 @@ impl Opening<'_> {
     }
 
     /// Answers the client's questions, until it says something else.
-    async fn answer_client(&mut self) -> Result<Settled, EncryptionError> {
+    async fn answer_client(&mut self) -> Result<Settled, SecureError> {
         let (mut tls, mut gss) = (false, false);
         loop {
             match self.question().await? {
@@ -166,7 +170,7 @@ impl Opening<'_> {
 
     /// The code of the question about encryption that the client asks next; `None` when it asks
     /// none.
-    async fn question(&mut self) -> Result<Option<u32>, EncryptionError> {
+    async fn question(&mut self) -> Result<Option<u32>, SecureError> {
         loop {
             let said = &self.from_client;
             match startup::packet_size(said) {
@@ -190,7 +194,7 @@ impl Opening<'_> {
         }
     }
 
-    async fn is_tls_granted(&mut self) -> Result<bool, EncryptionError> {
+    async fn is_tls_granted(&mut self) -> Result<bool, SecureError> {
         match self.terms.client {
             ClientTls::AsUpstream => self.is_tls_offered().await,
             ClientTls::Offer => Ok(true),
@@ -198,31 +202,31 @@ impl Opening<'_> {
         }
     }
 
-    async fn tell_client(&mut self, answer: &[u8]) -> Result<(), EncryptionError> {
+    async fn tell_client(&mut self, answer: &[u8]) -> Result<(), SecureError> {
         let client = self.client.as_mut().ok_or_else(|| gone(Side::Client))?;
         let told = client.write_all(answer).await;
         told.map_err(|error| lost(Side::Client, &error))
     }
 
-    async fn accept(&mut self) -> Result<(), EncryptionError> {
+    async fn accept(&mut self) -> Result<(), SecureError> {
         if !self.from_client.is_empty() {
             let words = "bytes in the clear behind the request for TLS";
-            return Err(EncryptionError::new(Side::Client, words));
+            return Err(SecureError::new(Side::Client, words));
         }
         self.tell_client(b"S").await?;
         self.handshake(false).await
     }
 
     /// A client that did not ask. PostgreSQL wants it to say by ALPN what it speaks.
-    async fn accept_direct(&mut self) -> Result<(), EncryptionError> {
+    async fn accept_direct(&mut self) -> Result<(), SecureError> {
         if !self.is_tls_granted().await? {
             let words = "it begins with TLS, which is not offered here";
-            return Err(EncryptionError::new(Side::Client, words));
+            return Err(SecureError::new(Side::Client, words));
         }
         self.handshake(true).await
     }
 
-    async fn handshake(&mut self, needed: bool) -> Result<(), EncryptionError> {
+    async fn handshake(&mut self, needed: bool) -> Result<(), SecureError> {
         let said = std::mem::take(&mut self.from_client);
         let client = take_clear(&mut self.client, Side::Client)?;
         let alpn = Alpn { name: ALPN, needed };
@@ -234,7 +238,7 @@ impl Opening<'_> {
     }
 
     /// Asks the upstream, once.
-    async fn is_tls_offered(&mut self) -> Result<bool, EncryptionError> {
+    async fn is_tls_offered(&mut self) -> Result<bool, SecureError> {
         if let Some(offered) = self.offered {
             return Ok(offered);
         }
@@ -246,7 +250,7 @@ impl Opening<'_> {
         Ok(offered)
     }
 
-    async fn ask_upstream(&mut self) -> Result<bool, EncryptionError> {
+    async fn ask_upstream(&mut self) -> Result<bool, SecureError> {
         let upstream = self.upstream.as_mut();
         let upstream = upstream.ok_or_else(|| gone(Side::Upstream))?;
         let mut answer = [0];
@@ -261,19 +265,20 @@ impl Opening<'_> {
         match &answer {
             b"S" => Ok(true),
             b"N" => Ok(false),
-            b"E" => Err(EncryptionError::new(
+            b"E" => Err(SecureError::new(
                 Side::Upstream,
                 "it answers the question whether it offers TLS with an error",
             )),
-            _ => Err(EncryptionError::new(
+            _ => Err(SecureError::new(
                 Side::Upstream,
                 "it answers the question whether it offers TLS with something else",
             )),
         }
     }
 
-    async fn connect(&mut self) -> Result<(), EncryptionError> {
+    async fn connect(&mut self) -> Result<(), SecureError> {
         let terms = Arc::clone(&self.terms);
+        let login = self.login.clone().transpose()?;
         if !self.is_tls_offered().await? {
             if terms.upstream.allows_clear() {
                 return Ok(());
@@ -282,7 +287,7 @@ impl Opening<'_> {
                 "it does not offer any, and the policy demands it (tls.upstream = \"{}\")",
                 terms.upstream
             );
-            return Err(EncryptionError::new(Side::Upstream, words));
+            return Err(SecureError::new(Side::Upstream, words));
         }
         let upstream = take_clear(&mut self.upstream, Side::Upstream)?;
         let alpn = Alpn {
@@ -290,16 +295,21 @@ impl Opening<'_> {
             needed: false,
         };
         let claimed = self.claimed.as_deref();
-        let connecting = self
-            .encryption
-            .connect(upstream, self.destination, &terms, claimed, alpn);
+        let connecting = self.encryption.connect(
+            upstream,
+            self.destination,
+            &terms,
+            claimed,
+            login.as_deref(),
+            alpn,
+        );
         self.upstream = Some(connecting.await?);
         Ok(())
     }
 }
 
 /// Takes an end out for its handshake.
-fn take_clear(end: &mut Option<Wire<TcpStream>>, side: Side) -> Result<TcpStream, EncryptionError> {
+fn take_clear(end: &mut Option<Wire<TcpStream>>, side: Side) -> Result<TcpStream, SecureError> {
     match end.take() {
         Some(Wire::Clear(stream)) => Ok(stream),
         // It speaks TLS already, which nobody asks for twice.
@@ -307,10 +317,10 @@ fn take_clear(end: &mut Option<Wire<TcpStream>>, side: Side) -> Result<TcpStream
     }
 }
 
-fn gone(side: Side) -> EncryptionError {
-    EncryptionError::new(side, "the connection is gone")
+fn gone(side: Side) -> SecureError {
+    SecureError::new(side, "the connection is gone")
 }
 
-fn lost(side: Side, error: &io::Error) -> EncryptionError {
-    EncryptionError::new(side, error.to_string())
+fn lost(side: Side, error: &io::Error) -> SecureError {
+    SecureError::new(side, error.to_string())
 }

@@ -6,6 +6,7 @@
 //! the answers and the state of the transaction truthful, and its complaint is exchanged for the
 //! refusal on the way back.
 mod answer;
+mod inject;
 mod judge;
 mod login;
 mod names;
@@ -18,6 +19,7 @@ mod serving;
 mod settings;
 mod statement;
 
+pub use inject::Injected;
 pub(crate) use refusal::farewell;
 
 use crate::Shared;
@@ -42,6 +44,7 @@ pub struct PgSession {
     shared: Arc<Shared>,
     origin: Origin,
     channel: Channel,
+    injected: Option<Injected>,
     stage: Stage,
 }
 
@@ -65,6 +68,7 @@ impl PgSession {
             shared,
             origin,
             channel: Channel::default(),
+            injected: None,
             stage: Stage::Opening,
         }
     }
@@ -73,6 +77,12 @@ impl PgSession {
     #[must_use]
     pub fn over(self, channel: Channel) -> PgSession {
         PgSession { channel, ..self }
+    }
+
+    /// The same, where the gateway logs in.
+    #[must_use]
+    pub fn logging_in(self, injected: Option<Injected>) -> PgSession {
+        PgSession { injected, ..self }
     }
 
     fn receive_client(

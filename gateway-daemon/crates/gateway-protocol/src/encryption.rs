@@ -1,4 +1,5 @@
 //! TLS on both ends of a link, for protocols that ask for it in words of their own.
+use crate::login::{Login, LoginError};
 use crate::protocol::BoxFuture;
 use crate::session::Side;
 use crate::wire::Wire;
@@ -6,21 +7,27 @@ use gateway_core::{Destination, LinkTerms};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-/// TLS could not be agreed on. The peer's bytes never appear in it.
+/// A link could not be settled. The peer's bytes never appear in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("TLS with the {}: {words}", match side { Side::Client => "client", Side::Upstream => "upstream" })]
-pub struct EncryptionError {
-    /// With whom.
-    pub side: Side,
-    /// Why, for people.
-    pub words: Arc<str>,
+pub enum SecureError {
+    /// TLS could not be agreed on.
+    #[error("TLS with the {}: {words}", match side { Side::Client => "client", Side::Upstream => "upstream" })]
+    Tls {
+        /// With whom.
+        side: Side,
+        /// Why, for people.
+        words: Arc<str>,
+    },
+    /// The gateway has nothing to log in with.
+    #[error("{0}")]
+    Login(#[from] LoginError),
 }
 
-impl EncryptionError {
+impl SecureError {
     /// An error on one side.
     #[must_use]
-    pub fn new(side: Side, words: impl Into<Arc<str>>) -> EncryptionError {
-        EncryptionError {
+    pub fn new(side: Side, words: impl Into<Arc<str>>) -> SecureError {
+        SecureError::Tls {
             side,
             words: words.into(),
         }
@@ -49,10 +56,11 @@ pub trait Encryption: Send + Sync {
         said: Vec<u8>,
         destination: &'a Destination,
         alpn: Alpn,
-    ) -> BoxFuture<'a, Result<Accepted, EncryptionError>>;
+    ) -> BoxFuture<'a, Result<Accepted, SecureError>>;
 
     /// Speaks TLS with an upstream, and believes it as the terms say. `claimed` is the name that
     /// the client asked for; it counts where the policy has none, and no credential is at stake.
+    /// `login`: what the gateway shows of itself, where it is a certificate.
     ///
     /// # Errors
     /// They do not agree, or the upstream is not to be believed.
@@ -62,8 +70,9 @@ pub trait Encryption: Send + Sync {
         destination: &'a Destination,
         terms: &'a LinkTerms,
         claimed: Option<&'a str>,
+        login: Option<&'a Login>,
         alpn: Alpn,
-    ) -> BoxFuture<'a, Result<Wire<TcpStream>, EncryptionError>>;
+    ) -> BoxFuture<'a, Result<Wire<TcpStream>, SecureError>>;
 }
 
 /// What is spoken inside of TLS, by its registered name (RFC 7301).

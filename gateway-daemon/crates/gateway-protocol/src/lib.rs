@@ -15,6 +15,7 @@
 
 pub mod encryption;
 pub mod hello;
+pub mod login;
 pub mod opening;
 pub mod protocol;
 pub mod relay;
@@ -22,7 +23,8 @@ pub mod session;
 pub mod stop;
 pub mod wire;
 
-pub use encryption::{Accepted, Alpn, Encryption, EncryptionError};
+pub use encryption::{Accepted, Alpn, Encryption, SecureError};
+pub use login::{Login, LoginError, Logins, Proof};
 pub use opening::{Opening, Recognition};
 pub use protocol::{BoxFuture, Closed, Interpretation, Link, Protocol, Secured};
 pub use session::{Answer, Effects, ProtocolError, Session, Side};

@@ -1,5 +1,6 @@
 //! The face of a protocol towards the proxy.
-use crate::encryption::{Encryption, EncryptionError};
+use crate::encryption::{Encryption, SecureError};
+use crate::login::{Login, LoginError};
 use crate::opening::{Opening, Recognition};
 use crate::relay::reactor::Reactor;
 use crate::session::ProtocolError;
@@ -30,6 +31,8 @@ pub struct Link {
     pub connected: Clearance,
     /// How the policy wants the way to the upstream.
     pub terms: Arc<LinkTerms>,
+    /// What the gateway logs in with, where the terms name a credential; or why it cannot.
+    pub login: Option<Result<Arc<Login>, LoginError>>,
     /// Ends the link from outside.
     pub stop: Arc<Stop>,
     /// Where the relay runs the link; `None`: in the task that waits for it.
@@ -48,7 +51,7 @@ pub enum Secured {
         /// The client, where it can still be told.
         client: Option<Wire<TcpStream>>,
         /// Whose fault it is, and what went wrong.
-        error: EncryptionError,
+        error: SecureError,
         /// For the client, in the protocol's words.
         farewell: Vec<u8>,
     },

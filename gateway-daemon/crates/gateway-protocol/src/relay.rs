@@ -107,6 +107,7 @@ pub fn run_with(
         connected: _,
         stop,
         terms: _,
+        login: _,
         reactor,
     } = link;
     let Some(reactor) = reactor else {

@@ -252,6 +252,7 @@ async fn prepare(
         from_upstream,
         connected,
         terms,
+        login: None,
         stop,
         // A flow that nobody takes apart is often over before handing it over would pay.
         reactor: None,

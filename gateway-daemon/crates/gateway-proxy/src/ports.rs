@@ -1,6 +1,6 @@
 //! What the proxy needs from others. The binary wires the rest of the product into these.
 use gateway_core::{Approver, Judge, Recorder, Subject, Timestamp, TreeId};
-use gateway_protocol::{Encryption, Protocol};
+use gateway_protocol::{Encryption, Logins, Protocol};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
@@ -111,6 +111,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Makes TLS of the ends.
     pub encryption: Arc<dyn Encryption>,
+    /// Has what the gateway logs in with.
+    pub logins: Arc<dyn Logins>,
     /// What can be recognised, in the order in which it is asked.
     pub protocols: Vec<Arc<dyn Protocol>>,
 }

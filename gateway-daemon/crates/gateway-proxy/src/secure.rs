@@ -2,7 +2,7 @@
 use crate::proxy::Shared;
 use gateway_core::Destination;
 use gateway_protocol::relay::Stream;
-use gateway_protocol::{Link, Protocol, Secured, StopReason, Wire};
+use gateway_protocol::{Link, Login, LoginError, Protocol, Secured, StopReason, Wire};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,11 @@ pub(crate) async fn settle(
 ) -> Settled {
     let stop = Arc::clone(&link.stop);
     let (limits, encryption) = (&shared.limits, &*shared.ports.encryption);
-    let securing = timeout(limits.dial, protocol.secure(link, destination, encryption));
+    let securing = timeout(limits.dial, async {
+        let login = find_login(shared, &link).await;
+        let link = Link { login, ..link };
+        protocol.secure(link, destination, encryption).await
+    });
     let secured = tokio::select! {
         biased;
         reason = stop.stopped() => return Settled::Stopped(reason),
@@ -73,6 +77,21 @@ pub(crate) async fn settle(
             bytes_down: 0,
         },
     }
+}
+
+/// The credential that the terms name. Reading it is left to a thread that may wait for a disk.
+async fn find_login(shared: &Arc<Shared>, link: &Link) -> Option<Result<Arc<Login>, LoginError>> {
+    let name = Arc::clone(link.terms.credential.as_ref()?);
+    let logins = Arc::clone(&shared.ports.logins);
+    let found = tokio::task::spawn_blocking(move || logins.find(&name)).await;
+    let failed = |words: String| {
+        let resource = &link.terms.resource;
+        LoginError(format!("the credential of the resource {resource}: {words}").into())
+    };
+    Some(match found {
+        Ok(found) => found.map_err(|error| failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    })
 }
 
 /// Says the last words, and reads until the client closes: bytes that nobody reads are answered

@@ -8,8 +8,8 @@ pub use authority::{Authority, AuthorityError};
 
 use client::Leaves;
 use gateway_core::{Destination, LinkTerms};
-use gateway_protocol::encryption::{Accepted, Alpn, Encryption, EncryptionError};
-use gateway_protocol::{BoxFuture, Wire};
+use gateway_protocol::encryption::{Accepted, Alpn, Encryption, SecureError};
+use gateway_protocol::{BoxFuture, Login, Wire};
 use rustls::crypto::CryptoProvider;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -41,7 +41,7 @@ impl Encryption for Rustls {
         said: Vec<u8>,
         destination: &'a Destination,
         alpn: Alpn,
-    ) -> BoxFuture<'a, Result<Accepted, EncryptionError>> {
+    ) -> BoxFuture<'a, Result<Accepted, SecureError>> {
         Box::pin(client::accept(
             &self.leaves,
             client,
@@ -57,8 +57,9 @@ impl Encryption for Rustls {
         destination: &'a Destination,
         terms: &'a LinkTerms,
         claimed: Option<&'a str>,
+        login: Option<&'a Login>,
         alpn: Alpn,
-    ) -> BoxFuture<'a, Result<Wire<TcpStream>, EncryptionError>> {
+    ) -> BoxFuture<'a, Result<Wire<TcpStream>, SecureError>> {
         let trust = &self.trust;
         Box::pin(upstream::connect(
             trust,
@@ -66,6 +67,7 @@ impl Encryption for Rustls {
             destination,
             terms,
             claimed,
+            login,
             alpn,
         ))
     }

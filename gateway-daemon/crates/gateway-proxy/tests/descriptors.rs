@@ -21,6 +21,7 @@ fn without_descriptors_accepting_rests_and_the_connection_is_served_when_there_a
         approver: Arc::new(gateway_core::ports::NoApprover),
         clock: Arc::new(SystemClock),
         encryption: Arc::new(gateway_testkit::NoEncryption),
+        logins: Arc::new(gateway_protocol::login::NoLogins),
         protocols: Vec::new(),
     };
     let limits = ProxyLimits {

@@ -29,6 +29,7 @@ fn a_session_that_waits_costs_a_few_kibibytes() {
         approver: Arc::new(gateway_core::ports::NoApprover),
         clock: Arc::new(SystemClock),
         encryption: Arc::new(gateway_testkit::NoEncryption),
+        logins: Arc::new(gateway_protocol::login::NoLogins),
         protocols: Vec::new(),
     };
     let proxy = Proxy::start(vec![listener], ports, ProxyLimits::default()).unwrap();

@@ -1,6 +1,6 @@
 //! No TLS for anybody.
 use gateway_core::{Destination, LinkTerms};
-use gateway_protocol::{Accepted, Alpn, BoxFuture, Encryption, EncryptionError, Side, Wire};
+use gateway_protocol::{Accepted, Alpn, BoxFuture, Encryption, Login, SecureError, Side, Wire};
 use tokio::net::TcpStream;
 
 /// Refuses whoever asks for TLS.
@@ -14,8 +14,8 @@ impl Encryption for NoEncryption {
         _: Vec<u8>,
         _: &'a Destination,
         _: Alpn,
-    ) -> BoxFuture<'a, Result<Accepted, EncryptionError>> {
-        Box::pin(async { Err(EncryptionError::new(Side::Client, "no TLS in this test")) })
+    ) -> BoxFuture<'a, Result<Accepted, SecureError>> {
+        Box::pin(async { Err(SecureError::new(Side::Client, "no TLS in this test")) })
     }
 
     fn connect<'a>(
@@ -24,8 +24,9 @@ impl Encryption for NoEncryption {
         _: &'a Destination,
         _: &'a LinkTerms,
         _: Option<&'a str>,
+        _: Option<&'a Login>,
         _: Alpn,
-    ) -> BoxFuture<'a, Result<Wire<TcpStream>, EncryptionError>> {
-        Box::pin(async { Err(EncryptionError::new(Side::Upstream, "no TLS in this test")) })
+    ) -> BoxFuture<'a, Result<Wire<TcpStream>, SecureError>> {
+        Box::pin(async { Err(SecureError::new(Side::Upstream, "no TLS in this test")) })
     }
 }

@@ -90,7 +90,7 @@ fn read_tls(reader: &mut Reader<'_>, table: &Section<'_>) -> LinkTerms {
         upstream: upstream.unwrap_or_default(),
         authorities: text(&authorities),
         name: text(&name),
-        credential: None,
+        ..LinkTerms::default()
     };
     if matches!(terms.upstream, UpstreamTls::Disable | UpstreamTls::Require) {
         let upstream = terms.upstream;

@@ -25,6 +25,12 @@ impl ErrorFields<'_> {
         matches!(self.severity, b"FATAL" | b"PANIC")
     }
 
+    /// Class 28: who it is, or may be, is not believed.
+    #[must_use]
+    pub fn is_about_authorization(&self) -> bool {
+        self.code.starts_with(b"28")
+    }
+
     /// `CODE: message`, as it is recorded.
     #[must_use]
     pub fn summary(&self) -> Arc<str> {

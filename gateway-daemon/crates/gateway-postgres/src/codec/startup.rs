@@ -1,5 +1,5 @@
 //! The messages that open a connection. They have no type byte: a length, then a code.
-use super::Reader;
+use super::{Reader, push_text};
 use crate::error::Error;
 
 /// "May we speak TLS?"
@@ -123,6 +123,34 @@ pub fn with_minor(packet: &[u8], minor: u16) -> Vec<u8> {
     let mut bytes = packet.to_vec();
     if let Some(field) = bytes.get_mut(6..8) {
         field.copy_from_slice(&minor.to_be_bytes());
+    }
+    bytes
+}
+
+/// The same StartupMessage for another user. The database stays the one that was meant, which by
+/// default has the name of the user.
+#[must_use]
+pub fn with_user(packet: &[u8], parameters: Parameters<'_>, user: &[u8]) -> Vec<u8> {
+    let find = |wanted: &[u8]| {
+        let found = parameters.iter().filter(|(name, _)| *name == wanted).last();
+        found
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_empty())
+    };
+    let database = find(b"database").or_else(|| find(b"user")).unwrap_or(user);
+    let mut bytes = packet.get(..8).unwrap_or_default().to_vec();
+    let others = parameters
+        .iter()
+        .filter(|(name, _)| !matches!(*name, b"user" | b"database"));
+    let own: [(&[u8], &[u8]); 2] = [(b"user", user), (b"database", database)];
+    for (name, value) in own.into_iter().chain(others) {
+        push_text(&mut bytes, name);
+        push_text(&mut bytes, value);
+    }
+    bytes.push(0);
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    if let Some(field) = bytes.get_mut(..4) {
+        field.copy_from_slice(&length.to_be_bytes());
     }
     bytes
 }

@@ -1,7 +1,8 @@
 //! From the StartupMessage to the first ReadyForQuery. What the client sends to prove who it is
 //! passes unseen and is never recorded.
-use super::Channel;
+use super::inject::{Injection, Reason};
 use super::serving::{Fault, Serving, Step, whole};
+use super::{Channel, refusal};
 use crate::codec::authentication::{self, Mechanisms, Request};
 use crate::codec::{Header, response, startup};
 use crate::error::Error;
@@ -29,12 +30,20 @@ pub(super) struct Login {
     offers_binding: bool,
     /// The client's next message names a SASL mechanism.
     chooses: bool,
+    /// The gateway logs in, and the client is asked for nothing.
+    injection: Option<Injection>,
     bytes_up: u64,
     bytes_down: u64,
 }
 
 impl Login {
-    pub(super) const fn new(minor: u16, lowered: bool, bytes_up: usize, channel: Channel) -> Login {
+    pub(super) fn new(
+        minor: u16,
+        lowered: bool,
+        bytes_up: usize,
+        channel: Channel,
+        injection: Option<Injection>,
+    ) -> Login {
         Login {
             minor,
             lowered,
@@ -44,6 +53,7 @@ impl Login {
             channel,
             offers_binding: false,
             chooses: false,
+            injection,
             bytes_up: bytes_up as u64,
             bytes_down: 0,
         }
@@ -79,6 +89,10 @@ impl Serving {
                     return Ok(Step::Wait);
                 };
                 if let Some(login) = &mut self.login {
+                    if login.injection.is_some() {
+                        // Nobody asked for it.
+                        return Err(Error::Order);
+                    }
                     login.bytes_up += header.size as u64;
                     login.check_choice(body)?;
                 }
@@ -121,7 +135,7 @@ impl Serving {
                 login.minor = minor;
             }
             b'R' if !login.authenticated => return self.authentication(header.size, body, out),
-            b'E' => self.login_failed(body, out)?,
+            b'E' => return self.login_failed(header.size, body, out),
             b'K' if login.authenticated && self.cancel.is_none() => {
                 return self.replace_key(header.size, body);
             }
@@ -151,6 +165,19 @@ impl Serving {
         let Some(login) = &mut self.login else {
             return Err(Error::Order.into());
         };
+        if let Some(injection) = &mut login.injection {
+            let encrypted = login.channel.upstream.is_some();
+            match injection.answer(request, encrypted) {
+                Err(reason) => return Err(self.not_logged_in(reason, out)),
+                Ok(Some(answer)) => {
+                    login.bytes_up += answer.len() as u64;
+                    out.send_upstream(&self.admitted, &answer);
+                    return Ok(Step::Drop(size));
+                }
+                Ok(None) if request != Request::Ok => return Ok(Step::Drop(size)),
+                Ok(None) => {}
+            }
+        }
         match request {
             Request::Ok => {
                 login.authenticated = true;
@@ -201,10 +228,38 @@ impl Serving {
         }
     }
 
-    fn login_failed(&mut self, body: &[u8], out: &mut dyn Effects) -> Result<(), Fault> {
+    /// The upstream does not let it in. A stored credential that it does not take is nothing that
+    /// the client should hear more of than that.
+    fn login_failed(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
         let fields = response::error(body)?;
         self.upstream_leaves |= fields.is_fatal();
-        Ok(self.complete_login(Some(fields.summary()), out)?)
+        let injects = self.login.as_ref().is_some_and(|login| {
+            let open = !login.authenticated && login.injection.is_some();
+            open && fields.is_about_authorization()
+        });
+        if injects {
+            return Err(self.not_logged_in("the upstream does not take it", out));
+        }
+        self.complete_login(Some(fields.summary()), out)?;
+        Ok(Step::Pass(size))
+    }
+
+    /// The client is told for which resource, and that is all.
+    fn not_logged_in(&mut self, reason: Reason, out: &mut dyn Effects) -> Fault {
+        let login = self.login.as_ref();
+        let injection = login.and_then(|login| login.injection.as_ref());
+        let resource = injection.map_or("", |injection| &injection.resource);
+        let words = format!("logging in to {resource} with its credential failed: {reason}");
+        out.send_client(&refusal::not_logged_in(&words));
+        match self.complete_login(Some(words.into()), out) {
+            Ok(()) => Fault::Final(ProtocolError::Upstream(reason)),
+            Err(failure) => Fault::Final(failure),
+        }
     }
 
     /// Records how the login went, once.

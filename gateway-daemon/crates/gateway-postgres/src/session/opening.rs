@@ -1,4 +1,5 @@
 //! The first messages of a connection, up to the StartupMessage or the CancelRequest.
+use super::inject::{Injected, Injection};
 use super::login::Login;
 use super::serving::Serving;
 use super::{Channel, PgSession, Stage, refusal};
@@ -138,6 +139,9 @@ impl PgSession {
     ) -> bool {
         let mut startup = Startup::read(parameters, &self.shared);
         startup.channel(self.channel);
+        if let Some(injected) = &self.injected {
+            startup.injected(injected);
+        }
         let cleared = out.submit(&Operation {
             protocol: crate::NAME,
             verb: startup.verb(),
@@ -161,8 +165,16 @@ impl PgSession {
         // A minor version that the gateway does not know could change what follows. The upstream
         // is asked for one that it does know, and the client is told so.
         let spoken = minor.min(startup::MINOR_MAX);
-        out.send_upstream(&clearance, &startup::with_minor(packet, spoken));
-        let login = Login::new(spoken, spoken != minor, packet.len(), self.channel);
+        let mut packet = startup::with_minor(packet, spoken);
+        let injection = self.injected.as_ref().map(|injected| {
+            let stored = injected.login.user.as_deref();
+            let user = stored.map_or(startup.user.as_slice(), str::as_bytes);
+            packet = startup::with_user(&packet, parameters, user);
+            Injection::new(injected, user)
+        });
+        out.send_upstream(&clearance, &packet);
+        let lowered = spoken != minor;
+        let login = Login::new(spoken, lowered, packet.len(), self.channel, injection);
         let shared = Arc::clone(&self.shared);
         let serving = Serving::new(shared, self.origin, clearance, login, startup.search_path);
         self.stage = Stage::Serving(Box::new(serving));
@@ -176,6 +188,7 @@ fn text_attribute(name: &str, value: &str) -> (Arc<str>, Attribute) {
 
 /// What a StartupMessage asks for.
 struct Startup {
+    user: Vec<u8>,
     effects: Vec<Effect>,
     attributes: Vec<(Arc<str>, Attribute)>,
     search_path: SearchPath,
@@ -184,6 +197,7 @@ struct Startup {
 impl Startup {
     fn read(parameters: Parameters<'_>, shared: &Shared) -> Startup {
         let mut startup = Startup {
+            user: Vec::new(),
             effects: vec![Effect {
                 verb: Verb::Authenticate,
                 objects: Vec::new(),
@@ -202,6 +216,7 @@ impl Startup {
                 _ => startup.setting(name, value, shared),
             }
         }
+        startup.user = user.unwrap_or_default().to_vec();
         // The database is by default the one with the user's name.
         let database = database.filter(|name| !name.is_empty()).or(user);
         for (name, value) in [("sql.user", user), ("sql.database", database)] {
@@ -210,6 +225,20 @@ impl Startup {
             }
         }
         startup
+    }
+
+    /// Who logs in, for the record and for the rules: not whom the client says.
+    fn injected(&mut self, injected: &Injected) {
+        self.attributes
+            .push(text_attribute("sql.credential", &injected.credential));
+        let Some(stored) = &injected.login.user else {
+            return;
+        };
+        self.attributes.retain(|(name, _)| &**name != "sql.user");
+        self.attributes.push(text_attribute("sql.user", stored));
+        let said = std::mem::take(&mut self.user);
+        self.attribute("sql.client_user", &said);
+        self.user = said;
     }
 
     /// How far the way is encrypted, for the record.

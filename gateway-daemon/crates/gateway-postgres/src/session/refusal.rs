@@ -8,6 +8,8 @@ use gateway_core::governor::Notice;
 const REFUSED: &str = "42501";
 /// "Successful completion", which is what notices carry.
 const NOTHING_WRONG: &str = "00000";
+/// "Invalid authorization specification".
+const NOT_LOGGED_IN: &str = "28000";
 /// "Program limit exceeded".
 const LIMITED: &str = "54000";
 
@@ -79,6 +81,18 @@ pub(crate) fn farewell(refusal: &Refusal) -> Vec<u8> {
         code: REFUSED,
         message: &refusal.to_string(),
         detail: Some(&detail),
+        utf8: true,
+    }
+    .encode()
+}
+
+/// The last words to a client in whose place the gateway could not log in.
+pub(super) fn not_logged_in(words: &str) -> Vec<u8> {
+    Complaint {
+        severity: Severity::Fatal,
+        code: NOT_LOGGED_IN,
+        message: &format!("gateway: {words}"),
+        detail: None,
         utf8: true,
     }
     .encode()

@@ -1,7 +1,7 @@
 //! A session between two byte streams: what it sends to each side, what it asks permission for,
 //! and what it says of the answers.
 use super::messages;
-use crate::{Limits, Origin, PgSession, Shared};
+use crate::{Channel, Injected, Limits, Origin, PgSession, Shared};
 use gateway_core::governor::SessionContext;
 use gateway_core::ports::Case;
 use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
@@ -323,6 +323,24 @@ impl Harness {
             policy,
             outcome: Outcome::default(),
             held: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// Over a way that was settled so.
+    pub(super) fn over(channel: Channel) -> Harness {
+        let harness = Harness::new(Policy::allowing());
+        Harness {
+            session: harness.session.over(channel),
+            ..harness
+        }
+    }
+
+    /// The same, where the gateway logs in.
+    pub(super) fn logging_in(channel: Channel, injected: Injected) -> Harness {
+        let harness = Harness::over(channel);
+        Harness {
+            session: harness.session.logging_in(Some(injected)),
+            ..harness
         }
     }
 

@@ -5,9 +5,9 @@ use super::messages::{
     negotiate, notice, parameter_status, parse, password, query, raw, ready, severe, ssl_request,
     startup, terminate,
 };
-use crate::{Limits, Origin, Shared};
+use crate::{Channel, Injected, Limits, Origin, Shared};
 use gateway_core::Verb;
-use gateway_protocol::{ProtocolError, Side};
+use gateway_protocol::{Login, Proof, ProtocolError, Side};
 use std::sync::Arc;
 
 fn user() -> Vec<u8> {
@@ -439,4 +439,163 @@ fn the_refusal_says_who_refused_what() {
         message.starts_with("gateway: authenticate on orders denied"),
         "{message}"
     );
+}
+
+fn sasl(mechanisms: &str) -> Vec<u8> {
+    let mut body = 10u32.to_be_bytes().to_vec();
+    body.extend_from_slice(mechanisms.as_bytes());
+    crate::codec::frame(b'R', |frame| frame.extend_from_slice(&body))
+}
+
+fn initial(mechanism: &str, said: &str) -> Vec<u8> {
+    crate::codec::frame(b'p', |frame| {
+        frame.extend_from_slice(mechanism.as_bytes());
+        frame.push(0);
+        frame.extend_from_slice(&(said.len() as u32).to_be_bytes());
+        frame.extend_from_slice(said.as_bytes());
+    })
+}
+
+const BOTH: Channel = Channel {
+    client: Some("TLSv1.3"),
+    upstream: Some("TLSv1.3"),
+};
+
+#[test]
+fn a_client_is_not_offered_what_it_could_not_prove() {
+    let mut harness = Harness::over(BOTH);
+    harness.client(&user());
+    harness.take_upstream();
+    harness.upstream(&sasl("SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"));
+    assert_eq!(harness.outcome.to_client, sasl("SCRAM-SHA-256\0\0"));
+    let honest = initial("SCRAM-SHA-256", "n,,n=,r=x");
+    harness.client(&honest);
+    assert_eq!(harness.take_upstream(), honest);
+
+    for said in ["y,,n=,r=x", "p=tls-server-end-point,,n=,r=x"] {
+        let mut harness = Harness::over(BOTH);
+        harness.client(&user());
+        harness.take_upstream();
+        harness.upstream(&sasl("SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"));
+        harness.take_client();
+        harness.client(&initial("SCRAM-SHA-256", said));
+        assert_eq!(harness.take_client(), "E28000");
+        assert_eq!(harness.take_upstream(), b"");
+        assert!(harness.outcome.error.is_some());
+    }
+    // Nothing is left that it could prove.
+    let mut harness = Harness::over(BOTH);
+    harness
+        .client(&user())
+        .upstream(&sasl("SCRAM-SHA-256-PLUS\0\0"));
+    assert_eq!(harness.take_client(), "E28000");
+    assert!(harness.outcome.answers[0].1.error.is_some());
+    // Where the upstream has no TLS there is nothing to bind to, and it is asked nothing.
+    let mut harness = Harness::over(Channel {
+        upstream: None,
+        ..BOTH
+    });
+    harness.client(&user()).upstream(&sasl("SCRAM-SHA-256\0\0"));
+    harness.take_upstream();
+    let honest = initial("SCRAM-SHA-256", "y,,n=,r=x");
+    harness.client(&honest);
+    assert_eq!(harness.take_upstream(), honest);
+}
+
+#[test]
+fn logins_by_ticket_are_refused() {
+    for code in [2, 7, 8, 9] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&user()).upstream(&authentication(code));
+        assert_eq!(harness.take_client(), "E28000");
+        assert!(harness.outcome.answers[0].1.error.is_some());
+        assert!(harness.outcome.error.is_some());
+    }
+}
+
+fn stored(user: Option<&str>) -> Injected {
+    let proof = Proof::Password(b"canary-7f3a".to_vec().into());
+    Injected {
+        login: Arc::new(Login {
+            user: user.map(Into::into),
+            proof,
+        }),
+        resource: "orders".into(),
+        credential: "orders-ci".into(),
+    }
+}
+
+#[test]
+fn the_gateway_logs_in_and_the_client_is_asked_for_nothing() {
+    let mut harness = Harness::logging_in(BOTH, stored(Some("svc")));
+    harness.client(&startup(0, &[("user", "alice"), ("options", "-c a=b")]));
+    let expected = startup(
+        0,
+        &[
+            ("user", "svc"),
+            ("database", "alice"),
+            ("options", "-c a=b"),
+        ],
+    );
+    assert_eq!(harness.take_upstream(), expected);
+    harness.upstream(&authentication(3));
+    assert_eq!(harness.take_client(), "");
+    assert_eq!(harness.take_upstream(), password("canary-7f3a"));
+    harness.upstream(&welcome());
+    assert_eq!(harness.take_client(), "R S S K ZI");
+    let told = format!("{:?} {:?}", harness.records(), harness.outcome.answers);
+    assert!(!told.contains("canary"), "{told}");
+    for word in ["svc", "alice", "orders-ci"] {
+        assert!(harness.records()[0].attributes.contains(word), "{told}");
+    }
+}
+
+#[test]
+fn a_stored_credential_that_fails_says_for_what_and_no_more() {
+    let refused = severe(
+        "FATAL",
+        "28P01",
+        "password authentication failed for user \"svc\"",
+    );
+    for answer in [
+        refused,
+        authentication(7),
+        authentication(99),
+        sasl("OTHER\0\0"),
+    ] {
+        let mut harness = Harness::logging_in(BOTH, stored(Some("svc")));
+        harness.client(&startup(0, &[("user", "alice")]));
+        harness.upstream(&answer);
+        let client = harness.outcome.to_client.clone();
+        let words = String::from_utf8_lossy(&client);
+        assert!(
+            words.contains("orders") && !words.contains("svc"),
+            "{words}"
+        );
+        assert_eq!(harness.take_client(), "E28000");
+        assert!(harness.outcome.error.is_some());
+        let error = format!("{:?}", harness.outcome.answers[0].1.error);
+        assert!(
+            error.contains("orders") && !error.contains("canary"),
+            "{error}"
+        );
+    }
+    // A client that proves something all the same is out of turn; its words go nowhere.
+    let mut harness = Harness::logging_in(BOTH, stored(None));
+    harness.client(&user());
+    assert_eq!(
+        harness.take_upstream(),
+        startup(0, &[("user", "ci"), ("database", "ci")])
+    );
+    harness.client(&password("mine"));
+    assert_eq!(harness.take_upstream(), b"");
+    assert!(harness.outcome.error.is_some());
+    // In the clear nothing is given away that could be read on the way.
+    let clear = Channel::default();
+    let mut harness = Harness::logging_in(clear, stored(Some("svc")));
+    harness.client(&user());
+    harness.take_upstream();
+    harness.upstream(&authentication(3));
+    assert_eq!(harness.take_upstream(), b"");
+    assert_eq!(harness.take_client(), "E28000");
 }

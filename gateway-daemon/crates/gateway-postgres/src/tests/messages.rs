@@ -143,7 +143,14 @@ pub(super) fn copy_fail(why: &str) -> Vec<u8> {
 // The upstream's.
 
 pub(super) fn authentication(code: u32) -> Vec<u8> {
-    framed(b'R', &code.to_be_bytes())
+    let body: &[u8] = match code {
+        5 => &[1, 2, 3, 4],
+        10 => b"SCRAM-SHA-256\0\0",
+        11 => b"r=x,s=AAAA,i=4096",
+        12 => b"v=AAAA",
+        _ => &[],
+    };
+    framed(b'R', &[&code.to_be_bytes(), body].concat())
 }
 
 pub(super) fn parameter_status(name: &str, value: &str) -> Vec<u8> {

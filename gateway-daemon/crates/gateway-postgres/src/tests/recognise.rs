@@ -45,7 +45,7 @@ fn other_openings_are_refused_at_the_first_byte_that_shows_it() {
     let cases: [&[u8]; 12] = [
         b"G",
         b"GET / HTTP/1.1\r\n",
-        b"\x16\x03\x01",
+        b"\x16\x03\x01\0\x05abcde",
         b"SSH-2.0-x\r\n",
         b"*1\r\n$4\r\nPING\r\n",
         &[0, 1],
@@ -59,6 +59,33 @@ fn other_openings_are_refused_at_the_first_byte_that_shows_it() {
     for opening in cases {
         assert_eq!(recognise(opening, &[]), Recognition::No, "{opening:?}");
     }
+}
+
+/// A client that begins with TLS is one of ours when it says so by ALPN.
+#[test]
+fn tls_is_postgres_when_it_says_so() {
+    let hello = |alpn: &[&[u8]]| {
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let name = "db.internal".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    };
+    let ours = hello(&[b"http/1.1", b"postgresql"]);
+    assert_eq!(recognise(&ours, &[]), Recognition::Yes);
+    for end in 1..ours.len() {
+        assert_eq!(recognise(&ours[..end], &[]), Recognition::NeedMore, "{end}");
+    }
+    assert_eq!(recognise(&hello(&[b"http/1.1"]), &[]), Recognition::No);
+    assert_eq!(recognise(&hello(&[]), &[]), Recognition::No);
+    assert_eq!(recognise(&ours, b"x"), Recognition::No);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use super::authority::{Authority, LEAF_VALID};
 use super::{Provider, VERSIONS};
 use gateway_core::Destination;
-use gateway_protocol::encryption::{Accepted, Alpn, EncryptionError};
+use gateway_protocol::encryption::{Accepted, Alpn, SecureError};
 use gateway_protocol::{Side, Tls, Wire};
 use rcgen::SanType;
 use rustc_hash::FxHashMap;
@@ -107,7 +107,7 @@ pub(super) async fn accept(
     said: Vec<u8>,
     destination: &Destination,
     alpn: Alpn,
-) -> Result<Accepted, EncryptionError> {
+) -> Result<Accepted, SecureError> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), Prefixed { said, client }).await;
     let start = start.map_err(|error| failed(&error))?;
     let hello = start.client_hello();
@@ -133,11 +133,11 @@ pub(super) async fn accept(
     Ok(Accepted { client, name })
 }
 
-fn error(words: &str) -> EncryptionError {
-    EncryptionError::new(Side::Client, words)
+fn error(words: &str) -> SecureError {
+    SecureError::new(Side::Client, words)
 }
 
-fn failed(failure: &io::Error) -> EncryptionError {
+fn failed(failure: &io::Error) -> SecureError {
     use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
     match super::upstream::cause(failure) {
         Some(rustls::Error::AlertReceived(UnknownCA | BadCertificate | CertificateUnknown)) => {

@@ -1,13 +1,13 @@
 //! TLS with an upstream, and what is believed of it.
 use super::{Provider, VERSIONS};
 use gateway_core::{Destination, LinkTerms, UpstreamTls};
-use gateway_protocol::encryption::{Alpn, EncryptionError};
-use gateway_protocol::{Side, Tls, Wire};
+use gateway_protocol::encryption::{Alpn, SecureError};
+use gateway_protocol::{Login, Proof, Side, Tls, Wire};
 use rustc_hash::FxHashMap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -55,9 +55,12 @@ impl Source {
     }
 }
 
+/// How to believe so, with and without a certificate of the gateway's own.
+#[derive(Clone)]
 struct Known {
     source: Source,
-    config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    anonymous: Arc<ClientConfig>,
 }
 
 /// Whom the gateway believes. A file of authorities that changed is read again.
@@ -81,7 +84,7 @@ impl Trust {
     }
 
     /// What is at hand, when it is not out of date.
-    fn find(&self, belief: &Belief) -> Option<Arc<ClientConfig>> {
+    fn find(&self, belief: &Belief) -> Option<Known> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(belief)?;
         let is_fresh = match (found.source, &belief.authorities) {
@@ -91,33 +94,47 @@ impl Trust {
             }
             (source, _) => source == Source::Nothing,
         };
-        is_fresh.then(|| Arc::clone(&found.config))
+        is_fresh.then(|| found.clone())
     }
 
-    fn keep(&self, belief: Belief, source: Source, config: &Arc<ClientConfig>) {
+    fn keep(&self, belief: Belief, made: &Known) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        let config = Arc::clone(config);
-        known.insert(belief, Known { source, config });
+        known.insert(belief, made.clone());
     }
 
-    async fn config(&self, belief: Belief) -> Result<Arc<ClientConfig>, String> {
-        if let Some(config) = self.find(&belief) {
-            return Ok(config);
+    async fn known(&self, belief: Belief) -> Result<Known, String> {
+        if let Some(known) = self.find(&belief) {
+            return Ok(known);
         }
         let (provider, wanted) = (Arc::clone(&self.provider), belief.clone());
         // The system's authorities are a hundred files and more.
         let made = tokio::task::spawn_blocking(move || make(&provider, &wanted)).await;
-        let (config, source) = made.map_err(|error| error.to_string())??;
-        let config = Arc::new(config);
-        self.keep(belief, source, &config);
-        Ok(config)
+        let made = made.map_err(|error| error.to_string())??;
+        self.keep(belief, &made);
+        Ok(made)
+    }
+
+    async fn config(
+        &self,
+        belief: Belief,
+        login: Option<&Login>,
+    ) -> Result<Arc<ClientConfig>, String> {
+        let alpn = belief.alpn;
+        let known = self.known(belief).await?;
+        match login.map(|login| &login.proof) {
+            Some(Proof::Certificate { chain, key }) => {
+                let config = config(&self.provider, known.verifier, alpn, Some((chain, key)))?;
+                Ok(Arc::new(config))
+            }
+            Some(Proof::Password(_)) | None => Ok(known.anonymous),
+        }
     }
 }
 
-fn make(provider: &Provider, belief: &Belief) -> Result<(ClientConfig, Source), String> {
+fn make(provider: &Provider, belief: &Belief) -> Result<Known, String> {
     let (roots, source) = match belief.mode {
         UpstreamTls::Require => (RootCertStore::empty(), Source::Nothing),
         _ => roots(belief)?,
@@ -132,17 +149,41 @@ fn make(provider: &Provider, belief: &Belief) -> Result<(ClientConfig, Source), 
             }
         }
     };
+    let anonymous = Arc::new(config(provider, Arc::clone(&verifier), belief.alpn, None)?);
+    Ok(Known {
+        source,
+        verifier,
+        anonymous,
+    })
+}
+
+/// `shown`: the certificates and the key that the upstream may ask for, in PEM form.
+fn config(
+    provider: &Provider,
+    verifier: Arc<dyn ServerCertVerifier>,
+    alpn: &[u8],
+    shown: Option<(&[u8], &[u8])>,
+) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(VERSIONS)
-        .map_err(|error| error.to_string())?;
-    let mut config = builder
+        .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![belief.alpn.to_vec()];
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            // What is wrong with a secret is not said in the words of a parser that has read it.
+            let broken = "the certificate or the key of the credential cannot be used";
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| broken)?;
+            let shown = builder.with_client_auth_cert(chain.map_err(|_| broken)?, key);
+            shown.map_err(|_| broken)?
+        }
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
     // PostgreSQL resumes nothing.
     config.resumption = Resumption::disabled();
-    Ok((config, source))
+    Ok(config)
 }
 
 fn strict(
@@ -188,15 +229,17 @@ pub(super) async fn connect(
     destination: &Destination,
     terms: &LinkTerms,
     claimed: Option<&str>,
+    login: Option<&Login>,
     alpn: Alpn,
-) -> Result<Wire<TcpStream>, EncryptionError> {
+) -> Result<Wire<TcpStream>, SecureError> {
     let name = name_of(destination, terms, claimed)?;
     let belief = Belief {
         mode: terms.upstream,
         authorities: terms.authorities.clone(),
         alpn: alpn.name,
     };
-    let config = trust.config(belief).await.map_err(|words| error(&words))?;
+    let config = trust.config(belief, login).await;
+    let config = config.map_err(|words| error(&words))?;
     let connected = TlsConnector::from(config)
         .connect(name.clone(), upstream)
         .await;
@@ -211,7 +254,7 @@ fn name_of(
     destination: &Destination,
     terms: &LinkTerms,
     claimed: Option<&str>,
-) -> Result<ServerName<'static>, EncryptionError> {
+) -> Result<ServerName<'static>, SecureError> {
     let claimed = claimed.filter(|_| terms.credential.is_none());
     let known = terms.name.as_deref().or(destination.host.as_deref());
     match known.or(claimed) {
@@ -221,8 +264,8 @@ fn name_of(
     }
 }
 
-fn error(words: &str) -> EncryptionError {
-    EncryptionError::new(Side::Upstream, words)
+fn error(words: &str) -> SecureError {
+    SecureError::new(Side::Upstream, words)
 }
 
 /// The reason that rustls gives.
@@ -230,7 +273,7 @@ pub(super) fn cause(failure: &io::Error) -> Option<&rustls::Error> {
     failure.get_ref()?.downcast_ref()
 }
 
-fn failed(failure: &io::Error, name: &ServerName<'_>) -> EncryptionError {
+fn failed(failure: &io::Error, name: &ServerName<'_>) -> SecureError {
     match cause(failure) {
         Some(rustls::Error::InvalidCertificate(reason)) => error(&in_words(reason, name)),
         Some(cause) => error(&cause.to_string()),

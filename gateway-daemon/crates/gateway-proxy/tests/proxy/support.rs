@@ -57,6 +57,7 @@ impl Bench {
             approver: approver.clone(),
             clock: Arc::new(ManualClock::at(MORNING)),
             encryption: Arc::new(gateway_testkit::NoEncryption),
+            logins: Arc::new(gateway_protocol::login::NoLogins),
             protocols: vec![Arc::new(Lines), Arc::new(Greeter)],
         };
         let proxy = Proxy::start(vec![listener], ports, limits).unwrap();

@@ -103,6 +103,7 @@ impl Place {
             from_upstream: Vec::new(),
             connected: samples::connect(&mut governor),
             terms: Arc::default(),
+            login: None,
             stop: Arc::clone(&stop),
             reactor,
         };
