@@ -1,4 +1,6 @@
 //! One end of a link: its socket, in the clear or under TLS.
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use tls::Tls;
