@@ -26,3 +26,4 @@ pub(crate) mod saml;
 pub(crate) mod sign_in;
 pub(crate) mod ssh;
 pub(crate) mod tokens;
+pub(crate) mod webhooks;

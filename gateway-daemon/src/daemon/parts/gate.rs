@@ -7,7 +7,7 @@ use crate::wiring::attribution::Attributor;
 use crate::wiring::capture::KernelFlows;
 use crate::wiring::measure::{CountedRecorder, TimedJudge};
 use crate::wiring::page;
-use crate::wiring::people::{People, PeopleJudge};
+use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
 use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
 use gateway_proxy::{Ports, Proxy, ProxyLimits, SystemClock};
@@ -37,7 +37,7 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         principals: Arc::clone(&kernel.principals),
     })));
     let links = links(config)?;
-    let options = approval_options(config, &ground.people, kernel, links.clone())?;
+    let options = approval_options(config, ground, kernel, links.clone())?;
     let approvals = Arc::new(Approvals::start(options)?);
     let attribution = Attributor {
         follower: Arc::clone(&kernel.follower),
@@ -79,11 +79,11 @@ fn links(config: &Config) -> Result<Option<Arc<Links>>, Failure> {
 /// Who may answer, by the patterns of the policies and by what the directory knows.
 fn approval_options(
     config: &Config,
-    people: &Arc<People>,
+    ground: &Ground,
     kernel: &Kernel,
     links: Option<Arc<Links>>,
 ) -> Result<Options, Failure> {
-    let (directory, approvers) = (Arc::clone(people), Arc::clone(people));
+    let (directory, approvers) = (Arc::clone(&ground.people), Arc::clone(&ground.people));
     let principals = Arc::clone(&kernel.principals);
     let authority = Authority {
         matches: Arc::new(move |patterns, principal| approvers.may_approve(patterns, principal)),
@@ -105,7 +105,7 @@ fn approval_options(
         limits,
         authority,
         clock: Arc::new(gateway_approvals::SystemClock),
-        webhooks: config.webhooks.clone(),
+        webhooks: ground.webhooks.clone(),
         post: Arc::new(post),
         jitter: Arc::new(|| getrandom::u64().unwrap_or_default()),
         links,
