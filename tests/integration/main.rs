@@ -9,6 +9,7 @@ mod capture;
 mod ci_variables;
 mod commands;
 mod crash;
+mod credentials;
 mod debug_log;
 mod harness;
 mod hostile_wire;

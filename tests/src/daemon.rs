@@ -42,7 +42,7 @@ impl Prepared {
         Ok(self)
     }
 
-    /// Adds sections to the configuration; `[capture]` is there already.
+    /// Adds sections to the configuration; `[capture]` and `[credentials]` are there already.
     #[must_use]
     pub fn config(mut self, text: &str) -> Prepared {
         self.extra.push_str(text);
@@ -91,12 +91,14 @@ impl Prepared {
         let root = self.directory.path();
         let config = format!(
             "state_dir = {:?}\ncontrol_socket = {:?}\npolicy_dir = {:?}\n\n\
-             [capture]\ncgroup_root = {:?}\nbpffs_dir = {:?}\n\n{}",
+             [capture]\ncgroup_root = {:?}\nbpffs_dir = {:?}\n\n\
+             [credentials]\nkey_file = {:?}\n\n{}",
             self.state,
             root.join("control.sock"),
             root.join("policies"),
             self.subtree.path(),
             self.bpffs.path().join("gateway"),
+            root.join("credentials.key"),
             self.extra,
         );
         fs::write(root.join("gateway.toml"), config)?;
@@ -288,6 +290,15 @@ impl Daemon {
         self.end_with(Signal::SIGKILL).map(drop)
     }
 
+    /// Ends it as a fault in its own code does: SIGABRT, which leaves a core dump where one is
+    /// allowed.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn abort(&mut self) -> Result<Outcome> {
+        self.end_with(Signal::SIGABRT)
+    }
+
     /// Asks it to end, and waits for that.
     ///
     /// # Errors
@@ -336,6 +347,12 @@ impl Daemon {
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.directory.path().join("gateway.toml")
+    }
+
+    /// The key of its credentials.
+    #[must_use]
+    pub fn credentials_key(&self) -> PathBuf {
+        self.directory.path().join("credentials.key")
     }
 
     /// Its control socket.
