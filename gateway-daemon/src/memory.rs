@@ -3,8 +3,9 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 
-/// Forbids core dumps, and debuggers and looks into /proc/PID/mem by anybody but root: there are
-/// credentials, statements and bind values in memory.
+/// Forbids core dumps, and debuggers and looks into /proc/PID/mem by whoever has no
+/// CAP_SYS_PTRACE, root in a container among them: there are credentials, statements and bind
+/// values in memory.
 ///
 /// The limit alone would not do: a core pattern that is a pipe ignores it. The mark
 /// (PR_SET_DUMPABLE) alone could be set anew by a change of user ids. execve(2) takes the mark

@@ -106,6 +106,7 @@ pub(crate) fn lock(path: &Path) -> Result<Flock<File>, FileError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(&path)
         .map_err(|error| failed("open", &path, error))?;
     Flock::lock(file, FlockArg::LockExclusive)
