@@ -42,7 +42,8 @@ impl Prepared {
         Ok(self)
     }
 
-    /// Adds sections to the configuration; `[capture]` and `[credentials]` are there already.
+    /// Adds to the configuration: keys of `[capture]`, which is its last section, or more sections.
+    /// `[credentials]` is there too.
     #[must_use]
     pub fn config(mut self, text: &str) -> Prepared {
         self.extra.push_str(text);
@@ -91,14 +92,14 @@ impl Prepared {
         let root = self.directory.path();
         let config = format!(
             "state_dir = {:?}\ncontrol_socket = {:?}\npolicy_dir = {:?}\n\n\
-             [capture]\ncgroup_root = {:?}\nbpffs_dir = {:?}\n\n\
-             [credentials]\nkey_file = {:?}\n\n{}",
+             [credentials]\nkey_file = {:?}\n\n\
+             [capture]\ncgroup_root = {:?}\nbpffs_dir = {:?}\n\n{}",
             self.state,
             root.join("control.sock"),
             root.join("policies"),
+            root.join("credentials.key"),
             self.subtree.path(),
             self.bpffs.path().join("gateway"),
-            root.join("credentials.key"),
             self.extra,
         );
         fs::write(root.join("gateway.toml"), config)?;
