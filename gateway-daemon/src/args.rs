@@ -64,6 +64,9 @@ pub(crate) enum CommandArguments {
     Approvals(ApprovalsArguments),
     /// Denies a principal everything from now on, and ends its live sessions
     Revoke(RevokeArguments),
+    /// What the gateway logs in with upstream, and signs webhooks with; works without a daemon
+    #[command(subcommand)]
+    Credentials(CredentialsArguments),
     /// Checks, tests, explains, replays and learns policies, without a daemon
     #[command(subcommand)]
     Policy(PolicyArguments),
@@ -290,6 +293,52 @@ pub(crate) struct RevokeArguments {
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CredentialsArguments {
+    /// Adds a credential, whose value is read from standard input
+    #[command(
+        after_help = "A password or a secret is asked for on a terminal; else all of standard \
+                            input is the value, without the line break at its end. A certificate is \
+                            PEM with the chain and the key."
+    )]
+    Add(AddCredentialArguments),
+    /// Lists the credentials, without their values
+    List(JsonArguments),
+    /// Removes a credential
+    Remove(RemoveCredentialArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddCredentialArguments {
+    /// What policies and the configuration call it: a-z, 0-9, `.`, `_`, `-`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Who logs in with it; without it whom the client names
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// What it is
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = CredentialKind::Password)]
+    pub(crate) kind: CredentialKind,
+    /// Puts it in the place of one that has the name
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+/// What a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CredentialKind {
+    Password,
+    Certificate,
+    Secret,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveCredentialArguments {
+    /// Which one
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,6 @@
 //! The command line as it is meant: what [`crate::args`] wrote, validated.
+pub(crate) mod credentials;
+
 use crate::args::{
     AnswerArguments, AnswerOneArguments, Arguments, CommandArguments, ExplainArguments,
     FilterArguments, LearnArguments, LogArguments, PolicyArguments, ReplayArguments, RunArguments,
@@ -6,6 +8,7 @@ use crate::args::{
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
+use credentials::Credentials;
 use gateway_control::{ActFilter, Filter, Target};
 use gateway_core::{SessionId, Timestamp, TreeId};
 use std::ffi::OsString;
@@ -61,6 +64,7 @@ pub(crate) enum Command {
     },
     Answer(Answer),
     Revoke(Revoke),
+    Credentials(Credentials),
     PolicyCheck {
         path: Option<PathBuf>,
         json: bool,
@@ -230,6 +234,7 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
                 json: revoke.json,
             })
         }
+        CommandArguments::Credentials(credentials) => credentials::validate(credentials)?,
         CommandArguments::Policy(PolicyArguments::Check(check)) => Command::PolicyCheck {
             path: check.path,
             json: check.json,
@@ -363,7 +368,9 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
     use clap::{CommandFactory, Parser};
+    use credentials::AddCredential;
     use gateway_core::Verb;
+    use gateway_credentials::Kind;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
@@ -374,6 +381,15 @@ mod tests {
             Exit::Usage
         })?;
         validate(written, NOW).map_err(|failure| failure.exit)
+    }
+
+    fn add_credential(user: Option<&str>, kind: Kind, replace: bool) -> Command {
+        Command::Credentials(Credentials::Add(AddCredential {
+            name: "orders-ci".parse().unwrap(),
+            user: user.map(str::to_owned),
+            kind,
+            replace,
+        }))
     }
 
     #[test]
@@ -569,6 +585,24 @@ mod tests {
                     json: false,
                 }),
             ),
+            (
+                "credentials add orders-ci".to_owned(),
+                add_credential(None, Kind::Password, false),
+            ),
+            (
+                "credentials add orders-ci --user ci --kind certificate --replace".to_owned(),
+                add_credential(Some("ci"), Kind::Certificate, true),
+            ),
+            (
+                "credentials list --json".to_owned(),
+                Command::Credentials(Credentials::List { json: true }),
+            ),
+            (
+                "credentials remove orders-ci".to_owned(),
+                Command::Credentials(Credentials::Remove {
+                    name: "orders-ci".parse().unwrap(),
+                }),
+            ),
         ];
         for (line, expected) in cases {
             assert_eq!(parsed(&line), Ok(expected), "{line}");
@@ -620,6 +654,16 @@ mod tests {
             "revoke",
             "revoke unknown",
             "revoke x --stop --undo",
+            "credentials",
+            "credentials add",
+            "credentials add Orders",
+            "credentials add a hunter2",
+            "credentials add a --password hunter2",
+            "credentials add a --kind token",
+            "credentials add a --kind secret --user u",
+            "credentials list a",
+            "credentials remove",
+            "credentials remove a/b",
         ] {
             assert_eq!(parsed(line), Err(Exit::Usage), "{line:?}");
         }
@@ -632,7 +676,6 @@ mod tests {
             "replay s0000000000001",
             "export",
             "verify",
-            "credentials list",
             "trust export",
             "help",
         ] {

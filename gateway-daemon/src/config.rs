@@ -5,7 +5,8 @@ mod limits;
 mod place;
 mod resolve;
 
-use gateway_approvals::Webhook;
+use gateway_approvals::{Form, WebhookUrl};
+use gateway_credentials::Name;
 use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use limits::Limits;
+pub(crate) use place::Place;
 pub(crate) use resolve::{ConfigError, load};
 
 /// Where the configuration is when nobody says otherwise.
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) ci_variables: Vec<CiSystem>,
     /// Who is told of what waits for a human.
     pub(crate) webhooks: Vec<Webhook>,
+    /// Where credentials are.
+    pub(crate) credentials: Credentials,
     pub(crate) roles: Roles,
     /// Logins by SSH.
     pub(crate) ssh: Ssh,
@@ -66,6 +70,45 @@ pub(crate) struct Remote {
     pub(crate) sign_in: Option<String>,
     /// The token of the identity provider; without it there is no SCIM.
     pub(crate) scim_token_file: Option<PathBuf>,
+}
+
+/// Who is told of what waits for a human.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Webhook {
+    pub(crate) url: WebhookUrl,
+    pub(crate) form: Form,
+    pub(crate) secret: WebhookSecret,
+    /// Where it is written, for mistakes that only the start of the daemon finds: others may not
+    /// be able to read the secret.
+    pub(crate) place: Place,
+}
+
+/// Where the secret of a webhook is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WebhookSecret {
+    /// `secret`: in the credential store.
+    Stored(Name),
+    /// `secret_file`.
+    File(PathBuf),
+}
+
+/// Where credentials are (`gateway credentials`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// The sealed store.
+    pub(crate) file: PathBuf,
+    /// Its key, where systemd hands none over.
+    pub(crate) key_file: PathBuf,
+}
+
+impl Credentials {
+    /// Where they are when nobody says otherwise.
+    fn below(state_dir: &Path) -> Credentials {
+        Credentials {
+            file: state_dir.join("credentials.sealed"),
+            key_file: "/etc/gateway/credentials.key".into(),
+        }
+    }
 }
 
 /// How logins by SSH are taken over (`gateway ssh-session`).
@@ -123,9 +166,11 @@ impl Roles {
 
 impl Default for Config {
     fn default() -> Config {
+        let state_dir = PathBuf::from("/var/lib/gateway");
         Config {
             file: None,
-            state_dir: "/var/lib/gateway".into(),
+            credentials: Credentials::below(&state_dir),
+            state_dir,
             control_socket: "/run/gateway/control.sock".into(),
             policy_dir: "/etc/gateway/policies".into(),
             cgroup_root: None,

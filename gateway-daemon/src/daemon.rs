@@ -23,6 +23,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
             "gateway daemon has to be started by root",
         ));
     }
+    crate::memory::close()?;
     // No other thread yet, and tasks that are spawned are few: the sessions have threads of their
     // own in the proxy.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod daemon;
 mod exit;
+mod memory;
 mod terminal;
 mod wiring;
 
@@ -125,6 +126,7 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
         }
         Command::Answer(answer) => commands::approvals::answer(&config, answer),
         Command::Revoke(revoke) => commands::revoke::revoke(&config, revoke),
+        Command::Credentials(what) => commands::credentials::credentials(&config, what),
         Command::PolicyCheck { path, json } => {
             commands::policy::check(&config, path.as_deref(), *json)
         }

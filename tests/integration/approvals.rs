@@ -339,10 +339,23 @@ pub(crate) fn receive(listener: &TcpListener) -> (String, String) {
     }
 }
 
-fn header(head: &str, name: &str) -> String {
+pub(crate) fn header(head: &str, name: &str) -> String {
     let mut lines = head.lines();
     let line = lines.find(|line| line.to_lowercase().starts_with(&name.to_lowercase()));
     line.unwrap().split_once(':').unwrap().1.trim().to_owned()
+}
+
+/// What a request should be signed with, by the receiver's own reckoning.
+pub(crate) fn signature(secret: &str, head: &str, body: &str) -> String {
+    let mut signs = Command::new(gateway_tests::place::python().unwrap());
+    signs.args([
+        "-c",
+        "import hmac, sys; print('v1=' + hmac.new(sys.argv[1].encode(), \
+                 (sys.argv[2] + '.' + sys.argv[3]).encode(), 'sha256').hexdigest())",
+    ]);
+    signs.args([secret, &header(head, "X-Gateway-Timestamp"), body]);
+    let outcome = running::run(&mut signs).unwrap().success().unwrap();
+    outcome.stdout.trim().to_owned()
 }
 
 #[test]
@@ -377,15 +390,7 @@ fn a_webhook_is_told_and_can_prove_who_told_it() {
         told["question"]["statement"],
         "create temp table held (a int)"
     );
-    let mut signs = Command::new(gateway_tests::place::python().unwrap());
-    signs.args([
-        "-c",
-        "import hmac, sys; print(hmac.new(sys.argv[1].encode(), \
-                 (sys.argv[2] + '.' + sys.argv[3]).encode(), 'sha256').hexdigest())",
-    ]);
-    signs.args([secret, &header(&head, "X-Gateway-Timestamp"), &body]);
-    let signature = running::run(&mut signs).unwrap().success().unwrap().stdout;
-    let expected = format!("v1={}", signature.trim());
+    let expected = signature(secret, &head, &body);
     assert_eq!(header(&head, "X-Gateway-Signature"), expected);
     // The webhook that hangs holds nobody up, and opens nothing.
     let id = told["question"]["id"].as_str().unwrap();

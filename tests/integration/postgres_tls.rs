@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// A database with TLS, and a policy that says how it is spoken to.
-struct World {
-    scene: Scene,
-    authority: Authority,
+pub(crate) struct World {
+    pub(crate) scene: Scene,
+    pub(crate) authority: Authority,
     files: TempDir,
 }
 
 impl World {
     /// The server has a certificate for its address.
-    fn new(tls: &str) -> World {
+    pub(crate) fn new(tls: &str) -> World {
         let authority = Authority::new("the database's authority").unwrap();
         let certificate = authority.issue(&["127.0.0.1", "db.internal"]).unwrap();
         World::with(tls, authority, &certificate)
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// `$CA` in the terms is the file of the database's authority.
-    fn terms(&self, tls: &str) {
+    pub(crate) fn terms(&self, tls: &str) {
         let (subtree, port) = (&self.scene.subtree, self.scene.cluster.port());
         let text = policy::allow_all(subtree, port);
         let ca = self.file("ca.pem").display().to_string();
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// psql with more in its connection string.
-    fn psql(&self, more: &str, sql: &str) -> Outcome {
+    pub(crate) fn psql(&self, more: &str, sql: &str) -> Outcome {
         let mut command = self.scene.job("psql").unwrap().command("psql");
         let address = format!("{} {more}", self.scene.cluster.address());
         command.args(["-X", "-A", "-t", "-d", &address, "-c", sql]);
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// The words with which it fails.
-    fn fails(&self, more: &str) -> String {
+    pub(crate) fn fails(&self, more: &str) -> String {
         let outcome = self.psql(more, "select 'must not be seen'");
         assert_ne!(outcome.code(), 0, "{more}: {outcome:?}");
         assert_eq!(outcome.stdout, "");
@@ -91,7 +91,7 @@ impl World {
         file
     }
 
-    fn last_session(&self) -> Value {
+    pub(crate) fn last_session(&self) -> Value {
         let sessions = self.scene.daemon.sessions().unwrap();
         let opened = |session: &Value| session["opened"].as_str().unwrap().to_owned();
         sessions.into_iter().max_by_key(opened).unwrap()

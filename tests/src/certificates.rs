@@ -1,8 +1,8 @@
 //! Authorities and certificates that are made for one test.
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// An authority that nobody believes unless told to.
@@ -44,6 +44,17 @@ impl Authority {
         self.issue_until(names, 2096)
     }
 
+    /// A certificate for whoever has this common name, as clients show it.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub fn issue_client(&self, name: &str) -> Result<Certificate> {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        self.sign(&parameters)
+    }
+
     /// The same, valid until the end of this year.
     ///
     /// # Errors
@@ -53,6 +64,10 @@ impl Authority {
         let mut parameters = CertificateParams::new(names)?;
         parameters.not_before = date_time_ymd(2020, 1, 1);
         parameters.not_after = date_time_ymd(year, 12, 31);
+        self.sign(&parameters)
+    }
+
+    fn sign(&self, parameters: &CertificateParams) -> Result<Certificate> {
         let key = KeyPair::generate()?;
         let pem = parameters.signed_by(&key, &self.issuer)?.pem();
         let key = key.serialize_pem();

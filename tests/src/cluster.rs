@@ -1,5 +1,5 @@
 //! A throwaway PostgreSQL 15 that logs every statement it is given.
-use crate::certificates::Certificate;
+use crate::certificates::{Authority, Certificate};
 use crate::running::{self, Outcome};
 use crate::{place, wait};
 use anyhow::{Context, Result, ensure};
@@ -118,6 +118,18 @@ impl Cluster {
         wait::until_true("the server to speak TLS", running::PATIENCE, || {
             self.query("show ssl").is_ok_and(|ssl| ssl == "on")
         })
+    }
+
+    /// Believes the certificates of clients that this authority made.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn believe(&self, authority: &Authority) -> Result<()> {
+        let path = self.directory.path().join("data").join("clients.crt");
+        fs::write(&path, &authority.pem)?;
+        hand_over(&path)?;
+        self.query("alter system set ssl_ca_file = 'clients.crt'")?;
+        self.reload()
     }
 
     /// Who may log in from now on, and how: the lines of pg_hba.conf for TCP.

@@ -42,7 +42,8 @@ impl Prepared {
         Ok(self)
     }
 
-    /// Adds sections to the configuration; `[capture]` is there already.
+    /// Adds to the configuration: keys of `[capture]`, which is its last section, or more sections.
+    /// `[credentials]` is there too.
     #[must_use]
     pub fn config(mut self, text: &str) -> Prepared {
         self.extra.push_str(text);
@@ -91,10 +92,12 @@ impl Prepared {
         let root = self.directory.path();
         let config = format!(
             "state_dir = {:?}\ncontrol_socket = {:?}\npolicy_dir = {:?}\n\n\
+             [credentials]\nkey_file = {:?}\n\n\
              [capture]\ncgroup_root = {:?}\nbpffs_dir = {:?}\n\n{}",
             self.state,
             root.join("control.sock"),
             root.join("policies"),
+            root.join("credentials.key"),
             self.subtree.path(),
             self.bpffs.path().join("gateway"),
             self.extra,
@@ -288,6 +291,15 @@ impl Daemon {
         self.end_with(Signal::SIGKILL).map(drop)
     }
 
+    /// Ends it as a fault in its own code does: SIGABRT, which leaves a core dump where one is
+    /// allowed.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn abort(&mut self) -> Result<Outcome> {
+        self.end_with(Signal::SIGABRT)
+    }
+
     /// Asks it to end, and waits for that.
     ///
     /// # Errors
@@ -336,6 +348,12 @@ impl Daemon {
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.directory.path().join("gateway.toml")
+    }
+
+    /// The key of its credentials.
+    #[must_use]
+    pub fn credentials_key(&self) -> PathBuf {
+        self.directory.path().join("credentials.key")
     }
 
     /// Its control socket.

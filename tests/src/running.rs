@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -205,6 +206,17 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs to the end with this on its standard input, for at most [`PATIENCE`].
+///
+/// # Errors
+/// It cannot be started, or does not end.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Outcome> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input)?;
+    file.rewind()?;
+    Running::start_with_input(command.stdin(file))?.wait(PATIENCE)
 }
 
 /// Runs to the end, for at most [`PATIENCE`].

@@ -1,20 +1,17 @@
 //! `gateway uninstall`: the one command that detaches the programs. It asks nothing, works with
 //! the daemon alive, hung or dead, and can be repeated.
-use super::ask;
+use super::refuse_governed;
 use crate::config::Config;
 use crate::daemon::state::{State, Taken, take};
 use crate::exit::{Exit, Failure};
 use crate::terminal::screen::print;
 use crate::wiring::cgroups;
 use gateway_capture::CaptureError;
-use gateway_control::{Client, ClientError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long the daemon may take to say whether the caller is governed.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long the daemon may take beyond its drain time.
 const END_TIME_MORE: Duration = Duration::from_secs(5);
 /// How long a killed process may take to be gone.
@@ -29,6 +26,7 @@ pub(crate) fn uninstall(config: &Config) -> Result<Exit, Failure> {
             "gateway uninstall has to be started by root",
         ));
     }
+    // Nobody frees themselves while the daemon lives.
     refuse_governed(config)?;
     // Held to the end, so that no daemon starts in between.
     let lock = stop_daemon(config)?;
@@ -55,19 +53,6 @@ pub(crate) fn uninstall(config: &Config) -> Result<Exit, Failure> {
     } else {
         Exit::No
     })
-}
-
-/// A process inside a governed tree does not free itself while the daemon lives.
-fn refuse_governed(config: &Config) -> Result<(), Failure> {
-    let client = Client::new(&config.control_socket);
-    let asked = ask(async {
-        // A daemon that is dead or hangs says nothing; it is stopped all the same.
-        Ok(tokio::time::timeout(ANSWER_TIME_MAX, client.status()).await)
-    })?;
-    match asked {
-        Ok(Err(error @ ClientError::NotPermitted(_))) => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Ends the daemon that holds the state directory. `None`: there is no state directory.

@@ -26,6 +26,14 @@ pub(super) struct File {
     pub(super) issuer: Vec<Spanned<IssuerConfig>>,
     pub(super) saml: Vec<Spanned<SamlConfig>>,
     pub(super) ssh: Ssh,
+    pub(super) credentials: Credentials,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Credentials {
+    pub(super) file: Written<String>,
+    pub(super) key_file: Written<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,8 +90,8 @@ pub(super) struct Webhook {
     pub(super) url: String,
     #[serde(default)]
     pub(super) form: Form,
-    /// In the credential store.
-    pub(super) secret: Unbuilt,
+    /// The name of a credential.
+    pub(super) secret: Written<String>,
     pub(super) secret_file: Written<String>,
 }
 

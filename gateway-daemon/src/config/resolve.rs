@@ -1,9 +1,9 @@
 //! From the file form to the resolved form: every mistake is named with file, line and column.
 use super::file::File;
 use super::place::Place;
-use super::{Config, DEFAULT_FILE, Remote, Roles, Ssh};
+use super::{Config, Credentials, DEFAULT_FILE, Remote, Roles, Ssh, Webhook, WebhookSecret};
 use crate::terminal::moment;
-use gateway_approvals::{Form, Webhook};
+use gateway_approvals::{Form, WebhookUrl};
 use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers, SamlConfig, SshNames};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
@@ -121,6 +121,14 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     config.roles = roles(file.control.roles);
     config.ssh = source.ssh(file.ssh)?;
     config.webhooks = source.webhooks(file.webhook)?;
+    config.credentials = Credentials::below(&config.state_dir);
+    let written = file.credentials;
+    let (store, key) = (
+        &mut config.credentials.file,
+        &mut config.credentials.key_file,
+    );
+    source.path(store, "credentials.file", written.file)?;
+    source.path(key, "credentials.key_file", written.key_file)?;
     config.limits = file.limits.resolve(&source)?;
     Ok(config)
 }
@@ -351,7 +359,7 @@ impl Source<'_> {
         }
     }
 
-    /// With their secrets, which are in files.
+    /// Where their secrets are. What these are is for the daemon, when it starts.
     fn webhooks(
         &self,
         written: Vec<Spanned<super::file::Webhook>>,
@@ -359,28 +367,50 @@ impl Source<'_> {
         let mut webhooks = Vec::new();
         for webhook in written {
             let start = webhook.span().start;
-            let fail = |message: String| self.mistake(start, message);
             let webhook = webhook.into_inner();
-            if webhook.secret.is_some() {
-                let known = "webhook.secret: known, but not built in this version";
-                return Err(fail(known.to_owned()));
-            }
-            let mut file = PathBuf::new();
-            let written = webhook.secret_file.ok_or_else(|| {
-                fail("webhook.secret_file is missing (expected a file with a secret)".to_owned())
-            })?;
-            self.path(&mut file, "webhook.secret_file", Some(written))?;
-            let secret = read(&file).map_err(|error| {
-                fail(format!("webhook.secret_file {}: {error}", file.display()))
-            })?;
-            let form = match webhook.form {
-                super::file::Form::Json => Form::Json,
-                super::file::Form::Slack => Form::Slack,
-            };
-            let resolved = Webhook::new(&webhook.url, form, secret.trim().as_bytes());
-            webhooks.push(resolved.map_err(|error| fail(format!("webhook: {error}")))?);
+            let url = WebhookUrl::parse(&webhook.url)
+                .map_err(|error| self.mistake(start, error.to_string()))?;
+            webhooks.push(Webhook {
+                url,
+                form: match webhook.form {
+                    super::file::Form::Json => Form::Json,
+                    super::file::Form::Slack => Form::Slack,
+                },
+                secret: self.webhook_secret(start, webhook.secret, webhook.secret_file)?,
+                place: Place::of(self.text, start),
+            });
         }
         Ok(webhooks)
+    }
+
+    fn webhook_secret(
+        &self,
+        start: usize,
+        stored: Option<Spanned<String>>,
+        file: Option<Spanned<String>>,
+    ) -> Result<WebhookSecret, ConfigError> {
+        match (stored, file) {
+            (Some(name), None) => name
+                .get_ref()
+                .parse()
+                .map(WebhookSecret::Stored)
+                .map_err(|error| self.at(&name, format!("webhook.secret: {error}"))),
+            (None, Some(file)) => {
+                let start = file.span().start;
+                self.path_at(start, "webhook.secret_file", file.get_ref())
+                    .map(WebhookSecret::File)
+            }
+            (Some(_), Some(file)) => {
+                let both =
+                    "webhook.secret_file: webhook.secret is there too (expected one of them)";
+                Err(self.at(&file, both.to_owned()))
+            }
+            (None, None) => {
+                let missing = "webhook.secret is missing (expected the name of a credential, or \
+                               secret_file with a file)";
+                Err(self.mistake(start, missing.to_owned()))
+            }
+        }
     }
 
     fn refuse_unbuilt(&self, file: &File) -> Result<(), ConfigError> {

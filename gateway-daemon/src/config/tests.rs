@@ -21,11 +21,7 @@ fn an_empty_file_means_the_defaults() {
 
 #[test]
 fn every_key_is_taken() {
-    let directory = tempfile::tempdir().unwrap();
-    let secret = directory.path().join("secret");
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
-    let text = format!(
-        r#"
+    let text = r#"
         state_dir = "/s"
         control_socket = "/r//c.sock"
         policy_dir = "/p/"
@@ -58,12 +54,12 @@ fn every_key_is_taken() {
         key = "/etc/gateway/tls.key"
         url = "https://gateway.acme.com/"
         scim_token_file = "/etc/gateway/scim.token"
-        roles = {{ admin = ["group:platform"], viewer = ["user:*"] }}
+        roles = { admin = ["group:platform"], viewer = ["user:*"] }
         [[issuer]]
         name = "github"
         url = "https://token.actions.githubusercontent.com"
         audience = "gateway"
-        principal = "ci:github:{{repository}}@{{ref}}"
+        principal = "ci:github:{repository}@{ref}"
         environment = "GATEWAY_ID_TOKEN"
         client_id = "gateway-cli"
         [[saml]]
@@ -71,24 +67,33 @@ fn every_key_is_taken() {
         entity_id = "https://idp.acme.com/metadata"
         certificate = ["/etc/gateway/idp.pem", "/etc/gateway/idp-next.pem"]
         audience = "https://gateway.acme.com/saml"
-        principal = "user:{{email}}"
+        principal = "user:{email}"
         [[webhook]]
         url = "https://chat.internal/hook"
         form = "slack"
-        secret_file = {secret:?}
+        secret_file = "/etc/gateway/hook.secret"
+        [[webhook]]
+        url = "http://127.0.0.1:8080/hook"
+        secret = "approvals-hook"
+        [credentials]
+        file = "/c/store"
+        key_file = "/k/key"
         [ssh]
         daemons = ["/usr/local/sbin/sshd"]
-        principal = "user:{{user}}@acme.com"
+        principal = "user:{user}@acme.com"
         certificates = "key-id"
         policy = "people"
-        "#
-    );
-    let config = parsed(&text).unwrap();
-    let webhook = Webhook::new(
-        "https://chat.internal/hook",
-        gateway_approvals::Form::Slack,
-        b"0123456789abcdef0123456789abcdef",
-    );
+        "#;
+    let config = parsed(text).unwrap();
+    let mut places = text
+        .match_indices("[[webhook]]")
+        .map(|(offset, _)| Place::of(text, offset));
+    let mut webhook = |url: &str, form, secret| Webhook {
+        url: WebhookUrl::parse(url).unwrap(),
+        form,
+        secret,
+        place: places.next().unwrap(),
+    };
     let expected = Config {
         file: Some("/g.toml".into()),
         state_dir: "/s".into(),
@@ -135,7 +140,22 @@ fn every_key_is_taken() {
             groups: "groups".into(),
         }],
         ci_variables: vec![CiSystem::Gitlab, CiSystem::Github],
-        webhooks: vec![webhook.unwrap()],
+        webhooks: vec![
+            webhook(
+                "https://chat.internal/hook",
+                Form::Slack,
+                WebhookSecret::File("/etc/gateway/hook.secret".into()),
+            ),
+            webhook(
+                "http://127.0.0.1:8080/hook",
+                Form::Json,
+                WebhookSecret::Stored("approvals-hook".parse().unwrap()),
+            ),
+        ],
+        credentials: Credentials {
+            file: "/c/store".into(),
+            key_file: "/k/key".into(),
+        },
         roles: Roles {
             admin: vec!["group:platform".into()],
             viewer: vec!["user:*".into()],
@@ -248,11 +268,31 @@ fn every_mistake_is_named_with_its_place() {
         ),
         (
             "[[webhook]]\nurl = \"https://x\"",
-            "/g.toml:1:1: webhook.secret_file is missing",
+            "/g.toml:1:1: webhook.secret is missing",
         ),
         (
-            "[[webhook]]\nurl = \"https://x\"\nsecret_file = \"/nowhere/at/all\"",
-            "/g.toml:1:1: webhook.secret_file /nowhere/at/all: ",
+            "[[webhook]]\nurl = \"https://x\"\nsecret_file = \"hook.secret\"",
+            "/g.toml:3:15: webhook.secret_file: expected an absolute path",
+        ),
+        (
+            "[[webhook]]\nurl = \"https://x\"\nsecret = \"s\"\nsecret_file = \"/s\"",
+            "/g.toml:4:15: webhook.secret_file: webhook.secret is there too",
+        ),
+        (
+            "[[webhook]]\nurl = \"https://x\"\nsecret = \"My Secret\"",
+            "/g.toml:3:10: webhook.secret: not a name of a credential",
+        ),
+        (
+            "[[webhook]]\nurl = \"http://chat.internal\"\nsecret = \"s\"",
+            "/g.toml:1:1: webhook url: ",
+        ),
+        (
+            "[credentials]\nfile = \"store\"",
+            "/g.toml:2:8: credentials.file: expected an absolute path",
+        ),
+        (
+            "[credentials]\nkey = \"/k\"",
+            "/g.toml:2:1: unknown field `key`",
         ),
         (
             "state_dir = \"/\"",
@@ -384,10 +424,6 @@ fn every_mistake_is_named_with_its_place() {
 #[test]
 fn what_is_known_but_not_built_is_refused_by_name() {
     let cases = [
-        (
-            "[[webhook]]\nurl = \"https://x\"\nsecret = \"s\"",
-            "webhook.secret",
-        ),
         (
             "[recording]\nretention = { days = 90 }",
             "recording.retention",

@@ -45,6 +45,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("gateway-identity", Layer::Service),
     ("gateway-policy", Layer::Service),
     ("gateway-approvals", Layer::Service),
+    ("gateway-credentials", Layer::Service),
     ("gateway-recording", Layer::Service),
     ("gateway-postgres", Layer::Protocol),
     ("gateway-proxy", Layer::Driver),

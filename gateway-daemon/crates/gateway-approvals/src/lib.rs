@@ -42,5 +42,6 @@ pub use outcomes::Answered;
 pub use pending::Pending;
 pub use store::{Approvals, Counts, Limits, Options};
 pub use webhook::{
-    Backoff, Form, HttpPost, Jitter, Post, PostError, Secret, Webhook, WebhookCounts,
+    Backoff, Form, HttpPost, Jitter, Post, PostError, Secret, Secrets, Webhook, WebhookCounts,
+    WebhookUrl,
 };

@@ -23,13 +23,19 @@ use crate::signature;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A weaker key than this can be guessed.
 const SECRET_MIN: usize = 16;
 
-/// The key that a webhook and its receiver share. Never shown.
+/// The key that a webhook and its receiver share. Never shown; overwritten when the last one who
+/// has it drops it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<[u8]>);
+pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
+
+/// Says which key signs now. Asked at each attempt, since a key may be changed while a message
+/// waits for its next one. What it answers when there is none is for the log.
+pub type Secrets = Arc<dyn Fn() -> Result<Secret, String> + Send + Sync>;
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +50,7 @@ impl Secret {
         if bytes.len() < SECRET_MIN {
             return Err(WebhookError::Secret(bytes.len()));
         }
-        Ok(Secret(bytes.into()))
+        Ok(Secret(Arc::new(Zeroizing::new(bytes.to_vec()))))
     }
 
     /// What `X-Gateway-Signature` says about a body that is sent at this time.
@@ -64,28 +70,43 @@ pub enum Form {
 }
 
 /// Somebody to tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Webhook {
     /// Where to.
     pub url: WebhookUrl,
     /// In which words.
     pub form: Form,
     /// What signs it.
-    pub secret: Secret,
+    pub secrets: Secrets,
     /// When to try again.
     pub backoff: Backoff,
 }
 
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook")
+            .field("url", &self.url)
+            .field("form", &self.form)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Webhook {
-    /// # Errors
-    /// The address is not `https`, nor `http` to this host itself; or the secret is too short.
-    pub fn new(url: &str, form: Form, secret: &[u8]) -> Result<Webhook, WebhookError> {
-        Ok(Webhook {
-            url: WebhookUrl::parse(url)?,
+    /// With a key that stays the same.
+    #[must_use]
+    pub fn new(url: WebhookUrl, form: Form, secret: Secret) -> Webhook {
+        Webhook::asking(url, form, Arc::new(move || Ok(secret.clone())))
+    }
+
+    /// With a key that is asked for.
+    #[must_use]
+    pub fn asking(url: WebhookUrl, form: Form, secrets: Secrets) -> Webhook {
+        Webhook {
+            url,
             form,
-            secret: Secret::new(secret)?,
+            secrets,
             backoff: Backoff::default(),
-        })
+        }
     }
 }
 

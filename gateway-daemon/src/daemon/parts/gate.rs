@@ -5,9 +5,10 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::wiring::attribution::Attributor;
 use crate::wiring::capture::KernelFlows;
+use crate::wiring::logins::StoredLogins;
 use crate::wiring::measure::{CountedRecorder, TimedJudge};
 use crate::wiring::page;
-use crate::wiring::people::{People, PeopleJudge};
+use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
 use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
 use gateway_proxy::tls::{self, Rustls};
@@ -38,7 +39,7 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         principals: Arc::clone(&kernel.principals),
     })));
     let links = links(config)?;
-    let options = approval_options(config, &ground.people, kernel, links.clone())?;
+    let options = approval_options(config, ground, kernel, links.clone())?;
     let approvals = Arc::new(Approvals::start(options)?);
     let attribution = Attributor {
         follower: Arc::clone(&kernel.follower),
@@ -57,6 +58,7 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         approver: Arc::clone(&approvals) as _,
         clock: Arc::new(SystemClock),
         encryption: Arc::new(Rustls::new(authority)),
+        logins: Arc::new(StoredLogins(Arc::clone(&ground.vault))),
         protocols: protocols::all(&config.limits),
     };
     let listeners = kernel.capture.listen().map_err(capture_failure)?;
@@ -83,11 +85,11 @@ fn links(config: &Config) -> Result<Option<Arc<Links>>, Failure> {
 /// Who may answer, by the patterns of the policies and by what the directory knows.
 fn approval_options(
     config: &Config,
-    people: &Arc<People>,
+    ground: &Ground,
     kernel: &Kernel,
     links: Option<Arc<Links>>,
 ) -> Result<Options, Failure> {
-    let (directory, approvers) = (Arc::clone(people), Arc::clone(people));
+    let (directory, approvers) = (Arc::clone(&ground.people), Arc::clone(&ground.people));
     let principals = Arc::clone(&kernel.principals);
     let authority = Authority {
         matches: Arc::new(move |patterns, principal| approvers.may_approve(patterns, principal)),
@@ -109,7 +111,7 @@ fn approval_options(
         limits,
         authority,
         clock: Arc::new(gateway_approvals::SystemClock),
-        webhooks: config.webhooks.clone(),
+        webhooks: ground.webhooks.clone(),
         post: Arc::new(post),
         jitter: Arc::new(|| getrandom::u64().unwrap_or_default()),
         links,

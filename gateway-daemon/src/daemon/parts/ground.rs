@@ -6,7 +6,10 @@ use crate::terminal::moment;
 use crate::wiring::archive::JournalArchive;
 use crate::wiring::people::People;
 use crate::wiring::saml;
+use crate::wiring::webhooks::webhooks;
+use gateway_approvals::Webhook;
 use gateway_control::ControlSocket;
+use gateway_credentials::{KeyPlace, Store, Vault};
 use gateway_identity::{Directory, Revocations, SamlProviders, Scim};
 use gateway_policy::Policies;
 use gateway_recording::{Durability, Indexer, Journal, JournalError, JournalOptions, Reader};
@@ -29,6 +32,8 @@ pub(super) struct Ground {
     pub(super) people: Arc<People>,
     pub(super) scim: Option<Arc<Scim>>,
     pub(super) saml: Arc<SamlProviders>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) webhooks: Vec<Webhook>,
     pub(super) journal: Arc<Journal>,
     pub(super) archive: Arc<JournalArchive>,
     pub(super) notes: Vec<String>,
@@ -48,6 +53,8 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         make_directory(&config.policy_dir, 0o755)?;
     }
     let saml = saml::providers(&config.saml).map_err(Failure::usage)?;
+    let vault = Arc::new(vault(config));
+    let webhooks = webhooks(config, &vault)?;
     let scim = scim(config)?;
     let people = Arc::new(people(config, scim.clone())?);
     let clock: gateway_policy::Clock = Arc::new(moment::now);
@@ -73,6 +80,8 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         people,
         scim,
         saml,
+        vault,
+        webhooks,
         journal,
         archive,
         notes,
@@ -107,6 +116,12 @@ fn people(config: &Config, scim: Option<Arc<Scim>>) -> Result<People, Failure> {
         revocations,
         roles: config.roles.clone(),
     })
+}
+
+/// Nothing is read until a credential is asked for.
+fn vault(config: &Config) -> Vault {
+    let keys = KeyPlace::of_process(config.credentials.key_file.clone());
+    Vault::new(Store::new(config.credentials.file.clone(), keys))
 }
 
 fn open_journal(config: &Config) -> Result<(Arc<Journal>, Vec<String>), Failure> {

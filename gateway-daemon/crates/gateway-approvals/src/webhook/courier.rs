@@ -6,7 +6,7 @@ use crate::outcomes::Answered;
 use crate::pending::Pending;
 use crate::store::Options;
 use crate::webhook::form::{self, Message};
-use crate::webhook::{Jitter, Post, Webhook, WebhookCounts};
+use crate::webhook::{Jitter, Post, PostError, Webhook, WebhookCounts};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -261,19 +261,7 @@ impl Courier {
     }
 
     fn deliver(&self, mut delivery: Delivery) {
-        let body = form::body(
-            self.webhook.form,
-            delivery.event.message(),
-            self.links.as_deref(),
-        );
-        let timestamp = unix_seconds(self.clock.time()).to_string();
-        let signature = self.webhook.secret.sign(&timestamp, &body);
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("X-Gateway-Timestamp", timestamp.as_str()),
-            ("X-Gateway-Signature", signature.as_str()),
-        ];
-        let Err(error) = self.post.post(&self.webhook.url, &headers, &body) else {
+        let Err(error) = self.attempt(&delivery.event) else {
             self.settle(|queue| queue.counts.delivered += 1);
             return;
         };
@@ -298,6 +286,20 @@ impl Courier {
         if gave_up {
             tracing::warn!(%host, %error, "a message to a webhook was given up");
         }
+    }
+
+    /// Signs and sends it once.
+    fn attempt(&self, event: &Event) -> Result<(), PostError> {
+        let secret = (self.webhook.secrets)().map_err(PostError::NoSecret)?;
+        let body = form::body(self.webhook.form, event.message(), self.links.as_deref());
+        let timestamp = unix_seconds(self.clock.time()).to_string();
+        let signature = secret.sign(&timestamp, &body);
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("X-Gateway-Timestamp", timestamp.as_str()),
+            ("X-Gateway-Signature", signature.as_str()),
+        ];
+        self.post.post(&self.webhook.url, &headers, &body)
     }
 
     /// What was being sent is not any more.

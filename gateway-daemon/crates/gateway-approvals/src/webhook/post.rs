@@ -20,6 +20,9 @@ pub enum PostError {
     /// It hangs.
     #[error("it did not answer in time")]
     Timeout,
+    /// Nothing can sign it, so it is not sent.
+    #[error("there is no secret to sign with: {0}")]
+    NoSecret(String),
     /// It could not be reached, or not trusted, or spoke no HTTP.
     #[error("{0}")]
     Failed(String),

@@ -101,7 +101,8 @@ fn receiver(reply: impl Fn(usize) -> Reply + Send + 'static) -> (String, Receive
 }
 
 fn webhook(url: &str, form: Form) -> Webhook {
-    let mut webhook = Webhook::new(url, form, SECRET).unwrap();
+    let url = WebhookUrl::parse(url).unwrap();
+    let mut webhook = Webhook::new(url, form, Secret::new(SECRET).unwrap());
     webhook.backoff.first = Duration::from_millis(2);
     webhook.backoff.max = Duration::from_millis(10);
     webhook
@@ -182,6 +183,28 @@ fn a_changed_body_or_time_is_noticed() {
     let time = request.headers.get_mut("x-gateway-timestamp").unwrap();
     time.push('0');
     assert!(!request.is_signed_with(SECRET));
+}
+
+/// The key is asked for at each attempt; without one nothing is sent, and the gate stays shut.
+#[test]
+fn a_secret_that_is_changed_counts_from_the_next_attempt_on() {
+    let (url, requests) = receiver(|_| Reply::Status("200 OK"));
+    let current = Arc::new(Mutex::new(Err("no such credential".to_owned())));
+    let kept = Arc::clone(&current);
+    let url = WebhookUrl::parse(&url).unwrap();
+    let mut webhook = Webhook::asking(url, Form::Json, Arc::new(move || kept.lock().clone()));
+    webhook.backoff.first = Duration::from_millis(2);
+    webhook.backoff.attempts_max = 2;
+    let approvals = start(vec![webhook]);
+    let mut waiting = vec![approvals.ask(held(1).ask())];
+    until(&approvals, 0, |counts| counts.failed == 1);
+    assert!(requests.try_recv().is_err(), "nothing unsigned is sent");
+    assert_eq!(approvals.pending(), 1);
+    for (seq, secret) in [(2, SECRET), (3, b"another secret!!")] {
+        *current.lock() = Secret::new(secret).map_err(|error| error.to_string());
+        waiting.push(approvals.ask(held(seq).ask()));
+        assert!(next(&requests).is_signed_with(secret));
+    }
 }
 
 #[test]
@@ -393,12 +416,15 @@ fn the_wait_doubles_to_its_limit_and_is_spread() {
 #[test]
 fn a_weak_secret_is_refused_and_no_secret_is_shown() {
     let url = "https://chat.internal/services/T0/PATH";
-    assert_eq!(
-        Webhook::new(url, Form::Json, b"short"),
-        Err(WebhookError::Secret(5))
+    assert_eq!(Secret::new(b"short"), Err(WebhookError::Secret(5)));
+    let (url, secret) = (
+        WebhookUrl::parse(url).unwrap(),
+        Secret::new(SECRET).unwrap(),
     );
-    let webhook = Webhook::new(url, Form::Json, SECRET).unwrap();
-    let shown = format!("{webhook:?}");
+    let shown = format!(
+        "{secret:?} {:?}",
+        Webhook::new(url, Form::Json, secret.clone())
+    );
     assert!(
         !shown.contains("PATH") && !shown.contains("0123") && !shown.contains("48, 49"),
         "{shown}"
