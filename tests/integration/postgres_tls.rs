@@ -5,6 +5,7 @@ use gateway_tests::running::{self, Outcome};
 use gateway_tests::{Scene, place, policy};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -431,4 +432,79 @@ fn a_server_that_does_not_keep_to_the_handshake_gets_no_statement() {
         assert!(outcome.stderr.contains(reason), "{program}: {outcome:?}");
         assert!(!server.stdout().contains("user"), "{}", server.stdout());
     }
+}
+
+/// In a mount namespace of its own: the host's list of authorities stays as it is.
+#[test]
+fn the_authority_is_installed_exported_and_rotated() {
+    let mut world = World::new(VERIFIED);
+    let gateway = world.scene.daemon.gateway();
+    let script = format!(
+        "set -e; mkdir {0}/ssl; cp -a /etc/ssl/certs/. {0}/ssl; mount --bind {0}/ssl /etc/ssl/certs; \
+         mount -t tmpfs none /usr/local/share/ca-certificates; {1} trust install; \
+         cat /etc/ssl/certs/ca-certificates.crt",
+        world.files.path().display(),
+        gateway.get_program().display(),
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]);
+    command.env("GATEWAY_CONFIG", world.scene.daemon.config_file());
+    let installed = running::run(&mut command).unwrap().success().unwrap();
+    let first = fs::read_to_string(world.trust()).unwrap();
+    assert_eq!(first.matches("BEGIN CERTIFICATE").count(), 1);
+    assert!(
+        installed.stdout.contains(first.trim()),
+        "{}",
+        installed.stdout
+    );
+
+    // After a rotation clients that have the bundle believe the old one and the new one.
+    let rotated = world.scene.daemon.run(&["trust", "rotate"]).unwrap();
+    rotated.success().unwrap();
+    let bundle = world.trust();
+    let both = fs::read_to_string(&bundle).unwrap();
+    assert_eq!(both.matches("BEGIN CERTIFICATE").count(), 2);
+    assert!(both.contains(first.trim()));
+    let verified = format!("sslmode=verify-full sslrootcert={}", bundle.display());
+    assert_eq!(world.works(&verified), "t|TLSv1.3");
+    world.scene.daemon.terminate().unwrap();
+    world.scene.daemon.restart().unwrap();
+    assert_eq!(world.works(&verified), "t|TLSv1.3");
+    fs::write(world.file("old.pem"), &first).unwrap();
+    let old = format!(
+        "sslmode=verify-full sslrootcert={}",
+        world.file("old.pem").display()
+    );
+    assert!(world.fails(&old).contains("certificate verify failed"));
+
+    // A key that others may have read is not used, nor replaced.
+    let key = world.scene.daemon.state().join("tls").join("ca.key");
+    let before = fs::read(&key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = world.scene.daemon.run(&["trust", "export"]).unwrap();
+    assert_eq!(refused.code(), 1);
+    assert!(
+        refused.stderr.contains("others than its owner can read it"),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read(&key).unwrap(), before);
+}
+
+#[test]
+fn where_a_policy_only_watches_tls_is_left_to_the_peers() {
+    let world = World::new(VERIFIED);
+    let (subtree, port) = (&world.scene.subtree, world.scene.cluster.port());
+    let text = policy::allow_all(subtree, port).replacen("\"enforce\"", "\"observe\"", 1);
+    world.scene.daemon.reload("test", &text).unwrap();
+    let pinned = format!(
+        "sslmode=verify-full sslrootcert={}",
+        world.file("ca.pem").display()
+    );
+    gateway_tests::wait::until_true("a session", running::PATIENCE, || {
+        world.psql(&pinned, "select 1").code() == 0
+    })
+    .unwrap();
+    assert_eq!(world.last_session()["protocol"], "opaque");
+    assert_eq!(world.works("sslmode=disable"), "f|");
+    assert_eq!(world.last_session()["protocol"], "postgres");
 }

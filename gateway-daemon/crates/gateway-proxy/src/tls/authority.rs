@@ -197,7 +197,8 @@ fn make(directory: &Path) -> Result<(), AuthorityError> {
         .self_signed(&key)
         .map_err(failed)?;
     // The key last: a certificate without its key is noticed, a key without its certificate too.
-    write(&path, certificate.pem().as_bytes(), 0o644)?;
+    let pem = certificate.pem().replace("\r\n", "\n");
+    write(&path, pem.as_bytes(), 0o644)?;
     write(&directory.join(KEY), key.serialize_pem().as_bytes(), 0o600)
 }
 
