@@ -223,7 +223,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "hosts = [\"127.0.0.1\"]",
-        "hosts = [\"127.0.0.1\"]\ncredential = \"c\"",
+        "hosts = [\"127.0.0.1\"]\ncredential = \"No Name\"",
         "credential",
     ),
     ("ports = [", "ports = [70000, ", "70000"),

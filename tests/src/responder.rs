@@ -9,6 +9,9 @@ use std::time::Duration;
 /// AuthenticationOk, then ReadyForQuery in idle: the shortest greeting that a client accepts.
 pub const GREETING: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
 
+/// SSLRequest: the gateway asks each PostgreSQL server whether it offers TLS.
+const TLS: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
+
 /// How many bytes of one connection are kept for the test to look at.
 const KEPT_MAX: usize = 1 << 20;
 
@@ -20,7 +23,8 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Answers the first bytes of each connection with these bytes, and keeps the connection open
+    /// Answers the first bytes of each connection behind the question for TLS, to which it says no,
+    /// with these bytes, and keeps the connection open
     /// until the other side closes.
     ///
     /// # Errors
@@ -68,7 +72,7 @@ impl Responder {
         self.address
     }
 
-    /// What each connection sent so far, at most a mebibyte of each, in the order of their coming.
+    /// What each connection sent so far but that question, at most a mebibyte of each, in the order of their coming.
     #[must_use]
     pub fn received(&self) -> Vec<Vec<u8>> {
         self.received
@@ -102,6 +106,12 @@ fn serve(
         let Ok(count @ 1..) = stream.read(&mut buffer) else {
             return;
         };
+        if !answered && buffer.get(..count) == Some(TLS) {
+            if stream.write_all(b"N").is_err() {
+                return;
+            }
+            continue;
+        }
         {
             let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = &mut received[index];

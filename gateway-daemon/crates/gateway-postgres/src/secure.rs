@@ -146,14 +146,9 @@ impl Opening<'_> {
             match self.question().await? {
                 Some(startup::SSL) if !tls => {
                     tls = true;
-                    if self.terms.client == ClientTls::Opaque {
-                        // The question itself is the first that goes through.
-                        return Ok(Settled::Opaque);
-                    }
                     self.from_client.drain(..QUESTION.len());
                     if self.is_tls_granted().await? {
-                        self.accept().await?;
-                        return Ok(Settled::Ready);
+                        return self.begin_tls().await;
                     }
                     self.tell_client(b"N").await?;
                 }
@@ -198,7 +193,9 @@ impl Opening<'_> {
         match self.terms.client {
             ClientTls::AsUpstream => self.is_tls_offered().await,
             ClientTls::Offer => Ok(true),
-            ClientTls::Disable | ClientTls::Opaque => Ok(false),
+            ClientTls::Disable => Ok(false),
+            // It is the client's own question, which goes through.
+            ClientTls::Opaque => self.ask_upstream().await,
         }
     }
 
@@ -206,6 +203,16 @@ impl Opening<'_> {
         let client = self.client.as_mut().ok_or_else(|| gone(Side::Client))?;
         let told = client.write_all(answer).await;
         told.map_err(|error| lost(Side::Client, &error))
+    }
+
+    /// What follows the yes is the client's handshake, with the gateway or with the upstream.
+    async fn begin_tls(&mut self) -> Result<Settled, SecureError> {
+        if self.terms.client == ClientTls::Opaque {
+            self.tell_client(b"S").await?;
+            return Ok(Settled::Opaque);
+        }
+        self.accept().await?;
+        Ok(Settled::Ready)
     }
 
     async fn accept(&mut self) -> Result<(), SecureError> {
@@ -237,20 +244,18 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Asks the upstream, once.
     async fn is_tls_offered(&mut self) -> Result<bool, SecureError> {
+        match self.terms.upstream {
+            UpstreamTls::Disable => Ok(false),
+            _ => self.ask_upstream().await,
+        }
+    }
+
+    /// Asks, once.
+    async fn ask_upstream(&mut self) -> Result<bool, SecureError> {
         if let Some(offered) = self.offered {
             return Ok(offered);
         }
-        let offered = match self.terms.upstream {
-            UpstreamTls::Disable => false,
-            _ => self.ask_upstream().await?,
-        };
-        self.offered = Some(offered);
-        Ok(offered)
-    }
-
-    async fn ask_upstream(&mut self) -> Result<bool, SecureError> {
         let upstream = self.upstream.as_mut();
         let upstream = upstream.ok_or_else(|| gone(Side::Upstream))?;
         let mut answer = [0];
@@ -262,6 +267,7 @@ impl Opening<'_> {
         answered
             .await
             .map_err(|error| lost(Side::Upstream, &error))?;
+        self.offered = Some(&answer == b"S");
         match &answer {
             b"S" => Ok(true),
             b"N" => Ok(false),
