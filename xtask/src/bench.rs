@@ -21,6 +21,7 @@ type Measure = fn(Effort) -> Result<()>;
 
 const MEASURES: &[(&str, Measure)] = &[
     ("pgbench", pgbench::run),
+    ("pgbench-tls", pgbench::run_tls),
     ("connect", connect::run),
     ("bulk", bulk::run),
     ("fork", fork::run),
@@ -62,7 +63,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     for name in arguments {
         ensure!(
             MEASURES.iter().any(|(known, _)| known == name),
-            "there is no measurement `{name}`: pgbench, connect, bulk, fork, memory"
+            "there is no measurement `{name}`: pgbench, pgbench-tls, connect, bulk, fork, memory"
         );
     }
     ensure!(

@@ -1,6 +1,7 @@
 //! What is measured stands here together: the gateway, the rivals, the database, a plain server.
 use super::load;
 use anyhow::{Context, Result};
+use gateway_tests::certificates::{Authority, Certificate};
 use gateway_tests::cluster::free_port;
 use gateway_tests::{Cluster, Daemon, Job, Running, Scene, Subtree, place, policy, wait};
 use std::fs;
@@ -11,17 +12,59 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Certificates for the database and the rival, of one authority, in files.
+pub(super) struct Certificates {
+    directory: TempDir,
+    certificate: Certificate,
+}
+
+impl Certificates {
+    pub(super) fn new() -> Result<Certificates> {
+        let authority = Authority::new("the bench's authority")?;
+        let certificate = authority.issue(&["127.0.0.1"])?;
+        let directory = open_directory()?;
+        for (name, text) in [
+            ("ca.pem", &authority.pem),
+            ("server.pem", &certificate.pem),
+            ("server.key", &certificate.key),
+        ] {
+            fs::write(directory.path().join(name), text)?;
+        }
+        Ok(Certificates {
+            directory,
+            certificate,
+        })
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+}
+
 /// A scene with a policy that allows the database and one opaque destination.
 pub(super) fn scene(opaque_port: u16) -> Result<Scene> {
+    scene_over(opaque_port, None)
+}
+
+/// The same, with a database that speaks TLS, which the gateway verifies.
+pub(super) fn scene_over(opaque_port: u16, tls: Option<&Certificates>) -> Result<Scene> {
     let subtree = Arc::new(Subtree::create()?);
     let cluster = Cluster::start()?;
+    if let Some(tls) = tls {
+        cluster.speak_tls(&tls.certificate)?;
+    }
     let rules = format!(
         "{}\n[[resource]]\nname = \"plain\"\nhosts = [\"127.0.0.1\"]\nports = [{opaque_port}]\n\n\
          [[rule]]\nname = \"opaque flows\"\nresources = [\"plain\"]\n\
          verbs = [\"connect\", \"unknown\"]\nverdict = \"allow\"\n",
         policy::ALLOW_ALL
     );
-    let text = policy::with_rules(&subtree, cluster.port(), &rules);
+    let mut text = policy::with_rules(&subtree, cluster.port(), &rules);
+    if let Some(tls) = tls {
+        let ca = tls.path("ca.pem");
+        let terms = format!("\ntls = {{ upstream = \"verify-full\", ca = \"{ca}\" }}\nports = ");
+        text = text.replacen("\nports = ", &terms, 1);
+    }
     let daemon = Daemon::prepare(&subtree)?.policy("bench", &text)?.start()?;
     Ok(Scene {
         daemon,
@@ -40,11 +83,22 @@ pub(super) struct Rival {
 
 impl Rival {
     /// pgbouncer with session pooling, as its package runs it: as an unprivileged user.
-    pub(super) fn pgbouncer(upstream: u16) -> Result<Rival> {
+    /// With certificates: over TLS on both sides, and it verifies the upstream too.
+    pub(super) fn pgbouncer(upstream: u16, tls: Option<&Certificates>) -> Result<Rival> {
         let (directory, port) = (open_directory()?, free_port()?);
         let file = directory.path().join("pgbouncer.ini");
         let users = directory.path().join("users.txt");
         fs::write(&users, "\"postgres\" \"\"\n")?;
+        let tls = tls.map_or_else(String::new, |tls| {
+            format!(
+                "client_tls_sslmode = require\nclient_tls_cert_file = {}\n\
+                 client_tls_key_file = {}\nserver_tls_sslmode = verify-full\n\
+                 server_tls_ca_file = {}\n",
+                tls.path("server.pem"),
+                tls.path("server.key"),
+                tls.path("ca.pem")
+            )
+        });
         fs::write(
             &file,
             format!(
@@ -52,7 +106,7 @@ impl Rival {
                  [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
                  auth_type = trust\nauth_file = {}\npool_mode = session\nmax_client_conn = 500\n\
                  default_pool_size = 100\nignore_startup_parameters = extra_float_digits\n\
-                 log_connections = 0\nlog_disconnections = 0\n",
+                 log_connections = 0\nlog_disconnections = 0\n{tls}",
                 users.display()
             ),
         )?;

@@ -1,6 +1,6 @@
 //! `pgbench -S`: direct, through the gateway with policy and recording on, and through pgbouncer.
 use super::Effort;
-use super::arena::{self, Rival};
+use super::arena::{self, Certificates, Rival};
 use super::table::{self, median, median_ratio};
 use anyhow::{Context, Result};
 use gateway_tests::{Job, Running, Scene};
@@ -11,11 +11,26 @@ const MODES: [&str; 2] = ["simple", "prepared"];
 const CLIENTS: [u32; 3] = [1, 8, 32];
 const WAYS: [&str; 3] = ["direct", "gateway", "pgbouncer"];
 
+/// In the clear.
 pub(super) fn run(effort: Effort) -> Result<()> {
-    let scene = arena::scene(1)?;
-    let pgbouncer = Rival::pgbouncer(scene.cluster.port())?;
+    run_over(effort, None)
+}
+
+/// Over TLS, which the gateway and pgbouncer end on both sides.
+pub(super) fn run_tls(effort: Effort) -> Result<()> {
+    run_over(effort, Some(&Certificates::new()?))
+}
+
+fn run_over(effort: Effort, tls: Option<&Certificates>) -> Result<()> {
+    let scene = arena::scene_over(1, tls)?;
+    let pgbouncer = Rival::pgbouncer(scene.cluster.port(), tls)?;
     let job = scene.job("pgbench")?;
     pgbench(None, scene.cluster.port(), &["-i", "-q", "-s", "10"])?;
+    let way = if tls.is_some() {
+        "over TLS"
+    } else {
+        "in the clear"
+    };
     // A server that logs every statement would hide what a proxy costs.
     scene
         .cluster
@@ -43,7 +58,7 @@ pub(super) fn run(effort: Effort) -> Result<()> {
     }
     table::print(
         &format!(
-            "pgbench -S, transactions per second, medians of {} interleaved rounds of {} s",
+            "pgbench -S {way}, transactions per second, medians of {} interleaved rounds of {} s",
             effort.rounds, effort.seconds
         ),
         &[
@@ -89,6 +104,8 @@ fn cell(
 fn pgbench(job: Option<&Job>, port: u16, arguments: &[&str]) -> Result<String> {
     let mut command = job.map_or_else(|| Command::new("pgbench"), |job| job.command("pgbench"));
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres"]);
+    // With TLS wherever it is offered.
+    command.env("PGSSLMODE", "prefer");
     command.args(arguments).arg("postgres");
     Ok(Running::start(&mut command)?
         .wait(Duration::from_secs(300))?
