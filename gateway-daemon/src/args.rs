@@ -84,7 +84,11 @@ pub(crate) enum TrustArguments {
     /// Prints its certificate in PEM form, and that of the one before
     Export,
     /// Makes another one
-    Rotate,
+    Rotate {
+        /// Somebody else may have the key: clients are told of the old one no more
+        #[arg(long)]
+        compromised: bool,
+    },
 }
 
 #[derive(Debug, Args)]

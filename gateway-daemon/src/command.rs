@@ -676,7 +676,6 @@ mod tests {
             "replay s0000000000001",
             "export",
             "verify",
-            "trust export",
             "help",
         ] {
             assert_eq!(parsed(command), Err(Exit::Usage), "{command}");

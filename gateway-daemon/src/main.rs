@@ -138,7 +138,9 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
         Command::PolicyLearn(learn) => commands::policy::learn::learn(&config, learn),
         Command::Trust(TrustArguments::Install) => commands::trust::install(&config),
         Command::Trust(TrustArguments::Export) => commands::trust::export(&config),
-        Command::Trust(TrustArguments::Rotate) => commands::trust::rotate(&config),
+        Command::Trust(TrustArguments::Rotate { compromised }) => {
+            commands::trust::rotate(&config, *compromised)
+        }
         Command::Uninstall => commands::uninstall::uninstall(&config),
     }
 }

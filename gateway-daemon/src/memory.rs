@@ -1,4 +1,4 @@
-//! What is in this process's memory stays there.
+//! What is in this process's memory stays there, and what it does not need goes back.
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -17,3 +17,18 @@ pub(crate) fn close() -> io::Result<()> {
     prctl::set_dumpable(false)?;
     Ok(())
 }
+
+/// Gives back to the kernel what was needed to start and is free now: to load the programs, the
+/// kernel's own types (BTF) are read whole, and glibc keeps the memory for later.
+#[cfg(target_env = "gnu")]
+#[allow(unsafe_code)]
+pub(crate) fn give_back() {
+    // SAFETY: takes no pointer, and may be called at any time (malloc_trim(3)).
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+/// Other libraries give back by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) const fn give_back() {}

@@ -17,6 +17,7 @@ mod identity;
 mod lineage;
 mod login;
 mod policy_reload;
+mod postgres_clients;
 mod postgres_credentials;
 mod postgres_drivers;
 mod postgres_psql;

@@ -241,7 +241,7 @@ fn a_server_that_offers_no_tls_where_the_policy_demands_it_gets_nothing() {
     let words = world.fails("sslmode=require");
     assert!(words.contains("server does not support SSL"), "{words}");
     // Unless the policy offers TLS to clients all the same.
-    world.terms("tls = { client = \"offer\" }");
+    world.terms("tls = { upstream = \"disable\", client = \"offer\" }");
     assert_eq!(world.works("sslmode=require"), "f|");
     world.terms("tls = { client = \"disable\" }");
     assert_eq!(world.works("sslmode=prefer"), "f|");
@@ -484,10 +484,16 @@ fn the_authority_is_installed_exported_and_rotated() {
     let refused = world.scene.daemon.run(&["trust", "export"]).unwrap();
     assert_eq!(refused.code(), 1);
     assert!(
-        refused.stderr.contains("others than its owner can read it"),
+        refused.stderr.contains("rotate --compromised"),
         "{refused:?}"
     );
     assert_eq!(fs::read(&key).unwrap(), before);
+    let daemon = &world.scene.daemon;
+    let rotated = daemon.run(&["trust", "rotate", "--compromised"]).unwrap();
+    rotated.success().unwrap();
+    let fresh = fs::read_to_string(world.trust()).unwrap();
+    assert_eq!(fresh.matches("BEGIN CERTIFICATE").count(), 1);
+    assert!(!both.contains(fresh.trim()));
 }
 
 #[test]

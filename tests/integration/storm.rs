@@ -1,6 +1,8 @@
 //! A storm of processes: no connect without its tree, and nothing left when it is over.
 //! `cargo xtask soak storm` is the long form.
+use gateway_tests::churn::Churn;
 use gateway_tests::{Scene, storm};
+use std::time::Duration;
 
 #[test]
 fn a_storm_of_processes_leaves_no_connect_without_its_tree() {
@@ -8,4 +10,18 @@ fn a_storm_of_processes_leaves_no_connect_without_its_tree() {
     let report = storm::run(&scene, 4_000, 8).unwrap();
     assert!(report.connects > 100, "{report:?}");
     report.check().unwrap();
+}
+
+/// `cargo xtask soak churn` is the long form.
+#[test]
+fn clients_that_abort_and_vanish_leave_nothing_behind() {
+    let mut churn = Churn::prepare(40).unwrap();
+    for _ in 0..2 {
+        churn.round(40, Duration::from_secs(5)).unwrap();
+    }
+    let report = churn.finish().unwrap();
+    assert!(report.statements > 200, "{report:?}");
+    for what in ["cancel", "abort", "vanish", "cut", "half_close"] {
+        assert!(report.counts[what] > 0, "{report:?}");
+    }
 }

@@ -3,6 +3,7 @@ use crate::daemon::was_executed;
 use crate::running::PATIENCE;
 use crate::{Running, Scene, wait};
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -168,27 +169,7 @@ impl<'a> Crash<'a> {
         let since = self.since();
         self.started = Instant::now();
         let log = self.scene.daemon.json(&["log", "--since", &since])?;
-        let mut recorded: HashMap<&str, usize> = HashMap::new();
-        for operation in log.iter().filter(|operation| was_executed(operation)) {
-            *recorded
-                .entry(operation["statement"].as_str().unwrap_or_default())
-                .or_default() += 1;
-        }
-        for statement in &seen {
-            match recorded
-                .get_mut(statement.trim_end_matches(';'))
-                .filter(|count| **count > 0)
-            {
-                Some(count) => *count -= 1,
-                None => match recorded
-                    .get_mut(statement.as_str())
-                    .filter(|count| **count > 0)
-                {
-                    Some(count) => *count -= 1,
-                    None => self.report.missing.push(statement.clone()),
-                },
-            }
-        }
+        self.report.missing.extend(unrecorded(&seen, &log));
         self.report.seen += seen.len();
         ensure!(
             self.report.missing.is_empty(),
@@ -234,4 +215,21 @@ impl<'a> Crash<'a> {
     fn refused(&self) -> usize {
         self.probe.stdout().matches("refused").count()
     }
+}
+
+/// The statements that the server saw and the journal does not have, or not as often.
+#[must_use]
+pub fn unrecorded(seen: &[String], log: &[Value]) -> Vec<String> {
+    let mut recorded: HashMap<&str, usize> = HashMap::new();
+    for operation in log.iter().filter(|operation| was_executed(operation)) {
+        let statement = operation["statement"].as_str().unwrap_or_default();
+        *recorded.entry(statement).or_default() += 1;
+    }
+    let mut take = |statement: &str| {
+        let count = recorded.get_mut(statement).filter(|count| **count > 0);
+        count.map(|count| *count -= 1).is_some()
+    };
+    let is_missing =
+        |statement: &&String| !take(statement.trim_end_matches(';')) && !take(statement.as_str());
+    seen.iter().filter(is_missing).cloned().collect()
 }

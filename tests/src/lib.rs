@@ -5,6 +5,7 @@
 //! a killed run left behind is removed by the next.
 pub mod bpffs;
 pub mod certificates;
+pub mod churn;
 pub mod cluster;
 pub mod crash;
 pub mod daemon;

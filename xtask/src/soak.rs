@@ -3,6 +3,7 @@ use crate::project::Project;
 use crate::setup::{self, Part};
 use crate::test;
 use anyhow::{Context, Result, bail, ensure};
+use gateway_tests::churn::Churn;
 use gateway_tests::crash::Crash;
 use gateway_tests::{Scene, place, storm};
 use std::fs::File;
@@ -14,6 +15,9 @@ const ROUNDS: usize = 50;
 /// The daemon dies at some moment of this time after the load has begun.
 const DELAY_MS_MAX: u64 = 1500;
 const PROCESSES: usize = 200_000;
+/// How long clients come and vanish, and how many there are at a time.
+const MINUTES: usize = 15;
+const CLIENTS: usize = 500;
 const WORKERS: usize = 8;
 
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
@@ -21,7 +25,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     let (name, number) = match words.as_slice() {
         [name] => (*name, None),
         [name, number] => (*name, Some(number.parse().context("a number")?)),
-        _ => bail!("usage: cargo xtask soak crash [ROUNDS] | storm [PROCESSES]"),
+        _ => bail!("usage: cargo xtask soak crash [ROUNDS] | storm [PROCESSES] | churn [MINUTES]"),
     };
     ensure!(
         place::is_root(),
@@ -32,7 +36,8 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     match name {
         "crash" => crash(number.unwrap_or(ROUNDS)),
         "storm" => storm(number.unwrap_or(PROCESSES)),
-        other => bail!("there is no soak `{other}`: crash, storm"),
+        "churn" => churn(number.unwrap_or(MINUTES)),
+        other => bail!("there is no soak `{other}`: crash, storm, churn"),
     }
 }
 
@@ -64,6 +69,23 @@ fn storm(processes: usize) -> Result<()> {
         "storm: {processes} processes in {:.0} s, {} connects, each with its tree; no tree is left",
         start.elapsed().as_secs_f32(),
         report.connects
+    );
+    Ok(())
+}
+
+fn churn(minutes: usize) -> Result<()> {
+    let mut churn = Churn::prepare(CLIENTS)?;
+    for minute in 1..=minutes {
+        churn
+            .round(CLIENTS, Duration::from_secs(60))
+            .with_context(|| format!("round {minute}"))?;
+        println!("churn: minute {minute} of {minutes}: nobody stuck, nothing left");
+    }
+    let report = churn.finish()?;
+    println!(
+        "churn: {minutes} minutes with {CLIENTS} clients, {} statements that the server saw, every one \
+         is in the journal; the daemon grew by {} KiB; {:?}",
+        report.statements, report.growth_kib, report.counts
     );
     Ok(())
 }

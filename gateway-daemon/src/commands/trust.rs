@@ -1,8 +1,9 @@
 //! `gateway trust`: the authority by which clients believe the gateway in an upstream's place.
+use super::refuse_governed;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::screen::print;
-use gateway_proxy::tls::authority::{self, Authority, AuthorityError};
+use gateway_proxy::tls::authority::{self, Authority, AuthorityError, Previous};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +37,7 @@ pub(crate) fn export(config: &Config) -> Result<Exit, Failure> {
 
 /// Makes the programs of this host believe the gateway that ask the system whom to believe.
 pub(crate) fn install(config: &Config) -> Result<Exit, Failure> {
+    refuse_governed(config)?;
     let bundle = bundle(config)?;
     let store = STORES
         .iter()
@@ -55,11 +57,16 @@ pub(crate) fn install(config: &Config) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Makes another authority. The one before goes on to be exported, and a daemon that runs goes on
-/// with it until it is restarted.
-pub(crate) fn rotate(config: &Config) -> Result<Exit, Failure> {
+/// Makes another authority. The one before goes on to be exported unless its key may be in other
+/// hands, and a daemon that runs goes on with it until it is restarted.
+pub(crate) fn rotate(config: &Config, compromised: bool) -> Result<Exit, Failure> {
     require_root()?;
-    authority::rotate(&config.tls_dir()).map_err(failure)?;
+    refuse_governed(config)?;
+    let previous = match compromised {
+        true => Previous::Forgotten,
+        false => Previous::Believed,
+    };
+    authority::rotate(&config.tls_dir(), previous).map_err(failure)?;
     print(
         "a new authority was made: give it to clients (`gateway trust install`, `gateway trust \
          export`), then restart the daemon",

@@ -108,6 +108,7 @@ impl Ruler {
         );
         report(&self.governance.policies().report());
         self.manager.ready(&self.status());
+        crate::memory::give_back();
         tracing::info!("ready: {}", self.status());
     }
 

@@ -44,7 +44,7 @@ const PACKAGES: &[Package] = &[
     package(
         "postgresql-client-15",
         Part::Peers,
-        "psql and pgbench, the real clients",
+        "psql, pgbench, pg_dump and pg_recvlogical, the real clients",
     ),
     package(
         "iproute2",
@@ -61,13 +61,23 @@ const PACKAGES: &[Package] = &[
         Part::Peers,
         "ssh, sftp and ssh-keygen, its real clients",
     ),
+    package(
+        "pgbouncer",
+        Part::Peers,
+        "a pooler behind the gateway and inside of jobs; the benchmark compares with it",
+    ),
+    package(
+        "openjdk-17-jdk-headless",
+        Part::Peers,
+        "compiles and runs the Java driver's test",
+    ),
+    package("libpostgresql-jdbc-java", Part::Peers, "the Java driver"),
     package("python3", Part::Peers, "runs the Python drivers"),
     package(
         "python3-venv",
         Part::Peers,
         "keeps them out of the system's Python",
     ),
-    package("pgbouncer", Part::Rivals, "the benchmark compares with it"),
     package("haproxy", Part::Rivals, "the benchmark compares with it"),
 ];
 

@@ -26,8 +26,11 @@ pub(super) fn provide(project: &Project) -> Result<()> {
         return Ok(());
     }
     announce(
-        &format!("oidc-provider and samlp in {}", project.shown(&packages)),
-        "real identity providers for the tests, with the Node.js that they need; 75 MB",
+        &format!(
+            "oidc-provider, samlp and pg in {}",
+            project.shown(&packages)
+        ),
+        "real identity providers and a real driver for the tests, with their Node.js; 75 MB",
     );
     // Whatever fails below, what is there is not taken for whole.
     remove(&packages)?;
@@ -35,7 +38,7 @@ pub(super) fn provide(project: &Project) -> Result<()> {
     install_node(project, &sources, &node)
         .context("Node.js, from the Python package index, which pip has to reach")?;
     install_packages(&sources, &packages, &node)
-        .context("oidc-provider and samlp, from the npm registry, which npm has to reach")?;
+        .context("oidc-provider, samlp and pg, from the npm registry, which npm has to reach")?;
     fs::write(&marker, wanted).with_context(|| marker.display().to_string())
 }
 

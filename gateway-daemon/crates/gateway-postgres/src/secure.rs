@@ -114,11 +114,16 @@ pub(crate) async fn secure(
     }
 }
 
+/// Why the gateway has nothing to log in with is in the record: it speaks of the host's files.
 fn farewell(error: &SecureError) -> Vec<u8> {
+    let words = match error {
+        SecureError::Tls { .. } => error.to_string(),
+        SecureError::Login(_) => "it has nothing to log in with here".to_owned(),
+    };
     Complaint {
         severity: Severity::Fatal,
         code: NO_CONNECTION,
-        message: &format!("gateway: {error}"),
+        message: &format!("gateway: {words}"),
         detail: None,
         utf8: true,
     }

@@ -37,6 +37,8 @@ pub struct Channel {
     pub client: Option<&'static str>,
     /// With the upstream.
     pub upstream: Option<&'static str>,
+    /// The upstream's certificate was verified: it is no other, and nobody listens in between.
+    pub verified: bool,
 }
 
 /// One connection.

@@ -37,6 +37,16 @@ pub fn read(mut bytes: &[u8]) -> Hello {
     if !begins(bytes) {
         return Hello::No;
     }
+    // A record is not looked at before it is whole: one that comes byte by byte is parsed once.
+    let whole = bytes.get(3..5).map(|length| {
+        let length = length
+            .iter()
+            .fold(0, |all, byte| all << 8 | usize::from(*byte));
+        bytes.len() >= 5 + length
+    });
+    if whole != Some(true) {
+        return Hello::NeedMore;
+    }
     let mut acceptor = Acceptor::default();
     while !bytes.is_empty() {
         if !matches!(acceptor.read_tls(&mut bytes), Ok(1..)) {

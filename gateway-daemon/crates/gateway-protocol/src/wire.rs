@@ -74,6 +74,10 @@ impl<S: Stream> Stream for Wire<S> {
         self.stream().is_over()
     }
 
+    fn announces_end(&self) -> bool {
+        matches!(self, Wire::Tls(_))
+    }
+
     fn has_unsent(&self) -> bool {
         match self {
             Wire::Clear(stream) => stream.has_unsent(),

@@ -51,12 +51,45 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Lin
     if terms.client == ClientTls::Opaque {
         refuse_unseen(reader, section);
     }
+    check_together(reader, &terms, tls, credential);
     terms.credential = credential.and_then(|value| read_credential(reader, value));
     if terms.credential.is_some() && terms.upstream == UpstreamTls::WhereOffered {
         // What the job must not see is not sent to whoever answers in the upstream's place.
         terms.upstream = UpstreamTls::VerifyFull;
     }
     Some(terms)
+}
+
+/// What is each fine by itself, and gives more away together than it says.
+fn check_together(
+    reader: &mut Reader<'_>,
+    terms: &LinkTerms,
+    tls: Option<&Value<'_>>,
+    credential: Option<&Value<'_>>,
+) {
+    if let (UpstreamTls::Require, Some(value)) = (terms.upstream, credential) {
+        let message = "`credential` beside `upstream = \"require\"`: anybody could answer there";
+        reader.error(value.span(), message, "`upstream` as \"verify-full\"");
+    }
+    let Some(tls) = tls else { return };
+    if terms.upstream == UpstreamTls::VerifyCa && terms.authorities.is_none() {
+        let message = "`upstream` is \"verify-ca\" without `ca`: whoever has a certificate for \
+                       any name could answer there";
+        reader.error(
+            tls.span(),
+            message,
+            "`ca`, or `upstream` as \"verify-full\"",
+        );
+    }
+    if terms.client == ClientTls::Offer && terms.upstream == UpstreamTls::WhereOffered {
+        let message = "`client` is \"offer\" without `upstream`: a client that insists on TLS \
+                       would not learn that there is none behind the gateway";
+        reader.error(
+            tls.span(),
+            message,
+            "`upstream`, as \"disable\" or \"verify-full\"",
+        );
+    }
 }
 
 /// Inside of a TLS that goes through, nobody sees what is spoken, nor can log in.

@@ -166,11 +166,23 @@ fn the_way_to_a_resource() {
             "5:36: `ca` means nothing where `upstream` is \"require\"",
         ),
         (
-            "tls = { upstream = \"verify-ca\", name = \"db\" }",
-            "5:40: `name` means nothing",
+            "tls = { upstream = \"verify-ca\", ca = \"/x\", name = \"db\" }",
+            "5:51: `name` means nothing",
         ),
         ("credential = \"Orders CI\"", "5:14: `credential` is "),
         ("credential = 5", "5:14: `credential` "),
+        (
+            "tls = { upstream = \"verify-ca\" }",
+            "5:7: `upstream` is \"verify-ca\" without `ca`",
+        ),
+        (
+            "tls = { client = \"offer\" }",
+            "5:7: `client` is \"offer\" without `upstream`",
+        ),
+        (
+            "credential = \"c\"\ntls = { upstream = \"require\" }",
+            "5:14: `credential` beside `upstream = \"require\"`",
+        ),
         (
             "protocol = \"postgres\"\ntls = { client = \"opaque\" }",
             "5:12: `protocol` cannot be seen to be spoken inside of TLS",

@@ -127,17 +127,14 @@ pub fn with_minor(packet: &[u8], minor: u16) -> Vec<u8> {
     bytes
 }
 
-/// The same StartupMessage for another user. The database stays the one that was meant, which by
-/// default has the name of the user.
+/// The same StartupMessage for another user and database.
 #[must_use]
-pub fn with_user(packet: &[u8], parameters: Parameters<'_>, user: &[u8]) -> Vec<u8> {
-    let find = |wanted: &[u8]| {
-        let found = parameters.iter().filter(|(name, _)| *name == wanted).last();
-        found
-            .map(|(_, value)| value)
-            .filter(|value| !value.is_empty())
-    };
-    let database = find(b"database").or_else(|| find(b"user")).unwrap_or(user);
+pub fn with_user(
+    packet: &[u8],
+    parameters: Parameters<'_>,
+    user: &[u8],
+    database: &[u8],
+) -> Vec<u8> {
     let mut bytes = packet.get(..8).unwrap_or_default().to_vec();
     let others = parameters
         .iter()

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 /// PostgreSQL's own default is 4,096. Each costs a hash on the thread that serves other sessions.
 const ITERATIONS_MAX: u32 = 100_000;
+/// With fewer, whoever stands in the upstream's place could try passwords faster.
+const ITERATIONS_MIN: u32 = 4096;
 
 /// Whose credential it is that a session logs in with.
 #[derive(Clone, Debug)]
@@ -61,11 +63,12 @@ impl Injection {
         }
     }
 
-    /// What the upstream is answered; `None`: nothing. `encrypted`: nobody on the way can read it.
+    /// What the upstream is answered; `None`: nothing. `verified`: it is no other, and nobody
+    /// listens on the way. Where it is not, only a proof is given that is of little use to others.
     pub(super) fn answer(
         &mut self,
         request: Request<'_>,
-        encrypted: bool,
+        verified: bool,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Reason> {
         let exchange = std::mem::replace(&mut self.exchange, Exchange::None);
         let message = match (request, exchange) {
@@ -73,8 +76,8 @@ impl Injection {
             (Request::Ok, _) => {
                 return Err("the upstream did not prove that it knows the password");
             }
-            (Request::Cleartext, Exchange::None) if !encrypted => {
-                return Err("the upstream wants the password itself over a way without TLS");
+            (Request::Cleartext | Request::Md5(_), Exchange::None) if !verified => {
+                return Err("the upstream is not verified, and wants another proof than SCRAM");
             }
             (Request::Cleartext, Exchange::None) => password_message(self.password()?),
             (Request::Md5(salt), Exchange::None) => {
@@ -82,7 +85,10 @@ impl Injection {
                 password_message(hash.as_bytes())
             }
             (Request::Sasl(mechanisms), Exchange::None) => self.begin(mechanisms)?,
-            (Request::SaslContinue(said), Exchange::Asked(scram)) => self.prove(scram, said)?,
+            (Request::SaslContinue(said), Exchange::Asked(scram)) => {
+                let least = if verified { 1 } else { ITERATIONS_MIN };
+                self.prove(scram, said, least)?
+            }
             (Request::SaslFinal(said), Exchange::Proven(mut scram)) => {
                 let finished = scram.finish(said);
                 finished.map_err(|_| "the upstream did not prove that it knows the password")?;
@@ -106,7 +112,7 @@ impl Injection {
         }
     }
 
-    /// TLS to a verified upstream protects the exchange, so it is not bound to it as well.
+    /// A verified upstream is no other, so the exchange is not bound to its certificate as well.
     fn begin(&mut self, mechanisms: Mechanisms<'_>) -> Result<Zeroizing<Vec<u8>>, Reason> {
         let offered = mechanisms
             .iter()
@@ -130,10 +136,11 @@ impl Injection {
         &mut self,
         mut scram: Box<ScramSha256>,
         said: &[u8],
+        least: u32,
     ) -> Result<Zeroizing<Vec<u8>>, Reason> {
         match iterations(said) {
-            Some(count) if count <= ITERATIONS_MAX => {}
-            _ => return Err("the upstream wants more hashes for the password than are made"),
+            Some(count) if (least..=ITERATIONS_MAX).contains(&count) => {}
+            _ => return Err("the upstream wants too many hashes of the password, or too few"),
         }
         scram
             .update(said)
@@ -179,7 +186,12 @@ mod tests {
         let message = password().answer(Request::Cleartext, true).unwrap();
         assert_eq!(&**message.unwrap(), b"p\0\0\0\x10canary-7f3a\0");
         assert!(password().answer(Request::Cleartext, false).is_err());
-        let hash = password().answer(Request::Md5([1, 2, 3, 4]), false);
+        assert!(
+            password()
+                .answer(Request::Md5([1, 2, 3, 4]), false)
+                .is_err()
+        );
+        let hash = password().answer(Request::Md5([1, 2, 3, 4]), true);
         let expected = md5_hash(b"svc", b"canary-7f3a", [1, 2, 3, 4]);
         assert!(
             hash.unwrap()

@@ -166,8 +166,7 @@ impl Serving {
             return Err(Error::Order.into());
         };
         if let Some(injection) = &mut login.injection {
-            let encrypted = login.channel.upstream.is_some();
-            match injection.answer(request, encrypted) {
+            match injection.answer(request, login.channel.verified) {
                 Err(reason) => return Err(self.not_logged_in(reason, out)),
                 Ok(Some(answer)) => {
                     login.bytes_up += answer.len() as u64;

@@ -166,11 +166,11 @@ impl PgSession {
         // is asked for one that it does know, and the client is told so.
         let spoken = minor.min(startup::MINOR_MAX);
         let mut packet = startup::with_minor(packet, spoken);
-        let injection = self.injected.as_ref().map(|injected| {
-            let stored = injected.login.user.as_deref();
-            let user = stored.map_or(startup.user.as_slice(), str::as_bytes);
-            packet = startup::with_user(&packet, parameters, user);
-            Injection::new(injected, user)
+        // The session has no use for what it logs in with when that is done.
+        let injection = self.injected.take().map(|injected| {
+            let (user, database) = (&startup.user, &startup.database);
+            packet = startup::with_user(&packet, parameters, user, database);
+            Injection::new(&injected, user)
         });
         out.send_upstream(&clearance, &packet);
         let lowered = spoken != minor;
@@ -188,7 +188,10 @@ fn text_attribute(name: &str, value: &str) -> (Arc<str>, Attribute) {
 
 /// What a StartupMessage asks for.
 struct Startup {
+    /// Who logs in.
     user: Vec<u8>,
+    /// Where to; empty: where the upstream takes the user's name for it, or refuses.
+    database: Vec<u8>,
     effects: Vec<Effect>,
     attributes: Vec<(Arc<str>, Attribute)>,
     search_path: SearchPath,
@@ -198,6 +201,7 @@ impl Startup {
     fn read(parameters: Parameters<'_>, shared: &Shared) -> Startup {
         let mut startup = Startup {
             user: Vec::new(),
+            database: Vec::new(),
             effects: vec![Effect {
                 verb: Verb::Authenticate,
                 objects: Vec::new(),
@@ -216,9 +220,10 @@ impl Startup {
                 _ => startup.setting(name, value, shared),
             }
         }
-        startup.user = user.unwrap_or_default().to_vec();
         // The database is by default the one with the user's name.
         let database = database.filter(|name| !name.is_empty()).or(user);
+        startup.user = user.unwrap_or_default().to_vec();
+        startup.database = database.unwrap_or_default().to_vec();
         for (name, value) in [("sql.user", user), ("sql.database", database)] {
             if let Some(value) = value {
                 startup.attribute(name, value);
@@ -227,18 +232,27 @@ impl Startup {
         startup
     }
 
-    /// Who logs in, for the record and for the rules: not whom the client says.
+    /// Who logs in, and where: what the upstream will be told is what is judged and recorded.
     fn injected(&mut self, injected: &Injected) {
+        let said = self.user.clone();
+        if let Some(stored) = &injected.login.user {
+            self.user = stored.as_bytes().to_vec();
+        }
+        if self.database.is_empty() {
+            self.database.clone_from(&self.user);
+        }
+        let own = ["sql.user", "sql.database"];
+        self.attributes.retain(|(name, _)| !own.contains(&&**name));
+        let (user, database) = (self.user.clone(), self.database.clone());
+        for (name, value) in [
+            ("sql.user", &user),
+            ("sql.database", &database),
+            ("sql.client_user", &said),
+        ] {
+            self.attribute(name, value);
+        }
         self.attributes
             .push(text_attribute("sql.credential", &injected.credential));
-        let Some(stored) = &injected.login.user else {
-            return;
-        };
-        self.attributes.retain(|(name, _)| &**name != "sql.user");
-        self.attributes.push(text_attribute("sql.user", stored));
-        let said = std::mem::take(&mut self.user);
-        self.attribute("sql.client_user", &said);
-        self.user = said;
     }
 
     /// How far the way is encrypted, for the record.

@@ -459,6 +459,7 @@ fn initial(mechanism: &str, said: &str) -> Vec<u8> {
 const BOTH: Channel = Channel {
     client: Some("TLSv1.3"),
     upstream: Some("TLSv1.3"),
+    verified: true,
 };
 
 #[test]
@@ -590,12 +591,44 @@ fn a_stored_credential_that_fails_says_for_what_and_no_more() {
     harness.client(&password("mine"));
     assert_eq!(harness.take_upstream(), b"");
     assert!(harness.outcome.error.is_some());
-    // In the clear nothing is given away that could be read on the way.
-    let clear = Channel::default();
-    let mut harness = Harness::logging_in(clear, stored(Some("svc")));
-    harness.client(&user());
-    harness.take_upstream();
-    harness.upstream(&authentication(3));
-    assert_eq!(harness.take_upstream(), b"");
-    assert_eq!(harness.take_client(), "E28000");
+    // Whoever could be another gets no proof that would be of use to him.
+    let somebody = Channel {
+        verified: false,
+        ..BOTH
+    };
+    for channel in [Channel::default(), somebody] {
+        for code in [3, 5] {
+            let mut harness = Harness::logging_in(channel, stored(Some("svc")));
+            harness.client(&user());
+            harness.take_upstream();
+            harness.upstream(&authentication(code));
+            assert_eq!(harness.take_upstream(), b"");
+            assert_eq!(harness.take_client(), "E28000");
+        }
+    }
+}
+
+/// What is judged and recorded is where the session goes.
+#[test]
+fn the_database_of_a_stored_user_is_the_one_in_the_record() {
+    let cases: [(&[(&str, &str)], &str); 5] = [
+        (&[("user", "alice")], "alice"),
+        (&[("user", "alice"), ("database", "")], "alice"),
+        (&[("user", ""), ("database", "app")], "app"),
+        (&[("user", "")], "svc"),
+        (&[], "svc"),
+    ];
+    for (said, database) in cases {
+        let mut harness = Harness::logging_in(BOTH, stored(Some("svc")));
+        harness.client(&startup(0, said));
+        let expected = startup(0, &[("user", "svc"), ("database", database)]);
+        assert_eq!(harness.take_upstream(), expected, "{said:?}");
+        let attributes = harness.records()[0].attributes.clone();
+        let named = |name: &str, value: &str| {
+            let found = attributes.split("sql.").find(|part| part.starts_with(name));
+            assert!(found.unwrap().contains(value), "{said:?}: {attributes}");
+        };
+        named("database", database);
+        named("user", "svc");
+    }
 }

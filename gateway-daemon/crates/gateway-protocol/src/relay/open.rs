@@ -214,7 +214,7 @@ impl<S: Stream> Open<S> {
         if self.end(from).finished && self.end(from.other()).has_taken_all() {
             let last = self.end(from.other()).finished;
             let to = self.end_mut(from.other());
-            if last {
+            if last && !to.stream.announces_end() {
                 // The close that follows says the same, in one system call less.
                 to.told = true;
             } else {

@@ -14,6 +14,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Has the peer said its last byte, as far as that is known without reading what is before it?
     fn is_over(&self) -> bool;
 
+    /// Does it tell its peer that it ends by more than closing?
+    fn announces_end(&self) -> bool {
+        false
+    }
+
     /// Does it keep bytes that were written to it and have not left? They leave with a flush.
     fn has_unsent(&self) -> bool {
         false

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// A pipe in memory, which takes so many bytes in one write.
+/// A pipe in memory, which takes so many bytes in one write, and gives so many in one read.
 #[derive(Debug)]
-struct Pipe(DuplexStream, usize);
+struct Pipe(DuplexStream, usize, usize);
 
 impl AsyncRead for Pipe {
     fn poll_read(
@@ -20,7 +20,11 @@ impl AsyncRead for Pipe {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        let mut part = buffer.take(self.2);
+        let polled = Pin::new(&mut self.0).poll_read(context, &mut part);
+        let read = part.filled().len();
+        buffer.advance(read);
+        polled
     }
 }
 
@@ -73,8 +77,8 @@ async fn ends(capacity: usize, at_once: usize) -> (Wire<Pipe>, Wire<Pipe>) {
     let (one, other) = tokio::io::duplex(capacity);
     let name = "db.internal".try_into().unwrap();
     let (server, client) = tokio::join!(
-        TlsAcceptor::from(Arc::new(server)).accept(Pipe(one, usize::MAX)),
-        TlsConnector::from(Arc::new(client)).connect(name, Pipe(other, usize::MAX)),
+        TlsAcceptor::from(Arc::new(server)).accept(Pipe(one, usize::MAX, usize::MAX)),
+        TlsConnector::from(Arc::new(client)).connect(name, Pipe(other, usize::MAX, usize::MAX)),
     );
     let (mut server, accepted) = server.unwrap().into_inner();
     let (mut client, connected) = client.unwrap().into_inner();
@@ -220,4 +224,49 @@ async fn bytes_that_are_no_records_are_an_error() {
     let error = other.read_to_end(&mut heard).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert_eq!(heard, b"");
+}
+
+/// A peer whose records bring nothing does not keep the thread, and not for long the connection.
+#[tokio::test]
+async fn records_without_plaintext_do_not_hold_up_others() {
+    let (mut one, mut other) = ends(1 << 20, 1 << 20).await;
+    let Wire::Tls(tls) = &mut other else {
+        panic!("no TLS")
+    };
+    tls.stream_mut().2 = 10;
+    one.write_all(&pattern(1000)).await.unwrap();
+    one.flush().await.unwrap();
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let mut bytes = [0; 2000];
+    let (mut goes, mut heard) = (0, 0);
+    while heard == 0 {
+        let mut buffer = ReadBuf::new(&mut bytes);
+        if let Poll::Ready(result) = Pin::new(&mut other).poll_read(&mut context, &mut buffer) {
+            result.unwrap();
+            heard = buffer.filled().len();
+        }
+        goes += 1;
+    }
+    assert_eq!(heard, 1000);
+    assert!(goes > 10, "it gave way {goes} times");
+
+    let (mut one, mut other) = ends(1 << 20, 1 << 20).await;
+    let Wire::Tls(tls) = &mut one else {
+        panic!("no TLS")
+    };
+    let flood = async {
+        // The peer ends it: by its own bound, or by that of the library on changes of keys.
+        while tls.refresh().is_ok() && one_flush(tls).await.is_ok() {}
+    };
+    let mut heard = Vec::new();
+    let (_, ended) = tokio::join!(flood, async {
+        let ended = other.read_to_end(&mut heard).await;
+        drop(other);
+        ended
+    });
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::InvalidData);
+}
+
+async fn one_flush(tls: &mut Tls<Pipe>) -> io::Result<()> {
+    std::future::poll_fn(|context| tls.poll_flush(context)).await
 }

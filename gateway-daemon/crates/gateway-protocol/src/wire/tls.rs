@@ -15,6 +15,12 @@ use tokio::io::ReadBuf;
 const UNSENT_MAX: usize = 64 * 1024;
 /// How much is read from the stream at once.
 const READ_BYTES: usize = 64 * 1024;
+/// So many pieces are read in one go when none has plaintext in it: records that change keys, or
+/// are empty, cost time and bring nothing.
+const FILLS_MAX: usize = 2;
+/// After so many bytes without any plaintext the peer is up to nothing good: the longest record has
+/// 16 KiB, and what is said beside the data is short.
+const BARREN_BYTES_MAX: usize = 1 << 20;
 /// The least that is read: a small buffer of the caller must not make many small reads.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
@@ -32,6 +38,8 @@ pub struct Tls<S> {
     unread: Vec<u8>,
     /// The end was announced to the peer.
     closing: bool,
+    /// How many bytes were read since there last was plaintext in them.
+    barren: usize,
 }
 
 impl<S> Tls<S> {
@@ -43,6 +51,7 @@ impl<S> Tls<S> {
             connection,
             unread: Vec::new(),
             closing: false,
+            barren: 0,
         }
     }
 
@@ -68,7 +77,14 @@ impl<S> Tls<S> {
             connection: self.connection,
             unread: self.unread,
             closing: self.closing,
+            barren: self.barren,
         })
+    }
+
+    /// Changes the keys, as a peer may do at any time.
+    #[cfg(test)]
+    pub(super) fn refresh(&mut self) -> Result<(), rustls::Error> {
+        self.connection.refresh_traffic_keys()
     }
 
     pub(super) fn has_unsent(&self) -> bool {
@@ -85,12 +101,23 @@ impl<S: Stream> Tls<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        loop {
-            if self.take_plaintext(buffer)? || buffer.filled().len() > before {
+        for _ in 0..FILLS_MAX {
+            if self.take_plaintext(buffer)?
+                || buffer.filled().len() > before
+                || buffer.remaining() == 0
+            {
+                self.barren = 0;
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_fill(context, buffer))?;
         }
+        if self.barren > BARREN_BYTES_MAX {
+            let words = "records, and nothing in them";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
+        }
+        // Others come first.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Moves plaintext that is there. True: no more comes.
@@ -132,6 +159,7 @@ impl<S: Stream> Tls<S> {
                 self.connection.read_tls(&mut io::empty())?;
                 return Poll::Ready(Ok(()));
             }
+            self.barren += read.len();
             Poll::Ready(self.decrypt(read, context, buffer))
         })
     }

@@ -5,15 +5,16 @@
 //! Everything else follows from the key: whoever has it can issue, so it never leaves the host.
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 const KEY: &str = "ca.key";
 const CERTIFICATE: &str = "ca.pem";
@@ -37,10 +38,12 @@ pub enum AuthorityError {
         error: io::Error,
     },
     /// Others than its owner can read the key, so it may be in other hands.
-    #[error("{}: others than its owner can read it (mode {mode:04o}); expected 0600, and a rotation (`gateway trust rotate`) if somebody may have read it", path.display())]
+    #[error("{}: it belongs to uid {owner} and has the mode {mode:04o}; expected a file of whoever runs this, with 0600, and `gateway trust rotate --compromised` if somebody may have read it", path.display())]
     Open {
         /// The key's file.
         path: PathBuf,
+        /// Its owner.
+        owner: u32,
         /// Its mode.
         mode: u32,
     },
@@ -70,6 +73,7 @@ impl Authority {
     /// A file cannot be read or written, is open to others, or is damaged. One that is there is
     /// never replaced: clients believe it.
     pub fn open_or_make(directory: &Path) -> Result<Authority, AuthorityError> {
+        let _lock = lock(directory)?;
         if !directory.join(KEY).exists() && !directory.join(CERTIFICATE).exists() {
             make(directory)?;
         }
@@ -82,14 +86,7 @@ impl Authority {
     /// As [`Authority::open_or_make`], and when there is none.
     pub fn open(directory: &Path) -> Result<Authority, AuthorityError> {
         let path = directory.join(KEY);
-        let mode = fs::metadata(&path)
-            .map_err(|error| file(&path, error))?
-            .mode()
-            & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(AuthorityError::Open { path, mode });
-        }
-        let text = fs::read_to_string(&path).map_err(|error| file(&path, error))?;
+        let text = read_own(&path)?;
         let key = KeyPair::from_pem(&text).map_err(|_| {
             let what = "no private key in PEM form (PKCS #8) that can be used".to_owned();
             AuthorityError::Content { path, what }
@@ -135,6 +132,10 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "issued by the gateway of this host");
         parameters.subject_alt_names = names;
+        // All have one key, of which a number would be made otherwise: the same for all.
+        let mut serial = [0; 16];
+        getrandom::fill(&mut serial).map_err(|_| rcgen::Error::RingUnspecified)?;
+        parameters.serial_number = Some(SerialNumber::from_slice(&serial));
         parameters.not_before = OffsetDateTime::from(now - SKEW);
         parameters.not_after = OffsetDateTime::from(now + LEAF_VALID);
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -166,27 +167,62 @@ pub fn export(directory: &Path) -> Result<String, AuthorityError> {
     Ok(bundle)
 }
 
-/// Makes another authority, and keeps the certificate of the one before, for clients that have not
-/// learned of the new one. A daemon that runs goes on with the old one until it is restarted.
+/// What becomes of the authority that is rotated away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Previous {
+    /// Clients go on to be told of it, until the next rotation.
+    Believed,
+    /// Its key may be in other hands: nobody is told of it any more.
+    Forgotten,
+}
+
+/// Makes another authority. A daemon that runs goes on with the old one until it is restarted.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn rotate(directory: &Path) -> Result<(), AuthorityError> {
-    let path = directory.join(CERTIFICATE);
-    match fs::read(&path) {
-        Ok(certificate) => write(&directory.join(PREVIOUS), &certificate, 0o644)?,
+pub fn rotate(directory: &Path, previous: Previous) -> Result<(), AuthorityError> {
+    let _lock = lock(directory)?;
+    let (certificate, kept) = (directory.join(CERTIFICATE), directory.join(PREVIOUS));
+    let moved = match previous {
+        Previous::Believed => fs::read(&certificate).map(Some),
+        Previous::Forgotten => fs::remove_file(&kept).map(|()| None),
+    };
+    match moved {
+        Ok(Some(certificate)) => write(&kept, &certificate, 0o644)?,
+        Ok(None) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(file(&path, error)),
+        Err(error) => return Err(file(&certificate, error)),
     }
     make(directory)
 }
 
-fn make(directory: &Path) -> Result<(), AuthorityError> {
+/// One process at a time makes files here. Released when it is dropped.
+fn lock(directory: &Path) -> Result<File, AuthorityError> {
     let made = DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory);
     made.map_err(|error| file(directory, error))?;
+    let locked = File::open(directory).and_then(|lock| lock.lock().map(|()| lock));
+    locked.map_err(|error| file(directory, error))
+}
+
+/// Reads a file that nobody but its owner, who runs this, can read.
+fn read_own(path: &Path) -> Result<Zeroizing<String>, AuthorityError> {
+    let mut opened = File::open(path).map_err(|error| file(path, error))?;
+    let metadata = opened.metadata().map_err(|error| file(path, error))?;
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if owner != nix::unistd::geteuid().as_raw() || mode & 0o077 != 0 {
+        let path = path.to_owned();
+        return Err(AuthorityError::Open { path, owner, mode });
+    }
+    let mut text = Zeroizing::new(String::new());
+    let read = opened.read_to_string(&mut text);
+    read.map_err(|error| file(path, error))?;
+    Ok(text)
+}
+
+fn make(directory: &Path) -> Result<(), AuthorityError> {
     let path = directory.join(CERTIFICATE);
     let failed = |error: rcgen::Error| AuthorityError::Content {
         path: path.clone(),
@@ -236,7 +272,9 @@ fn only_certificate(path: &Path, text: &[u8]) -> Result<CertificateDer<'static>,
 
 /// Writes a file whole or not at all.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), AuthorityError> {
-    let temporary = path.with_extension("new");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
     let written = || -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut options = OpenOptions::new();

@@ -62,14 +62,18 @@ impl Leaves {
             let age = now.duration_since(leaf.issued);
             age.is_ok_and(|age| age < LEAF_VALID / 2)
         };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaf) = known.get(place).filter(|leaf| is_fresh(leaf)) {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leaf) = lock().get(place).filter(|leaf| is_fresh(leaf)) {
             return Ok(Arc::clone(&leaf.config));
         }
+        // Signed without the lock: two at once for one place do no harm.
         let config = Arc::new(self.make(place, now)?);
+        let mut known = lock();
         if known.len() >= LEAVES_MAX {
-            // A job that asks for ever other names costs the time to make them again, no memory.
-            known.clear();
+            // A job that asks for ever other names costs some others the time to make theirs again.
+            if let Some(other) = known.keys().next().cloned() {
+                known.remove(&other);
+            }
         }
         let leaf = Leaf {
             issued: now,

@@ -38,19 +38,21 @@ struct Belief {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     System(Instant),
-    /// Device, inode, length, and when it was changed.
-    File(u64, u64, u64, i64, i64),
+    /// Device, inode, length, when it was changed, and when anything of it was.
+    File([u64; 3], [i64; 4]),
     Nothing,
 }
 
 impl Source {
     fn of_file(metadata: &Metadata) -> Source {
         Source::File(
-            metadata.dev(),
-            metadata.ino(),
-            metadata.len(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
+            [metadata.dev(), metadata.ino(), metadata.len()],
+            [
+                metadata.mtime(),
+                metadata.mtime_nsec(),
+                metadata.ctime(),
+                metadata.ctime_nsec(),
+            ],
         )
     }
 }
@@ -249,13 +251,15 @@ pub(super) async fn connect(
 }
 
 /// The name that the upstream's certificate has to be for. What a client claims counts last, and
-/// not where the gateway would give away a credential.
+/// neither where the policy itself asks for proof nor where a credential is at stake: whoever can
+/// redirect the gateway's dial has a certificate for some name of his own.
 fn name_of(
     destination: &Destination,
     terms: &LinkTerms,
     claimed: Option<&str>,
 ) -> Result<ServerName<'static>, SecureError> {
-    let claimed = claimed.filter(|_| terms.credential.is_none());
+    let may_claim = terms.credential.is_none() && terms.upstream != UpstreamTls::VerifyFull;
+    let claimed = claimed.filter(|_| may_claim);
     let known = terms.name.as_deref().or(destination.host.as_deref());
     match known.or(claimed) {
         Some(name) => ServerName::try_from(name.to_owned())
