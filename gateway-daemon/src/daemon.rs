@@ -24,6 +24,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
         ));
     }
     crate::memory::close()?;
+    crate::memory::share();
     // No other thread yet, and tasks that are spawned are few: the sessions have threads of their
     // own in the proxy.
     let runtime = tokio::runtime::Builder::new_current_thread()

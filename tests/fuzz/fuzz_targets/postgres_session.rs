@@ -1,7 +1,11 @@
 //! Both streams of a PostgreSQL session, in any interleaving. Nothing panics, the relay's rules
 //! are kept, a refused statement never goes upstream, and byte by byte gives the same effects.
 //!
-//! The input: a byte (bit 0: begin logged in), then turns. A turn is two bytes (the top bit is
+//! A stored password goes to nobody but a verified upstream, and neither to the client nor into a
+//! record.
+//!
+//! The input: a byte (bit 0: begin logged in; 1: over TLS on both sides; 2: the gateway logs in; 3:
+//! the upstream is verified), then turns. A turn is two bytes (the top bit is
 //! the side, 1 for the upstream; the rest is a length) and as many bytes as they say.
 #![no_main]
 
@@ -15,8 +19,8 @@ use gateway_core::{
     Obstacle, Operation, OperationId, Principal, RecordError, Recorder, SessionId, Subject,
     Timestamp, TreeId, Verdict,
 };
-use gateway_postgres::{Limits, Origin, PgSession, Shared};
-use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
+use gateway_postgres::{Channel, Injected, Limits, Origin, PgSession, Shared};
+use gateway_protocol::{Answer, Effects, Login, Proof, ProtocolError, Session, Side};
 use libfuzzer_sys::fuzz_target;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -29,6 +33,8 @@ const FORBIDDEN: &str = "forbidden_table";
 const HELD: &str = "held_table";
 /// What a human is asked about, who says no.
 const REFUSED: &str = "held_table_no";
+/// What the gateway logs in with.
+const CANARY: &str = "canary-7f3a";
 
 struct Policy;
 
@@ -211,8 +217,42 @@ struct Run {
     held: [Vec<u8>; 2],
 }
 
+/// How a session begins.
+#[derive(Clone, Copy)]
+struct Beginning(u8);
+
+impl Beginning {
+    fn is_logged_in(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    fn injects(self) -> bool {
+        self.0 & 4 != 0
+    }
+
+    fn channel(self) -> Channel {
+        let version = (self.0 & 2 != 0).then_some("TLSv1.3");
+        Channel {
+            client: version,
+            upstream: version,
+            verified: self.0 & 8 != 0,
+        }
+    }
+
+    fn injected(self) -> Option<Injected> {
+        self.injects().then(|| Injected {
+            login: Arc::new(Login {
+                user: Some("svc".into()),
+                proof: Proof::Password(CANARY.as_bytes().to_vec().into()),
+            }),
+            resource: "orders".into(),
+            credential: "orders-ci".into(),
+        })
+    }
+}
+
 impl Run {
-    fn new() -> Run {
+    fn new(beginning: Beginning) -> Run {
         let origin = Origin {
             tree: TreeId(1),
             destination: ([10, 0, 0, 7], 5432).into(),
@@ -239,7 +279,9 @@ impl Run {
             Timestamp(1),
         );
         Run {
-            session: PgSession::new(Arc::clone(&SHARED), origin),
+            session: PgSession::new(Arc::clone(&SHARED), origin)
+                .over(beginning.channel())
+                .logging_in(beginning.injected()),
             governor: governor.expect("the recorder never fails"),
             outcome: Outcome::default(),
             held: [Vec::new(), Vec::new()],
@@ -319,9 +361,9 @@ fn turns(mut bytes: &[u8]) -> Vec<(Side, &[u8])> {
     turns
 }
 
-fn play(logged_in: bool, turns: &[(Side, &[u8])], piece: usize) -> Outcome {
-    let mut run = Run::new();
-    if logged_in {
+fn play(beginning: Beginning, turns: &[(Side, &[u8])], piece: usize) -> Outcome {
+    let mut run = Run::new(beginning);
+    if beginning.is_logged_in() {
         run.feed(Side::Client, STARTUP);
         run.feed(Side::Upstream, WELCOME);
         assert_eq!(run.outcome.error, None);
@@ -355,15 +397,39 @@ fn check_texts(mut sent: &[u8]) {
     }
 }
 
+/// The stored password is where it may be; what went upstream is forgotten then.
+fn check_secret(whole: &mut Outcome, verified: bool) {
+    let has_it = |bytes: &[u8]| {
+        let canary = CANARY.as_bytes();
+        bytes.windows(canary.len()).any(|part| part == canary)
+    };
+    assert!(verified || !has_it(&whole.to_upstream));
+    whole.to_upstream.clear();
+    assert!(!has_it(&whole.to_client));
+    assert!(!has_it(format!("{whole:?}").as_bytes()));
+}
+
 fuzz_target!(|input: &[u8]| {
     let Some((&first, rest)) = input.split_first() else {
         return;
     };
     let turns = turns(rest);
-    let whole = play(first & 1 == 1, &turns, usize::MAX);
-    if first & 1 == 1 {
+    let beginning = Beginning(first);
+    let mut whole = play(beginning, &turns, usize::MAX);
+    if beginning.injects() {
+        // It begins with another number each time that it proves something by SCRAM.
+        check_secret(&mut whole, beginning.channel().verified);
+        for piece in [1, 7] {
+            let mut again = play(beginning, &turns, piece);
+            again.to_upstream.clear();
+            assert_eq!(again, whole);
+        }
+        return;
+    }
+    if beginning.is_logged_in() {
         check_texts(&whole.to_upstream[STARTUP.len()..]);
     }
-    assert_eq!(play(first & 1 == 1, &turns, 1), whole);
-    assert_eq!(play(first & 1 == 1, &turns, 7), whole);
+    for piece in [1, 7] {
+        assert_eq!(play(beginning, &turns, piece), whole);
+    }
 });
