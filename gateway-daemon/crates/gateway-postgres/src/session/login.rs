@@ -254,9 +254,9 @@ impl Serving {
         let injection = login.and_then(|login| login.injection.as_ref());
         let resource = injection.map_or("", |injection| &injection.resource);
         let words = format!("logging in to {resource} with its credential failed: {reason}");
-        out.send_client(&refusal::not_logged_in(&words));
+        let farewell = refusal::not_logged_in(&words);
         match self.complete_login(Some(words.into()), out) {
-            Ok(()) => Fault::Final(ProtocolError::Upstream(reason)),
+            Ok(()) => Fault::Farewell(farewell, ProtocolError::Upstream(reason)),
             Err(failure) => Fault::Final(failure),
         }
     }

@@ -39,6 +39,8 @@ pub(super) enum Fault {
     Client(Error),
     /// It is wrong itself.
     Upstream(Error),
+    /// Nothing more may happen, and these are the last words to the client.
+    Farewell(Vec<u8>, ProtocolError),
     /// Nothing more may happen.
     Final(ProtocolError),
 }
@@ -350,6 +352,10 @@ impl Serving {
                 Ok(Step::Wait) => return Ok(run.end),
                 Err(Fault::Client(error)) => return Err(self.client_fault(error, out)),
                 Err(Fault::Upstream(error)) => return Err(error.of(Side::Upstream)),
+                Err(Fault::Farewell(words, error)) => {
+                    out.send_client(&words);
+                    return Err(error);
+                }
                 Err(Fault::Final(error)) => return Err(error),
             }
         }

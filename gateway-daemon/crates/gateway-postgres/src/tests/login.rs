@@ -632,3 +632,15 @@ fn the_database_of_a_stored_user_is_the_one_in_the_record() {
         named("user", "svc");
     }
 }
+
+/// What the upstream said before passes before: the client reads in order.
+#[test]
+fn the_last_words_come_behind_what_was_said_before() {
+    let notice = crate::codec::frame(b'N', |body| {
+        body.extend_from_slice(b"SNOTICE\0C00000\0Mx\0\0")
+    });
+    let mut harness = Harness::logging_in(BOTH, stored(Some("svc")));
+    harness.client(&user());
+    harness.upstream(&all(&[notice, authentication(99)]));
+    assert_eq!(harness.take_client(), "N E28000");
+}
