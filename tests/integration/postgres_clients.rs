@@ -296,12 +296,7 @@ fn a_pooler_behind_the_gateway_serves_the_same() {
     for mode in ["session", "transaction"] {
         let pooler = Pooler::start(None, scene.cluster.port(), mode);
         let text = policy::allow_all(&scene.subtree, pooler.port);
-        let before = scene.daemon.said().matches("in force").count();
-        scene.daemon.reload("test", &text).unwrap();
-        wait::until_true("the policy", running::PATIENCE, || {
-            scene.daemon.said().matches("in force").count() > before
-        })
-        .unwrap();
+        scene.daemon.put_in_force("test", &text).unwrap();
         let address = format!(
             "host=127.0.0.1 port={} user=postgres dbname=postgres",
             pooler.port

@@ -145,12 +145,7 @@ fn a_credential_is_not_given_to_who_cannot_prove_to_be_the_upstream() {
     assert!(words.contains("no authority that is believed"), "{words}");
     world.terms(TERMS);
     let cluster = &world.scene.cluster;
-    cluster.query("alter system set ssl = off").unwrap();
-    cluster.query("select pg_reload_conf()").unwrap();
-    gateway_tests::wait::until_true("plain", running::PATIENCE, || {
-        cluster.query("show ssl").unwrap() == "off"
-    })
-    .unwrap();
+    cluster.speak_no_tls().unwrap();
     let words = world.fails("sslmode=disable");
     assert!(words.contains("does not offer any"), "{words}");
     // In the clear only where the policy says so, and never the password itself.

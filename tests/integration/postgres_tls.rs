@@ -52,11 +52,7 @@ impl World {
         if tls.contains("opaque") {
             text = text.replacen("protocol = \"postgres\"\n", "", 1);
         }
-        let known = |world: &World| world.scene.daemon.said().matches("in force").count();
-        let before = known(self);
-        self.scene.daemon.reload("test", &text).unwrap();
-        gateway_tests::wait::until_true("the policy", running::PATIENCE, || known(self) > before)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.scene.daemon.said()));
+        self.scene.daemon.put_in_force("test", &text).unwrap();
     }
 
     /// psql with more in its connection string.
@@ -147,11 +143,7 @@ fn statements_inside_of_tls_are_judged_and_recorded() {
     let ca = world.file("ca.pem").display().to_string();
     let tls = VERIFIED.replace("$CA", &ca);
     let text = text.replacen("\nports = ", &format!("\n{tls}\nports = "), 1);
-    world.scene.daemon.reload("test", &text).unwrap();
-    gateway_tests::wait::until_true("the policy", running::PATIENCE, || {
-        world.scene.daemon.said().matches("in force").count() >= 4
-    })
-    .unwrap();
+    world.scene.daemon.put_in_force("test", &text).unwrap();
     world.scene.cluster.query("create table t (x int)").unwrap();
     let outcome = world.psql("sslmode=require", "drop table t");
     assert!(outcome.stderr.contains("migrations"), "{outcome:?}");
@@ -220,18 +212,7 @@ fn an_upstream_that_is_not_to_be_believed_is_refused_and_the_reason_is_said() {
 #[test]
 fn a_server_that_offers_no_tls_where_the_policy_demands_it_gets_nothing() {
     let world = World::new(VERIFIED);
-    world
-        .scene
-        .cluster
-        .query("alter system set ssl = off")
-        .unwrap();
-    world
-        .scene
-        .cluster
-        .query("select pg_reload_conf()")
-        .unwrap();
-    let off = || world.scene.cluster.query("show ssl").unwrap() == "off";
-    gateway_tests::wait::until_true("plain", running::PATIENCE, off).unwrap();
+    world.scene.cluster.speak_no_tls().unwrap();
     let words = world.fails("sslmode=prefer");
     assert!(words.contains("does not offer any"), "{words}");
     assert!(!world.saw("must not be seen"));
@@ -418,12 +399,7 @@ fn a_server_that_does_not_keep_to_the_handshake_gets_no_statement() {
         let text = policy::allow_all(&world.scene.subtree, port);
         let tls = VERIFIED.replace("$CA", &world.file("ca.pem").display().to_string());
         let text = text.replacen("\nports = ", &format!("\n{tls}\nports = "), 1);
-        let before = world.scene.daemon.said().matches("in force").count();
-        world.scene.daemon.reload("test", &text).unwrap();
-        gateway_tests::wait::until_true("the policy", running::PATIENCE, || {
-            world.scene.daemon.said().matches("in force").count() > before
-        })
-        .unwrap();
+        world.scene.daemon.put_in_force("test", &text).unwrap();
         let mut command = world.scene.job("psql").unwrap().command("psql");
         let address = format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable");
         command.args(["-X", "-d", &address, "-c", "select 1"]);

@@ -113,10 +113,22 @@ impl Cluster {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
             hand_over(&path)?;
         }
-        self.query("alter system set ssl = on")?;
+        self.switch_tls("on")
+    }
+
+    /// Speaks no TLS from now on.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn speak_no_tls(&self) -> Result<()> {
+        self.switch_tls("off")
+    }
+
+    fn switch_tls(&self, state: &str) -> Result<()> {
+        self.query(&format!("alter system set ssl = {state}"))?;
         self.reload()?;
-        wait::until_true("the server to speak TLS", running::PATIENCE, || {
-            self.query("show ssl").is_ok_and(|ssl| ssl == "on")
+        wait::until_true("the server to switch TLS", running::PATIENCE, || {
+            self.query("show ssl").is_ok_and(|ssl| ssl == state)
         })
     }
 
@@ -143,14 +155,13 @@ impl Cluster {
     }
 
     fn reload(&self) -> Result<()> {
-        self.query("select pg_reload_conf()")?;
         // The postmaster reads it some time after it was told.
         let generation = || self.query("select pg_conf_load_time()");
         let before = generation()?;
-        wait::until_true("the configuration", Duration::from_millis(200), || {
+        self.query("select pg_reload_conf()")?;
+        wait::until_true("the configuration", running::PATIENCE, || {
             generation().is_ok_and(|now| now != before)
         })
-        .or(Ok(()))
     }
 
     /// The port that it listens on.

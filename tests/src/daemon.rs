@@ -338,6 +338,18 @@ impl Daemon {
             .signal(Signal::SIGHUP)
     }
 
+    /// The same, and waits until a policy is in force anew: what comes then is judged by it.
+    ///
+    /// # Errors
+    /// The daemon does not run, or takes none of them.
+    pub fn put_in_force(&self, name: &str, text: &str) -> Result<()> {
+        let count = || self.said().matches("a policy is in force").count();
+        let before = count();
+        self.reload(name, text)?;
+        wait::until_true("a policy to be in force", PATIENCE, || count() > before)
+            .with_context(|| self.said())
+    }
+
     /// Where its policies are.
     #[must_use]
     pub fn policies(&self) -> PathBuf {

@@ -11,23 +11,15 @@ use serde_json::Value;
 use std::io;
 use std::ops::ControlFlow;
 
-const fn column(title: &'static str, width_min: usize, width_max: usize) -> Column {
-    Column {
-        title,
-        width_min,
-        width_max,
-    }
-}
-
 const COLUMNS: [Column; 8] = [
-    column("ID", 18, 24),
-    column("EXPIRES", 19, 19),
-    column("STATE", 8, 8),
-    column("PRINCIPAL", 9, 32),
-    column("RESOURCE", 8, 24),
-    column("VERB", 4, 12),
-    column("RULES", 5, 40),
-    column("STATEMENT", 9, 400),
+    Column::new("ID", 18, 24),
+    Column::new("EXPIRES", 19, 19),
+    Column::new("STATE", 8, 8),
+    Column::new("PRINCIPAL", 9, 32),
+    Column::new("RESOURCE", 8, 24),
+    Column::new("VERB", 4, 12),
+    Column::new("RULES", 5, 40),
+    Column::new("STATEMENT", 9, 400),
 ];
 
 /// Shows what waits.

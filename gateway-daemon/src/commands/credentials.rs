@@ -16,20 +16,12 @@ use gateway_credentials::{
 };
 use serde::Serialize;
 
-const fn column(title: &'static str, width_min: usize, width_max: usize) -> Column {
-    Column {
-        title,
-        width_min,
-        width_max,
-    }
-}
-
 const COLUMNS: [Column; 5] = [
-    column("NAME", 4, 64),
-    column("KIND", 4, 11),
-    column("USER", 4, 64),
-    column("ADDED", 24, 24),
-    column("CHANGED", 24, 24),
+    Column::new("NAME", 4, 64),
+    Column::new("KIND", 4, 11),
+    Column::new("USER", 4, 64),
+    Column::new("ADDED", 24, 24),
+    Column::new("CHANGED", 24, 24),
 ];
 
 /// Does one of the three.

@@ -38,6 +38,16 @@ pub(crate) struct Column {
     pub(crate) width_max: usize,
 }
 
+impl Column {
+    pub(crate) const fn new(title: &'static str, width_min: usize, width_max: usize) -> Column {
+        Column {
+            title,
+            width_min,
+            width_max,
+        }
+    }
+}
+
 /// Rows that are printed as they come: widths are fixed by the columns' minimum.
 #[derive(Debug)]
 pub(crate) struct Table {

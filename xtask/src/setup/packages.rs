@@ -52,6 +52,16 @@ const PACKAGES: &[Package] = &[
         "network namespaces for the attack tests",
     ),
     package(
+        "openssl",
+        Part::Peers,
+        "makes certificates and checks signatures in the tests",
+    ),
+    package(
+        "ca-certificates",
+        Part::Peers,
+        "update-ca-certificates, by which the test of `gateway trust install` is believed",
+    ),
+    package(
         "openssh-server",
         Part::Peers,
         "the real sshd of the login tests",

@@ -79,6 +79,12 @@ impl UpstreamTls {
     pub const fn allows_clear(self) -> bool {
         matches!(self, UpstreamTls::WhereOffered | UpstreamTls::Disable)
     }
+
+    /// Where TLS is spoken: is the upstream's certificate verified?
+    #[must_use]
+    pub const fn verifies(self) -> bool {
+        !matches!(self, UpstreamTls::Require | UpstreamTls::Disable)
+    }
 }
 
 impl fmt::Display for UpstreamTls {

@@ -26,7 +26,7 @@ pub use session::{Channel, Injected, PgSession};
 
 use codec::startup::{self, Packet};
 use codec::types::TypeNames;
-use gateway_core::{Destination, Effect, Governor, Object, Refusal, UpstreamTls, Verb};
+use gateway_core::{Destination, Effect, Governor, Object, Refusal, Verb};
 use gateway_protocol::hello::{self, Hello};
 use gateway_protocol::relay::{RelayLimits, run_with};
 use gateway_protocol::{
@@ -173,8 +173,7 @@ impl Protocol for Postgres {
         let channel = Channel {
             client: link.client.tls_version(),
             upstream: link.upstream.tls_version(),
-            verified: link.upstream.tls_version().is_some()
-                && link.terms.upstream != UpstreamTls::Require,
+            verified: link.upstream.tls_version().is_some() && link.terms.upstream.verifies(),
         };
         let session = PgSession::new(Arc::clone(&self.shared), origin)
             .over(channel)

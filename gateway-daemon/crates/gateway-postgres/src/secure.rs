@@ -57,23 +57,12 @@ pub(crate) async fn secure(
     destination: &Destination,
     encryption: &dyn Encryption,
 ) -> Secured {
-    let Link {
-        client,
-        upstream,
-        from_client,
-        from_upstream,
-        connected,
-        terms,
-        login,
-        stop,
-        reactor,
-    } = link;
     let mut opening = Opening {
-        client: Some(client),
-        upstream: Some(upstream),
-        from_client,
-        terms: Arc::clone(&terms),
-        login: login.clone(),
+        client: Some(link.client),
+        upstream: Some(link.upstream),
+        from_client: link.from_client,
+        terms: Arc::clone(&link.terms),
+        login: link.login.clone(),
         destination,
         encryption,
         offered: None,
@@ -92,12 +81,7 @@ pub(crate) async fn secure(
                 client,
                 upstream,
                 from_client,
-                from_upstream,
-                connected,
-                terms,
-                login,
-                stop,
-                reactor,
+                ..link
             };
             return match settled {
                 Settled::Ready => Secured::Ready(link),

@@ -137,19 +137,22 @@ impl Trust {
 }
 
 fn make(provider: &Provider, belief: &Belief) -> Result<Known, String> {
-    let (roots, source) = match belief.mode {
-        UpstreamTls::Require => (RootCertStore::empty(), Source::Nothing),
-        _ => roots(belief)?,
-    };
-    let verifier: Arc<dyn ServerCertVerifier> = match belief.mode {
-        UpstreamTls::Require => Arc::new(Anybody(Arc::clone(provider))),
-        mode => {
+    let (strict, source) = match belief.mode {
+        UpstreamTls::Require => (None, Source::Nothing),
+        _ => {
+            let (roots, source) = roots(belief)?;
             let strict = strict(provider, roots).map_err(|error| error.to_string())?;
-            match mode {
-                UpstreamTls::VerifyCa => Arc::new(AnyName(strict)),
-                _ => strict,
-            }
+            (Some(strict), source)
         }
+    };
+    let verifier: Arc<dyn ServerCertVerifier> = match (belief.mode, strict) {
+        (UpstreamTls::Require | UpstreamTls::VerifyCa, chain) => Arc::new(AnyName {
+            chain,
+            provider: Arc::clone(provider),
+        }),
+        (_, Some(strict)) => strict,
+        // Only `require` asks for no authority.
+        (mode, None) => return Err(format!("no authorities for {mode}")),
     };
     let anonymous = Arc::new(config(provider, Arc::clone(&verifier), belief.alpn, None)?);
     Ok(Known {
@@ -328,9 +331,13 @@ pub(super) fn is_believed(
     verified.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// A certificate of a believed authority, for whatever name (`verify-ca`).
+/// A certificate for whatever name: of a believed authority (`verify-ca`), or of anybody who has its
+/// key (`require`).
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct AnyName {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Provider,
+}
 
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
@@ -342,7 +349,10 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         use CertificateError::{NotValidForName, NotValidForNameContext};
-        match self.0.verify_server_cert(leaf, rest, name, ocsp, now) {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match chain.verify_server_cert(leaf, rest, name, ocsp, now) {
             // The name is what it looks at last, behind the chain.
             Err(rustls::Error::InvalidCertificate(
                 NotValidForName | NotValidForNameContext { .. },
@@ -357,48 +367,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Whoever has the key of the certificate that it shows (`require`).
-#[derive(Debug)]
-struct Anybody(Provider);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -408,11 +377,12 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
