@@ -150,6 +150,8 @@ pub(crate) fn explain(config: &Config, asked: &Explain) -> Result<Exit, Failure>
             parameters: &[],
             attributes: &asks.attributes,
             announces: false,
+            uses: &[],
+            shown: None,
             shape: None,
         },
     };

@@ -10,6 +10,7 @@ mod tests;
 
 use crate::destination::Destination;
 use crate::id::{OperationId, SessionId};
+use crate::mask::{self, Masker, Masks};
 use crate::operation::Operation;
 use crate::ports::{Answer, Approver, Case, Judge, Question, RecordError, Recorder};
 use crate::record::{
@@ -65,6 +66,7 @@ pub struct Governor {
     judge: Arc<dyn Judge>,
     recorder: Arc<dyn Recorder>,
     approver: Arc<dyn Approver>,
+    masker: Arc<dyn Masker>,
     /// The operation that a human is asked about. One at a time: what comes behind it waits.
     held: Option<Box<Held>>,
     /// Decisions by shape. Valid for `generation` only.
@@ -74,6 +76,7 @@ pub struct Governor {
     seq: u32,
     denied: u64,
     holds: u64,
+    masked: u64,
     protocol: &'static str,
     resource: Arc<str>,
 }
@@ -97,6 +100,7 @@ impl Governor {
         judge: Arc<dyn Judge>,
         recorder: Arc<dyn Recorder>,
         approver: Arc<dyn Approver>,
+        masker: Arc<dyn Masker>,
         now: Timestamp,
     ) -> Result<Governor, RecordError> {
         recorder.session_opened(&SessionOpened {
@@ -113,11 +117,13 @@ impl Governor {
             judge,
             recorder,
             approver,
+            masker,
             held: None,
             remembered: FxHashMap::default(),
             seq: 0,
             denied: 0,
             holds: 0,
+            masked: 0,
             protocol: "",
             resource,
         })
@@ -154,6 +160,7 @@ impl Governor {
         now: Timestamp,
     ) -> Result<Clearance, Obstacle> {
         let mut decision = self.decide(operation);
+        mask::narrow(&mut decision, operation.uses);
         if operation.announces && decision.verdict == Verdict::Hold {
             decision.verdict = Verdict::Allow;
         }
@@ -172,7 +179,7 @@ impl Governor {
             verb: operation.verb,
             effects: operation.effects,
             resource: &decision.resource,
-            statement: operation.statement,
+            statement: operation.written(),
             parameters: operation.parameters,
             attributes: operation.attributes,
             verdict: decision.verdict,
@@ -209,7 +216,7 @@ impl Governor {
     ) -> Result<Clearance, Obstacle> {
         self.holds += 1;
         let (objects, objects_cut) = object_names(operation);
-        let statement = cut(operation.statement);
+        let statement = cut(operation.written());
         let answering = self.approver.ask(Question {
             id,
             time: now,
@@ -220,8 +227,8 @@ impl Governor {
             objects,
             objects_cut,
             statement: statement.into(),
-            statement_cut_from: (statement.len() < operation.statement.len())
-                .then_some(operation.statement.len() as u64),
+            statement_cut_from: (statement.len() < operation.written().len())
+                .then_some(operation.written().len() as u64),
             parameters: operation.parameters.to_vec(),
             attributes: operation.attributes.to_vec(),
             message: decision.message.clone(),
@@ -381,11 +388,26 @@ impl Governor {
         decision
     }
 
+    /// What the policy calls sensitive in the answer to this operation. Nothing is recorded and
+    /// nothing is cleared.
+    #[must_use]
+    pub fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
+        self.decide(operation).masks
+    }
+
+    /// What covers values.
+    #[must_use]
+    pub fn masker(&self) -> &dyn Masker {
+        &*self.masker
+    }
+
     /// Records how a cleared operation was answered.
     ///
     /// # Errors
     /// The record could not be kept; the session must end.
     pub fn complete(&mut self, outcome: &OperationOutcome) -> Result<(), RecordError> {
+        let covered = outcome.masked.iter().map(|(_, count)| *count);
+        self.masked = covered.fold(self.masked, u64::saturating_add);
         self.recorder.outcome(outcome)
     }
 
@@ -421,6 +443,7 @@ impl Governor {
             operations: u64::from(self.seq),
             denied: self.denied,
             held: self.holds,
+            masked: self.masked,
             bytes_up: ending.bytes_up,
             bytes_down: ending.bytes_down,
             end: ending.end,

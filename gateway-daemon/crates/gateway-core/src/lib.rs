@@ -16,6 +16,7 @@
 pub mod destination;
 pub mod governor;
 pub mod id;
+pub mod mask;
 pub mod operation;
 pub mod ports;
 pub mod record;
@@ -28,6 +29,7 @@ pub mod verdict;
 pub use destination::Destination;
 pub use governor::{Clearance, Governor, Obstacle, Refusal};
 pub use id::{OperationId, SessionId, TreeId};
+pub use mask::{Mask, Masker, Masks};
 pub use operation::{Attribute, Effect, Object, Operation, Parameter};
 pub use ports::{Approver, Judge, RecordError, Recorder};
 pub use record::{

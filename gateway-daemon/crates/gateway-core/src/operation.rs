@@ -1,4 +1,5 @@
 //! One statement, command or request, in words that every protocol shares.
+use crate::mask::Use;
 use crate::verb::{Verb, VerbSet};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -73,7 +74,10 @@ pub struct Operation<'a> {
     pub effects: &'a [Effect],
     /// Its text, when it has one.
     pub statement: &'a str,
-    /// Bind values.
+    /// Its text as it may be written down and shown, where that is another: literals that the
+    /// policy calls sensitive are covered.
+    pub shown: Option<&'a str>,
+    /// Bind values, as they may be written down.
     pub parameters: &'a [Parameter],
     /// What the protocol adds.
     pub attributes: &'a [(Arc<str>, Attribute)],
@@ -83,9 +87,17 @@ pub struct Operation<'a> {
     /// Operations of one session with the same number have the same protocol, effects and
     /// attributes, so the decision about one is the decision about the other. `None`: decide anew.
     pub shape: Option<u64>,
+    /// What it does with masked fields, besides returning them covered.
+    pub uses: &'a [Use],
 }
 
 impl Operation<'_> {
+    /// The text that may be written down.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        self.shown.unwrap_or(self.statement)
+    }
+
     /// The verbs of all effects.
     #[must_use]
     pub fn verbs(&self) -> VerbSet {

@@ -1,5 +1,6 @@
 //! What is written down. The recorder stores these; the command line joins them again.
 use crate::destination::Destination;
+use crate::mask::FieldCounts;
 use crate::id::{OperationId, SessionId};
 use crate::operation::{Attribute, Effect, Parameter};
 use crate::subject::Subject;
@@ -86,6 +87,10 @@ pub struct OperationOutcome {
     pub bytes_down: u64,
     /// The upstream's error, when it answered with one.
     pub error: Option<Arc<str>>,
+    /// How many values were covered, by field.
+    pub masked: FieldCounts,
+    /// In how many rows sensitive fields were returned in the clear, by field.
+    pub disclosed: FieldCounts,
 }
 
 /// Why a session ended.
@@ -141,6 +146,8 @@ pub struct SessionClosed {
     pub denied: u64,
     /// How many of them were held.
     pub held: u64,
+    /// How many values of their answers were covered.
+    pub masked: u64,
     /// Bytes from the client.
     pub bytes_up: u64,
     /// Bytes to the client.

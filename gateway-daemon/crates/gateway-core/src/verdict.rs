@@ -1,4 +1,5 @@
 //! What was decided about an operation, and why.
+use crate::mask::Masks;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub struct Decision {
     pub message: Option<Arc<str>>,
     /// On which terms it is held, when the verdict is [`Verdict::Hold`].
     pub hold: Option<Arc<HoldTerms>>,
+    /// What the policy calls sensitive in its answer. `None`: nothing.
+    pub masks: Option<Arc<dyn Masks>>,
     /// It depends on nothing but the subject, the destination and the shape of the operation: it
     /// is the decision about the next one of this shape too.
     pub stable: bool,

@@ -87,6 +87,8 @@ fn decide(criterion: &mut Criterion) {
         parameters: &[],
         attributes: &[],
         announces: false,
+        uses: &[],
+        shown: None,
         shape: None,
     };
     let case = Case {

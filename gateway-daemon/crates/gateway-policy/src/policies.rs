@@ -249,6 +249,7 @@ impl Judge for Policies {
                 rule: None,
                 message: Some(format!("the policy {:?} is not loaded", case.policy).into()),
                 hold: None,
+                masks: None,
                 stable: true,
             },
         }

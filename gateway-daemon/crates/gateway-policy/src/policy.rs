@@ -188,6 +188,7 @@ impl Policy {
                 rule: None,
                 message: None,
                 hold: None,
+                masks: None,
                 stable: true,
             };
         }
@@ -204,6 +205,7 @@ impl Policy {
             rule,
             message,
             hold: self.terms(&ruling.holds),
+            masks: None,
             stable: ruling.stable,
             resource: Arc::clone(&resource),
         }

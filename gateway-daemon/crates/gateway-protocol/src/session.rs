@@ -1,5 +1,6 @@
 //! A protocol as a state machine: bytes in, effects out. No socket, no clock.
-use gateway_core::{Clearance, Obstacle, Operation, OperationId};
+use gateway_core::mask::FieldCounts;
+use gateway_core::{Clearance, Masker, Masks, Obstacle, Operation, OperationId};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -71,6 +72,10 @@ pub struct Answer {
     pub bytes_down: u64,
     /// The upstream's error: a code and a text that may be recorded.
     pub error: Option<Arc<str>>,
+    /// How many values were covered, by field.
+    pub masked: FieldCounts,
+    /// In how many rows sensitive fields were returned in the clear, by field.
+    pub disclosed: FieldCounts,
 }
 
 /// What a session may cause. The relay implements it.
@@ -100,6 +105,16 @@ pub trait Effects {
     /// that then does not submit it first has to [`Effects::withdraw`] it before it submits
     /// anything else.
     fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle>;
+
+    /// What the policy calls sensitive in the answer to this operation, should it be allowed.
+    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>>;
+
+    /// What covers values.
+    fn masker(&self) -> &dyn Masker;
+
+    /// What the client has sent and the session did not use is to be offered again, though nothing
+    /// of it is new. For a session that waits for something of the upstream.
+    fn offer_client(&mut self);
 
     /// Is an operation of this session held? Then the input begins with what asks for it.
     fn is_holding(&self) -> bool;

@@ -147,6 +147,7 @@ fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Option<Opened> 
         judge,
         recorder,
         approver,
+        masker,
         clock,
         ..
     } = &shared.ports;
@@ -163,7 +164,8 @@ fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Option<Opened> 
     let live = Arc::new(Live::new(Arc::clone(recorder)));
     let watched: Arc<dyn Recorder> = Arc::<Live>::clone(&live);
     let (judge, approver) = (Arc::clone(judge), Arc::clone(approver));
-    match Governor::open(context, judge, watched, approver, now) {
+    let masker = Arc::clone(masker);
+    match Governor::open(context, judge, watched, approver, masker, now) {
         Ok(governor) => {
             let (registry, counters) = (Arc::clone(&shared.registry), Arc::clone(&shared.counters));
             let registered = Registered::new(session, live, registry, counters, Arc::clone(clock));
@@ -329,6 +331,8 @@ async fn connect(
         parameters: &[],
         attributes: &[],
         announces: false,
+        uses: &[],
+        shown: None,
         shape: None,
     };
     hold::submit(governor, &operation, clock, client, stop).await
@@ -348,6 +352,8 @@ fn answer(
         bytes_up: 0,
         bytes_down: 0,
         error: error.map(|error| error.to_string().into()),
+        masked: Vec::new(),
+        disclosed: Vec::new(),
     })
 }
 
@@ -443,6 +449,8 @@ async fn serve_opaque(
         bytes_up: ending.bytes_up,
         bytes_down: ending.bytes_down,
         error: ending.error.clone(),
+        masked: Vec::new(),
+        disclosed: Vec::new(),
     };
     if let Err(error) = governor.complete(&outcome) {
         count(&shared.counters.recording_failures);

@@ -31,6 +31,8 @@ pub(crate) async fn submit(
         parameters: &[],
         attributes: &[],
         announces: false,
+        uses: &[],
+        shown: None,
         shape: None,
     };
     hold::submit(governor, &operation, clock, client, stop).await

@@ -1,5 +1,5 @@
 //! What the proxy needs from others. The binary wires the rest of the product into these.
-use gateway_core::{Approver, Judge, Recorder, Subject, Timestamp, TreeId};
+use gateway_core::{Approver, Judge, Masker, Recorder, Subject, Timestamp, TreeId};
 use gateway_protocol::{Encryption, Logins, Protocol};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -107,6 +107,8 @@ pub struct Ports {
     pub recorder: Arc<dyn Recorder>,
     /// Brings what is held before humans.
     pub approver: Arc<dyn Approver>,
+    /// Covers sensitive values.
+    pub masker: Arc<dyn Masker>,
     /// The time of records.
     pub clock: Arc<dyn Clock>,
     /// Makes TLS of the ends.

@@ -33,6 +33,8 @@ pub struct LiveSession {
     pub denied: u64,
     /// How many of them were held.
     pub held: u64,
+    /// How many values of their answers were covered so far.
+    pub masked: u64,
 }
 
 /// A live session as the proxy sees it. It stands between the governor and the recorder, so it
@@ -46,6 +48,7 @@ pub(crate) struct Live {
     operations: AtomicU64,
     denied: AtomicU64,
     held: AtomicU64,
+    masked: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -60,6 +63,7 @@ impl Live {
             operations: AtomicU64::new(0),
             denied: AtomicU64::new(0),
             held: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -91,6 +95,7 @@ impl Live {
             operations: self.operations.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
             held: self.held.load(Ordering::Relaxed),
+            masked: self.masked.load(Ordering::Relaxed),
         })
     }
 
@@ -108,6 +113,7 @@ impl Live {
             operations: self.operations.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
             held: self.held.load(Ordering::Relaxed),
+            masked: self.masked.load(Ordering::Relaxed),
             bytes_up: 0,
             bytes_down: 0,
             end,
@@ -144,6 +150,10 @@ impl Recorder for Live {
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {
+        let masked: u64 = record.masked.iter().map(|(_, count)| *count).sum();
+        if masked > 0 {
+            self.masked.fetch_add(masked, Ordering::Relaxed);
+        }
         self.recorder.outcome(record)
     }
 

@@ -21,7 +21,7 @@ use gateway_core::Timestamp;
 /// 1: the first. 2: resolutions of holds and acts of people are records, and the end of a session
 /// counts what was held. Each segment says its own: segments of an older version are read, and
 /// never written to again.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// The oldest version that can be read.
 const FORMAT_VERSION_MIN: u32 = 1;
 /// The header takes a page, so that records begin on one.

@@ -71,10 +71,14 @@ pub(crate) fn decode(version: u32, body: &[u8]) -> Result<RecordKind, String> {
             RecordKind::Operation(whole::<OperationRead>(payload)?.into())
         }
         tag if tag == Tag::Outcome as u8 => {
-            RecordKind::Outcome(whole::<OperationOutcome>(payload)?)
+            RecordKind::Outcome(match version {
+                1 | 2 => whole::<older::Outcome2>(payload)?.into(),
+                _ => whole::<OperationOutcome>(payload)?,
+            })
         }
         tag if tag == Tag::SessionClosed as u8 => RecordKind::SessionClosed(match version {
             1 => whole::<older::SessionClosed1>(payload)?.into(),
+            2 => whole::<older::SessionClosed2>(payload)?.into(),
             _ => whole::<SessionClosed>(payload)?,
         }),
         tag if tag == Tag::Note as u8 => RecordKind::Note(whole::<Note>(payload)?),

@@ -79,6 +79,7 @@ pub(crate) fn closed(session: u64) -> SessionClosed {
         operations: 3,
         denied: 1,
         held: 0,
+        masked: 3,
         bytes_up: 100,
         bytes_down: 200,
         end: SessionEnd::Client,
@@ -109,6 +110,8 @@ pub(crate) fn outcome(session: u64, seq: u32) -> OperationOutcome {
         bytes_up: 20,
         bytes_down: 40,
         error: None,
+        masked: vec![("public.users.email".into(), 2)],
+        disclosed: vec![("public.users.phone".into(), 1)],
     }
 }
 

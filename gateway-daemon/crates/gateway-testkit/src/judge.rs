@@ -1,6 +1,6 @@
 //! A judge that answers what the test wants.
 use gateway_core::ports::Case;
-use gateway_core::{Decision, Destination, Judge, LinkTerms, Mode, Verb, Verdict};
+use gateway_core::{Decision, Destination, Judge, LinkTerms, Masks, Mode, Verb, Verdict};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ pub struct FakeJudge {
     generation: AtomicU64,
     asked: AtomicU64,
     terms: Arc<LinkTerms>,
+    masks: Option<Arc<dyn Masks>>,
 }
 
 impl fmt::Debug for FakeJudge {
@@ -34,6 +35,7 @@ impl FakeJudge {
             generation: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             terms: Arc::default(),
+            masks: None,
         }
     }
 
@@ -42,6 +44,15 @@ impl FakeJudge {
     pub fn on_terms(self, terms: LinkTerms) -> FakeJudge {
         FakeJudge {
             terms: Arc::new(terms),
+            ..self
+        }
+    }
+
+    /// With this called sensitive in every answer.
+    #[must_use]
+    pub fn with_masks(self, masks: Arc<dyn Masks>) -> FakeJudge {
+        FakeJudge {
+            masks: Some(masks),
             ..self
         }
     }
@@ -110,6 +121,7 @@ impl Judge for FakeJudge {
             rule: denied.then(|| "test".into()),
             message: denied.then(|| "denied by the test".into()),
             hold: (verdict == Verdict::Hold).then(|| Arc::new(crate::approver::terms())),
+            masks: self.masks.clone(),
             stable: true,
         }
     }

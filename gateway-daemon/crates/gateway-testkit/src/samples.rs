@@ -1,4 +1,5 @@
 //! A subject, a destination and a governor to test with.
+use crate::masker::PlainMasker;
 use gateway_core::governor::SessionContext;
 use gateway_core::ports::NoApprover;
 use gateway_core::{
@@ -70,7 +71,8 @@ pub fn governor_with(
     recorder: Arc<dyn Recorder>,
     approver: Arc<dyn Approver>,
 ) -> Governor {
-    Governor::open(context(), judge, recorder, approver, Timestamp(1))
+    let masker = Arc::new(PlainMasker);
+    Governor::open(context(), judge, recorder, approver, masker, Timestamp(1))
         .expect("the session is recorded")
 }
 
@@ -91,6 +93,8 @@ pub fn connect(governor: &mut Governor) -> Clearance {
         parameters: &[],
         attributes: &[],
         announces: false,
+        uses: &[],
+        shown: None,
         shape: None,
     };
     governor

@@ -56,6 +56,7 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         judge: Arc::clone(&judge) as _,
         recorder: Arc::clone(&recorder) as _,
         approver: Arc::clone(&approvals) as _,
+        masker: Arc::new(gateway_core::mask::Blank),
         clock: Arc::new(SystemClock),
         encryption: Arc::new(Rustls::new(authority)),
         logins: Arc::new(StoredLogins(Arc::clone(&ground.vault))),

@@ -176,6 +176,8 @@ fn read(effects: &[Effect], shape: Option<u64>) -> Operation<'_> {
         parameters: &[],
         attributes: &[],
         announces: false,
+        uses: &[],
+        shown: None,
         shape,
     }
 }
@@ -456,6 +458,8 @@ fn what_only_announces_is_not_held() {
     let effects = effects();
     let announced = Operation {
         announces: true,
+        uses: &[],
+        shown: None,
         ..read(&effects, Some(1))
     };
     assert!(governor.submit(&announced, Timestamp(2)).is_ok());

@@ -119,6 +119,8 @@ impl Ask<'_> {
             parameters: &[],
             attributes: self.attributes,
             announces: false,
+            uses: &[],
+            shown: None,
             shape: None,
         };
         f(&Case {

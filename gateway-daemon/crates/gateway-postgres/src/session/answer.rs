@@ -414,6 +414,8 @@ impl Serving {
                 bytes_up: u64::from(entry.bytes_up) + copied,
                 bytes_down: reply.bytes,
                 error: reply.error,
+                masked: reply.masked,
+                disclosed: reply.disclosed,
             };
             out.complete(self.operation(entry.operation), answer)?;
         }

@@ -99,6 +99,8 @@ pub(super) fn ask(
         attributes: question.attributes,
         // What is parsed does nothing before it is executed.
         announces: question.phase == Phase::Parse,
+        uses: &[],
+        shown: None,
         shape,
     })
 }

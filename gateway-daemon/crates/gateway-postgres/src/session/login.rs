@@ -277,10 +277,10 @@ impl Serving {
         out.complete(
             self.admitted.id(),
             Answer {
-                rows: None,
                 bytes_up,
                 bytes_down,
                 error,
+                ..Answer::default()
             },
         )
     }

@@ -92,6 +92,8 @@ impl PgSession {
             parameters: &[],
             attributes: &attributes,
             announces: false,
+            uses: &[],
+            shown: None,
             shape: None,
         });
         if matches!(cleared, Err(Obstacle::Held(_))) {
@@ -150,6 +152,8 @@ impl PgSession {
             parameters: &[],
             attributes: &startup.attributes,
             announces: false,
+            uses: &[],
+            shown: None,
             shape: None,
         });
         let clearance = match cleared {

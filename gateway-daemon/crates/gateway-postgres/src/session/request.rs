@@ -393,6 +393,8 @@ impl Serving {
             parameters: &parameters,
             attributes: &[],
             announces: false,
+            uses: &[],
+            shown: None,
             shape: None,
         });
         match asked {

@@ -12,6 +12,7 @@ use crate::cancel::{CancelKey, Origin};
 use crate::codec::{Header, header};
 use crate::error::Error;
 use crate::interpret::{Classification, SearchPath};
+use gateway_core::mask::FieldCounts;
 use gateway_core::{Clearance, OperationId, Parameter};
 use gateway_protocol::{Effects, ProtocolError, Side};
 use std::ops::Range;
@@ -88,6 +89,8 @@ pub(super) struct Reply {
     pub(super) data_rows: u64,
     pub(super) bytes: u64,
     pub(super) error: Option<Arc<str>>,
+    pub(super) masked: FieldCounts,
+    pub(super) disclosed: FieldCounts,
     /// The upstream could not even parse it.
     pub(super) is_syntax_error: bool,
     /// The refusal was worded.

@@ -104,6 +104,8 @@ fn submit(verb: Verb, statement: &str, out: &mut dyn Effects) -> Result<Clearanc
         parameters: &[],
         attributes: &[],
         announces: false,
+        uses: &[],
+        shown: None,
         shape: Some(verb as u64),
     })
 }

@@ -5,10 +5,12 @@
 //! right direction, under a clearance of its own session.
 use crate::session::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_core::{
-    Clearance, Governor, Obstacle, Operation, OperationId, OperationOutcome, Timestamp,
+    Clearance, Governor, Masker, Masks, Obstacle, Operation, OperationId, OperationOutcome,
+    Timestamp,
 };
 use std::io::IoSlice;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A larger buffer for the gateway's own bytes is given back after the turn that needed it.
@@ -175,6 +177,8 @@ pub struct Outputs {
     /// An operation waits for a human: the client's input is to be offered again when
     /// [`Governor::poll_answer`] is ready.
     pub held: bool,
+    /// The client's input is to be offered again, though nothing of it is new.
+    pub offer_client: bool,
 }
 
 impl Outputs {
@@ -185,6 +189,7 @@ impl Outputs {
         self.cleared = 0;
         self.refused = 0;
         self.held = false;
+        self.offer_client = false;
     }
 }
 
@@ -338,6 +343,18 @@ impl Effects for Turn<'_> {
         answer
     }
 
+    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
+        self.governor.masks(operation)
+    }
+
+    fn masker(&self) -> &dyn Masker {
+        self.governor.masker()
+    }
+
+    fn offer_client(&mut self) {
+        self.outputs.offer_client = true;
+    }
+
     fn is_holding(&self) -> bool {
         self.governor.is_holding()
     }
@@ -357,6 +374,8 @@ impl Effects for Turn<'_> {
             bytes_up,
             bytes_down,
             error,
+            masked,
+            disclosed,
         } = answer;
         let outcome = OperationOutcome {
             id,
@@ -365,6 +384,8 @@ impl Effects for Turn<'_> {
             bytes_up,
             bytes_down,
             error,
+            masked,
+            disclosed,
         };
         self.governor.complete(&outcome).map_err(|error| {
             let error = ProtocolError::from(error);

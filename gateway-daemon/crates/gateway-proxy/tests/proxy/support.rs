@@ -215,6 +215,8 @@ impl LineSession {
             parameters: &[],
             attributes: &[],
             announces: false,
+            uses: &[],
+            shown: None,
             shape: None,
         };
         match out.submit(&operation) {

@@ -149,6 +149,8 @@ impl Session {
                     parameters: &operation.parameters,
                     attributes: &operation.attributes,
                     announces,
+                    uses: &[],
+                    shown: None,
                     shape: None,
                 },
             },
