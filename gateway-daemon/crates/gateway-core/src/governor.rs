@@ -72,6 +72,9 @@ pub struct Governor {
     /// Decisions by shape. Valid for `generation` only.
     remembered: FxHashMap<u64, Decision>,
     generation: u64,
+    /// The policy may call something sensitive. What one decision of a generation says about that,
+    /// all of them say.
+    sensitive: bool,
     /// The number of the last operation.
     seq: u32,
     denied: u64,
@@ -120,6 +123,7 @@ impl Governor {
             masker,
             held: None,
             remembered: FxHashMap::default(),
+            sensitive: true,
             seq: 0,
             denied: 0,
             holds: 0,
@@ -367,6 +371,7 @@ impl Governor {
         if generation != self.generation {
             self.remembered.clear();
             self.generation = generation;
+            self.sensitive = true;
         }
         if let Some(shape) = operation.shape
             && let Some(decision) = self.remembered.get(&shape)
@@ -379,6 +384,7 @@ impl Governor {
             destination: &self.context.destination,
             operation,
         });
+        self.sensitive = decision.masks.is_some();
         if let Some(shape) = operation.shape.filter(|_| decision.stable) {
             if self.remembered.len() >= REMEMBERED_MAX {
                 self.remembered.clear();
@@ -392,6 +398,9 @@ impl Governor {
     /// nothing is cleared.
     #[must_use]
     pub fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
+        if !self.sensitive && self.judge.generation() == self.generation {
+            return None;
+        }
         self.decide(operation).masks
     }
 

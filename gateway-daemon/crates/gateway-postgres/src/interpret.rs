@@ -22,6 +22,7 @@ mod calls;
 mod classification;
 mod context;
 mod effects;
+pub(crate) mod flow;
 mod names;
 mod parse;
 mod script;
@@ -197,6 +198,20 @@ impl Classifier {
         }
         Arc::new(classification)
     }
+}
+
+/// Where the literals of a text are, in bytes; `None` when that is not certain.
+pub(crate) fn literals(sql: &str) -> Option<Vec<std::ops::Range<usize>>> {
+    let mut found = Vec::new();
+    let scan = shape::write_shape_and(sql, &mut Vec::new(), |literal| {
+        found.push(literal.start..literal.end);
+    });
+    (scan.certain && !scan.plain_backslash).then_some(found)
+}
+
+/// A text with its constants replaced by the parser; `None` when it does not parse.
+pub(crate) fn normalised(sql: &str) -> Option<String> {
+    parse::normalise(sql)
 }
 
 /// Could a plain string end somewhere else than the lexer thinks, where a backslash escapes?

@@ -14,6 +14,7 @@ pub mod codec;
 mod error;
 pub mod interpret;
 mod limits;
+mod mask;
 mod secure;
 pub mod session;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub struct Shared {
     pub(crate) classifier: Classifier,
     pub(crate) cancels: Arc<CancelTable>,
     pub(crate) types: TypeNames,
+    pub(crate) store: mask::store::Store,
     /// The effects of what cannot be read.
     pub(crate) anything: Vec<Effect>,
     /// How a request ends that the upstream never looked at.
@@ -59,6 +61,7 @@ impl Shared {
             classifier: Classifier::new(limits.classifications),
             cancels: Arc::new(CancelTable::new(limits.cancel_keys)),
             types: TypeNames::new(),
+            store: mask::store::Store::new(std::time::Instant::now),
             anything: vec![Effect {
                 verb: Verb::Unknown,
                 objects,

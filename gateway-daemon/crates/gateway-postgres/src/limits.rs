@@ -24,6 +24,8 @@ pub struct Limits {
     pub parameters_bytes: usize,
     /// How many cancel keys may be out, over all sessions. One per session.
     pub cancel_keys: usize,
+    /// The longest row of which a value may have to be masked, in bytes. Each is held whole.
+    pub masked_row_bytes: usize,
     /// How many statements the classifier remembers, over all sessions.
     pub classifications: usize,
 }
@@ -34,6 +36,7 @@ impl Limits {
         self.statement_bytes
             .max(self.bind_bytes)
             .max(self.control_bytes)
+            .max(self.masked_row_bytes)
     }
 }
 
@@ -50,6 +53,7 @@ impl Default for Limits {
             parameter_bytes: 1 << 10,
             parameters_bytes: 16 << 10,
             cancel_keys: 20_000,
+            masked_row_bytes: 64 << 20,
             classifications: 16_384,
         }
     }

@@ -9,6 +9,7 @@ mod answer;
 mod inject;
 mod judge;
 mod login;
+mod masking;
 mod names;
 mod opening;
 mod pipeline;

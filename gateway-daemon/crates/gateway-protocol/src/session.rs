@@ -112,9 +112,10 @@ pub trait Effects {
     /// What covers values.
     fn masker(&self) -> &dyn Masker;
 
-    /// What the client has sent and the session did not use is to be offered again, though nothing
-    /// of it is new. For a session that waits for something of the upstream.
-    fn offer_client(&mut self);
+    /// Nothing more of the client is wanted, while the session waits for something of the upstream;
+    /// or it is again: what the client has sent and the session did not use is offered anew, though
+    /// nothing of it is new.
+    fn pause_client(&mut self, paused: bool);
 
     /// Is an operation of this session held? Then the input begins with what asks for it.
     fn is_holding(&self) -> bool;

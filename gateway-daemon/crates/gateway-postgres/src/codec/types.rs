@@ -2,27 +2,32 @@
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-pub(super) const BOOL: u32 = 16;
-pub(super) const BYTEA: u32 = 17;
-pub(super) const INT8: u32 = 20;
-pub(super) const INT2: u32 = 21;
-pub(super) const INT4: u32 = 23;
-pub(super) const OID: u32 = 26;
-pub(super) const FLOAT4: u32 = 700;
-pub(super) const FLOAT8: u32 = 701;
-pub(super) const DATE: u32 = 1082;
-pub(super) const TIME: u32 = 1083;
-pub(super) const TIMESTAMP: u32 = 1114;
-pub(super) const TIMESTAMPTZ: u32 = 1184;
-pub(super) const UUID: u32 = 2950;
-pub(super) const JSONB: u32 = 3802;
+pub(crate) const BOOL: u32 = 16;
+pub(crate) const BYTEA: u32 = 17;
+pub(crate) const INT8: u32 = 20;
+pub(crate) const INT2: u32 = 21;
+pub(crate) const INT4: u32 = 23;
+pub(crate) const OID: u32 = 26;
+pub(crate) const FLOAT4: u32 = 700;
+pub(crate) const FLOAT8: u32 = 701;
+pub(crate) const DATE: u32 = 1082;
+pub(crate) const TIME: u32 = 1083;
+pub(crate) const TIMESTAMP: u32 = 1114;
+pub(crate) const TIMESTAMPTZ: u32 = 1184;
+pub(crate) const UUID: u32 = 2950;
+pub(crate) const JSONB: u32 = 3802;
+pub(crate) const CHAR: u32 = 18;
+pub(crate) const JSON: u32 = 114;
+pub(crate) const BPCHAR: u32 = 1042;
+pub(crate) const VARCHAR: u32 = 1043;
+pub(crate) const NUMERIC: u32 = 1700;
 /// Types whose binary form is their text: char, name, text, json, xml, unknown, bpchar, varchar.
-pub(super) const TEXTS: [u32; 8] = [18, 19, 25, 114, 142, 705, 1042, 1043];
+pub(crate) const TEXTS: [u32; 8] = [18, 19, 25, 114, 142, 705, 1042, 1043];
 
 const NAMES: &[(u32, &str)] = &[
     (BOOL, "bool"),
     (BYTEA, "bytea"),
-    (18, "char"),
+    (CHAR, "char"),
     (19, "name"),
     (INT8, "int8"),
     (INT2, "int2"),
@@ -33,7 +38,7 @@ const NAMES: &[(u32, &str)] = &[
     (27, "tid"),
     (28, "xid"),
     (29, "cid"),
-    (114, "json"),
+    (JSON, "json"),
     (142, "xml"),
     (199, "json[]"),
     (600, "point"),
@@ -62,8 +67,8 @@ const NAMES: &[(u32, &str)] = &[
     (1022, "float8[]"),
     (1028, "oid[]"),
     (1041, "inet[]"),
-    (1042, "bpchar"),
-    (1043, "varchar"),
+    (BPCHAR, "bpchar"),
+    (VARCHAR, "varchar"),
     (DATE, "date"),
     (TIME, "time"),
     (TIMESTAMP, "timestamp"),
@@ -76,7 +81,7 @@ const NAMES: &[(u32, &str)] = &[
     (1266, "timetz"),
     (1560, "bit"),
     (1562, "varbit"),
-    (1700, "numeric"),
+    (NUMERIC, "numeric"),
     (1790, "refcursor"),
     (2205, "regclass"),
     (2206, "regtype"),

@@ -47,6 +47,16 @@ pub(super) fn prepared_text(prepare: &str) -> Option<&str> {
     None
 }
 
+/// A text with its constants replaced by `$1`, `$2` and so on.
+pub(super) fn normalise(sql: &str) -> Option<String> {
+    if sql.len() > PARSED_BYTES_MAX {
+        return None;
+    }
+    catch_unwind(AssertUnwindSafe(|| pg_query::normalize(sql)))
+        .ok()?
+        .ok()
+}
+
 /// The tokens of a text, comments among them. `None` when it holds what is none.
 pub(super) fn scan(sql: &str) -> Option<Vec<ScanToken>> {
     // Not `scan_tokens`: of a text without tokens it makes a slice from a null pointer.

@@ -1,11 +1,12 @@
 //! The upstream's messages once it is ready: which request each answers, and what that settles.
 use super::names::Outcome;
-use super::pipeline::{Entry, Request};
-use super::serving::{Change, Copy, Fault, Serving, Step, whole};
+use super::pipeline::{Entry, Own, Request};
+use super::serving::{Change, Copy, Fault, Rest, Serving, Step, whole};
 use crate::codec::response::{self, Transaction};
 use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
 use crate::interpret::{Classification, PreparedChange};
+use crate::mask::row;
 use gateway_protocol::{Answer, Effects, ProtocolError};
 use std::sync::{Arc, Weak};
 
@@ -46,25 +47,23 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
         match header.kind {
-            b'D' => {
-                self.expect(header, out)?;
-                self.reply.data_rows += 1;
-            }
-            b'd' => self.copy_data(header, out)?,
+            b'D' => return self.data_row(header, bytes, out),
+            b'd' => return self.copy_data(header, bytes, out),
             b'C' => return self.command_complete(header, bytes, out),
             b'Z' => return self.ready(header, bytes, out),
             b'E' => return self.error(header, bytes, out),
             b'S' => return self.parameter_status(header, bytes),
             b't' => return self.parameter_description(header, bytes, out),
-            b'N' | b'A' => return Ok(self.down.begin(header.size, bytes.len(), false)),
-            b'T' => self.row_description(header, out)?,
+            b'N' => return self.notice(header, bytes, out),
+            b'A' => return Ok(self.down.begin(header.size, bytes.len(), false)),
+            b'T' => return self.row_description(header, bytes, out),
             b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c' => {
                 if header.size != HEADER_BYTES {
                     return Err(Error::Length.into());
                 }
-                self.bare(header, out)?;
+                return self.bare(header, bytes, out);
             }
-            b'G' | b'H' | b'W' => self.begin_copy(header, out)?,
+            b'G' | b'H' | b'W' => return self.begin_copy(header, bytes, out),
             b'V' => _ = self.expect(header, out)?,
             b'R' | b'K' | b'v' => return Err(Error::Order.into()),
             _ => return Err(Error::Type.into()),
@@ -74,10 +73,16 @@ impl Serving {
 
     /// The request that a message of this kind answers.
     fn expect(&mut self, header: Header, out: &mut dyn Effects) -> Result<Entry, Fault> {
+        let entry = self.front_for(header, out)?;
+        self.reply.bytes += header.size as u64;
+        Ok(entry)
+    }
+
+    /// The same, for a message that may not be whole yet.
+    fn front_for(&mut self, header: Header, out: &mut dyn Effects) -> Result<Entry, Fault> {
         loop {
             match self.pipeline.front() {
                 Some(entry) if !entry.refused && answers(entry.request, header.kind) => {
-                    self.reply.bytes += header.size as u64;
                     return Ok(entry);
                 }
                 // It has no answer.
@@ -116,28 +121,134 @@ impl Serving {
     }
 
     /// Messages without a body.
-    fn bare(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
+    fn bare(&mut self, header: Header, bytes: &[u8], out: &mut dyn Effects) -> Result<Step, Fault> {
         let entry = self.expect(header, out)?;
         match (header.kind, entry.request) {
             (b'c', _) => match self.reply.copy {
-                Copy::Out => self.reply.copy = Copy::None,
+                Copy::Out => {
+                    self.reply.copy = Copy::None;
+                    if let Some(copy) = self.copy_stream() {
+                        copy.finish().map_err(|_| Error::Value)?;
+                    }
+                }
                 Copy::Both { .. } => {}
                 Copy::None | Copy::In { .. } => return Err(Error::Unasked.into()),
             },
-            (b'I', Request::Query) => {}
+            (b'I', Request::Query) => self.statement_answered(),
             _ => {
                 self.finish_request(Outcome::Done, out)?;
             }
         }
-        Ok(())
+        Ok(self
+            .down
+            .begin(header.size, bytes.len(), entry.own != Own::No))
     }
 
-    fn row_description(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
-        let entry = self.expect(header, out)?;
+    fn row_description(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let entry = self.front_for(header, out)?;
+        let own = entry.own != Own::No;
+        let step = if own || entry.viewed {
+            let limit = self.shared.limits.control_bytes;
+            let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+                return Ok(Step::Wait);
+            };
+            self.described(own, entry.request == Request::DescribeStatement, body)?;
+            match own {
+                true => Step::Drop(header.size),
+                false => Step::Pass(header.size),
+            }
+        } else {
+            self.down.begin(header.size, bytes.len(), false)
+        };
+        self.expect(header, out)?;
         if entry.request != Request::Query {
             self.finish_request(Outcome::Done, out)?;
         }
-        Ok(())
+        Ok(step)
+    }
+
+    /// A row: looked into where something in it may be sensitive.
+    fn data_row(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let entry = self.front_for(header, out)?;
+        if entry.own != Own::No {
+            let limit = self.shared.limits.control_bytes;
+            let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+                return Ok(Step::Wait);
+            };
+            self.own_row(body);
+            return Ok(Step::Drop(header.size));
+        }
+        let limit = self.shared.limits.masked_row_bytes;
+        if entry.viewed && self.columns_of_row().is_some() {
+            if header.size > limit {
+                self.expect(header, out)?;
+                return Ok(self.cut(header, bytes));
+            }
+            let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
+                return Ok(Step::Wait);
+            };
+            self.expect(header, out)?;
+            self.reply.data_rows += 1;
+            let mut made = std::mem::take(&mut self.made);
+            let changed = match self.columns_of_row() {
+                Some(columns) => row::rewrite(body, columns, out.masker(), &mut made),
+                None => Ok(false),
+            };
+            self.made = made;
+            return Ok(match changed? {
+                true => Step::Made(header.size),
+                false => Step::Pass(header.size),
+            });
+        }
+        self.expect(header, out)?;
+        self.reply.data_rows += 1;
+        Ok(self.down.begin(header.size, bytes.len(), false))
+    }
+
+    /// The answer cannot be looked into: it ends here with an error.
+    fn cut(&mut self, header: Header, bytes: &[u8]) -> Step {
+        let words = self.cut_answer(
+            "gateway: a row with masked fields is longer than limits.masked_row_bytes, or cannot be \
+             read",
+        );
+        self.made.extend_from_slice(&words);
+        let taken = header.size.min(bytes.len());
+        self.down = Rest {
+            bytes: header.size - taken,
+            drop: true,
+        };
+        Step::Made(taken)
+    }
+
+    /// A notice: it may quote what is masked.
+    fn notice(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        if self.masking.is_none() {
+            return Ok(self.down.begin(header.size, bytes.len(), false));
+        }
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        let front = self.pipeline.front();
+        Ok(match self.cover_words(b'N', front, body, out)? {
+            Some(words) => Step::Replace(header.size, words),
+            None => Step::Pass(header.size),
+        })
     }
 
     fn parameter_description(
@@ -150,7 +261,10 @@ impl Serving {
         let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
             return Ok(Step::Wait);
         };
-        self.expect(header, out)?;
+        let entry = self.expect(header, out)?;
+        if entry.own != Own::No {
+            return Ok(Step::Drop(header.size));
+        }
         let types = response::parameter_description(body)?;
         // With an answer too many about, it could be the description of another statement.
         if let Some(statement) = self.described.front().and_then(Weak::upgrade)
@@ -171,8 +285,17 @@ impl Serving {
         Ok(Step::Pass(header.size))
     }
 
-    fn begin_copy(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
-        self.expect(header, out)?;
+    fn begin_copy(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let limit = self.shared.limits.control_bytes;
+        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            return Ok(Step::Wait);
+        };
+        let entry = self.expect(header, out)?;
         self.reply.copied = true;
         self.reply.copy = match header.kind {
             b'H' => Copy::Out,
@@ -186,15 +309,45 @@ impl Serving {
                 }
             }
         };
-        Ok(())
+        if header.kind == b'H' && entry.viewed && !self.begin_copy_out(body)? {
+            return Ok(self.cut(header, bytes));
+        }
+        Ok(Step::Pass(header.size))
     }
 
-    fn copy_data(&mut self, header: Header, out: &mut dyn Effects) -> Result<(), Fault> {
-        self.expect(header, out)?;
-        match self.reply.copy {
-            Copy::Out | Copy::Both { .. } => Ok(()),
-            Copy::None | Copy::In { .. } => Err(Error::Unasked.into()),
+    fn copy_data(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        self.front_for(header, out)?;
+        if !matches!(self.reply.copy, Copy::Out | Copy::Both { .. }) {
+            return Err(Error::Unasked.into());
         }
+        let limit = self.shared.limits.masked_row_bytes;
+        if self.copy_stream().is_none() {
+            self.expect(header, out)?;
+            return Ok(self.down.begin(header.size, bytes.len(), false));
+        }
+        if header.size > limit {
+            self.expect(header, out)?;
+            return Ok(self.cut(header, bytes));
+        }
+        let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
+            return Ok(Step::Wait);
+        };
+        self.expect(header, out)?;
+        let mut made = std::mem::take(&mut self.made);
+        let taken = self
+            .copy_stream()
+            .map(|copy| copy.take(body, out.masker(), &mut made));
+        self.made = made;
+        if matches!(taken, Some(Err(_))) {
+            self.made.clear();
+            return Ok(self.cut(header, bytes));
+        }
+        Ok(Step::Made(header.size))
     }
 
     fn command_complete(
@@ -209,6 +362,11 @@ impl Serving {
         };
         let tag = response::command_tag(body)?;
         let entry = self.expect(header, out)?;
+        if entry.own != Own::No {
+            self.own_answered();
+            self.finish_request(Outcome::Done, out)?;
+            return Ok(Step::Drop(header.size));
+        }
         match std::mem::take(&mut self.reply.copy) {
             Copy::In { ended } if !ended || !self.pipeline.end_copy() => {
                 return Err(Error::Unasked.into());
@@ -220,8 +378,9 @@ impl Serving {
         if let Some(rows) = response::rows(tag) {
             self.reply.rows = Some(self.reply.rows.unwrap_or(0).saturating_add(rows));
         }
-        if entry.request == Request::Execute {
-            self.finish_request(Outcome::Done, out)?;
+        match entry.request {
+            Request::Execute => _ = self.finish_request(Outcome::Done, out)?,
+            _ => self.statement_answered(),
         }
         Ok(Step::Pass(header.size))
     }
@@ -271,6 +430,12 @@ impl Serving {
             self.surplus = 0;
         }
         self.settings.ready(position, transaction);
+        self.transaction = transaction;
+        if entry.own != Own::No {
+            self.end_loading(out);
+            return Ok(Step::Drop(header.size));
+        }
+        self.masking_ready(transaction);
         if transaction == Transaction::Idle
             && let Some(portal) = self.portals.clear()
         {
@@ -292,12 +457,26 @@ impl Serving {
         let fields = response::error(body)?;
         if fields.is_fatal() {
             self.upstream_leaves = true;
-            self.reply.error = Some(fields.summary());
+            let front = self.pipeline.front();
+            let covered = self.cover_words(b'E', front, body, out)?;
+            let words = covered
+                .as_deref()
+                .and_then(|words| words.get(HEADER_BYTES..));
+            self.reply.error = Some(words.map_or(Ok(fields), response::error)?.summary());
             self.abandon("the server closed the connection before it answered", out)?;
-            return Ok(Step::Pass(header.size));
+            return Ok(match covered {
+                Some(words) => Step::Replace(header.size, words),
+                None => Step::Pass(header.size),
+            });
         }
         let entry = loop {
             match self.pipeline.front() {
+                // What the gateway asks before a request fails in that request's place.
+                Some(Entry {
+                    own: Own::Within, ..
+                }) => {
+                    self.finish_request(Outcome::Failed, out)?;
+                }
                 Some(Entry {
                     request: Request::CopyEnd | Request::MaybeSync,
                     ..
@@ -317,6 +496,16 @@ impl Serving {
             }
         };
         self.settings.failed();
+        if entry.own != Own::No {
+            self.own_failed();
+            self.finish_request(Outcome::Failed, out)?;
+            self.skip_to_sync(out)?;
+            return Ok(Step::Drop(header.size));
+        }
+        let covered = match entry.refused {
+            true => None,
+            false => self.cover_words(b'E', Some(entry), body, out)?,
+        };
         let step = if entry.refused && !self.reply.refused {
             self.reply.refused = true;
             let wording = self.refusals.pop().ok_or(Error::Unasked)?;
@@ -328,9 +517,16 @@ impl Serving {
             self.reply.bytes += header.size as u64;
             self.reply.is_syntax_error = fields.code == SYNTAX_ERROR;
             if self.reply.error.is_none() {
+                let covered = covered
+                    .as_deref()
+                    .and_then(|words| words.get(HEADER_BYTES..));
+                let fields = covered.map_or(Ok(fields), response::error)?;
                 self.reply.error = Some(fields.summary());
             }
-            Step::Pass(header.size)
+            match covered {
+                Some(words) => Step::Replace(header.size, words),
+                None => Step::Pass(header.size),
+            }
         };
         self.reply.copy = Copy::None;
         if entry.request.is_extended() {
@@ -382,6 +578,9 @@ impl Serving {
         outcome: Outcome,
         out: &mut dyn Effects,
     ) -> Result<u64, ProtocolError> {
+        if self.pipeline.front().is_some_and(|entry| entry.viewed) {
+            self.view_answered();
+        }
         let reply = std::mem::take(&mut self.reply);
         let Some((position, entry)) = self.pipeline.pop() else {
             return Ok(0);

@@ -1,10 +1,12 @@
 //! How a statement becomes an operation, and is asked permission for.
+use super::masking::Seen;
 use super::names::{Name, significant};
 use super::pipeline::Entry;
 use super::serving::{Change, Serving};
 use super::statement::{Attributes, Portal, Statement};
 use crate::Shared;
 use crate::interpret::{Classification, PlainStrings, PreparedChange, SqlContext, TextEncoding};
+use gateway_core::mask::Use;
 use gateway_core::{Attribute, Clearance, Obstacle, Operation, Parameter, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
@@ -76,32 +78,59 @@ pub(super) struct Question<'a> {
     pub(super) phase: Phase,
 }
 
-/// Asks permission. What cannot be read is `unknown`.
+impl Question<'_> {
+    /// The operation that is asked permission for. What cannot be read is `unknown`.
+    pub(super) fn operation<'a>(&'a self, shared: &'a Shared) -> Operation<'a> {
+        let (verb, effects, shape) = match self.meaning {
+            Some(meaning) => (
+                meaning.verb,
+                meaning.effects.as_slice(),
+                Some(self.phase.shape(meaning.shape)),
+            ),
+            None => (Verb::Unknown, shared.anything.as_slice(), None),
+        };
+        Operation {
+            protocol: crate::NAME,
+            verb,
+            effects,
+            statement: self.text,
+            parameters: self.parameters,
+            attributes: self.attributes,
+            // What is parsed does nothing before it is executed.
+            announces: self.phase == Phase::Parse,
+            uses: &[],
+            shown: None,
+            shape,
+        }
+    }
+}
+
+/// Asks permission. What is sensitive about it is part of the question, and not of the record.
 pub(super) fn ask(
     question: &Question<'_>,
+    seen: Option<&mut Seen>,
     shared: &Shared,
     out: &mut dyn Effects,
 ) -> Result<Clearance, Obstacle> {
-    let (verb, effects, shape) = match question.meaning {
-        Some(meaning) => (
-            meaning.verb,
-            meaning.effects.as_slice(),
-            Some(question.phase.shape(meaning.shape)),
-        ),
-        None => (Verb::Unknown, shared.anything.as_slice(), None),
+    let operation = question.operation(shared);
+    let Some(seen) = seen else {
+        return out.submit(&operation);
+    };
+    let shown = seen.shown(question.text, out);
+    let parameters = seen.parameters(question.parameters, out);
+    // What a statement does with values, it does when it is executed.
+    if question.phase != Phase::Parse {
+        seen.look_for_constants(question.text, question.parameters, out);
+    }
+    let uses: &[Use] = match question.phase {
+        Phase::Parse => &[],
+        Phase::Query | Phase::Execute => &seen.uses,
     };
     out.submit(&Operation {
-        protocol: crate::NAME,
-        verb,
-        effects,
-        statement: question.text,
-        parameters: question.parameters,
-        attributes: question.attributes,
-        // What is parsed does nothing before it is executed.
-        announces: question.phase == Phase::Parse,
-        uses: &[],
-        shown: None,
-        shape,
+        parameters: parameters.as_deref().unwrap_or(question.parameters),
+        shown: shown.as_deref(),
+        uses,
+        ..operation
     })
 }
 

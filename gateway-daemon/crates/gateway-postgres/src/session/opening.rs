@@ -180,7 +180,8 @@ impl PgSession {
         let lowered = spoken != minor;
         let login = Login::new(spoken, lowered, packet.len(), self.channel, injection);
         let shared = Arc::clone(&self.shared);
-        let serving = Serving::new(shared, self.origin, clearance, login, startup.search_path);
+        let (database, path) = (&startup.database, startup.search_path);
+        let serving = Serving::new(shared, self.origin, clearance, login, database, path);
         self.stage = Stage::Serving(Box::new(serving));
         true
     }

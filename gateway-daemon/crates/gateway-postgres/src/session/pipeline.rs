@@ -43,6 +43,17 @@ impl Request {
     }
 }
 
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// The client's.
+    No,
+    /// The gateway's, in a batch that ends with a Sync of the gateway's.
+    Apart,
+    /// The gateway's, in the middle of a batch of the client's: if it fails, the client's fails.
+    Within,
+}
+
 /// One request. Small, since 10,000 statements in a row make 50,000 of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -53,6 +64,10 @@ pub(super) struct Entry {
     pub(super) changes: bool,
     /// Its answer describes a statement; which one is at the front of the queue of those.
     pub(super) describes: bool,
+    /// What the policy says about its answer is at the front of the queue of views.
+    pub(super) viewed: bool,
+    /// The gateway asked it, and its answer is not for the client.
+    pub(super) own: Own,
     /// The number of its operation in the session; 0 when it has none.
     pub(super) operation: u32,
     /// Its size in bytes.
@@ -66,6 +81,8 @@ impl Entry {
             refused: false,
             changes: false,
             describes: false,
+            viewed: false,
+            own: Own::No,
             operation: 0,
             bytes_up: u32::try_from(size).unwrap_or(u32::MAX),
         }
@@ -83,6 +100,14 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
+    /// Appends a request of the gateway's own.
+    pub(super) fn push_own(&mut self, request: Request, own: Own) {
+        self.push(Entry {
+            own,
+            ..Entry::new(request, 0)
+        });
+    }
+
     /// Appends a request and returns its position.
     pub(super) fn push(&mut self, entry: Entry) -> u64 {
         let position = self.next;

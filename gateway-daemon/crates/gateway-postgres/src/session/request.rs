@@ -1,5 +1,6 @@
 //! The client's messages once it is logged in: which pass, which are judged, which are replaced.
 use super::judge::{Phase, Question, Reading, ask, attributes};
+use super::masking::{self, Look};
 use super::names::significant;
 use super::pipeline::{Entry, Request};
 use super::refusal::{self, Wording};
@@ -23,6 +24,8 @@ pub(super) struct Upward {
     pub(super) terminated: bool,
     /// The upstream ignores everything up to the next Sync, so it need not get it.
     pub(super) absorbing: bool,
+    /// Something of the extended protocol was sent since the last Sync.
+    pub(super) unsynced: bool,
     /// Copy data that was sent and not attributed to a request yet, in bytes.
     pub(super) copy_bytes: u64,
 }
@@ -74,6 +77,7 @@ impl Serving {
             return Ok(Step::Wait);
         };
         self.check_room()?;
+        self.up.unsynced |= matches!(header.kind, b'B' | b'D' | b'C');
         match header.kind {
             b'Q' => self.query(header.size, body, out),
             b'P' => self.parse(header.size, body, out),
@@ -99,6 +103,7 @@ impl Serving {
         }
         self.check_room()?;
         self.up.absorbing = false;
+        self.up.unsynced = false;
         let reading = self.reply.copy.is_reading();
         let request = if reading {
             Request::MaybeSync
@@ -137,6 +142,7 @@ impl Serving {
 
     fn query(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let reading = self.read(request::query(body)?);
+        let own = reading.meaning.clone();
         let meaning = reading.meaning.map(|meaning| self.unite(meaning));
         if let Some(wording) = self.limit_changes(meaning.as_deref(), body.len()) {
             return Ok(self.refuse(Request::Query, size, wording));
@@ -151,12 +157,18 @@ impl Serving {
                 .map_or(&none, |meaning| &meaning.attributes),
             phase: Phase::Query,
         };
-        match ask(&question, &self.shared, out) {
+        let mut seen = match self.look(own.as_ref(), &question, out) {
+            Look::Wait => return Ok(self.wait()),
+            Look::Plain => None,
+            Look::Seen(seen) => Some(seen),
+        };
+        match ask(&question, seen.as_deref_mut(), &self.shared, out) {
             Ok(clearance) => {
                 let mut entry = Entry::new(Request::Query, size);
                 entry.operation = clearance.id().seq;
+                let before = self.see(&mut entry, seen, None);
                 self.push_statement(entry, meaning, size);
-                Ok(Step::Cleared(size, clearance))
+                Ok(Step::cleared(size, clearance, before))
             }
             Err(obstacle) => Ok(self.stop(Request::Query, size, obstacle, out)),
         }
@@ -175,6 +187,7 @@ impl Serving {
             .map(|meaning| (self.unite(Arc::clone(&meaning)), meaning));
         let (united, meaning) = meaning.unzip();
         reading.meaning = meaning;
+        let own = reading.meaning.clone();
         let attributes = attributes(united.as_deref(), Phase::Parse);
         let question = Question {
             meaning: united.as_deref(),
@@ -183,12 +196,19 @@ impl Serving {
             attributes: &attributes,
             phase: Phase::Parse,
         };
-        let clearance = match ask(&question, &self.shared, out) {
+        let mut seen = match self.look(own.as_ref(), &question, out) {
+            Look::Wait => return Ok(self.wait()),
+            Look::Plain => None,
+            Look::Seen(seen) => Some(seen),
+        };
+        let clearance = match ask(&question, seen.as_deref_mut(), &self.shared, out) {
             Ok(clearance) => clearance,
             Err(obstacle) => return Ok(self.stop(Request::Parse, size, obstacle, out)),
         };
         let mut entry = Entry::new(Request::Parse, size);
         entry.operation = clearance.id().seq;
+        self.up.unsynced = true;
+        self.see(&mut entry, seen, None);
         if let Some(name) = name {
             let statement = self.prepare(name, &reading, &parse);
             let position = self.pipeline.next();
@@ -282,17 +302,16 @@ impl Serving {
         let segment = self.pipeline.segment();
         let statement = significant(name)
             .and_then(|name| self.portals.look_up(name, segment).one()?.statement.clone());
-        let meaning = statement
+        let own = statement
             .as_deref()
-            .and_then(|statement| self.read_again(statement))
-            .map(|meaning| self.unite(meaning));
+            .and_then(|statement| self.read_again(statement));
+        let meaning = own.clone().map(|meaning| self.unite(meaning));
         let text_bytes = statement
             .as_ref()
             .map_or(0, |statement| statement.text.len());
         if let Some(wording) = self.limit_changes(meaning.as_deref(), text_bytes) {
             return Ok(self.refuse(Request::Execute, size, wording));
         }
-        let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
         let text = match &statement {
             Some(statement) => Cow::Borrowed(&*statement.text),
             None => format!("portal \"{}\"", String::from_utf8_lossy(name)).into(),
@@ -307,16 +326,28 @@ impl Serving {
         let question = Question {
             meaning: meaning.as_deref(),
             text: &text,
-            parameters: portal.map_or(&[], |portal| portal.parameters.as_slice()),
+            parameters: &[],
             attributes: &attributes,
             phase: Phase::Execute,
         };
-        match ask(&question, &self.shared, out) {
+        let mut seen = match self.look(own.as_ref(), &question, out) {
+            Look::Wait => return Ok(self.wait()),
+            Look::Plain => None,
+            Look::Seen(seen) => Some(seen),
+        };
+        let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
+        let question = Question {
+            parameters: portal.map_or(&[], |portal| portal.parameters.as_slice()),
+            ..question
+        };
+        match ask(&question, seen.as_deref_mut(), &self.shared, out) {
             Ok(clearance) => {
                 let mut entry = Entry::new(Request::Execute, size);
                 entry.operation = clearance.id().seq;
+                self.up.unsynced = true;
+                let before = self.see(&mut entry, seen, Some(name));
                 self.push_statement(entry, meaning, text_bytes);
-                Ok(Step::Cleared(size, clearance))
+                Ok(Step::cleared(size, clearance, before))
             }
             Err(obstacle) => Ok(self.stop(Request::Execute, size, obstacle, out)),
         }
@@ -382,13 +413,14 @@ impl Serving {
         );
         let name = format!("function:{}", call.function);
         let object = Object::Unresolved(Arc::from(name.as_str()));
-        let asked = out.submit(&Operation {
+        let effects = [Effect {
+            verb: Verb::Execute,
+            objects: vec![object],
+        }];
+        let operation = Operation {
             protocol: crate::NAME,
             verb: Verb::Execute,
-            effects: &[Effect {
-                verb: Verb::Execute,
-                objects: vec![object],
-            }],
+            effects: &effects,
             statement: &name,
             parameters: &parameters,
             attributes: &[],
@@ -396,6 +428,11 @@ impl Serving {
             uses: &[],
             shown: None,
             shape: None,
+        };
+        let uses = masking::of_function_call(out.masks(&operation).as_deref());
+        let asked = out.submit(&Operation {
+            uses: &uses,
+            ..operation
         });
         match asked {
             Ok(clearance) => {
@@ -406,6 +443,14 @@ impl Serving {
                 Ok(Step::Cleared(size, clearance))
             }
             Err(obstacle) => Ok(self.stop(Request::FunctionCall, size, obstacle, out)),
+        }
+    }
+
+    /// The request stays where it is until the catalogue is there. Its first reader asks for it.
+    fn wait(&self) -> Step {
+        match self.pipeline.is_empty() {
+            true => Step::Load,
+            false => Step::Wait,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A connection whose StartupMessage went upstream: what both directions share.
 use super::login::Login;
+use super::masking::{Masking, View};
 use super::names::Names;
 use super::pipeline::Pipeline;
 use super::queue::Queue;
@@ -9,6 +10,7 @@ use super::settings::Settings;
 use super::statement::{Held, Portal, Share, Statement};
 use crate::Shared;
 use crate::cancel::{CancelKey, Origin};
+use crate::codec::response::Transaction;
 use crate::codec::{Header, header};
 use crate::error::Error;
 use crate::interpret::{Classification, SearchPath};
@@ -25,12 +27,28 @@ pub(super) enum Step {
     Pass(usize),
     /// The same, under a clearance of their own.
     Cleared(usize, Clearance),
+    /// The same, and these go before it.
+    Behind(usize, Clearance, Vec<u8>),
+    /// So many do not go on; what was made of them goes in their place.
+    Made(usize),
+    /// The catalogue has to be asked for first.
+    Load,
     /// So many do not go on; these go in their place.
     Replace(usize, Vec<u8>),
     /// So many do not go on.
     Drop(usize),
     /// The frame is not whole yet.
     Wait,
+}
+
+impl Step {
+    /// A request that was cleared, with what goes before it.
+    pub(super) fn cleared(size: usize, clearance: Clearance, before: Option<Vec<u8>>) -> Step {
+        match before {
+            None => Step::Cleared(size, clearance),
+            Some(before) => Step::Behind(size, clearance, before),
+        }
+    }
 }
 
 /// Why a message of the upstream ends the session.
@@ -175,6 +193,8 @@ pub(super) struct Serving {
     pub(super) origin: Origin,
     /// The clearance of `authenticate`, under which bytes go that ask for nothing by themselves.
     pub(super) admitted: Clearance,
+    /// The database that the client asked for.
+    pub(super) database: Box<[u8]>,
     /// Present until the upstream is ready for the first query.
     pub(super) login: Option<Login>,
     pub(super) up: Upward,
@@ -197,10 +217,21 @@ pub(super) struct Serving {
     /// Memory for values, to be used again.
     pub(super) spare: Vec<Parameter>,
     pub(super) settings: Settings,
+    /// As the upstream said last.
+    pub(super) transaction: Transaction,
+    /// What the policy says about the answers to come, in the order of their requests.
+    pub(super) views: Queue<Arc<View>>,
+    /// Present once the policy calls something sensitive.
+    pub(super) masking: Option<Box<Masking>>,
+    /// Where rows are rewritten.
+    pub(super) made: Vec<u8>,
     pub(super) cancel: Option<CancelKey>,
     /// The upstream said that it closes.
     pub(super) upstream_leaves: bool,
 }
+
+/// A larger buffer for rewritten rows is given back.
+const MADE_KEPT_MAX: usize = 64 * 1024;
 
 /// The part of the input that goes on as it is, and was not handed over yet.
 struct Run {
@@ -227,9 +258,15 @@ impl Serving {
         origin: Origin,
         admitted: Clearance,
         login: Login,
+        database: &[u8],
         search_path: SearchPath,
     ) -> Serving {
         Serving {
+            database: database.into(),
+            views: Queue::default(),
+            masking: None,
+            transaction: Transaction::Idle,
+            made: Vec::new(),
             shared,
             origin,
             admitted,
@@ -279,7 +316,7 @@ impl Serving {
                 [] => Ok(Step::Wait),
                 rest => self.step_client(rest, out),
             };
-            if held && !matches!(step, Ok(Step::Wait)) {
+            if held && !matches!(step, Ok(Step::Wait | Step::Load)) {
                 held = false;
                 out.withdraw()?;
             }
@@ -301,7 +338,18 @@ impl Serving {
                     out.send_upstream(&self.admitted, &instead);
                     run.skip(count);
                 }
+                Ok(Step::Behind(count, clearance, before)) => {
+                    out.send_upstream(&self.admitted, &before);
+                    run.end += count;
+                    own = Some(clearance);
+                }
                 Ok(Step::Drop(count)) => run.skip(count),
+                Ok(Step::Load) => {
+                    self.begin_loading(out);
+                    return Ok(run.end);
+                }
+                // What the gateway makes of rows is for the client.
+                Ok(Step::Made(count)) => run.skip(count),
                 Ok(Step::Wait) => return Ok(run.end),
                 Err(error) => return Err(self.client_fault(error, out)),
             }
@@ -346,13 +394,21 @@ impl Serving {
                 out.pass_client(range);
             }
             match step {
-                Ok(Step::Pass(count) | Step::Cleared(count, _)) => run.end += count,
+                Ok(Step::Pass(count) | Step::Cleared(count, _) | Step::Behind(count, ..)) => {
+                    run.end += count;
+                }
+                Ok(Step::Made(count)) => {
+                    out.send_client(&self.made);
+                    self.made.clear();
+                    self.made.shrink_to(MADE_KEPT_MAX);
+                    run.skip(count);
+                }
                 Ok(Step::Replace(count, instead)) => {
                     out.send_client(&instead);
                     run.skip(count);
                 }
                 Ok(Step::Drop(count)) => run.skip(count),
-                Ok(Step::Wait) => return Ok(run.end),
+                Ok(Step::Wait | Step::Load) => return Ok(run.end),
                 Err(Fault::Client(error)) => return Err(self.client_fault(error, out)),
                 Err(Fault::Upstream(error)) => return Err(error.of(Side::Upstream)),
                 Err(Fault::Farewell(words, error)) => {
@@ -374,7 +430,16 @@ impl Serving {
         if self.login.is_some() {
             return self.step_login_upstream(header, bytes, out);
         }
-        self.step_answer(header, bytes, out)
+        let swallowing = self.is_swallowing();
+        let step = self.step_answer(header, bytes, out)?;
+        if !swallowing || matches!(step, Step::Wait) || !self.swallows(header.kind)? {
+            return Ok(step);
+        }
+        self.down.drop = true;
+        Ok(match step {
+            Step::Pass(count) | Step::Replace(count, _) | Step::Made(count) => Step::Drop(count),
+            step => step,
+        })
     }
 
     /// Tells the client what it did wrong, unless it is in the middle of a message.

@@ -6,12 +6,12 @@ use gateway_core::governor::SessionContext;
 use gateway_core::ports::Case;
 use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
 use gateway_core::{
-    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, LinkTerms, Mode,
-    Obstacle, Operation, OperationId, Principal, RecordError, Recorder, Resolution, SessionId,
-    Subject, Timestamp, TreeId, Verb, Verdict,
+    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, LinkTerms, Masker,
+    Masks, Mode, Obstacle, Operation, OperationId, Principal, RecordError, Recorder, Resolution,
+    SessionId, Subject, Timestamp, TreeId, Verb, Verdict,
 };
 use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
-use gateway_testkit::{FakeApprover, approver};
+use gateway_testkit::{FakeApprover, PlainMasker, approver};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,6 +27,7 @@ pub(super) struct Policy {
     approver: Arc<FakeApprover>,
     records: Mutex<Vec<Record>>,
     resolutions: Mutex<Vec<Resolution>>,
+    masks: Mutex<Option<Arc<dyn Masks>>>,
 }
 
 impl Policy {
@@ -60,6 +61,12 @@ impl Policy {
     /// Refuses what touches this object, or could.
     pub(super) fn deny_object(&self, object: &str) {
         self.objects.lock().unwrap().push(object.into());
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls this sensitive in every answer.
+    pub(super) fn mask(&self, masks: Arc<dyn Masks>) {
+        *self.masks.lock().unwrap() = Some(masks);
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -122,6 +129,7 @@ impl Judge for Policy {
             rule: None,
             message: None,
             hold: held.then(|| Arc::new(approver::terms())),
+            masks: self.masks.lock().unwrap().clone(),
             stable: true,
         }
     }
@@ -192,6 +200,7 @@ pub(super) struct Outcome {
     pub(super) to_upstream: Vec<u8>,
     pub(super) answers: Vec<(u32, Answer)>,
     pub(super) closed: bool,
+    pub(super) paused: bool,
     pub(super) error: Option<ProtocolError>,
 }
 
@@ -254,6 +263,18 @@ impl Effects for Ends<'_> {
         self.governor.submit(operation, Timestamp(1))
     }
 
+    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
+        self.governor.masks(operation)
+    }
+
+    fn masker(&self) -> &dyn Masker {
+        self.governor.masker()
+    }
+
+    fn pause_client(&mut self, paused: bool) {
+        self.outcome.paused = paused;
+    }
+
     fn is_holding(&self) -> bool {
         self.governor.is_holding()
     }
@@ -314,6 +335,7 @@ impl Harness {
             policy.clone(),
             policy.clone(),
             policy.approver.clone(),
+            Arc::new(PlainMasker),
             Timestamp(1),
         )
         .unwrap();
@@ -410,6 +432,7 @@ impl Harness {
             input: held,
             passed: 0,
         };
+        let was_paused = ends.outcome.paused;
         let result = self.session.receive(from, held, &mut ends);
         let passed = ends.passed;
         match result {
@@ -418,6 +441,9 @@ impl Harness {
                 held.drain(..used);
             }
             Err(error) => self.outcome.error = Some(error),
+        }
+        if was_paused && !self.outcome.paused {
+            return self.client(&[]);
         }
         self
     }

@@ -36,6 +36,8 @@ pub(super) struct Open<S> {
     refused: bool,
     /// An operation waits for a human; what the client sends stays where it is.
     holding: bool,
+    /// The session waits for something of the upstream; what the client sends stays where it is.
+    paused: bool,
     /// The side that sent its last byte first.
     first_finished: Option<Side>,
     client: End<S>,
@@ -72,6 +74,7 @@ impl<S: Stream> Open<S> {
             cleared: false,
             refused: false,
             holding: false,
+            paused: false,
             first_finished: None,
         }
     }
@@ -202,6 +205,7 @@ impl<S: Stream> Open<S> {
         scratch: &mut Scratch,
     ) -> Result<bool, Cause> {
         let mut moved = self.poll_flush(from.other(), context)?;
+        let was_paused = self.paused;
         if !*waits && self.may_read(from) {
             match self.poll_receive(from, context, scratch) {
                 Poll::Ready(result) => {
@@ -210,6 +214,9 @@ impl<S: Stream> Open<S> {
                 }
                 Poll::Pending => *waits = true,
             }
+        }
+        if was_paused && !self.paused {
+            self.offer_held(Side::Client, context, &mut scratch.outputs)?;
         }
         if self.end(from).finished && self.end(from.other()).has_taken_all() {
             let last = self.end(from.other()).finished;
@@ -252,7 +259,7 @@ impl<S: Stream> Open<S> {
 
     fn may_read(&self, from: Side) -> bool {
         let (end, to) = (self.end(from), self.end(from.other()));
-        let held = self.holding && from == Side::Client;
+        let held = (self.holding || self.paused) && from == Side::Client;
         !held
             && !end.finished
             && to.has_taken_all()
@@ -415,6 +422,7 @@ impl<S: Stream> Open<S> {
         self.cleared |= outputs.cleared > 0;
         self.refused |= outputs.refused > 0;
         self.holding |= outputs.held;
+        self.paused = outputs.paused.unwrap_or(self.paused);
         self.send(Side::Upstream, &outputs.to_upstream, input, context);
         self.send(Side::Client, &outputs.to_client, input, context);
         match result {

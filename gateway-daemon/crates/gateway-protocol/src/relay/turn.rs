@@ -177,8 +177,8 @@ pub struct Outputs {
     /// An operation waits for a human: the client's input is to be offered again when
     /// [`Governor::poll_answer`] is ready.
     pub held: bool,
-    /// The client's input is to be offered again, though nothing of it is new.
-    pub offer_client: bool,
+    /// The client's input is not wanted for now; or it is again, though nothing of it is new.
+    pub paused: Option<bool>,
 }
 
 impl Outputs {
@@ -189,7 +189,7 @@ impl Outputs {
         self.cleared = 0;
         self.refused = 0;
         self.held = false;
-        self.offer_client = false;
+        self.paused = None;
     }
 }
 
@@ -351,8 +351,8 @@ impl Effects for Turn<'_> {
         self.governor.masker()
     }
 
-    fn offer_client(&mut self) {
-        self.outputs.offer_client = true;
+    fn pause_client(&mut self, paused: bool) {
+        self.outputs.paused = Some(paused);
     }
 
     fn is_holding(&self) -> bool {

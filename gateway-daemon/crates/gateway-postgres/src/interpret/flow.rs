@@ -1,0 +1,441 @@
+//! Where the values in the answer to a statement come from, and what else it does with them.
+//!
+//! The server says which column of which table a column of the answer is. This is for what it does
+//! not say: expressions. There is no scoping here: a name that could mean a sensitive column
+//! anywhere in the statement means one, unless its qualifier shows that it does not. So what is
+//! found to be clean is clean, and some of what is clean is not found.
+mod names;
+mod safe;
+mod uses;
+
+use super::parse::{parse_each, scan};
+use super::tree::{Tree, Value};
+use crate::mask::outlook::{FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
+use gateway_core::mask::UseKind;
+use names::Names;
+use pg_query::protobuf::Token;
+use uses::Uses;
+
+/// Fields, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields(Vec<FieldId>);
+
+impl Fields {
+    pub(crate) fn one(field: FieldId) -> Fields {
+        Fields(vec![field])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = FieldId> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// True when there are more than before.
+    pub(crate) fn add(&mut self, other: &Fields) -> bool {
+        let before = self.0.len();
+        for field in &other.0 {
+            if !self.0.contains(field) {
+                self.0.push(*field);
+            }
+        }
+        self.0.len() > before
+    }
+
+    fn and(mut self, other: &Fields) -> Fields {
+        self.add(other);
+        self
+    }
+}
+
+/// One column of a result, as the statement words it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// It stands for several columns: `*`.
+    star: bool,
+    /// It is a column's name and nothing else.
+    plain: bool,
+    /// What could be in it.
+    fields: Fields,
+}
+
+/// The columns of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outputs {
+    /// In their order.
+    Each(Vec<Output>),
+    /// What could be in any of them.
+    All(Fields),
+}
+
+impl Default for Outputs {
+    fn default() -> Outputs {
+        Outputs::All(Fields::default())
+    }
+}
+
+impl Outputs {
+    pub(crate) fn unproven() -> Outputs {
+        Outputs::All(Fields::one(UNPROVEN))
+    }
+
+    /// What could be in any of them.
+    pub(crate) fn any(&self) -> Fields {
+        match self {
+            Outputs::All(fields) => fields.clone(),
+            Outputs::Each(outputs) => {
+                let mut any = Fields::default();
+                for output in outputs {
+                    any.add(&output.fields);
+                }
+                any
+            }
+        }
+    }
+
+    /// The one at `index` of `count`.
+    fn output(&self, index: usize, count: usize) -> Option<Output> {
+        let Outputs::Each(outputs) = self else {
+            return None;
+        };
+        let first = outputs.iter().position(|output| output.star);
+        let last = outputs.iter().rposition(|output| output.star);
+        let (Some(first), Some(last)) = (first, last) else {
+            return outputs
+                .get(index)
+                .filter(|_| outputs.len() == count)
+                .cloned();
+        };
+        if index < first {
+            return outputs.get(index).cloned();
+        }
+        let behind = outputs.len() - 1 - last;
+        let left = count.checked_sub(index)?;
+        if left <= behind {
+            return outputs.get(outputs.len() - left).cloned();
+        }
+        None
+    }
+
+    /// What could be in the one at `index` of `count`.
+    pub(crate) fn fields(&self, index: usize, count: usize) -> Fields {
+        self.output(index, count)
+            .map_or_else(|| self.any(), |output| output.fields)
+    }
+
+    /// What is sensitive about the one at `index` of `count`.
+    pub(crate) fn marked(&self, index: usize, count: usize, outlook: &Outlook) -> Option<Marked> {
+        let output = self.output(index, count);
+        let itself = output
+            .as_ref()
+            .is_some_and(|output| output.plain && output.fields.0.len() == 1);
+        let fields = output.map_or_else(|| self.any(), |output| output.fields);
+        let field = fields
+            .iter()
+            .max_by_key(|field| outlook.is_covered(*field))?;
+        Some(Marked { field, itself })
+    }
+}
+
+/// A COPY to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CopyOut {
+    /// What is copied.
+    pub(crate) source: CopySource,
+    pub(crate) format: CopyFormat,
+}
+
+/// What is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CopySource {
+    /// The named columns of a table, or all of them.
+    Table {
+        schema: Box<str>,
+        name: Box<str>,
+        columns: Vec<Box<str>>,
+    },
+    /// The answer to a query of this text.
+    Query(Box<str>),
+}
+
+/// How the copied data is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CopyFormat {
+    /// A line for a row, with backslashes before what is special.
+    Text {
+        delimiter: u8,
+        null: Box<[u8]>,
+        header: bool,
+    },
+    /// Values in quotes where needed.
+    Csv {
+        delimiter: u8,
+        null: Box<[u8]>,
+        header: bool,
+        quote: u8,
+        escape: u8,
+    },
+    /// Values with their lengths.
+    Binary,
+    /// One that is not known.
+    Other,
+}
+
+/// What one statement does with the values of others than itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StatementFlow {
+    /// The columns of its answer.
+    pub(crate) outputs: Outputs,
+    pub(crate) copy: Option<CopyOut>,
+    /// The cursor that its rows are from.
+    pub(crate) fetches: Option<Box<str>>,
+    /// The cursor that it declares.
+    pub(crate) declares: Option<Box<str>>,
+    /// The prepared statement that its rows are from.
+    pub(crate) executes: Option<Box<str>>,
+}
+
+/// What a text does with the values of others than itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// Each of its statements, in their order.
+    pub(crate) statements: Vec<StatementFlow>,
+    /// What it does with sensitive fields, besides returning them.
+    pub(crate) uses: Vec<(UseKind, FieldId)>,
+    /// Something sensitive could be in its answers, its errors or its own literals.
+    pub(crate) touches: bool,
+    /// It does more than read.
+    pub(crate) writes: bool,
+    /// It may change the catalogue.
+    pub(crate) alters: bool,
+}
+
+impl Flow {
+    /// Of a text that cannot be read.
+    pub(crate) fn unreadable() -> Flow {
+        Flow {
+            statements: Vec::new(),
+            uses: vec![(UseKind::Takes, UNKNOWN)],
+            touches: true,
+            writes: true,
+            alters: true,
+        }
+    }
+
+    /// Reads a text.
+    pub(crate) fn of(sql: &str, outlook: &Outlook) -> Flow {
+        let Some(statements) = parse_each(sql) else {
+            return Flow::unreadable();
+        };
+        let mut flow = Flow::default();
+        for (text, tree) in &statements {
+            let statement = statement(text, tree, outlook, &mut flow);
+            flow.statements.push(statement);
+        }
+        flow
+    }
+
+    /// The flow of the statement at `index`.
+    pub(crate) fn statement(&self, index: usize) -> Option<&StatementFlow> {
+        self.statements.get(index)
+    }
+}
+
+/// The columns of a query's answer; `None` when it cannot be read.
+pub(crate) fn outputs_of(query: &str, outlook: &Outlook) -> Option<Outputs> {
+    let statements = parse_each(query)?;
+    let [(_, tree)] = statements.as_slice() else {
+        return None;
+    };
+    let names = Names::of(tree, outlook);
+    Some(names.outputs(tree))
+}
+
+fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> StatementFlow {
+    let names = Names::of(tree, outlook);
+    let mut uses = Uses::new(&names, outlook);
+    uses.statement(tree);
+    for found in uses.found {
+        if !flow.uses.contains(&found) {
+            flow.uses.push(found);
+        }
+    }
+    flow.touches |= names.touches();
+    flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
+        || !names.is_proven();
+    flow.alters |= !leaves_catalogue(tree);
+    let mut found = StatementFlow {
+        outputs: names.outputs(tree),
+        ..StatementFlow::default()
+    };
+    match tree.kind() {
+        "CopyStmt" if !tree.flag("is_from") => {
+            let out = copy(text, tree);
+            // What cannot be read on its way cannot be covered.
+            let unreadable = out.format == CopyFormat::Other
+                || matches!(&out.source, CopySource::Query(query) if query.is_empty());
+            if unreadable && flow.touches && outlook.covers {
+                flow.uses.push((UseKind::Takes, UNPROVEN));
+            }
+            found.copy = Some(out);
+        }
+        "FetchStmt" => found.fetches = Some(tree.text("portalname").into()),
+        "DeclareCursorStmt" => found.declares = Some(tree.text("portalname").into()),
+        "ExecuteStmt" => {
+            found.executes = Some(tree.text("name").into());
+            flow.touches = true;
+        }
+        "CreateTableAsStmt" => {
+            if let Some(query) = tree
+                .tree("query")
+                .filter(|query| query.kind() == "ExecuteStmt")
+            {
+                found.executes = Some(query.text("name").into());
+                flow.uses.push((UseKind::Takes, UNPROVEN));
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
+/// Statements that leave the catalogue as it is, unless a function that they call does not.
+fn leaves_catalogue(tree: &Tree) -> bool {
+    match tree.kind() {
+        "SelectStmt" => tree.tree("into_clause").is_none(),
+        "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
+            tree.tree("query").is_some_and(leaves_catalogue)
+        }
+        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" | "CopyStmt" | "FetchStmt"
+        | "ClosePortalStmt" | "ExecuteStmt" | "DeallocateStmt" | "TransactionStmt"
+        | "VariableSetStmt" | "VariableShowStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt"
+        | "LockStmt" | "TruncateStmt" | "VacuumStmt" | "CheckPointStmt" | "ConstraintsSetStmt"
+        | "LoadStmt" | "RefreshMatViewStmt" => true,
+        _ => false,
+    }
+}
+
+fn copy(text: &str, tree: &Tree) -> CopyOut {
+    let source = match tree.tree("relation") {
+        Some(range) => CopySource::Table {
+            schema: range.text("schemaname").into(),
+            name: range.text("relname").into(),
+            columns: tree
+                .strings("attlist")
+                .into_iter()
+                .map(Into::into)
+                .collect(),
+        },
+        None => CopySource::Query(copied_query(text).unwrap_or_default().into()),
+    };
+    CopyOut {
+        source,
+        format: copy_format(tree),
+    }
+}
+
+/// The text between the first pair of parentheses.
+fn copied_query(text: &str) -> Option<&str> {
+    let mut depth = 0_i32;
+    let mut start = None;
+    for token in scan(text)? {
+        match token.token() {
+            Token::Ascii40 => {
+                depth += 1;
+                if depth == 1 {
+                    start = Some(usize::try_from(token.end).ok()?);
+                }
+            }
+            Token::Ascii41 => {
+                depth -= 1;
+                if depth == 0 {
+                    return text.get(start?..usize::try_from(token.start).ok()?);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn copy_format(tree: &Tree) -> CopyFormat {
+    let mut format = "text";
+    let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
+    let mut header = false;
+    for option in tree.trees("options") {
+        let word = option_word(option);
+        match option.text("defname") {
+            "format" => format = word.unwrap_or("?"),
+            "delimiter" => delimiter = word,
+            "null" => null = word,
+            "quote" => quote = word,
+            "escape" => escape = word,
+            "header" => header = is_on(option),
+            "force_quote" | "freeze" | "force_not_null" | "force_null" => {}
+            _ => return CopyFormat::Other,
+        }
+    }
+    let byte = |text: Option<&str>, default: u8| match text.map(str::as_bytes) {
+        None => Some(default),
+        Some([byte]) => Some(*byte),
+        Some(_) => None,
+    };
+    match format {
+        "text" => {
+            let Some(delimiter) = byte(delimiter, b'\t') else {
+                return CopyFormat::Other;
+            };
+            CopyFormat::Text {
+                delimiter,
+                null: null.unwrap_or("\\N").as_bytes().into(),
+                header,
+            }
+        }
+        "csv" => {
+            let quote = byte(quote, b'"');
+            let escape = byte(escape, quote.unwrap_or(b'"'));
+            let (Some(delimiter), Some(quote), Some(escape)) =
+                (byte(delimiter, b','), quote, escape)
+            else {
+                return CopyFormat::Other;
+            };
+            CopyFormat::Csv {
+                delimiter,
+                null: null.unwrap_or_default().as_bytes().into(),
+                header,
+                quote,
+                escape,
+            }
+        }
+        "binary" => CopyFormat::Binary,
+        _ => CopyFormat::Other,
+    }
+}
+
+fn option_word(option: &Tree) -> Option<&str> {
+    let argument = option.tree("arg")?;
+    match argument.kind() {
+        "String" => Some(argument.text("sval")),
+        "TypeName" => argument.strings("names").last().copied(),
+        _ => None,
+    }
+}
+
+fn is_on(option: &Tree) -> bool {
+    match option.tree("arg") {
+        None => true,
+        Some(argument) => match argument.kind() {
+            "Boolean" => argument.flag("boolval"),
+            "Integer" => *argument.get("ival") != Value::Number(0),
+            _ => !matches!(
+                option_word(option)
+                    .unwrap_or_default()
+                    .to_ascii_lowercase()
+                    .as_str(),
+                "false" | "off" | "0"
+            ),
+        },
+    }
+}

@@ -1,0 +1,125 @@
+//! Expressions that do not fail, whatever value they are given: whether one fails would tell
+//! something about a value that is covered.
+use super::names::{Names, is_proven_call};
+use crate::interpret::tree::{Tree, Value};
+use pg_query::protobuf::{AExprKind, SubLinkType};
+
+/// Functions that take any value in any of their arguments.
+const OF_ANYTHING: &[&str] = &[
+    "upper",
+    "lower",
+    "initcap",
+    "concat",
+    "concat_ws",
+    "md5",
+    "length",
+    "char_length",
+    "character_length",
+    "octet_length",
+    "bit_length",
+    "reverse",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "quote_literal",
+    "quote_nullable",
+    "to_json",
+    "to_jsonb",
+    "row_to_json",
+    "array_to_json",
+    "json_build_array",
+    "jsonb_build_array",
+    "json_agg",
+    "jsonb_agg",
+    "array_agg",
+    "count",
+    "min",
+    "max",
+    "any_value",
+];
+/// Functions that take any value in their first argument.
+const OF_FIRST: &[&str] = &[
+    "left",
+    "right",
+    "substr",
+    "substring",
+    "replace",
+    "translate",
+    "split_part",
+    "regexp_replace",
+    "string_agg",
+    "lpad",
+    "rpad",
+    "strpos",
+    "starts_with",
+    "to_char",
+    "encode",
+];
+/// Functions that take any value in every second argument.
+const OF_SECOND: &[&str] = &["json_build_object", "jsonb_build_object"];
+
+impl<'a> Names<'a> {
+    /// Can the expression be computed whatever is sensitive in it?
+    pub(super) fn cannot_fail(&self, tree: &'a Tree) -> bool {
+        if self.mention(tree).is_empty() {
+            return true;
+        }
+        match tree.kind() {
+            "ColumnRef" => true,
+            "TypeCast" => to_text(tree) && self.field(tree, "arg"),
+            "CollateClause" | "NamedArgExpr" | "NullTest" => self.field(tree, "arg"),
+            "CoalesceExpr" | "RowExpr" => self.list(tree, "args"),
+            "AArrayExpr" => self.list(tree, "elements"),
+            "AExpr" => {
+                tree.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp)
+                    && tree.strings("name") == ["||"]
+                    && self.field(tree, "lexpr")
+                    && self.field(tree, "rexpr")
+            }
+            "FuncCall" => self.call_cannot_fail(tree),
+            // The query in it is looked at by itself.
+            "SubLink" => matches!(
+                tree.choice::<SubLinkType>("sub_link_type"),
+                Some(SubLinkType::ExprSublink | SubLinkType::ArraySublink)
+            ),
+            _ => false,
+        }
+    }
+
+    fn field(&self, tree: &'a Tree, field: &str) -> bool {
+        tree.tree(field).is_none_or(|below| self.cannot_fail(below))
+    }
+
+    fn list(&self, tree: &'a Tree, field: &str) -> bool {
+        tree.trees(field).all(|below| self.cannot_fail(below))
+    }
+
+    fn call_cannot_fail(&self, tree: &'a Tree) -> bool {
+        let parts = tree.strings("funcname");
+        let simple = !tree.flag("agg_distinct")
+            && tree.list("agg_order").is_empty()
+            && [tree.get("agg_filter"), tree.get("over")]
+                .iter()
+                .all(|field| **field == Value::Nothing);
+        let (true, true, Some(name)) = (simple, is_proven_call(&parts), parts.last()) else {
+            return false;
+        };
+        let may_be = |index: usize| {
+            OF_ANYTHING.contains(name)
+                || OF_FIRST.contains(name) && index == 0
+                || OF_SECOND.contains(name) && index % 2 == 1
+        };
+        tree.trees("args").enumerate().all(|(index, argument)| {
+            self.mention(argument).is_empty() || may_be(index) && self.cannot_fail(argument)
+        })
+    }
+}
+
+/// A cast that takes every value.
+fn to_text(cast: &Tree) -> bool {
+    let Some(target) = cast.tree("type_name") else {
+        return false;
+    };
+    let name = target.strings("names").last().copied().unwrap_or_default();
+    target.list("array_bounds").is_empty() && matches!(name, "text" | "varchar" | "bpchar" | "name")
+}

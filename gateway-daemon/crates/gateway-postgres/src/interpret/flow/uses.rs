@@ -1,0 +1,364 @@
+//! What a statement does with sensitive fields, besides returning them.
+//!
+//! It asks, when its answer depends on a value that it does not return, or returns covered: in
+//! WHERE, in ORDER BY, in what may fail. It takes, when it stores or sends a value elsewhere, or
+//! brings code of its own that could.
+use super::Fields;
+use super::names::{Names, each, is_proven_call, is_star};
+use crate::interpret::builtin;
+use crate::interpret::tree::{Tree, Value};
+use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
+use gateway_core::mask::UseKind;
+use pg_query::protobuf::{ObjectType, SetOperation};
+
+/// Collects the uses of one statement.
+pub(super) struct Uses<'n, 'a> {
+    names: &'n Names<'a>,
+    outlook: &'n Outlook,
+    pub(super) found: Vec<(UseKind, FieldId)>,
+}
+
+impl<'n, 'a> Uses<'n, 'a> {
+    pub(super) fn new(names: &'n Names<'a>, outlook: &'n Outlook) -> Uses<'n, 'a> {
+        Uses {
+            names,
+            outlook,
+            found: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, kind: UseKind, fields: &Fields) {
+        for field in fields.iter() {
+            // What cannot be shown to be clean is covered; that is no reason to refuse it.
+            let counts = field != UNPROVEN && self.outlook.is_covered(field);
+            if counts && !self.found.contains(&(kind, field)) {
+                self.found.push((kind, field));
+            }
+        }
+    }
+
+    /// Code of the client's own could do anything with any field.
+    fn code(&mut self) {
+        if self.outlook.covers && !self.found.contains(&(UseKind::Takes, UNPROVEN)) {
+            self.found.push((UseKind::Takes, UNPROVEN));
+        }
+    }
+
+    pub(super) fn statement(&mut self, tree: &'a Tree) {
+        self.hand_over(tree);
+        match tree.kind() {
+            "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
+                self.query(tree);
+            }
+            "CopyStmt" => self.copy(tree),
+            "CreateTableAsStmt" => {
+                let Some(query) = tree.tree("query") else {
+                    return;
+                };
+                self.query(query);
+                // A mask follows what is in a materialised view.
+                if tree.choice::<ObjectType>("objtype") != Some(ObjectType::ObjectMatview) {
+                    let outputs = self.outputs(query);
+                    self.add(UseKind::Takes, &outputs);
+                }
+            }
+            "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
+                if let Some(query) = tree.tree("query") {
+                    self.statement(query);
+                }
+            }
+            "IndexStmt" => {
+                for element in tree.trees("index_params") {
+                    let column = self.names.column(element.text("name"));
+                    self.add(UseKind::Asks, &column);
+                }
+                self.ask(tree);
+            }
+            kind if brings_code(kind) => self.code(),
+            _ => {
+                let mentioned = self.names.mention(tree);
+                self.add(UseKind::Takes, &mentioned);
+            }
+        }
+    }
+
+    /// Values that are given to what is not known only to compute.
+    fn hand_over(&mut self, tree: &'a Tree) {
+        let known = match tree.kind() {
+            "FuncCall" => is_proven_call(&tree.strings("funcname")),
+            "AExpr" => {
+                let parts = tree.strings("name");
+                parts.is_empty() || parts.last().is_some_and(|name| builtin::is_operator(name))
+            }
+            _ => true,
+        };
+        if !known {
+            let given = self.names.mention_below(tree);
+            self.add(UseKind::Takes, &given);
+        }
+        for (_, value) in tree.fields() {
+            each(value, &mut |below| self.hand_over(below));
+        }
+    }
+
+    /// What a query returns, with what `*` brings.
+    fn outputs(&self, query: &'a Tree) -> Fields {
+        self.names.outputs(query).any()
+    }
+
+    fn query(&mut self, tree: &'a Tree) {
+        if let Some(with) = tree.tree("with_clause") {
+            for query in with.trees("ctes").filter_map(|cte| cte.tree("ctequery")) {
+                self.query(query);
+            }
+        }
+        match tree.kind() {
+            "SelectStmt" => self.select(tree),
+            "InsertStmt" => self.insert(tree),
+            "UpdateStmt" => self.update(tree),
+            "DeleteStmt" => {
+                self.from(tree.get("using_clause"));
+                self.ask_value(tree.get("where_clause"));
+            }
+            "MergeStmt" => self.merge(tree),
+            _ => {}
+        }
+        if let Some(clause) = tree.tree("returning_clause") {
+            for target in clause.trees("exprs") {
+                self.target(target);
+            }
+        }
+    }
+
+    fn select(&mut self, tree: &'a Tree) {
+        for target in tree.trees("target_list") {
+            self.target(target);
+        }
+        self.from(tree.get("from_clause"));
+        for field in [
+            "where_clause",
+            "group_clause",
+            "having_clause",
+            "window_clause",
+            "sort_clause",
+            "limit_offset",
+            "limit_count",
+        ] {
+            self.ask_value(tree.get(field));
+        }
+        self.ask_by_number(tree);
+        let returned = self.outputs(tree);
+        if !tree.list("distinct_clause").is_empty() {
+            // Which rows are the same shows in how many there are.
+            self.add(UseKind::Asks, &returned);
+        }
+        if tree.tree("into_clause").is_some() {
+            self.add(UseKind::Takes, &returned);
+        }
+        let op = tree.choice::<SetOperation>("op");
+        let is_union = op == Some(SetOperation::SetopUnion);
+        let is_set = matches!(
+            op,
+            Some(
+                SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept
+            )
+        );
+        if is_set && !(is_union && tree.flag("all")) {
+            self.add(UseKind::Asks, &returned);
+        }
+        for arm in ["larg", "rarg"].iter().filter_map(|arm| tree.tree(arm)) {
+            self.query(arm);
+        }
+        for values in tree.list("values_lists") {
+            each(values, &mut |value| self.expression(value));
+        }
+    }
+
+    /// `ORDER BY 2`, `GROUP BY 1`: the number is a literal, and what is known of a statement is kept
+    /// for all that differ in literals only, so it stands for any column.
+    fn ask_by_number(&mut self, tree: &'a Tree) {
+        let mut sorts = tree
+            .trees("sort_clause")
+            .filter_map(|sort| sort.tree("node"));
+        let mut groups = tree.trees("group_clause");
+        let is_number = |tree: &Tree| tree.kind() == "AConst";
+        if sorts.any(is_number) || groups.any(is_number) {
+            let returned = self.outputs(tree);
+            self.add(UseKind::Asks, &returned);
+        }
+    }
+
+    /// One column of a result.
+    fn target(&mut self, target: &'a Tree) {
+        if let Some(value) = target.tree("val") {
+            self.expression(value);
+        }
+    }
+
+    /// An expression whose value is returned, and covered.
+    fn expression(&mut self, value: &'a Tree) {
+        if !is_star(value) && !self.names.cannot_fail(value) {
+            self.ask(value);
+        }
+        self.sub_queries(value);
+    }
+
+    fn sub_queries(&mut self, tree: &'a Tree) {
+        if tree.kind() == "SubLink" {
+            if let Some(query) = tree.tree("subselect") {
+                self.query(query);
+            }
+            return;
+        }
+        for (_, value) in tree.fields() {
+            each(value, &mut |below| self.sub_queries(below));
+        }
+    }
+
+    fn from(&mut self, value: &'a Value) {
+        each(value, &mut |item| self.from_item(item));
+    }
+
+    fn from_item(&mut self, item: &'a Tree) {
+        match item.kind() {
+            "RangeVar" => {}
+            "RangeSubselect" => {
+                if let Some(query) = item.tree("subquery") {
+                    self.query(query);
+                }
+            }
+            "JoinExpr" => {
+                self.from(item.get("larg"));
+                self.from(item.get("rarg"));
+                self.ask_value(item.get("quals"));
+                for column in item.strings("using_clause") {
+                    let fields = self.names.column(column);
+                    self.add(UseKind::Asks, &fields);
+                }
+                if item.flag("is_natural") {
+                    let every = self.names.every_column();
+                    self.add(UseKind::Asks, &every);
+                }
+            }
+            _ => self.ask(item),
+        }
+    }
+
+    fn ask(&mut self, tree: &'a Tree) {
+        let fields = self.names.mention(tree);
+        self.add(UseKind::Asks, &fields);
+    }
+
+    fn ask_value(&mut self, value: &'a Value) {
+        each(value, &mut |tree| self.ask(tree));
+    }
+
+    fn insert(&mut self, tree: &'a Tree) {
+        if let Some(source) = tree.tree("select_stmt") {
+            self.query(source);
+            let taken = self.outputs(source);
+            self.add(UseKind::Takes, &taken);
+        }
+        let Some(conflict) = tree.tree("on_conflict_clause") else {
+            return;
+        };
+        if let Some(range) = tree.tree("relation") {
+            for assignment in conflict.trees("target_list") {
+                self.assignment(range, assignment);
+            }
+        }
+        self.ask_value(conflict.get("where_clause"));
+    }
+
+    fn update(&mut self, tree: &'a Tree) {
+        if let Some(range) = tree.tree("relation") {
+            for assignment in tree.trees("target_list") {
+                self.assignment(range, assignment);
+            }
+        }
+        self.from(tree.get("from_clause"));
+        self.ask_value(tree.get("where_clause"));
+    }
+
+    /// What is computed of a sensitive column may be stored in one that is sensitive as well.
+    fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree) {
+        let Some(value) = assignment.tree("val") else {
+            return;
+        };
+        let taken = self.names.mention(value);
+        let stays = self
+            .names
+            .is_sensitive_target(range, assignment.text("name"))
+            && value.kind() != "MultiAssignRef";
+        if stays {
+            self.expression(value);
+        } else {
+            self.add(UseKind::Takes, &taken);
+        }
+    }
+
+    fn merge(&mut self, tree: &'a Tree) {
+        self.from(tree.get("source_relation"));
+        self.ask_value(tree.get("join_condition"));
+        for clause in tree.trees("merge_when_clauses") {
+            self.ask_value(clause.get("condition"));
+            if let Some(range) = tree.tree("relation") {
+                for assignment in clause.trees("target_list") {
+                    self.assignment(range, assignment);
+                }
+            }
+            each(clause.get("values"), &mut |value| {
+                let taken = self.names.mention(value);
+                self.add(UseKind::Takes, &taken);
+            });
+        }
+    }
+
+    fn copy(&mut self, tree: &'a Tree) {
+        if let Some(query) = tree.tree("query") {
+            self.query(query);
+        }
+        self.ask_value(tree.get("where_clause"));
+        let to_server = !tree.text("filename").is_empty() || tree.flag("is_program");
+        if to_server && !tree.flag("is_from") {
+            let taken = match tree.tree("query") {
+                Some(query) => self.outputs(query),
+                None => self.names.every_column(),
+            };
+            self.add(UseKind::Takes, &taken);
+        }
+    }
+}
+
+/// Statements after which the server runs code that came with them.
+fn brings_code(kind: &str) -> bool {
+    matches!(
+        kind,
+        "CreateFunctionStmt"
+            | "AlterFunctionStmt"
+            | "DoStmt"
+            | "CreateTrigStmt"
+            | "CreateEventTrigStmt"
+            | "RuleStmt"
+            | "CreatePolicyStmt"
+            | "AlterPolicyStmt"
+            | "DefineStmt"
+            | "AlterOperatorStmt"
+            | "CreateCastStmt"
+            | "CreateOpClassStmt"
+            | "CreateTransformStmt"
+            | "CreatePlangStmt"
+            | "CreateExtensionStmt"
+            | "CreateConversionStmt"
+            | "CreateAmStmt"
+            | "CreateFdwStmt"
+            | "CreateForeignServerStmt"
+            | "CreateForeignTableStmt"
+            | "CreateUserMappingStmt"
+            | "ImportForeignSchemaStmt"
+            | "CreateSubscriptionStmt"
+            | "AlterSubscriptionStmt"
+            | "CreatePublicationStmt"
+            | "AlterPublicationStmt"
+    )
+}

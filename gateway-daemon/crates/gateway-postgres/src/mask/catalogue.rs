@@ -1,0 +1,313 @@
+//! What a database knows of its own tables, types and views, and how it is asked.
+//!
+//! The questions go over the client's own session, as one batch of the extended protocol with
+//! names of its own: it leaves the client's unnamed statement, its portals and its transaction as
+//! they are. Every table, function, type and operator is named with its schema, so that nothing in
+//! the session's search path stands in for them.
+use crate::codec::{Reader, frame, push_text};
+use crate::error::Error;
+use rustc_hash::FxHashMap;
+
+/// The object ids below this one are PostgreSQL's own (`FirstNormalObjectId`).
+pub(crate) const FIRST_USER_OID: u32 = 16_384;
+/// Rows of more bytes than this, in all, are more than is kept: the catalogue counts as not known.
+const BYTES_MAX: usize = 128 << 20;
+
+/// PostgreSQL's own relations that show what is in others, or what other sessions ask.
+pub(crate) const TELLING: &[(&str, &[&str])] = &[
+    (
+        "pg_statistic",
+        &[
+            "stavalues1",
+            "stavalues2",
+            "stavalues3",
+            "stavalues4",
+            "stavalues5",
+        ],
+    ),
+    (
+        "pg_stats",
+        &[
+            "most_common_vals",
+            "histogram_bounds",
+            "most_common_elems",
+            "range_length_histogram",
+            "range_bounds_histogram",
+        ],
+    ),
+    ("pg_statistic_ext_data", &["stxdmcv", "stxdexpr"]),
+    ("pg_stats_ext", &["most_common_vals"]),
+    (
+        "pg_stats_ext_exprs",
+        &["most_common_vals", "histogram_bounds", "most_common_elems"],
+    ),
+    ("pg_stat_activity", &["query"]),
+    ("pg_stat_statements", &["query"]),
+    ("pg_largeobject", &["data"]),
+];
+
+const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, \
+    a.atttypid, a.attnotnull, a.attgenerated \
+    FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
+    WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+    AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v','m','f','p','c','S']::pg_catalog.\"char\"[]) \
+    AND (c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TELLING]::pg_catalog.name[])) \
+    ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
+const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype \
+    FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
+const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
+const VIEWS: &str = "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c \
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['v','m']::pg_catalog.\"char\"[]) \
+    AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
+
+/// How many questions there are.
+pub(crate) const QUESTIONS: usize = 4;
+/// The requests of one question, in their order.
+pub(crate) const REQUESTS: [Ask; 5] = [Ask::Close, Ask::Parse, Ask::Bind, Ask::Execute, Ask::Close];
+
+/// A request of the gateway's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Close,
+    Parse,
+    Bind,
+    Execute,
+}
+
+fn question(index: usize) -> String {
+    match index {
+        0 => {
+            let names: Vec<String> = TELLING
+                .iter()
+                .map(|(name, _)| format!("'{name}'"))
+                .collect();
+            COLUMNS.replace("TELLING", &names.join(","))
+        }
+        1 => TYPES.to_owned(),
+        2 => PARENTS.to_owned(),
+        _ => VIEWS.to_owned(),
+    }
+}
+
+/// The messages that ask for the whole catalogue, with a Sync behind them.
+pub(crate) fn questions() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for index in 0..QUESTIONS {
+        let name = format!("gateway_catalogue_{index}");
+        for ask in REQUESTS {
+            bytes.extend(message(ask, name.as_bytes(), &question(index)));
+        }
+    }
+    bytes.extend(frame(b'S', |_| {}));
+    bytes
+}
+
+/// One request about a statement and a portal of this name.
+pub(crate) fn message(ask: Ask, name: &[u8], text: &str) -> Vec<u8> {
+    match ask {
+        Ask::Close => frame(b'C', |body| {
+            body.push(b'S');
+            push_text(body, name);
+        }),
+        Ask::Parse => frame(b'P', |body| {
+            push_text(body, name);
+            push_text(body, text.as_bytes());
+            body.extend_from_slice(&[0; 2]);
+        }),
+        Ask::Bind => frame(b'B', |body| {
+            push_text(body, name);
+            push_text(body, name);
+            body.extend_from_slice(&[0; 6]);
+        }),
+        Ask::Execute => frame(b'E', |body| {
+            push_text(body, name);
+            body.extend_from_slice(&[0; 4]);
+        }),
+    }
+}
+
+/// A column of a relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) number: i16,
+    pub(crate) name: Box<str>,
+    pub(crate) type_oid: u32,
+    pub(crate) not_null: bool,
+    /// It is computed from other columns of its row.
+    pub(crate) generated: bool,
+}
+
+/// A table, a view, a composite type or a sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Relation {
+    pub(crate) schema: Box<str>,
+    pub(crate) name: Box<str>,
+    /// `relkind`.
+    pub(crate) kind: u8,
+    /// In the order of their numbers; dropped ones are left out.
+    pub(crate) columns: Vec<Column>,
+    /// The query of a view.
+    pub(crate) definition: Option<Box<str>>,
+}
+
+/// What a type of the database's own is made of; 0 where it is not of that kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TypeParts {
+    /// The relation whose row it is.
+    pub(crate) relation: u32,
+    /// The type of its elements.
+    pub(crate) element: u32,
+    /// The type that a domain restricts.
+    pub(crate) base: u32,
+}
+
+/// A snapshot of a database's catalogue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Catalogue {
+    pub(crate) relations: FxHashMap<u32, Relation>,
+    /// The relations of a name, in any schema.
+    pub(crate) by_name: FxHashMap<Box<str>, Vec<u32>>,
+    pub(crate) types: FxHashMap<u32, TypeParts>,
+    /// Child and parent, for inheritance and for partitions.
+    pub(crate) parents: Vec<(u32, u32)>,
+}
+
+impl Catalogue {
+    /// The relations that a name can mean. Without a schema: in any, since the search path may be
+    /// another by the time the statement runs.
+    pub(crate) fn named<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &str,
+    ) -> impl Iterator<Item = (u32, &'a Relation)> + use<'a> {
+        let oids = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
+        oids.iter()
+            .filter_map(|oid| Some((*oid, self.relations.get(oid)?)))
+            .filter(move |(_, relation)| {
+                schema.is_empty()
+                    || *relation.schema == *schema
+                    || schema == "pg_temp" && relation.schema.starts_with("pg_temp_")
+            })
+    }
+}
+
+/// Reads the answers to [`questions`].
+#[derive(Debug, Default)]
+pub(crate) struct Loading {
+    catalogue: Catalogue,
+    question: usize,
+    bytes: usize,
+    failed: bool,
+}
+
+impl Loading {
+    /// A DataRow.
+    pub(crate) fn row(&mut self, body: &[u8]) {
+        self.bytes = self.bytes.saturating_add(body.len());
+        if self.bytes > BYTES_MAX || self.take(body).is_err() {
+            self.failed = true;
+            self.catalogue = Catalogue::default();
+        }
+    }
+
+    fn take(&mut self, body: &[u8]) -> Result<(), Error> {
+        if self.failed {
+            return Ok(());
+        }
+        let mut row = Row::begin(body)?;
+        match self.question {
+            0 => self.column(&mut row),
+            1 => {
+                let oid = row.number()?;
+                let parts = TypeParts {
+                    relation: row.number()?,
+                    element: row.number()?,
+                    base: row.number()?,
+                };
+                self.catalogue.types.insert(oid, parts);
+                Ok(())
+            }
+            2 => {
+                let pair = (row.number()?, row.number()?);
+                self.catalogue.parents.push(pair);
+                Ok(())
+            }
+            _ => {
+                let oid = row.number()?;
+                let definition = row.text()?;
+                if let Some(relation) = self.catalogue.relations.get_mut(&oid) {
+                    relation.definition = Some(definition.into());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn column(&mut self, row: &mut Row<'_>) -> Result<(), Error> {
+        let oid = row.number()?;
+        let (schema, name) = (row.text()?, row.text()?);
+        let kind = row.text()?.bytes().next().unwrap_or_default();
+        let relations = &mut self.catalogue.relations;
+        let relation = relations.entry(oid).or_insert_with(|| Relation {
+            schema: schema.into(),
+            name: name.into(),
+            kind,
+            ..Relation::default()
+        });
+        relation.columns.push(Column {
+            number: row.number()?,
+            name: row.text()?.into(),
+            type_oid: row.number()?,
+            not_null: row.text()? == "t",
+            generated: !row.text()?.is_empty(),
+        });
+        Ok(())
+    }
+
+    /// The rows of one question are all there.
+    pub(crate) fn answered(&mut self) {
+        self.question += 1;
+    }
+
+    /// The upstream did not answer one.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// The catalogue; `None` when it could not be read whole.
+    pub(crate) fn finish(self) -> Option<Catalogue> {
+        if self.failed || self.question != QUESTIONS {
+            return None;
+        }
+        let mut catalogue = self.catalogue;
+        for (oid, relation) in &catalogue.relations {
+            let named = catalogue.by_name.entry(relation.name.clone()).or_default();
+            named.push(*oid);
+        }
+        Some(catalogue)
+    }
+}
+
+/// A row of texts.
+struct Row<'a>(Reader<'a>);
+
+impl<'a> Row<'a> {
+    fn begin(body: &'a [u8]) -> Result<Row<'a>, Error> {
+        let mut reader = Reader::new(body);
+        reader.u16()?;
+        Ok(Row(reader))
+    }
+
+    /// A name that is no UTF-8 could not be compared with those in statements.
+    fn text(&mut self) -> Result<&'a str, Error> {
+        let value = self.0.value()?.ok_or(Error::Value)?;
+        std::str::from_utf8(value).map_err(|_| Error::Value)
+    }
+
+    fn number<N: std::str::FromStr>(&mut self) -> Result<N, Error> {
+        self.text()?.parse().map_err(|_| Error::Value)
+    }
+}

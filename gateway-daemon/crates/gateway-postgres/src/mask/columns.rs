@@ -1,0 +1,373 @@
+//! What becomes of each column of a result.
+use super::outlook::{FieldId, Outlook, UNPROVEN};
+use super::value::{Kind, Shape, cover, integer_text};
+use crate::codec::Reader;
+use crate::error::Error;
+use crate::interpret::flow::Outputs;
+use gateway_core::mask::{Detector, FieldCounts, Sensitive, Treatment, count};
+use gateway_core::{Masker, Masks};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a column is, as RowDescription (`T`) says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Description {
+    pub(crate) name: Box<[u8]>,
+    /// The table that it is a column of; 0: it is none.
+    pub(crate) table: u32,
+    pub(crate) column: i16,
+    pub(crate) type_oid: u32,
+    pub(crate) modifier: i32,
+    pub(crate) binary: bool,
+}
+
+/// Reads a RowDescription.
+///
+/// # Errors
+/// The body is malformed.
+pub(crate) fn describe(body: &[u8]) -> Result<Vec<Description>, Error> {
+    let mut reader = Reader::new(body);
+    let count = reader.u16()?;
+    let mut columns = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        let name = reader.text()?.into();
+        let table = reader.u32()?;
+        let column = reader.u16()?.cast_signed();
+        let type_oid = reader.u32()?;
+        reader.u16()?;
+        let modifier = reader.i32()?;
+        let binary = match reader.u16()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Error::Value),
+        };
+        columns.push(Description {
+            name,
+            table,
+            column,
+            type_oid,
+            modifier,
+            binary,
+        });
+    }
+    reader.end()?;
+    Ok(columns)
+}
+
+/// What becomes of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It is shown.
+    Show,
+    /// It is shown, and that is recorded.
+    Watch(FieldId),
+    /// It is covered.
+    Cover(FieldId, Treatment),
+}
+
+/// A column and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) action: Action,
+    pub(crate) kind: Kind,
+}
+
+/// The columns of a result, and how many values of each were covered or seen so far.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    outlook: Arc<Outlook>,
+    masks: Arc<dyn Masks>,
+    list: Vec<Column>,
+    counts: Vec<u64>,
+    detected: Vec<(Detector, bool, u64)>,
+    /// Rows have to be looked into.
+    looks: bool,
+}
+
+/// What a value becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Became {
+    /// It stays.
+    Same,
+    /// NULL.
+    Null,
+    /// What was written.
+    Written,
+}
+
+impl Columns {
+    /// Of a result that the server described.
+    pub(crate) fn new(
+        outlook: Arc<Outlook>,
+        masks: Arc<dyn Masks>,
+        described: &[Description],
+        outputs: &Outputs,
+    ) -> Columns {
+        let count = described.len();
+        let column = |(index, described): (usize, &Description)| {
+            let action = action(&outlook, described, index, count, outputs);
+            let not_null = is_not_null(&outlook, described.table, described.column);
+            Column {
+                action,
+                kind: Kind {
+                    shape: Shape::of(described.type_oid, described.modifier),
+                    binary: described.binary,
+                    not_null,
+                },
+            }
+        };
+        let list = described.iter().enumerate().map(column).collect();
+        Columns::of(outlook, masks, list)
+    }
+
+    /// Of columns that are known otherwise.
+    pub(crate) fn of(outlook: Arc<Outlook>, masks: Arc<dyn Masks>, list: Vec<Column>) -> Columns {
+        let looks = !masks.detectors().is_empty()
+            || list.iter().any(|column| column.action != Action::Show);
+        Columns {
+            counts: vec![0; list.len()],
+            outlook,
+            masks,
+            list,
+            detected: Vec::new(),
+            looks,
+        }
+    }
+
+    /// Of a result of which nothing is known: all of it is covered.
+    pub(crate) fn covered(outlook: Arc<Outlook>, masks: Arc<dyn Masks>, count: usize) -> Columns {
+        let action = if outlook.covers {
+            Action::Cover(UNPROVEN, Treatment::Null)
+        } else {
+            Action::Show
+        };
+        let kind = Kind {
+            shape: Shape::Other,
+            binary: false,
+            not_null: false,
+        };
+        Columns::of(outlook, masks, vec![Column { action, kind }; count])
+    }
+
+    /// Do rows have to be looked into?
+    pub(crate) fn looks(&self) -> bool {
+        self.looks
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says that the values come in this format.
+    pub(crate) fn formatted(mut self, binary: bool) -> Columns {
+        for column in &mut self.list {
+            column.kind.binary = binary;
+        }
+        self
+    }
+
+    /// What the value of a column becomes; written to `out`, if it is.
+    pub(crate) fn value(
+        &mut self,
+        index: usize,
+        value: &[u8],
+        masker: &dyn Masker,
+        out: &mut Vec<u8>,
+    ) -> Became {
+        let Some(column) = self.list.get(index).copied() else {
+            // More values than the server described.
+            return if self.outlook.covers {
+                Became::Null
+            } else {
+                Became::Same
+            };
+        };
+        match column.action {
+            Action::Cover(_, with) => {
+                self.tell(index);
+                match cover(column.kind, with, value, masker, out) {
+                    true => Became::Written,
+                    false => Became::Null,
+                }
+            }
+            Action::Watch(_) => {
+                self.tell(index);
+                self.detect(column.kind, value, masker, out)
+            }
+            Action::Show => self.detect(column.kind, value, masker, out),
+        }
+    }
+
+    fn tell(&mut self, index: usize) {
+        if let Some(count) = self.counts.get_mut(index) {
+            *count += 1;
+        }
+    }
+
+    /// Looks for what is sensitive wherever it is.
+    fn detect(
+        &mut self,
+        kind: Kind,
+        value: &[u8],
+        masker: &dyn Masker,
+        out: &mut Vec<u8>,
+    ) -> Became {
+        let masks = Arc::clone(&self.masks);
+        if masks.detectors().is_empty() {
+            return Became::Same;
+        }
+        let number;
+        let text = match kind.shape {
+            Shape::Integer(_) if kind.binary => {
+                number = integer_text(true, value);
+                number.as_slice()
+            }
+            _ => value,
+        };
+        let mut found: Vec<(Range<usize>, Detector, Sensitive)> = Vec::new();
+        masker.find(
+            masks.detectors(),
+            text,
+            &mut |range, (detector, sensitive)| {
+                found.push((range, *detector, sensitive.clone()));
+            },
+        );
+        self.count_detected(&found);
+        let strongest = found.iter().filter(|(.., sensitive)| sensitive.covered);
+        let Some(with) = strongest.map(|(.., sensitive)| sensitive.mask.with).max() else {
+            return Became::Same;
+        };
+        if !matches!(kind.shape, Shape::Text { .. }) {
+            // A part of it cannot be exchanged without knowing how it is written.
+            return match cover(kind, with.max(Treatment::Redact), text, masker, out) {
+                true => Became::Written,
+                false => Became::Null,
+            };
+        }
+        let mut at = 0;
+        for (range, _, sensitive) in found.iter().filter(|(.., sensitive)| sensitive.covered) {
+            out.extend_from_slice(text.get(at..range.start).unwrap_or_default());
+            let part = text.get(range.clone()).unwrap_or_default();
+            masker.cover(sensitive.mask.with, part, out);
+            at = range.end;
+        }
+        out.extend_from_slice(text.get(at..).unwrap_or_default());
+        Became::Written
+    }
+
+    /// Once for each value and detector.
+    fn count_detected(&mut self, found: &[(Range<usize>, Detector, Sensitive)]) {
+        for (index, (_, detector, sensitive)) in found.iter().enumerate() {
+            let before = found.get(..index).unwrap_or_default();
+            if before.iter().any(|(_, other, _)| other == detector) {
+                continue;
+            }
+            let key = (*detector, sensitive.covered);
+            let known = self
+                .detected
+                .iter_mut()
+                .find(|(of, covered, _)| (*of, *covered) == key);
+            match known {
+                Some((.., sum)) => *sum += 1,
+                None => self.detected.push((key.0, key.1, 1)),
+            }
+        }
+    }
+
+    /// Adds what was covered, and what was seen.
+    pub(crate) fn settle(&self, masked: &mut FieldCounts, disclosed: &mut FieldCounts) {
+        for (column, sum) in self.list.iter().zip(&self.counts) {
+            match column.action {
+                Action::Show => {}
+                Action::Cover(field, _) => {
+                    if let Some(field) = self.outlook.field(field) {
+                        count(masked, &field.name, *sum);
+                    }
+                }
+                Action::Watch(field) => {
+                    if let Some(field) = self.outlook.field(field) {
+                        count(disclosed, &field.name, *sum);
+                    }
+                }
+            }
+        }
+        for (detector, covered, sum) in &self.detected {
+            let name = Arc::from(format!("detected:{detector}"));
+            count(if *covered { masked } else { disclosed }, &name, *sum);
+        }
+    }
+}
+
+fn is_not_null(outlook: &Outlook, table: u32, number: i16) -> bool {
+    let relation = outlook
+        .catalogue
+        .as_ref()
+        .and_then(|catalogue| catalogue.relations.get(&table));
+    relation.is_some_and(|relation| {
+        let mut columns = relation.columns.iter();
+        columns.any(|column| column.number == number && column.not_null)
+    })
+}
+
+/// The action for a sensitive field.
+pub(crate) fn action_for(outlook: &Outlook, field: FieldId, itself: bool) -> Action {
+    let Some(known) = outlook.field(field) else {
+        return Action::Cover(UNPROVEN, Treatment::Null);
+    };
+    let with = known.sensitive.mask.with;
+    match (known.sensitive.covered, itself) {
+        (true, true) => Action::Cover(field, with),
+        // What an expression leaves of a digest or of the last four characters could be chosen
+        // such that the value can be put together again.
+        (true, false) => Action::Cover(field, with.max(Treatment::Redact)),
+        (false, _) => Action::Watch(field),
+    }
+}
+
+fn action(
+    outlook: &Outlook,
+    described: &Description,
+    index: usize,
+    count: usize,
+    outputs: &Outputs,
+) -> Action {
+    if outlook.catalogue.is_none() {
+        return match outlook.covers {
+            true => Action::Cover(UNPROVEN, Treatment::Redact),
+            false => Action::Show,
+        };
+    }
+    if described.table == 0 {
+        return match outputs
+            .fields(index, count)
+            .iter()
+            .max_by_key(|field| outlook.is_covered(*field))
+        {
+            None => Action::Show,
+            Some(UNPROVEN) if !outlook.covers => Action::Show,
+            Some(field) => action_for(outlook, field, false),
+        };
+    }
+    if !outlook.knows(described.table) {
+        return match outlook.covers {
+            true => Action::Cover(UNPROVEN, Treatment::Redact),
+            false => Action::Show,
+        };
+    }
+    // Number 0 stands for the whole row.
+    let marked = match described.column {
+        0 => outlook
+            .marks(described.table)
+            .map(|(_, marked)| marked)
+            .max_by_key(|marked| outlook.is_covered(marked.field))
+            .map(|marked| (marked.field, false)),
+        column => outlook
+            .marked(described.table, column)
+            .map(|marked| (marked.field, marked.itself)),
+    };
+    match marked {
+        None => Action::Show,
+        Some((UNPROVEN, _)) if !outlook.covers => Action::Show,
+        Some((field, itself)) => action_for(outlook, field, itself),
+    }
+}

@@ -1,0 +1,406 @@
+//! What a policy says about a database: which columns of which relations are sensitive.
+use super::catalogue::{Catalogue, FIRST_USER_OID, Relation, TELLING};
+use crate::interpret::flow;
+use gateway_core::Masks;
+use gateway_core::mask::{Mask, Predicates, Sensitive, Treatment};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
+
+/// The number of a field in an [`Outlook`].
+pub(crate) type FieldId = u16;
+
+/// Stands for whatever could be sensitive in what cannot be shown to be clean.
+pub(crate) const UNPROVEN: FieldId = 0;
+/// Stands for every column, where the catalogue is not known.
+pub(crate) const UNKNOWN: FieldId = 1;
+/// Stands for what PostgreSQL's own statistics show.
+pub(crate) const TELLING_FIELD: FieldId = 2;
+
+/// A sensitive field.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    /// As it is recorded: `public.users.email`.
+    pub(crate) name: Arc<str>,
+    pub(crate) sensitive: Sensitive,
+}
+
+/// What is sensitive about a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marked {
+    pub(crate) field: FieldId,
+    /// It is the field itself, and not something made of it.
+    pub(crate) itself: bool,
+}
+
+/// Columns that were found by their names, by relation and number, with those names: they stay
+/// sensitive when they are renamed.
+pub(crate) type Remembered = FxHashMap<(u32, i16), Arc<str>>;
+
+/// More fields than this are not told apart; those beyond are covered as unproven.
+const FIELDS_MAX: usize = 60_000;
+
+/// What a policy says about a database.
+#[derive(Debug)]
+pub(crate) struct Outlook {
+    /// Unique in this process.
+    pub(crate) id: u64,
+    /// `None`: it is not known, and everything counts as sensitive.
+    pub(crate) catalogue: Option<Arc<Catalogue>>,
+    pub(crate) fields: Vec<Field>,
+    /// The sensitive columns, by relation.
+    marked: FxHashMap<u32, FxHashMap<i16, Marked>>,
+    /// Something is to be covered; otherwise it is only counted.
+    pub(crate) covers: bool,
+}
+
+fn stand_in(name: &str, covered: bool) -> Field {
+    let mask = Mask {
+        name: Arc::from(name),
+        with: Treatment::Redact,
+        predicates: Predicates::Deny,
+    };
+    Field {
+        name: Arc::from(name),
+        sensitive: Sensitive {
+            mask: Arc::new(mask),
+            covered,
+        },
+    }
+}
+
+impl Outlook {
+    /// Where nothing is known of the database.
+    pub(crate) fn blind(id: u64, masks: &dyn Masks) -> Outlook {
+        let covers = masks.cover();
+        Outlook {
+            id,
+            catalogue: None,
+            fields: ["unproven", "unknown", "statistics"]
+                .map(|name| stand_in(name, covers))
+                .into(),
+            marked: FxHashMap::default(),
+            covers,
+        }
+    }
+
+    /// Finds the sensitive columns. What is found by its name is added to `remembered`.
+    pub(crate) fn new(
+        id: u64,
+        catalogue: Arc<Catalogue>,
+        masks: &dyn Masks,
+        remembered: &mut Remembered,
+    ) -> Outlook {
+        let mut outlook = Outlook::blind(id, masks);
+        outlook.catalogue = Some(Arc::clone(&catalogue));
+        outlook.mark_by_name(&catalogue, masks, remembered);
+        if outlook.covers {
+            outlook.mark_telling(&catalogue);
+        }
+        // Each of these can make the others find more.
+        loop {
+            let before = outlook.size();
+            outlook.mark_generated(&catalogue);
+            outlook.mark_relatives(&catalogue);
+            outlook.mark_composites(&catalogue);
+            if outlook.size() == before && !outlook.mark_views(&catalogue) {
+                return outlook;
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.marked.values().map(FxHashMap::len).sum()
+    }
+
+    /// Does nothing in the database concern the policy?
+    pub(crate) fn is_clear(&self) -> bool {
+        self.catalogue.is_some() && self.marked.is_empty()
+    }
+
+    /// What is sensitive about a column of a relation.
+    pub(crate) fn marked(&self, relation: u32, column: i16) -> Option<Marked> {
+        self.marked.get(&relation)?.get(&column).copied()
+    }
+
+    /// All that is sensitive about a relation.
+    pub(crate) fn marks(&self, relation: u32) -> impl Iterator<Item = (i16, Marked)> + '_ {
+        let marks = self.marked.get(&relation).into_iter().flatten();
+        marks.map(|(number, marked)| (*number, *marked))
+    }
+
+    /// Is the relation one that is known?
+    pub(crate) fn knows(&self, relation: u32) -> bool {
+        let Some(catalogue) = &self.catalogue else {
+            return false;
+        };
+        relation < FIRST_USER_OID || catalogue.relations.contains_key(&relation)
+    }
+
+    pub(crate) fn field(&self, id: FieldId) -> Option<&Field> {
+        self.fields.get(usize::from(id))
+    }
+
+    /// Is the field to be covered?
+    pub(crate) fn is_covered(&self, id: FieldId) -> bool {
+        self.field(id).is_none_or(|field| field.sensitive.covered)
+    }
+
+    fn mark(&mut self, relation: u32, column: i16, marked: Marked) -> bool {
+        let before = self.marked(relation, column);
+        let wins = match before {
+            None => true,
+            // What is covered says more than what is only watched.
+            Some(before) => !self.is_covered(before.field) && self.is_covered(marked.field),
+        };
+        if wins {
+            self.marked
+                .entry(relation)
+                .or_default()
+                .insert(column, marked);
+        }
+        wins
+    }
+
+    fn add_field(&mut self, name: &Arc<str>, sensitive: Sensitive) -> FieldId {
+        let known = self.fields.iter().position(|field| field.name == *name);
+        let index = known.unwrap_or(self.fields.len());
+        if known.is_none() {
+            if index >= FIELDS_MAX {
+                return UNPROVEN;
+            }
+            self.fields.push(Field {
+                name: Arc::clone(name),
+                sensitive,
+            });
+        }
+        FieldId::try_from(index).unwrap_or(UNPROVEN)
+    }
+
+    fn mark_by_name(
+        &mut self,
+        catalogue: &Catalogue,
+        masks: &dyn Masks,
+        remembered: &mut Remembered,
+    ) {
+        remembered.retain(|(relation, _), _| catalogue.relations.contains_key(relation));
+        let mut name = String::new();
+        for (oid, relation) in &catalogue.relations {
+            for column in &relation.columns {
+                name.clear();
+                name.extend([&*relation.schema, ".", &*relation.name, ".", &*column.name]);
+                let key = (*oid, column.number);
+                if let Some(sensitive) = masks.field(&name) {
+                    let name = Arc::from(name.as_str());
+                    let field = self.add_field(&name, sensitive);
+                    self.mark(
+                        *oid,
+                        column.number,
+                        Marked {
+                            field,
+                            itself: true,
+                        },
+                    );
+                    remembered.insert(key, name);
+                } else if let Some(before) = remembered.get(&key)
+                    && let Some(sensitive) = masks.field(before)
+                {
+                    let field = self.add_field(before, sensitive);
+                    self.mark(
+                        *oid,
+                        column.number,
+                        Marked {
+                            field,
+                            itself: true,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    fn mark_telling(&mut self, catalogue: &Catalogue) {
+        for (name, columns) in TELLING {
+            for (oid, relation) in catalogue.named("", name) {
+                let telling = relation
+                    .columns
+                    .iter()
+                    .filter(|column| columns.contains(&&*column.name));
+                for column in telling {
+                    let field = TELLING_FIELD;
+                    self.mark(
+                        oid,
+                        column.number,
+                        Marked {
+                            field,
+                            itself: false,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// A generated column can be computed from any other of its row.
+    fn mark_generated(&mut self, catalogue: &Catalogue) {
+        let marked: Vec<u32> = self.marked.keys().copied().collect();
+        for oid in marked {
+            let Some(relation) = catalogue.relations.get(&oid) else {
+                continue;
+            };
+            for column in relation.columns.iter().filter(|column| column.generated) {
+                if let Some(field) = self.strongest(oid) {
+                    self.mark(
+                        oid,
+                        column.number,
+                        Marked {
+                            field,
+                            itself: false,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// The field of a relation that says least.
+    fn strongest(&self, relation: u32) -> Option<FieldId> {
+        let fields = self.marks(relation).map(|(_, marked)| marked.field);
+        fields.max_by_key(|field| self.is_covered(*field))
+    }
+
+    /// Children have the columns of their parents, whose rows are theirs.
+    fn mark_relatives(&mut self, catalogue: &Catalogue) {
+        for (child, parent) in &catalogue.parents {
+            self.mark_same(catalogue, *child, *parent);
+            self.mark_same(catalogue, *parent, *child);
+        }
+    }
+
+    fn mark_same(&mut self, catalogue: &Catalogue, from: u32, to: u32) {
+        let relations = &catalogue.relations;
+        let (Some(source), Some(target)) = (relations.get(&from), relations.get(&to)) else {
+            return;
+        };
+        for column in &source.columns {
+            let Some(marked) = self.marked(from, column.number) else {
+                continue;
+            };
+            let same = target
+                .columns
+                .iter()
+                .find(|other| other.name == column.name);
+            if let Some(same) = same {
+                self.mark(to, same.number, marked);
+            }
+        }
+    }
+
+    /// A column that holds rows of a relation holds what is sensitive in them.
+    fn mark_composites(&mut self, catalogue: &Catalogue) {
+        let mut sensitive: FxHashMap<u32, FieldId> = FxHashMap::default();
+        loop {
+            let before = sensitive.len();
+            for (oid, parts) in &catalogue.types {
+                let field = self.strongest(parts.relation).or_else(|| {
+                    let inner = [parts.element, parts.base];
+                    inner.iter().find_map(|inner| sensitive.get(inner).copied())
+                });
+                if let Some(field) = field {
+                    sensitive.entry(*oid).or_insert(field);
+                }
+            }
+            if sensitive.len() == before {
+                break;
+            }
+        }
+        if sensitive.is_empty() {
+            return;
+        }
+        for (oid, relation) in &catalogue.relations {
+            for column in &relation.columns {
+                if let Some(field) = sensitive.get(&column.type_oid) {
+                    let marked = Marked {
+                        field: *field,
+                        itself: false,
+                    };
+                    self.mark(*oid, column.number, marked);
+                }
+            }
+        }
+    }
+
+    /// The columns of views, from their definitions. True when there are more than before.
+    fn mark_views(&mut self, catalogue: &Catalogue) -> bool {
+        let mut found = Vec::new();
+        for (oid, relation) in &catalogue.relations {
+            if !matches!(relation.kind, b'v' | b'm') || *oid < FIRST_USER_OID {
+                continue;
+            }
+            for (column, marked) in self.view_columns(relation) {
+                found.push((*oid, column, marked));
+            }
+        }
+        let mut more = false;
+        for (oid, column, marked) in found {
+            more |= self.mark(oid, column, marked);
+        }
+        more
+    }
+
+    fn view_columns(&self, view: &Relation) -> Vec<(i16, Marked)> {
+        let definition = view.definition.as_deref().unwrap_or_default();
+        let outputs = flow::outputs_of(definition, self);
+        let count = view.columns.len();
+        let mut marks = Vec::new();
+        for (index, column) in view.columns.iter().enumerate() {
+            let marked = match &outputs {
+                None => Some(Marked {
+                    field: UNPROVEN,
+                    itself: false,
+                }),
+                Some(outputs) => outputs.marked(index, count, self),
+            };
+            marks.extend(marked.map(|marked| (column.number, marked)));
+        }
+        marks
+    }
+
+    /// The sensitive columns of all relations that a name can mean, and whether any is known.
+    pub(crate) fn named(&self, schema: &str, name: &str) -> Named {
+        let Some(catalogue) = &self.catalogue else {
+            return Named::default();
+        };
+        let mut named = Named::default();
+        for (oid, relation) in catalogue.named(schema, name) {
+            named.known = true;
+            named.candidates += 1;
+            for column in &relation.columns {
+                let marked = self.marked(oid, column.number);
+                named.columns.push((column.name.clone(), marked));
+            }
+        }
+        named
+    }
+
+    /// The names of all relations that have something sensitive in them.
+    pub(crate) fn sensitive_names(&self) -> FxHashSet<&str> {
+        let Some(catalogue) = &self.catalogue else {
+            return FxHashSet::default();
+        };
+        self.marked
+            .keys()
+            .filter_map(|oid| Some(&*catalogue.relations.get(oid)?.name))
+            .collect()
+    }
+}
+
+/// What a name in a statement can mean.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// There is such a relation.
+    pub(crate) known: bool,
+    /// How many there are.
+    pub(crate) candidates: usize,
+    /// The columns of all of them, in their order where there is one.
+    pub(crate) columns: Vec<(Box<str>, Option<Marked>)>,
+}

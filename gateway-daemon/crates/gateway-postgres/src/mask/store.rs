@@ -1,0 +1,170 @@
+//! What all sessions share about databases: their catalogues, what policies say about those, and
+//! what statements do.
+use super::catalogue::Catalogue;
+use super::outlook::{Outlook, Remembered};
+use crate::interpret::flow::Flow;
+use gateway_core::Masks;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A catalogue is read anew after this long: nobody says when a session elsewhere has changed it.
+const FRESH: Duration = Duration::from_secs(10);
+/// So many databases are remembered.
+const DATABASES_MAX: usize = 256;
+/// So many outlooks are remembered.
+const OUTLOOKS_MAX: usize = 64;
+/// So many flows are remembered.
+const FLOWS_MAX: usize = 16_384;
+
+/// A database, as sessions reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Database {
+    pub(crate) address: SocketAddr,
+    pub(crate) name: Box<[u8]>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// `None`: it could not be read.
+    catalogue: Option<Arc<Catalogue>>,
+    /// `None`: it has changed since.
+    read: Option<Instant>,
+    remembered: Remembered,
+}
+
+/// Whether a catalogue can be used.
+#[derive(Clone, Debug)]
+pub(crate) enum Fresh {
+    /// It can. `None`: it could not be read a moment ago.
+    Yes(Option<Arc<Catalogue>>),
+    /// It is old, or it was never read.
+    No(Option<Arc<Catalogue>>),
+}
+
+struct Seen {
+    catalogue: Option<Arc<Catalogue>>,
+    masks: u64,
+    outlook: Arc<Outlook>,
+}
+
+type Flows = FxHashMap<(u64, u64), Arc<Flow>>;
+
+/// Shared by all sessions of a gateway.
+pub(crate) struct Store {
+    now: fn() -> Instant,
+    databases: Mutex<FxHashMap<Database, Known>>,
+    outlooks: Mutex<Vec<Seen>>,
+    flows: Mutex<Flows>,
+    next: AtomicU64,
+}
+
+impl Store {
+    pub(crate) fn new(now: fn() -> Instant) -> Store {
+        Store {
+            now,
+            databases: Mutex::default(),
+            outlooks: Mutex::default(),
+            flows: Mutex::default(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// What is known of a database.
+    pub(crate) fn fresh(&self, database: &Database) -> Fresh {
+        let databases = self.databases.lock();
+        let Some(known) = databases.get(database) else {
+            return Fresh::No(None);
+        };
+        let is_fresh = known
+            .read
+            .is_some_and(|read| (self.now)().saturating_duration_since(read) < FRESH);
+        match is_fresh {
+            true => Fresh::Yes(known.catalogue.clone()),
+            false => Fresh::No(known.catalogue.clone()),
+        }
+    }
+
+    /// A session has read the catalogue, or could not.
+    pub(crate) fn read(&self, database: &Database, catalogue: Option<Catalogue>) {
+        let mut databases = self.databases.lock();
+        if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
+            databases.clear();
+        }
+        let known = databases.entry(database.clone()).or_default();
+        known.read = Some((self.now)());
+        match (&known.catalogue, catalogue) {
+            // The same as before, with all that was found out about it.
+            (Some(before), Some(now)) if **before == now => {}
+            (_, now) => known.catalogue = now.map(Arc::new),
+        }
+    }
+
+    /// A session has changed the catalogue, or may have.
+    pub(crate) fn changed(&self, database: &Database) {
+        if let Some(known) = self.databases.lock().get_mut(database) {
+            known.read = None;
+        }
+    }
+
+    /// What a policy says about a database.
+    pub(crate) fn outlook(
+        &self,
+        database: &Database,
+        catalogue: Option<&Arc<Catalogue>>,
+        masks: &dyn Masks,
+    ) -> Arc<Outlook> {
+        let is_same = |seen: &&Seen| {
+            let same = match (&seen.catalogue, catalogue) {
+                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+                (None, None) => true,
+                _ => false,
+            };
+            same && seen.masks == masks.id()
+        };
+        if let Some(seen) = self.outlooks.lock().iter().find(is_same) {
+            return Arc::clone(&seen.outlook);
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let outlook = Arc::new(match catalogue {
+            None => Outlook::blind(id, masks),
+            Some(catalogue) => {
+                let mut databases = self.databases.lock();
+                let known = databases.entry(database.clone()).or_default();
+                Outlook::new(id, Arc::clone(catalogue), masks, &mut known.remembered)
+            }
+        });
+        let mut outlooks = self.outlooks.lock();
+        if outlooks.len() >= OUTLOOKS_MAX {
+            outlooks.remove(0);
+        }
+        outlooks.push(Seen {
+            catalogue: catalogue.cloned(),
+            masks: masks.id(),
+            outlook: Arc::clone(&outlook),
+        });
+        outlook
+    }
+
+    /// What a statement of this shape does. Not remembered for 0, which is no shape.
+    pub(crate) fn flow(&self, shape: u64, text: &str, outlook: &Outlook) -> Arc<Flow> {
+        let key = (outlook.id, shape);
+        if shape != 0
+            && let Some(flow) = self.flows.lock().get(&key)
+        {
+            return Arc::clone(flow);
+        }
+        let flow = Arc::new(Flow::of(text, outlook));
+        let mut flows = self.flows.lock();
+        if flows.len() >= FLOWS_MAX {
+            flows.clear();
+        }
+        if shape != 0 {
+            flows.insert(key, Arc::clone(&flow));
+        }
+        flow
+    }
+}

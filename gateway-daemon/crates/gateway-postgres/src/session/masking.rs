@@ -1,0 +1,733 @@
+//! Masks in a session: what is known of its database, what is said about each answer, and what is
+//! asked of the upstream besides what the client asks.
+use super::judge::Question;
+use super::names::significant;
+use super::pipeline::{Entry, Own, Request};
+use super::serving::{Fault, Serving};
+use super::statement::Statement;
+use crate::codec::response::{Complaint, Severity, Transaction};
+use crate::codec::{HEADER_BYTES, frame, push_text};
+use crate::error::Error;
+use crate::interpret::Classification;
+use crate::interpret::flow::{CopyFormat, CopyOut, CopySource, Flow, Outputs};
+use crate::mask::catalogue::{self, Ask, Catalogue, Loading, REQUESTS};
+use crate::mask::columns::{Action, Column, Columns, Description, action_for, describe};
+use crate::mask::copy::CopyStream;
+use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
+use crate::mask::store::{Database, Fresh};
+use crate::mask::value::{Kind, Shape};
+use crate::mask::words;
+use gateway_core::mask::{Use, UseKind};
+use gateway_core::{Masks, Parameter};
+use gateway_protocol::Effects;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// The name of the statement that a copied query is described by.
+const COPIED: &[u8] = b"gateway_copied";
+/// Prepared statements that execute prepared statements are followed so far.
+const EXECUTES_MAX: usize = 4;
+/// The cursors of so many names are told apart.
+const CURSORS_MAX: usize = 1024;
+/// "Program limit exceeded".
+const LIMITED: &str = "54000";
+
+/// What the policy says about one answer.
+#[derive(Debug)]
+pub(super) struct View {
+    outlook: Arc<Outlook>,
+    masks: Arc<dyn Masks>,
+    flow: Arc<Flow>,
+    /// What a cursor or a prepared statement returns, where the text is one FETCH or EXECUTE.
+    inner: Option<Outputs>,
+}
+
+impl View {
+    fn outputs(&self, statement: usize) -> Outputs {
+        match self.flow.statement(statement) {
+            // A statement of the text before could have changed what this one reads.
+            _ if self.flow.alters && self.flow.statements.len() > 1 => Outputs::unproven(),
+            Some(found) if found.fetches.is_none() && found.executes.is_none() => {
+                found.outputs.clone()
+            }
+            Some(_) if self.flow.statements.len() == 1 => {
+                self.inner.clone().unwrap_or_else(Outputs::unproven)
+            }
+            _ => Outputs::unproven(),
+        }
+    }
+
+    fn columns(&self, statement: usize, described: &[Description]) -> Columns {
+        let outputs = self.outputs(statement);
+        // A view could have become another within the same text.
+        let outlook = match self.flow.alters && self.flow.statements.len() > 1 {
+            true => Arc::new(Outlook::blind(0, &*self.masks)),
+            false => Arc::clone(&self.outlook),
+        };
+        Columns::new(outlook, Arc::clone(&self.masks), described, &outputs)
+    }
+}
+
+/// What a request is asked permission with, besides what it says itself.
+#[derive(Debug)]
+pub(super) struct Seen {
+    view: Arc<View>,
+    pub(super) uses: Vec<Use>,
+    /// Something sensitive may be in its text, its values and its answer.
+    touches: bool,
+    /// Before it the upstream is asked about this query.
+    copies: Option<Box<str>>,
+}
+
+impl Seen {
+    /// The text as it may be written down; `None`: as it is.
+    pub(super) fn shown(&self, text: &str, out: &dyn Effects) -> Option<String> {
+        if self.touches {
+            return Some(words::cover_statement(text, out.masker()));
+        }
+        let searched = words::search(text.as_bytes(), &*self.view.masks, out.masker())?;
+        Some(String::from_utf8_lossy(&searched).into_owned())
+    }
+
+    /// The same of bind values.
+    pub(super) fn parameters(
+        &self,
+        parameters: &[Parameter],
+        out: &dyn Effects,
+    ) -> Option<Vec<Parameter>> {
+        match (parameters, self.touches) {
+            ([], _) => None,
+            (_, true) => Some(words::cover_parameters(parameters, out.masker())),
+            (_, false) => words::search_parameters(parameters, &*self.view.masks, out.masker()),
+        }
+    }
+
+    /// Adds the use of what a mask has put in a value's place.
+    pub(super) fn look_for_constants(
+        &mut self,
+        text: &str,
+        parameters: &[Parameter],
+        out: &dyn Effects,
+    ) {
+        let View { outlook, flow, .. } = &*self.view;
+        if !(self.touches && flow.writes && outlook.covers) {
+            return;
+        }
+        let masker = out.masker();
+        let writes = words::holds_constant(text, masker)
+            || parameters
+                .iter()
+                .any(|value| words::is_constant(value, masker));
+        if writes {
+            let found = use_of(outlook, UseKind::WritesCover, 0);
+            self.uses.extend(found);
+        }
+    }
+}
+
+fn use_of(outlook: &Outlook, kind: UseKind, field: FieldId) -> Option<Use> {
+    let field = outlook.field(field)?;
+    Some(Use {
+        kind,
+        field: Arc::clone(&field.name),
+        mask: Arc::clone(&field.sensitive.mask),
+    })
+}
+
+/// What comes of looking at a request.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// Nothing about it is sensitive.
+    Plain,
+    /// The catalogue has to be read first.
+    Wait,
+    Seen(Box<Seen>),
+}
+
+/// The masks of a session. There are none as long as the policy calls nothing sensitive.
+#[derive(Debug, Default)]
+pub(super) struct Masking {
+    /// The catalogue as this session's open transaction sees it.
+    own: Option<Option<Arc<Catalogue>>>,
+    /// It is being read.
+    loading: Option<Loading>,
+    /// The open transaction, or what was just asked, has changed it.
+    changed: bool,
+    /// What was looked at last changes it, when it is sent.
+    altering: bool,
+    /// Something sensitive was touched: errors that come late may be about it.
+    sensitive: bool,
+    /// The columns of the answer that comes.
+    columns: Option<Columns>,
+    /// The columns of the query that is copied next.
+    copied: Option<Vec<Description>>,
+    copy: Option<CopyStream>,
+    /// Which statement of the text the answer is about.
+    statement: usize,
+    /// The rest of the answer is not for the client.
+    swallow: bool,
+    cursors: FxHashMap<Box<str>, Outputs>,
+}
+
+/// The changes that a request makes of its entry, and what goes before it.
+type Prelude = Option<Vec<u8>>;
+
+impl Serving {
+    fn masking(&mut self) -> &mut Masking {
+        self.masking.get_or_insert_default()
+    }
+
+    /// What the policy calls sensitive about a statement. `meaning` is that of its own text.
+    pub(super) fn look(
+        &mut self,
+        meaning: Option<&Arc<Classification>>,
+        question: &Question<'_>,
+        out: &mut dyn Effects,
+    ) -> Look {
+        let Some(masks) = out.masks(&question.operation(&self.shared)) else {
+            return Look::Plain;
+        };
+        let Some(outlook) = self.outlook(&*masks, out) else {
+            return Look::Wait;
+        };
+        let (flow, inner) = self.flow(meaning, question.text, &outlook);
+        self.masking().altering = flow.alters;
+        let mut uses: Vec<Use> = Vec::new();
+        for (kind, field) in flow
+            .uses
+            .iter()
+            .chain(inner.iter().flat_map(|(flow, _)| &flow.uses))
+        {
+            uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers));
+        }
+        let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
+        let touches = flow.touches
+            || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
+            || late && self.masking().sensitive;
+        if !touches && masks.detectors().is_empty() {
+            return Look::Plain;
+        }
+        let inner = inner.map(|(_, outputs)| outputs);
+        let inner = inner.or_else(|| self.cursor_outputs(&flow));
+        self.declare(&flow);
+        let copies = copied_query(&flow).map(Into::into);
+        Look::Seen(Box::new(Seen {
+            view: Arc::new(View {
+                outlook,
+                masks,
+                flow,
+                inner,
+            }),
+            uses,
+            touches,
+            copies,
+        }))
+    }
+
+    /// What the policy says about the database; `None`: it has to be asked first.
+    fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
+        let database = self.database();
+        let can_load = self.pipeline.is_empty()
+            && !self.up.unsynced
+            && !out.is_holding()
+            && self.transaction != Transaction::Failed;
+        let shared = Arc::clone(&self.shared);
+        let masking = self.masking();
+        if masking.loading.is_some() {
+            return None;
+        }
+        let catalogue = match (&masking.own, masking.changed, shared.store.fresh(&database)) {
+            (Some(own), true, _) => own.clone(),
+            (_, false, Fresh::Yes(catalogue)) => catalogue,
+            _ if can_load => {
+                masking.loading = Some(Loading::default());
+                return None;
+            }
+            // What it was a while ago will do; what this session has changed itself will not.
+            (_, false, Fresh::No(catalogue)) => catalogue,
+            (None, true, _) => None,
+        };
+        Some(shared.store.outlook(&database, catalogue.as_ref(), masks))
+    }
+
+    fn database(&self) -> Database {
+        Database {
+            address: self.origin.destination,
+            name: self.database.clone(),
+        }
+    }
+
+    /// What a text does, and what it executes, where that is one prepared statement.
+    fn flow(
+        &self,
+        meaning: Option<&Arc<Classification>>,
+        text: &str,
+        outlook: &Outlook,
+    ) -> (Arc<Flow>, Option<(Arc<Flow>, Outputs)>) {
+        let store = &self.shared.store;
+        let flow = match meaning {
+            Some(meaning) if meaning.statements > 0 || meaning.shape > 1 => {
+                store.flow(meaning.shape, text, outlook)
+            }
+            _ => Arc::new(Flow::unreadable()),
+        };
+        let mut names: Vec<Box<str>> = Vec::new();
+        names.extend(
+            flow.statements
+                .iter()
+                .filter_map(|found| found.executes.clone()),
+        );
+        if names.is_empty() {
+            return (flow, None);
+        }
+        let executed = match (names.as_slice(), flow.statements.len()) {
+            ([name], 1) => self.executed(name, outlook, EXECUTES_MAX),
+            _ => None,
+        };
+        let executed = executed.unwrap_or_else(|| Arc::new(Flow::unreadable()));
+        let outputs = match executed.statements.as_slice() {
+            [one] => one.outputs.clone(),
+            _ => Outputs::unproven(),
+        };
+        (flow, Some((executed, outputs)))
+    }
+
+    /// What the prepared statement of this name does.
+    fn executed(&self, name: &str, outlook: &Outlook, depth: usize) -> Option<Arc<Flow>> {
+        let key = significant(name.as_bytes()).filter(|key| !key.is_empty())?;
+        let segment = self.pipeline.segment();
+        let statement: &Arc<Statement> = self.statements.look_up(key, segment).one()?;
+        let meaning = statement.meaning.as_ref()?;
+        let flow = self
+            .shared
+            .store
+            .flow(meaning.shape, &statement.text, outlook);
+        let [one] = flow.statements.as_slice() else {
+            return None;
+        };
+        match &one.executes {
+            None => Some(flow),
+            Some(next) if depth > 0 => self.executed(next, outlook, depth - 1),
+            Some(_) => None,
+        }
+    }
+
+    fn cursor_outputs(&self, flow: &Flow) -> Option<Outputs> {
+        let [one] = flow.statements.as_slice() else {
+            return None;
+        };
+        let masking = self.masking.as_ref()?;
+        masking.cursors.get(one.fetches.as_ref()?).cloned()
+    }
+
+    fn declare(&mut self, flow: &Flow) {
+        for found in &flow.statements {
+            let Some(name) = &found.declares else {
+                continue;
+            };
+            let cursors = &mut self.masking().cursors;
+            if cursors.len() >= CURSORS_MAX {
+                cursors.clear();
+            }
+            let same = cursors
+                .get(name)
+                .is_none_or(|before| *before == found.outputs);
+            let outputs = match same {
+                true => found.outputs.clone(),
+                // It is one of two, and nobody knows yet which.
+                false => Outputs::unproven(),
+            };
+            cursors.insert(name.clone(), outputs);
+        }
+    }
+
+    /// The questions about the catalogue go upstream.
+    pub(super) fn begin_loading(&mut self, out: &mut dyn Effects) {
+        for _ in 0..catalogue::QUESTIONS {
+            for ask in REQUESTS {
+                let request = match ask {
+                    Ask::Close => Request::Close,
+                    Ask::Parse => Request::Parse,
+                    Ask::Bind => Request::Bind,
+                    Ask::Execute => Request::Execute,
+                };
+                self.pipeline.push_own(request, Own::Apart);
+            }
+        }
+        self.pipeline.push_own(Request::Sync, Own::Apart);
+        out.send_upstream(&self.admitted, &catalogue::questions());
+        out.pause_client(true);
+    }
+
+    /// The catalogue was read, or could not be.
+    pub(super) fn end_loading(&mut self, out: &mut dyn Effects) {
+        let database = self.database();
+        let shared = Arc::clone(&self.shared);
+        let open = self.transaction != Transaction::Idle;
+        let masking = self.masking();
+        let Some(loading) = masking.loading.take() else {
+            return;
+        };
+        let catalogue = loading.finish();
+        if masking.changed && open {
+            masking.own = Some(catalogue.map(Arc::new));
+        } else {
+            masking.changed = false;
+            masking.own = None;
+            shared.store.read(&database, catalogue);
+        }
+        out.pause_client(false);
+    }
+
+    /// A request that was looked at goes upstream: its entry is marked, and what goes before it is
+    /// returned. `portal`: of an Execute.
+    pub(super) fn see(
+        &mut self,
+        entry: &mut Entry,
+        seen: Option<Box<Seen>>,
+        portal: Option<&[u8]>,
+    ) -> Prelude {
+        if let Some(masking) = &mut self.masking {
+            let altering = std::mem::take(&mut masking.altering);
+            masking.changed |= altering && entry.request != Request::Parse;
+        }
+        let seen = *seen?;
+        entry.viewed = true;
+        self.masking().sensitive |= seen.touches && seen.view.outlook.covers;
+        self.views.push(seen.view);
+        let apart = match portal {
+            Some(_) => Own::Within,
+            None => Own::Apart,
+        };
+        if entry.request == Request::Parse {
+            return None;
+        }
+        if let Some(query) = seen.copies {
+            let mut prelude = catalogue::message(Ask::Close, COPIED, "");
+            prelude.extend(catalogue::message(Ask::Parse, COPIED, &query));
+            prelude.extend(describe_message(b'S', COPIED));
+            prelude.extend(catalogue::message(Ask::Close, COPIED, ""));
+            for request in [
+                Request::Close,
+                Request::Parse,
+                Request::DescribeStatement,
+                Request::Close,
+            ] {
+                self.pipeline.push_own(request, apart);
+            }
+            if apart == Own::Apart {
+                prelude.extend(frame(b'S', |_| {}));
+                self.pipeline.push_own(Request::Sync, apart);
+            }
+            return Some(prelude);
+        }
+        let portal = portal?;
+        self.pipeline.push_own(Request::DescribePortal, Own::Within);
+        Some(describe_message(b'P', portal))
+    }
+
+    /// What the server says about the columns of an answer.
+    pub(super) fn described(&mut self, own: bool, copied: bool, body: &[u8]) -> Result<(), Error> {
+        let described = describe(body)?;
+        if own && copied {
+            self.masking().copied = Some(described);
+            return Ok(());
+        }
+        let Some(view) = self.views.front().cloned() else {
+            return Ok(());
+        };
+        let masking = self.masking();
+        masking.columns = Some(view.columns(masking.statement, &described));
+        Ok(())
+    }
+
+    /// The columns of the row that comes; `None`: it need not be looked into.
+    pub(super) fn columns_of_row(&mut self) -> Option<&mut Columns> {
+        let view = self.views.front()?.clone();
+        let masking = self.masking.get_or_insert_default();
+        let columns = masking.columns.get_or_insert_with(|| {
+            // Rows that nobody has described.
+            Columns::covered(Arc::clone(&view.outlook), Arc::clone(&view.masks), 0)
+        });
+        (columns.looks() || columns.len() == 0).then_some(columns)
+    }
+
+    /// A copy to the client begins. False: it cannot be read on its way.
+    pub(super) fn begin_copy_out(&mut self, body: &[u8]) -> Result<bool, Error> {
+        let Some(view) = self.views.front().cloned() else {
+            return Ok(true);
+        };
+        let masking = self.masking.get_or_insert_default();
+        let found = view.flow.statement(masking.statement);
+        let copied = masking.copied.take();
+        let mut reader = crate::codec::Reader::new(body);
+        reader.byte()?;
+        let count = usize::from(reader.u16()?);
+        let (Some(plan), false) = (
+            found.and_then(|found| found.copy.as_ref()),
+            view.flow.alters && view.flow.statements.len() > 1,
+        ) else {
+            return Ok(!view.outlook.covers);
+        };
+        let columns = match &plan.source {
+            CopySource::Query(_) => copied
+                .filter(|described| described.len() == count)
+                .map(|described| view.columns(masking.statement, &described)),
+            CopySource::Table { .. } => table_columns(&view, plan)
+                .filter(|columns| columns.len() == count)
+                .map(|list| Columns::of(Arc::clone(&view.outlook), Arc::clone(&view.masks), list)),
+        };
+        let columns = columns.unwrap_or_else(|| {
+            Columns::covered(Arc::clone(&view.outlook), Arc::clone(&view.masks), count)
+        });
+        if !columns.looks() {
+            return Ok(true);
+        }
+        let limit = self.shared.limits.masked_row_bytes;
+        let stream = CopyStream::new(plan.format.clone(), columns, limit);
+        if !stream.is_readable()
+            || !self.settings.text_is_utf8() && plan.format != CopyFormat::Binary
+        {
+            return Ok(!view.outlook.covers);
+        }
+        masking.copy = Some(stream);
+        Ok(true)
+    }
+
+    pub(super) fn copy_stream(&mut self) -> Option<&mut CopyStream> {
+        self.masking.as_mut()?.copy.as_mut()
+    }
+
+    /// The answer to one statement of a text is whole.
+    pub(super) fn statement_answered(&mut self) {
+        let Some(masking) = &mut self.masking else {
+            return;
+        };
+        masking.statement += 1;
+        let columns = masking.columns.take();
+        let copy = masking.copy.take();
+        let (masked, disclosed) = (&mut self.reply.masked, &mut self.reply.disclosed);
+        if let Some(columns) = &columns {
+            columns.settle(masked, disclosed);
+        }
+        if let Some(copy) = &copy {
+            copy.columns().settle(masked, disclosed);
+        }
+    }
+
+    /// The answer to a request is whole.
+    pub(super) fn view_answered(&mut self) {
+        self.statement_answered();
+        self.views.pop();
+        if let Some(masking) = &mut self.masking {
+            masking.statement = 0;
+            masking.copied = None;
+        }
+    }
+
+    /// ReadyForQuery.
+    pub(super) fn masking_ready(&mut self, transaction: Transaction) {
+        let database = self.database();
+        let Some(masking) = &mut self.masking else {
+            return;
+        };
+        if transaction == Transaction::Idle && self.pipeline.is_empty() {
+            masking.cursors.clear();
+            if std::mem::take(&mut masking.changed) {
+                masking.own = None;
+                self.shared.store.changed(&database);
+            }
+        } else if masking.changed {
+            // It may have changed once more.
+            masking.own = None;
+        }
+    }
+
+    /// What an error or a notice becomes; `None`: it stays.
+    pub(super) fn cover_words(
+        &mut self,
+        kind: u8,
+        front: Option<Entry>,
+        body: &[u8],
+        out: &dyn Effects,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(masking) = &self.masking else {
+            return Ok(None);
+        };
+        let view = front
+            .filter(|entry| entry.viewed)
+            .and_then(|_| self.views.front());
+        let own = front.is_some_and(|entry| entry.own != Own::No);
+        let asks = front.is_some_and(|entry| {
+            !own && matches!(
+                entry.request,
+                Request::Query | Request::Execute | Request::Parse
+            )
+        });
+        let covers = match view {
+            Some(view) => {
+                view.flow.touches && view.outlook.covers || masking.sensitive && !asks_cleanly(view)
+            }
+            None => masking.sensitive && !asks,
+        };
+        if covers {
+            return words::cover_message(kind, body).map(Some);
+        }
+        Ok(view.and_then(|view| words::search_message(kind, body, &*view.masks, out.masker())))
+    }
+
+    /// Tells the client that the answer ends here; the rest of it is not for the client.
+    pub(super) fn cut_answer(&mut self, message: &str) -> Vec<u8> {
+        self.masking().swallow = true;
+        self.reply
+            .error
+            .get_or_insert_with(|| Arc::from(format!("{LIMITED}: {message}")));
+        Complaint {
+            severity: Severity::Error,
+            code: LIMITED,
+            message,
+            detail: None,
+            utf8: self.settings.text_is_utf8(),
+        }
+        .encode()
+    }
+
+    /// Is the rest of an answer kept from the client?
+    pub(super) fn is_swallowing(&self) -> bool {
+        self.masking.as_ref().is_some_and(|masking| masking.swallow)
+    }
+
+    /// Is a message of this kind kept from the client? The end of the answer is not.
+    pub(super) fn swallows(&mut self, kind: u8) -> Result<bool, Fault> {
+        let Some(masking) = self.masking.as_mut().filter(|masking| masking.swallow) else {
+            return Ok(false);
+        };
+        match kind {
+            b'Z' => {
+                masking.swallow = false;
+                Ok(false)
+            }
+            // The client would have to answer it.
+            b'G' | b'W' => Err(Error::Unasked.into()),
+            b'S' | b'A' => Ok(false),
+            _ => Ok(true),
+        }
+    }
+
+    /// A row of the gateway's own question.
+    pub(super) fn own_row(&mut self, body: &[u8]) {
+        if let Some(loading) = self
+            .masking
+            .as_mut()
+            .and_then(|masking| masking.loading.as_mut())
+        {
+            loading.row(body);
+        }
+    }
+
+    pub(super) fn own_answered(&mut self) {
+        if let Some(loading) = self
+            .masking
+            .as_mut()
+            .and_then(|masking| masking.loading.as_mut())
+        {
+            loading.answered();
+        }
+    }
+
+    pub(super) fn own_failed(&mut self) {
+        if let Some(loading) = self
+            .masking
+            .as_mut()
+            .and_then(|masking| masking.loading.as_mut())
+        {
+            loading.fail();
+        }
+    }
+}
+
+/// What a function returns that is called by its number, nobody knows.
+pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
+    let Some(masks) = masks.filter(|masks| masks.cover()) else {
+        return Vec::new();
+    };
+    let outlook = Outlook::blind(0, masks);
+    use_of(&outlook, UseKind::Takes, UNPROVEN)
+        .into_iter()
+        .collect()
+}
+
+/// Does nothing of a view reach beyond the statement itself? The end of a transaction does.
+fn asks_cleanly(view: &View) -> bool {
+    !view.flow.statements.is_empty() && !view.flow.writes
+}
+
+fn copied_query(flow: &Flow) -> Option<&str> {
+    let [one] = flow.statements.as_slice() else {
+        return None;
+    };
+    match &one.copy.as_ref()?.source {
+        CopySource::Query(query) if !query.is_empty() => Some(query),
+        _ => None,
+    }
+}
+
+fn describe_message(kind: u8, name: &[u8]) -> Vec<u8> {
+    let message = frame(b'D', |body| {
+        body.push(kind);
+        push_text(body, name);
+    });
+    debug_assert!(message.len() > HEADER_BYTES);
+    message
+}
+
+/// The columns of COPY table TO; `None` when it is not certain which those are.
+fn table_columns(view: &View, plan: &CopyOut) -> Option<Vec<Column>> {
+    let CopySource::Table {
+        schema,
+        name,
+        columns,
+    } = &plan.source
+    else {
+        return None;
+    };
+    let catalogue = view.outlook.catalogue.as_ref()?;
+    let mut candidates: Vec<_> = catalogue.named(schema, name).collect();
+    let marked = |oid: u32| view.outlook.marks(oid).next().is_some();
+    let (oid, relation) = match candidates.as_slice() {
+        [one] => *one,
+        // Any of these: nothing needs to be covered if nothing is sensitive in any.
+        [first, ..] if !candidates.iter().any(|(oid, _)| marked(*oid)) => *first,
+        _ => return None,
+    };
+    candidates.clear();
+    let column = |number: i16, type_oid: u32, not_null: bool| {
+        let action = match view.outlook.marked(oid, number) {
+            None => Action::Show,
+            Some(marked) => action_for(&view.outlook, marked.field, marked.itself),
+        };
+        Column {
+            action,
+            kind: Kind {
+                shape: Shape::of(type_oid, 0),
+                binary: false,
+                not_null,
+            },
+        }
+    };
+    if columns.is_empty() {
+        // Generated columns are not copied.
+        let all = relation.columns.iter().filter(|column| !column.generated);
+        return Some(
+            all.map(|found| column(found.number, found.type_oid, found.not_null))
+                .collect(),
+        );
+    }
+    columns
+        .iter()
+        .map(|name| {
+            let found = relation.columns.iter().find(|found| found.name == *name)?;
+            Some(column(found.number, found.type_oid, found.not_null))
+        })
+        .collect()
+}
