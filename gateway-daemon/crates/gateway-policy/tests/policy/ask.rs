@@ -144,6 +144,13 @@ impl Ask<'_> {
                     decision.rule, explained.rule,
                     "explain is decide:\n{explained}"
                 );
+                let covers = explained.masks.iter().any(|mask| mask.covered);
+                let enforced = decision.mode == gateway_core::Mode::Enforce;
+                assert_eq!(
+                    decision.masks.as_ref().map(|masks| masks.cover()),
+                    (!explained.masks.is_empty()).then_some(covers && enforced),
+                    "explain is decide:\n{explained}"
+                );
             }
             assert_eq!(decision.resource, explained.resource);
             decision
