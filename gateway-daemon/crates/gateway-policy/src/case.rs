@@ -197,7 +197,8 @@ impl Policy {
             result
                 .conditions
                 .extend(explanation.conditions.iter().cloned());
-            let covered = explanation.masks.iter().filter(|mask| mask.covered);
+            let covered = explanation.masks.iter();
+            let covered = covered.filter(|mask| !mask.rules.is_empty());
             masks.extend(covered.map(|mask| Arc::clone(&mask.mask)));
             let stricter = result.verdict.map(severity) < Some(severity(explanation.verdict));
             if stricter {

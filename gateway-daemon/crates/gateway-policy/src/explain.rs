@@ -26,8 +26,7 @@ pub struct Explanation {
     pub rule: Option<Arc<str>>,
     /// The verdict in one sentence.
     pub because: String,
-    /// The masks of the policy, in the order of their names. In a mode that refuses nothing, none
-    /// is covered, whatever the rules say.
+    /// The masks of the policy, in the order of their names.
     pub masks: Vec<ExplainedMask>,
     /// Who is asked, when the verdict is hold.
     pub hold: Option<Arc<HoldTerms>>,
@@ -43,9 +42,10 @@ pub struct Explanation {
 pub struct ExplainedMask {
     /// Its name.
     pub mask: Arc<str>,
-    /// What it calls sensitive is covered. Otherwise it is returned, and that is recorded.
+    /// What it calls sensitive is covered. Otherwise it is returned, and that is recorded. Modes
+    /// that refuse nothing cover nothing.
     pub covered: bool,
-    /// The rules that put it on.
+    /// The rules that put it on, whatever the mode.
     pub rules: Vec<Arc<str>>,
 }
 
@@ -161,7 +161,7 @@ impl Policy {
                     .collect();
                 ExplainedMask {
                     mask: Arc::clone(mask),
-                    covered: !rules.is_empty(),
+                    covered: !rules.is_empty() && self.mode == Mode::Enforce,
                     rules,
                 }
             })
@@ -338,18 +338,18 @@ fn touched(rule: &Rule, effect: &Effect) -> Vec<String> {
 }
 
 impl fmt::Display for ExplainedMask {
-    /// `mask "personal-data" is covered (rule "people read")`
+    /// `mask "personal-data" is put on by rule "people read"`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.covered {
+        if self.rules.is_empty() {
             return write!(f, "mask {:?} is only watched", self.mask);
         }
         let rules: Vec<String> = self.rules.iter().map(|rule| format!("{rule:?}")).collect();
-        write!(
-            f,
-            "mask {:?} is covered (rule {})",
-            self.mask,
-            rules.join(", ")
-        )
+        let rules = rules.join(", ");
+        write!(f, "mask {:?} is put on by rule {rules}", self.mask)?;
+        if !self.covered {
+            f.write_str(", and covers nothing in this mode")?;
+        }
+        Ok(())
     }
 }
 
