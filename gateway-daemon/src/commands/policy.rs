@@ -241,7 +241,11 @@ fn operation(asked: &Explain) -> Result<Asked, Failure> {
             verb: Verb::Connect,
             objects: Vec::new(),
         };
-        return Ok(Asked::opaque(Verb::Connect, effect));
+        // What will be spoken is not known when a connection is opened.
+        return Ok(Asked {
+            protocol: "",
+            ..Asked::opaque(Verb::Connect, effect)
+        });
     };
     let name = asked.protocol.as_str();
     if name == protocols::OPAQUE {
@@ -288,6 +292,19 @@ fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
             condition.rule, condition.when, condition.result
         );
         lines.push(format!("condition {}", escape::line(&text)));
+    }
+    for mask in &explanation.masks {
+        let state = match (mask.covered, mask.rules.is_empty()) {
+            (_, true) => "only watched".to_owned(),
+            (true, false) => format!("put on by {}", mask.rules.join(", ")),
+            (false, false) => format!(
+                "put on by {}, and covers nothing in mode {}",
+                mask.rules.join(", "),
+                explanation.mode
+            ),
+        };
+        let text = format!("{} is {state}", mask.mask);
+        lines.push(format!("mask      {}", escape::line(&text)));
     }
     for rule in explanation.hold.iter().flat_map(|hold| &hold.rules) {
         let text = format!("{}: {}", rule.rule, rule.approvers.join(", "));

@@ -43,10 +43,14 @@ pub struct CaseResult {
     pub expected: Verdict,
     /// The rule that it wants it from.
     pub expected_rule: Option<String>,
+    /// The masks that it wants covered, and no others.
+    pub expected_masks: Option<Vec<String>>,
     /// The verdict that there is; `None` when the statement could not be taken apart.
     pub verdict: Option<Verdict>,
     /// The rules that give this verdict, by name.
     pub rules: Vec<Arc<str>>,
+    /// The masks that the rules cover, in the order of their names.
+    pub masks: Vec<Arc<str>>,
     /// The conditions that were evaluated, and what they came to.
     pub conditions: Vec<ConditionResult>,
     /// Did it go as the case wants?
@@ -78,15 +82,30 @@ impl fmt::Display for CaseResult {
         if let Some(rule) = &self.expected_rule {
             write!(f, " by rule {rule:?}")?;
         }
+        if let Some(masks) = &self.expected_masks {
+            write!(f, " with {}", masked(masks))?;
+        }
         match self.verdict {
             Some(verdict) => write!(f, ", got {verdict}: {}", self.because)?,
             None => write!(f, ": {}", self.because)?,
+        }
+        if self.expected_masks.is_some() && self.verdict.is_some() {
+            write!(f, ", with {}", masked(&self.masks))?;
         }
         for condition in &self.conditions {
             write!(f, "; {condition}")?;
         }
         Ok(())
     }
+}
+
+/// `masks "a", "b"`
+fn masked<T: fmt::Debug>(masks: &[T]) -> String {
+    if masks.is_empty() {
+        return "no masks".into();
+    }
+    let masks: Vec<String> = masks.iter().map(|mask| format!("{mask:?}")).collect();
+    format!("masks {}", masks.join(", "))
 }
 
 /// Runs every case of every policy, in the order of policies and files.
@@ -117,8 +136,10 @@ impl Policy {
             asked: String::new(),
             expected: case.verdict,
             expected_rule: case.rule.clone(),
+            expected_masks: case.masks.clone(),
             verdict: None,
             rules: Vec::new(),
+            masks: Vec::new(),
             conditions: Vec::new(),
             passed: false,
             because: String::new(),
@@ -154,6 +175,7 @@ impl Policy {
         result: &mut CaseResult,
     ) {
         let mut rules = BTreeSet::new();
+        let mut masks = BTreeSet::new();
         for operation in operations {
             let explanation = self.explain_question(&Question {
                 subject: &case.subject,
@@ -175,6 +197,9 @@ impl Policy {
             result
                 .conditions
                 .extend(explanation.conditions.iter().cloned());
+            let covered = explanation.masks.iter();
+            let covered = covered.filter(|mask| !mask.rules.is_empty());
+            masks.extend(covered.map(|mask| Arc::clone(&mask.mask)));
             let stricter = result.verdict.map(severity) < Some(severity(explanation.verdict));
             if stricter {
                 rules.clear();
@@ -191,7 +216,15 @@ impl Policy {
             Some(rule) => rules.iter().any(|found| **found == **rule),
             None => true,
         };
-        result.passed = result.verdict == Some(case.verdict) && by_rule;
+        let as_wanted = match &case.masks {
+            // Neither names a mask twice.
+            Some(wanted) => {
+                wanted.len() == masks.len() && wanted.iter().all(|mask| masks.contains(&**mask))
+            }
+            None => true,
+        };
+        result.passed = result.verdict == Some(case.verdict) && by_rule && as_wanted;
+        result.masks = masks.into_iter().collect();
         result.rules = rules.into_iter().collect();
     }
 }

@@ -1,8 +1,9 @@
 //! From a file to a policy: checks its parts against each other, and builds the tables to judge by.
 use crate::catalogue::{Catalogue, Ports, Resource};
 use crate::diagnostic::{Diagnostic, Source, quoted};
-use crate::document::{self, CaseTable, PolicyFile, ResourceTable, RuleTable};
+use crate::document::{self, CaseTable, MaskTable, PolicyFile, ResourceTable, RuleTable};
 use crate::glob::Glob;
+use crate::maskbook::{self, Maskbook};
 use crate::network::{Network, is_host_name};
 use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
@@ -25,6 +26,7 @@ pub(crate) fn compile(source: &Source) -> Result<Policy, Vec<Diagnostic>> {
     if reader.is_whole() {
         for rule in &mut file.rules {
             check_references(&mut reader, rule, &catalogue);
+            check_masks(&mut reader, rule, &file.masks, &catalogue);
         }
         loose = check_cases(&mut reader, &file, &catalogue);
     }
@@ -60,7 +62,8 @@ fn build(
         protocols: protocols.collect(),
     };
     let names = catalogue.resources().iter().map(|resource| &*resource.name);
-    let rules = Rulebook::new(file.rules, names);
+    let masks = Maskbook::new(file.masks);
+    let rules = Rulebook::new(file.rules, names, masks.as_ref());
     let cases = file.cases.into_iter().zip(places);
     Policy {
         name: name.value.into(),
@@ -70,6 +73,7 @@ fn build(
         boundaries: file.boundaries,
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
         rules,
+        masks,
         catalogue,
         cases: cases
             .map(|(case, place)| policy_case(source, case, place))
@@ -96,6 +100,9 @@ fn policy_case(source: &Source, case: CaseTable, place: CasePlace) -> PolicyCase
         asked: case.asked,
         verdict: case.verdict,
         rule: case.rule.map(|rule| rule.value),
+        masks: case
+            .masks
+            .map(|masks| masks.into_iter().map(|mask| mask.value).collect()),
     }
 }
 
@@ -111,6 +118,20 @@ fn check_names(reader: &mut Reader<'_>, file: &PolicyFile) {
         "rule",
         file.rules.iter().filter_map(|rule| rule.name.as_ref()),
     );
+    unique(
+        reader,
+        "mask",
+        file.masks.iter().filter_map(|mask| mask.name.as_ref()),
+    );
+    for mask in file.masks.iter().filter_map(|mask| mask.name.as_ref()) {
+        let known = maskbook::as_rule(&mask.value);
+        let rules = file.rules.iter().filter_map(|rule| rule.name.as_ref());
+        for rule in rules.filter(|rule| rule.value == known) {
+            // What is approved under one of them would be taken for approved under the other.
+            let message = format!("{} is the name of a mask in records", quoted(&known));
+            reader.error(rule.span.clone(), message, "another name");
+        }
+    }
 }
 
 fn unique<'a>(
@@ -231,6 +252,73 @@ fn check_references(reader: &mut Reader<'_>, rule: &mut RuleTable, catalogue: &C
     }
 }
 
+/// A rule that puts masks on must mean one each, and must have an answer to put them on.
+fn check_masks(
+    reader: &mut Reader<'_>,
+    rule: &RuleTable,
+    masks: &[MaskTable],
+    catalogue: &Catalogue,
+) {
+    let Some(named) = &rule.masks else { return };
+    check_mask_names(reader, &named.value, masks);
+    if named.value.is_empty() || can_be_masked(rule, catalogue) {
+        return;
+    }
+    let message = "`masks` in a rule all of whose resources have a protocol that cannot be masked";
+    let protocols = list(&maskbook::PROTOCOLS, '"');
+    let expected = format!("no `masks`, or a resource whose protocol is {protocols}");
+    reader.error(named.span.clone(), message, expected);
+}
+
+fn check_mask_names(reader: &mut Reader<'_>, named: &[Located<String>], masks: &[MaskTable]) {
+    let names: Vec<&str> = masks
+        .iter()
+        .filter_map(|mask| Some(mask.name.as_ref()?.value.as_str()))
+        .collect();
+    for mask in named {
+        if !names.contains(&mask.value.as_str()) {
+            let message = format!("there is no mask {}", quoted(&mask.value));
+            let expected = one_of("mask", &mask.value, &names);
+            reader.error(mask.span.clone(), message, expected);
+        }
+    }
+}
+
+/// Does the rule match anything that can be masked? A protocol that nobody names may be.
+fn can_be_masked(rule: &RuleTable, catalogue: &Catalogue) -> bool {
+    let Some(references) = &rule.resources else {
+        return true;
+    };
+    let globs: Vec<Glob> = references
+        .iter()
+        .map(|reference| Glob::new(&reference.value))
+        .collect();
+    if globs.iter().any(|glob| can_mean_an_address(glob.text())) {
+        return true;
+    }
+    let resources = catalogue.resources().iter();
+    let mut matched = resources
+        .filter(|resource| globs.iter().any(|glob| glob.matches(&resource.name)))
+        .peekable();
+    // A pattern may match nothing yet.
+    matched.peek().is_none()
+        || matched.any(|resource| {
+            let protocol = resource.protocol.as_deref();
+            protocol.is_none_or(|protocol| maskbook::PROTOCOLS.contains(&protocol))
+        })
+}
+
+/// Could it match `address:port`, the name of a destination that no resource names?
+fn can_mean_an_address(pattern: &str) -> bool {
+    if !pattern.contains('*') {
+        return pattern.parse::<SocketAddr>().is_ok();
+    }
+    let of_address = |c: char| c.is_ascii_hexdigit() || "*.:[]".contains(c);
+    pattern.starts_with(|c: char| c.is_ascii_digit() || c == '[' || c == '*')
+        && pattern.ends_with(|c: char| c.is_ascii_digit() || c == '*')
+        && pattern.chars().all(of_address)
+}
+
 /// Finds the resource of every case, in their order.
 fn check_cases(
     reader: &mut Reader<'_>,
@@ -244,6 +332,11 @@ fn check_cases(
         .collect();
     let mut places = Vec::new();
     for case in &file.cases {
+        check_mask_names(
+            reader,
+            case.masks.as_deref().unwrap_or_default(),
+            &file.masks,
+        );
         if let Some(rule) = &case.rule
             && !rules.contains(&rule.value.as_str())
         {

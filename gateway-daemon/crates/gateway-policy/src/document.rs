@@ -1,6 +1,8 @@
 //! A policy file as it is written: every value checked by itself, none against another.
 pub(crate) mod case;
+pub(crate) mod hold;
 pub(crate) mod link;
+pub(crate) mod mask;
 pub(crate) mod resource;
 pub(crate) mod rule;
 
@@ -12,13 +14,14 @@ use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
 use crate::schema::{Form, Key, names};
 use crate::unbuilt;
+use gateway_core::mask::{Detector, Treatment};
 use gateway_core::{Attribute, Grant, LinkTerms, Mode, Subject, Timestamp, Verb, VerbSet, Verdict};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeTable;
 
-/// The most resources, and the most rules, that one policy can have.
+/// The most resources, rules and masks, each, that one policy can have.
 pub(crate) const TABLES_MAX: usize = 2048;
 
 /// The tables of a file.
@@ -39,7 +42,11 @@ pub(crate) const KEYS: [Key; 5] = [
         Form::Cases,
         "Questions with the answers that the policy must give",
     ),
-    Key::new("mask", Form::Unbuilt, "Not built in this version"),
+    Key::new(
+        "mask",
+        Form::Masks,
+        "What is sensitive in answers, and what becomes of it",
+    ),
 ];
 
 /// The keys of `[policy]` that this version obeys.
@@ -73,6 +80,7 @@ pub(crate) struct PolicyFile {
     pub(crate) boundaries: Vec<Box<str>>,
     pub(crate) resources: Vec<ResourceTable>,
     pub(crate) rules: Vec<RuleTable>,
+    pub(crate) masks: Vec<MaskTable>,
     pub(crate) cases: Vec<CaseTable>,
 }
 
@@ -101,9 +109,30 @@ pub(crate) struct RuleTable {
     pub(crate) when: Option<Condition>,
     /// Of a rule that holds.
     pub(crate) hold: Option<HoldTable>,
+    /// What is put on answers. `None`: nothing.
+    pub(crate) masks: Option<Located<Vec<Located<String>>>>,
 }
 
-/// On which terms a rule holds.
+/// One `[[mask]]`.
+#[derive(Debug)]
+pub(crate) struct MaskTable {
+    pub(crate) name: Option<Located<String>>,
+    /// Globs over names of fields.
+    pub(crate) fields: Vec<String>,
+    pub(crate) detectors: Vec<Detector>,
+    pub(crate) with: Treatment,
+    pub(crate) predicates: PredicatesTable,
+}
+
+/// What a mask says about operations that only ask about its fields.
+#[derive(Debug)]
+pub(crate) enum PredicatesTable {
+    Allow,
+    Deny,
+    Hold(HoldTable),
+}
+
+/// On which terms a rule or a mask holds.
 #[derive(Debug)]
 pub(crate) struct HoldTable {
     pub(crate) approvers: Vec<Arc<str>>,
@@ -123,6 +152,8 @@ pub(crate) struct CaseTable {
     pub(crate) asked: Asked,
     pub(crate) verdict: Verdict,
     pub(crate) rule: Option<Located<String>>,
+    /// The masks that must be covered, and no others.
+    pub(crate) masks: Option<Vec<Located<String>>>,
 }
 
 /// What a case asks for.
@@ -167,10 +198,11 @@ pub(crate) fn read(source: &Source) -> (PolicyFile, Reader<'_>) {
             .collect();
     }
     if let Some(value) = root.get("mask") {
-        for mask in reader.tables("mask", "[[mask]]", value, TABLES_MAX) {
-            let message = unbuilt::message("[[mask]]", "masking fields of answers");
-            reader.error(mask.span, message, "no [[mask]]");
-        }
+        let tables = reader.tables("mask", "[[mask]]", value, TABLES_MAX);
+        file.masks = tables
+            .iter()
+            .map(|table| mask::read(&mut reader, table))
+            .collect();
     }
     if let Some(value) = root.get("case") {
         let tables = reader.tables("case", "[[case]]", value, usize::MAX);

@@ -1,5 +1,6 @@
 //! The meaning of a policy: which verdict its rules give. Pure, and the order of rules never matters.
 use crate::condition::{Conditions, Outcome};
+use crate::maskbook;
 use crate::policy::Policy;
 use crate::rule::Rule;
 use crate::rule_set::RuleSet;
@@ -42,6 +43,8 @@ pub(crate) struct Ruling {
     pub(crate) cause: Cause,
     /// The rules that hold it, when the verdict is hold.
     pub(crate) holds: RuleSet,
+    /// The rules whose masks are put on the answer.
+    pub(crate) masking: RuleSet,
     /// It is the ruling about the next operation of this session and shape too.
     pub(crate) stable: bool,
 }
@@ -67,6 +70,7 @@ impl Ruling {
             verdict,
             cause,
             holds: RuleSet::EMPTY,
+            masking: RuleSet::EMPTY,
             stable: true,
         }
     }
@@ -91,6 +95,17 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// A connection is opened, before anybody can know what will be spoken on it.
+    fn is_opening(&self) -> bool {
+        let mut effects = self.effects.iter();
+        self.protocol.is_empty() && effects.all(|effect| effect.verb == Verb::Connect)
+    }
+
+    /// Can masks be put on what is answered?
+    pub(crate) fn can_be_masked(&self) -> bool {
+        self.is_opening() || maskbook::PROTOCOLS.contains(&self.protocol)
+    }
+
     /// The principal, then those who can only narrow what it may do.
     pub(crate) fn principals(&self) -> impl Iterator<Item = &'a Principal> {
         std::iter::once(&self.subject.principal).chain(&self.subject.delegates)
@@ -104,9 +119,6 @@ impl Policy {
     /// of a rule that would have a say, denies. Otherwise each effect must be allowed for everyone,
     /// be left to the default, or be what a holding rule speaks of.
     pub(crate) fn judge(&self, question: &Question<'_>, conditions: &mut Conditions<'_>) -> Ruling {
-        if !self.is_spoken_there(question) {
-            return Ruling::deny(Cause::Protocol);
-        }
         let here = self.reach(question.place);
         let of_principal = self
             .rules
@@ -116,8 +128,12 @@ impl Policy {
         for delegate in &question.subject.delegates {
             of_anyone = of_anyone.or(&self.rules.speaking_of(delegate).and(&here));
         }
-        let ruling = self.weigh(question, &here, &of_principal, &of_anyone, conditions);
+        let ruling = match self.is_spoken_there(question) {
+            true => self.weigh(question, &here, &of_principal, &of_anyone, conditions),
+            false => Ruling::deny(Cause::Protocol),
+        };
         Ruling {
+            masking: self.masking(question, &of_anyone, conditions),
             stable: self.is_stable(question, &of_anyone),
             ..ruling
         }
@@ -151,7 +167,11 @@ impl Policy {
             Err(failed) => return Ruling::deny(Cause::Condition(failed)),
         };
         let holds = self.holding(question, &of_anyone.without(&unmet));
-        let open = self.rules.allowances.or(&holds).without(&unmet);
+        let mut open = self.rules.allowances.or(&holds).without(&unmet);
+        if !question.can_be_masked() {
+            // What they allow is an answer that is masked.
+            open = open.without(&self.rules.masking);
+        }
         let cause = match self.allowance(question, &of_principal.and(&open), &holds) {
             Ok(rule) => rule.map_or(Cause::Default, Cause::Rule),
             Err(cause) => return Ruling::deny(cause),
@@ -182,12 +202,7 @@ impl Policy {
         let Some(protocol) = &resource.protocol else {
             return true;
         };
-        let opening = question.protocol.is_empty()
-            && question
-                .effects
-                .iter()
-                .all(|effect| effect.verb == Verb::Connect);
-        **protocol == *question.protocol || opening
+        **protocol == *question.protocol || question.is_opening()
     }
 
     /// The rules that apply at a place.
@@ -257,6 +272,25 @@ impl Policy {
             .collect()
     }
 
+    /// The rules among these that put masks on the answer: whatever else is decided, all that
+    /// could speak of any effect. Where a condition fails nobody knows, so it counts as met.
+    fn masking(
+        &self,
+        question: &Question<'_>,
+        rules: &RuleSet,
+        conditions: &mut Conditions<'_>,
+    ) -> RuleSet {
+        if self.rules.masking.is_empty() {
+            return RuleSet::EMPTY;
+        }
+        self.rules
+            .of(&rules.and(&self.rules.masking))
+            .filter(|(_, rule)| question.effects.iter().any(|effect| rule.meets(effect)))
+            .filter(|(_, rule)| rule.outcome(conditions) != Outcome::Unmet)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// Is every effect allowed by these rules, or left to a default that allows? The answer is the
     /// rule that allows the effect which names the operation, of several the first.
     fn allowance(
@@ -322,6 +356,8 @@ impl Rule {
     /// Would an allowing or a holding rule have a say in the effect, if its condition holds?
     pub(crate) fn has_a_say(&self, effect: &Effect) -> bool {
         match self.hold {
+            // A mask that is put on is a say, too.
+            _ if !self.masks.is_empty() => self.meets(effect),
             Some(_) => self.catches(effect),
             None => self.covers_any(effect),
         }

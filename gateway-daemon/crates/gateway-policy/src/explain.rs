@@ -1,8 +1,10 @@
 //! Why a verdict is what it is: every rule that matched, effect by effect.
 use crate::condition::{Conditions, Outcome};
-use crate::evaluate::{Cause, Place, Question};
+use crate::evaluate::{Cause, Place, Question, Ruling};
+use crate::maskbook::Maskbook;
 use crate::policy::Policy;
 use crate::rule::Rule;
+use crate::rule_set::RuleSet;
 use gateway_core::ports::Case;
 use gateway_core::{Effect, HoldTerms, Mode, Timestamp, Verb, Verdict};
 use serde::Serialize;
@@ -24,6 +26,8 @@ pub struct Explanation {
     pub rule: Option<Arc<str>>,
     /// The verdict in one sentence.
     pub because: String,
+    /// The masks of the policy, in the order of their names.
+    pub masks: Vec<ExplainedMask>,
     /// Who is asked, when the verdict is hold.
     pub hold: Option<Arc<HoldTerms>>,
     /// The conditions that were evaluated, in the order of rules. A rule whose condition is not
@@ -31,6 +35,18 @@ pub struct Explanation {
     pub conditions: Vec<ConditionResult>,
     /// Each effect, for each principal.
     pub effects: Vec<ExplainedEffect>,
+}
+
+/// A mask, as it concerns an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedMask {
+    /// Its name.
+    pub mask: Arc<str>,
+    /// What it calls sensitive is covered. Otherwise it is returned, and that is recorded. Modes
+    /// that refuse nothing cover nothing.
+    pub covered: bool,
+    /// The rules that put it on, whatever the mode.
+    pub rules: Vec<Arc<str>>,
 }
 
 /// What a rule's condition came to.
@@ -106,14 +122,9 @@ impl Policy {
             }
             _ => None,
         };
-        let because = self.because(
-            question,
-            ruling.cause,
-            ruling.verdict,
-            rule.as_deref(),
-            &effects,
-        );
+        let because = self.because(question, &ruling, rule.as_deref(), &effects);
         let conditions = self.results(&conditions);
+        let masks = self.explain_masks(&ruling.masking);
         let hold = self.terms(&ruling.holds);
         let (policy, mode, verdict) = (Arc::clone(&self.name), self.mode, ruling.verdict);
         Explanation {
@@ -123,10 +134,38 @@ impl Policy {
             verdict,
             rule,
             because,
+            masks,
             hold,
             conditions,
             effects,
         }
+    }
+
+    /// A rule that would have a say, if what is answered could be masked.
+    fn unmaskable(&self, question: &Question<'_>, ruling: &Ruling) -> Option<&str> {
+        if question.can_be_masked() {
+            return None;
+        }
+        let (_, rule) = self.rules.of(&ruling.masking).next()?;
+        Some(&rule.name)
+    }
+
+    fn explain_masks(&self, masking: &RuleSet) -> Vec<ExplainedMask> {
+        let names = self.masks.iter().flat_map(Maskbook::names);
+        names
+            .map(|(number, mask)| {
+                let rules = self.rules.of(masking);
+                let rules: Vec<Arc<str>> = rules
+                    .filter(|(_, rule)| rule.masks.contains(&number))
+                    .map(|(_, rule)| Arc::clone(&rule.name))
+                    .collect();
+                ExplainedMask {
+                    mask: Arc::clone(mask),
+                    covered: !rules.is_empty() && self.mode == Mode::Enforce,
+                    rules,
+                }
+            })
+            .collect()
     }
 
     /// What is known about the conditions of all rules.
@@ -151,12 +190,20 @@ impl Policy {
     fn because(
         &self,
         question: &Question<'_>,
-        cause: Cause,
-        verdict: Verdict,
+        ruling: &Ruling,
         rule: Option<&str>,
         effects: &[ExplainedEffect],
     ) -> String {
-        match cause {
+        let verdict = ruling.verdict;
+        let by_default = matches!(ruling.cause, Cause::Default | Cause::Unnamed);
+        if by_default
+            && verdict == Verdict::Deny
+            && let Some(rule) = self.unmaskable(question, ruling)
+        {
+            let protocol = question.protocol;
+            return format!("rule {rule:?} has masks, and {protocol:?} cannot be masked");
+        }
+        match ruling.cause {
             Cause::Rule(_) => format!("rule {:?} says {verdict}", rule.unwrap_or_default()),
             Cause::Condition(_) => {
                 format!(
@@ -214,9 +261,11 @@ impl Policy {
                 (_, true) => Verdict::Deny,
                 (verdict, false) => verdict,
             };
+            let covers = rule.masks.is_empty() || question.can_be_masked();
             let mut objects = Vec::new();
             let mut whole = false;
-            if verdict != Verdict::Deny && (verdict == Verdict::Allow || rule.catches(effect)) {
+            let speaks = verdict == Verdict::Allow || rule.catches(effect);
+            if verdict != Verdict::Deny && covers && speaks {
                 for (object, covered) in effect.objects.iter().zip(&mut covered) {
                     if rule.covers(effect.verb, Some(object)) {
                         *covered = true;
@@ -288,6 +337,22 @@ fn touched(rule: &Rule, effect: &Effect) -> Vec<String> {
         .collect()
 }
 
+impl fmt::Display for ExplainedMask {
+    /// `mask "personal-data" is put on by rule "people read"`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rules.is_empty() {
+            return write!(f, "mask {:?} is only watched", self.mask);
+        }
+        let rules: Vec<String> = self.rules.iter().map(|rule| format!("{rule:?}")).collect();
+        let rules = rules.join(", ");
+        write!(f, "mask {:?} is put on by rule {rules}", self.mask)?;
+        if !self.covered {
+            f.write_str(", and covers nothing in this mode")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for ConditionResult {
     /// `when lineage.depth > 2 (rule "agents"): true`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -323,6 +388,9 @@ impl fmt::Display for Explanation {
                 let approvers = rule.approvers.join(", ");
                 writeln!(f, "  rule {:?} asks {approvers}", rule.rule)?;
             }
+        }
+        for mask in &self.masks {
+            writeln!(f, "  {mask}")?;
         }
         for condition in &self.conditions {
             writeln!(f, "  {condition}")?;

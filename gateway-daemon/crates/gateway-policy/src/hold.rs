@@ -51,16 +51,20 @@ pub(crate) fn together<'a>(
     terms: impl Iterator<Item = &'a Arc<HoldTerms>>,
 ) -> Option<Arc<HoldTerms>> {
     terms.fold(None, |before: Option<Arc<HoldTerms>>, terms| {
-        let Some(before) = before else {
-            return Some(Arc::clone(terms));
-        };
-        let rules = before.rules.iter().chain(&terms.rules).cloned();
-        Some(Arc::new(HoldTerms {
-            rules: rules.collect(),
-            timeout: before.timeout.min(terms.timeout),
-            grant: before.grant.min(terms.grant),
-        }))
+        Some(match before {
+            Some(before) => Arc::new(both(&before, terms)),
+            None => Arc::clone(terms),
+        })
     })
+}
+
+/// The terms where both have to be satisfied.
+pub(crate) fn both(left: &HoldTerms, right: &HoldTerms) -> HoldTerms {
+    HoldTerms {
+        rules: left.rules.iter().chain(&right.rules).cloned().collect(),
+        timeout: left.timeout.min(right.timeout),
+        grant: left.grant.min(right.grant),
+    }
 }
 
 /// The terms of one rule.

@@ -5,11 +5,13 @@ use crate::condition::Conditions;
 use crate::diagnostic::Location;
 use crate::document::Asked;
 use crate::evaluate::{Cause, Place, Question};
+use crate::maskbook::Maskbook;
+use crate::rule_set::RuleSet;
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Attribute, ClientTls, Decision, Destination, LinkTerms, Mode, Subject, Timestamp, UpstreamTls,
-    Verdict,
+    Attribute, ClientTls, Decision, Destination, LinkTerms, Masks, Mode, Subject, Timestamp,
+    UpstreamTls, Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub struct Policy {
     pub(crate) cgroups: Vec<CgroupGlob>,
     pub(crate) catalogue: Catalogue,
     pub(crate) rules: Rulebook,
+    /// `None`: it calls nothing sensitive.
+    pub(crate) masks: Option<Maskbook>,
     pub(crate) cases: Vec<PolicyCase>,
     pub(crate) places: Places,
 }
@@ -52,6 +56,7 @@ pub(crate) struct PolicyCase {
     pub(crate) asked: Asked,
     pub(crate) verdict: Verdict,
     pub(crate) rule: Option<String>,
+    pub(crate) masks: Option<Vec<String>>,
 }
 
 /// The resource of a case, found when the file was checked.
@@ -188,7 +193,7 @@ impl Policy {
                 rule: None,
                 message: None,
                 hold: None,
-                masks: None,
+                masks: self.covered(&RuleSet::EMPTY),
                 stable: true,
             };
         }
@@ -205,10 +210,21 @@ impl Policy {
             rule,
             message,
             hold: self.terms(&ruling.holds),
-            masks: None,
+            masks: self.covered(&ruling.masking),
             stable: ruling.stable,
             resource: Arc::clone(&resource),
         }
+    }
+
+    /// What is sensitive where these rules put their masks on. What only watches covers nothing:
+    /// observe and shadow change no answer.
+    fn covered(&self, masking: &RuleSet) -> Option<Arc<dyn Masks>> {
+        let book = self.masks.as_ref()?;
+        let covered = match self.mode {
+            Mode::Enforce => self.rules.masks_of(masking),
+            Mode::Observe | Mode::Shadow => RuleSet::EMPTY,
+        };
+        Some(book.covering(&covered))
     }
 
     /// The rule that a record names, and what a client is told.

@@ -3,6 +3,7 @@ use crate::condition::Condition;
 use crate::document::RuleTable;
 use crate::glob::Glob;
 use crate::hold;
+use crate::maskbook::Maskbook;
 use gateway_core::{Effect, HoldTerms, Object, Verb, VerbSet};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) struct Rule {
     pub(crate) when: Option<Arc<Condition>>,
     /// The number of its condition among those of the policy: rules with the same share one.
     pub(crate) condition: u16,
+    /// The numbers of the masks that it puts on answers.
+    pub(crate) masks: Box<[u16]>,
     verbs: VerbSet,
     /// `None`: all of them.
     objects: Option<Box<[Glob]>>,
@@ -38,19 +41,28 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// `None` when the rule has no name, which was said by then.
-    pub(crate) fn new(table: &mut RuleTable) -> Option<Rule> {
+    pub(crate) fn new(table: &mut RuleTable, masks: Option<&Maskbook>) -> Option<Rule> {
         let globs: Option<Vec<Glob>> = table
             .objects
             .take()
             .map(|list| list.iter().map(|text| Glob::new(text)).collect());
         let name: Arc<str> = table.name.take()?.value.into();
         let hold = table.hold.take();
+        let named = table
+            .masks
+            .take()
+            .map_or_else(Vec::new, |masks| masks.value);
+        let numbers = named
+            .iter()
+            .filter_map(|mask| masks?.number(&mask.value))
+            .collect();
         Some(Rule {
             hold: hold.map(|of| hold::terms(&name, of.approvers, of.timeout, of.grant)),
             name,
             message: table.message.take().map(Into::into),
             when: table.when.take().map(Arc::new),
             condition: 0,
+            masks: numbers,
             verbs: table.verbs,
             objects: globs
                 .filter(|globs| !globs.iter().any(Glob::is_any))
@@ -78,6 +90,12 @@ impl Rule {
                 Object::Unresolved(name) => glob.could_mean(name),
             })
         })
+    }
+
+    /// Could the rule speak of anything in the effect, principal and resource aside? Its masks are
+    /// put on then: to cover too much is right, and too little is not.
+    pub(crate) fn meets(&self, effect: &Effect) -> bool {
+        self.catches(effect) || (effect.objects.is_empty() && self.verbs.contains(effect.verb))
     }
 
     /// Does an allowing rule cover this object of an effect with this verb, principal and

@@ -5,8 +5,8 @@ use rustc_hash::FxHashMap;
 
 const WORDS: usize = TABLES_MAX.div_ceil(64);
 
-/// A set of rules of one policy, by their numbers.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A set of rules of one policy, or of its masks, by their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RuleSet([u64; WORDS]);
 
 impl RuleSet {

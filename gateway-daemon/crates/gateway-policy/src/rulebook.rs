@@ -2,6 +2,7 @@
 use crate::condition::Condition;
 use crate::document::RuleTable;
 use crate::glob::Glob;
+use crate::maskbook::Maskbook;
 use crate::rule::{PrincipalPattern, Rule};
 use crate::rule_set::{PatternIndex, RuleSet};
 use gateway_core::{Effect, Principal, Verb, VerbSet, Verdict};
@@ -17,6 +18,8 @@ pub(crate) struct Rulebook {
     pub(crate) denials: RuleSet,
     pub(crate) allowances: RuleSet,
     pub(crate) holds: RuleSet,
+    /// Rules that put masks on answers.
+    pub(crate) masking: RuleSet,
     /// Rules with a condition.
     pub(crate) conditional: RuleSet,
     /// Rules whose condition can come to something else for the next operation of a shape.
@@ -41,10 +44,11 @@ impl Rulebook {
     pub(crate) fn new<'n>(
         tables: Vec<RuleTable>,
         resources: impl Iterator<Item = &'n str>,
+        masks: Option<&Maskbook>,
     ) -> Rulebook {
         let mut tables: Vec<(RuleTable, Rule)> = tables
             .into_iter()
-            .filter_map(|mut table| Rule::new(&mut table).map(|rule| (table, rule)))
+            .filter_map(|mut table| Rule::new(&mut table, masks).map(|rule| (table, rule)))
             .collect();
         tables.sort_by(|(_, a), (_, b)| {
             (a.message.is_none(), &a.name).cmp(&(b.message.is_none(), &b.name))
@@ -79,7 +83,10 @@ impl Rulebook {
                 .map(|(_, number)| number)
                 .collect()
         };
+        let masking = rules.iter().zip(0u16..);
+        let masking = masking.filter(|(rule, _)| !rule.masks.is_empty());
         let mut book = Rulebook {
+            masking: masking.map(|(_, number)| number).collect(),
             holds: set(&|table| table.verdict == Verdict::Hold),
             conditional: conditional(&|_| true),
             unstable: conditional(&|condition| condition.unstable),
@@ -125,6 +132,14 @@ impl Rulebook {
     pub(crate) fn of(&self, set: &RuleSet) -> impl Iterator<Item = (u16, &Rule)> {
         set.iter()
             .filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// The masks that these rules put on.
+    pub(crate) fn masks_of(&self, rules: &RuleSet) -> RuleSet {
+        let rules = self.of(rules);
+        rules
+            .flat_map(|(_, rule)| rule.masks.iter().copied())
+            .collect()
     }
 
     /// The rules that have the verb in their list.

@@ -4,8 +4,9 @@
 //! not in the table, and the schema is written from it, so neither can know a key that the other
 //! does not. The schema is the coarser of the two: it knows no reference from one part of a file
 //! to another, no pattern's meaning and no condition.
-use crate::document::{self, case, link, resource, rule};
+use crate::document::{self, case, hold, link, mask, resource, rule};
 use crate::unbuilt;
+use gateway_core::mask::Detector;
 use gateway_core::{Assurance, ClientTls, Mode, UpstreamTls, Verb, Verdict};
 use serde_json::{Map, Value, json};
 
@@ -59,6 +60,8 @@ pub(crate) enum Form {
     Lines,
     /// Texts, none included.
     Texts,
+    /// Names, none included.
+    Names,
     /// Absolute paths, none included.
     Paths,
     /// A whole number below this one.
@@ -104,8 +107,14 @@ pub(crate) enum Form {
     Who,
     /// `operation` of a case.
     Operation,
-    /// Tables that this version does not know what to do with.
-    Unbuilt,
+    /// `[[mask]]`
+    Masks,
+    /// Patterns over names of fields, none included; no JSON path.
+    Fields,
+    /// Names of detectors, none included.
+    Detectors,
+    Treatment,
+    Predicates,
 }
 
 /// The JSON schema (draft 7) of a policy file, as `docs/policy.schema.json` has it.
@@ -157,19 +166,30 @@ fn tables(table: Value) -> Value {
     json!({ "type": "array", "items": table, "maxItems": max })
 }
 
-/// A rule that holds says who is asked, and no other rule does.
-fn rule_table() -> Value {
-    let [needed, ..] = rule::HOLD_KEYS;
-    let none = rule::HOLD_KEYS.map(|key| (key.to_owned(), json!(false)));
+/// What holds by the word of this key says who is asked, and nothing else does.
+fn with_hold(table: Value, by: &str) -> Value {
+    let [needed, ..] = hold::KEYS;
+    let none = hold::KEYS.map(|key| (key.to_owned(), json!(false)));
     let none: Map<String, Value> = none.into_iter().collect();
-    let holds = json!({ "required": ["verdict"], "properties": { "verdict": { "const": Verdict::Hold.name() } } });
+    let holds =
+        json!({ "required": [by], "properties": { by: { "const": Verdict::Hold.name() } } });
     with(
-        table(&rule::KEYS, "[[rule]]"),
+        table,
         &[
             ("if", holds),
             ("then", json!({ "required": [needed] })),
             ("else", json!({ "properties": none })),
         ],
+    )
+}
+
+/// A mask calls something sensitive.
+fn mask_table() -> Value {
+    let filled = |key: &str| json!({ "required": [key], "properties": { key: { "minItems": 1 } } });
+    let mask = with_hold(table(&mask::KEYS, "[[mask]]"), "predicates");
+    with(
+        mask,
+        &[("anyOf", json!([filled("fields"), filled("detect")]))],
     )
 }
 
@@ -202,6 +222,7 @@ impl Form {
             Form::Text => any(),
             Form::Lines => list(line(), 1),
             Form::Texts => list(any(), 0),
+            Form::Names => list(text(1, 200), 0),
             Form::Paths => list(json!({ "type": "string", "pattern": "^(/[^/]+)+$" }), 0),
             Form::Below(end) => json!({ "type": "integer", "minimum": 0, "maximum": end - 1 }),
             Form::Ports => {
@@ -248,11 +269,21 @@ impl Form {
             }
             Form::Policy => table(&document::POLICY_KEYS, "[policy]"),
             Form::Resources => tables(table(&resource::KEYS, "[[resource]]")),
-            Form::Rules => tables(rule_table()),
+            Form::Rules => tables(with_hold(table(&rule::KEYS, "[[rule]]"), "verdict")),
             Form::Cases => list(table(&case::KEYS, "[[case]]"), 0),
             Form::Who => table(&case::who::KEYS, "who"),
             Form::Operation => operation_table(),
-            Form::Unbuilt => json!({ "type": "array", "maxItems": 0 }),
+            Form::Masks => tables(mask_table()),
+            Form::Fields => {
+                let field = json!({ "type": "string", "pattern": "^[^$]", "maxLength": 1024 });
+                list(field, 0)
+            }
+            Form::Detectors => {
+                let names = Detector::ALL.map(Detector::name);
+                list(json!({ "enum": names }), 0)
+            }
+            Form::Treatment => json!({ "enum": mask::TREATMENTS.map(|(word, _)| word) }),
+            Form::Predicates => json!({ "enum": mask::PREDICATES }),
         }
     }
 }

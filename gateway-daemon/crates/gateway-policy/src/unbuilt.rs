@@ -23,7 +23,7 @@ enum Accepts {
         default: &'static str,
         table: &'static str,
     },
-    /// The empty list; what may be in it when it is built. No words: any text.
+    /// The empty list; what may be in it when it is built.
     EmptyList { known: &'static [&'static str] },
 }
 
@@ -58,12 +58,6 @@ const UNBUILT: &[Unbuilt] = &[
                 "seccomp",
             ],
         },
-    },
-    Unbuilt {
-        section: "[[rule]]",
-        key: "masks",
-        purpose: "masking fields of answers",
-        accepts: Accepts::EmptyList { known: &[] },
     },
 ];
 
@@ -151,7 +145,7 @@ impl Unbuilt {
             return;
         };
         for text in texts {
-            if known.is_empty() || known.contains(&text.value.as_str()) {
+            if known.contains(&text.value.as_str()) {
                 let what = format!("{} in `{key}`", quoted(&text.value));
                 reader.error(text.span, message(&what, self.purpose), "an empty list");
             } else {

@@ -11,8 +11,12 @@ mod files;
 mod holds;
 #[path = "policy/learn.rs"]
 mod learn;
+#[path = "policy/masks.rs"]
+mod masks;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
+#[path = "policy/mistakes_in_masks.rs"]
+mod mistakes_in_masks;
 #[path = "policy/mistakes_in_rules.rs"]
 mod mistakes_in_rules;
 #[path = "policy/properties.rs"]

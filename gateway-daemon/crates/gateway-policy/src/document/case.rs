@@ -1,6 +1,7 @@
 //! `[[case]]`: a question with the answer that the policy must give.
 pub(crate) mod who;
 
+use super::rule::read_names;
 use super::{Asked, CaseTable, VERDICTS, read_verdict};
 use crate::reader::{Located, Reader, Section, Value};
 use crate::schema::{Form, Key};
@@ -9,11 +10,16 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 /// The keys of a case.
-pub(crate) const KEYS: [Key; 4] = [
+pub(crate) const KEYS: [Key; 5] = [
     Key::needed("who", Form::Who, "Who asks"),
     Key::needed("operation", Form::Operation, "What is asked"),
     Key::needed("verdict", Form::Verdict, "The verdict that is wanted"),
     Key::new("rule", Form::Name, "The rule that must give it"),
+    Key::new(
+        "masks",
+        Form::Names,
+        "The masks that must be covered, and no others",
+    ),
 ];
 
 /// The keys of `operation`: a statement with its protocol, or a verb with the rest.
@@ -58,6 +64,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Cas
     let rule = section
         .get("rule")
         .and_then(|value| reader.name("rule", value));
+    let masks = section
+        .get("masks")
+        .map(|value| read_names(reader, "masks", "mask", value));
     let (subject, time) = who?;
     let (resource, protocol, asked, attributes) = operation?;
     let span = section.span.clone();
@@ -71,6 +80,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Cas
         asked,
         verdict: verdict?,
         rule,
+        masks,
     })
 }
 

@@ -1,16 +1,16 @@
 //! `[[rule]]`: who may do what, where, to which objects.
-use super::{HoldTable, RuleTable, VERDICTS, check_keys, read_verdict};
+use super::hold::{self, check_pattern};
+use super::{RuleTable, VERDICTS, check_keys, read_verdict};
 use crate::condition::Condition;
 use crate::diagnostic::quoted;
-use crate::hold::{self, HOLD_MAX, TIMEOUT_DEFAULT, TIMEOUT_MIN};
+use crate::hold::pattern;
 use crate::reader::{Located, Reader, Section, Value, list, nearest};
 use crate::rule::PrincipalPattern;
 use crate::schema::{Form, Key};
-use gateway_core::{Grant, Verb, VerbSet, Verdict};
-use std::time::Duration;
+use gateway_core::{Verb, VerbSet, Verdict};
 
 /// The keys of a rule that this version obeys.
-pub(crate) const KEYS: [Key; 11] = [
+pub(crate) const KEYS: [Key; 12] = [
     Key::needed("name", Form::Name, "Named in records and refusals"),
     Key::new(
         "principals",
@@ -46,10 +46,8 @@ pub(crate) const KEYS: [Key; 11] = [
         Form::Grant,
         "Of a hold: how far an approval reaches; by default once",
     ),
+    Key::new("masks", Form::Names, "The masks that are put on answers"),
 ];
-
-/// The keys that only a rule that holds can have. The first is required there.
-pub(crate) const HOLD_KEYS: [&str; 3] = ["approvers", "timeout", "grant"];
 
 const OR_ALL: &str = "a list of patterns, or no such key to mean all of them";
 
@@ -78,13 +76,28 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable 
         .get("when")
         .and_then(|value| read_when(reader, value));
     let hold = match verdict {
-        Some(Verdict::Hold) => read_hold(reader, section),
+        Some(Verdict::Hold) => hold::read(reader, section),
         Some(other) => {
-            refuse_hold(reader, section, other);
+            let whose = format!("a rule whose verdict is \"{other}\"");
+            hold::refuse(reader, section, &whose, "verdict");
             None
         }
         None => None,
     };
+    let masks = section.get("masks").map(|value| {
+        let names = read_names(reader, "masks", "mask", value);
+        match verdict {
+            Some(Verdict::Deny) if !names.is_empty() => {
+                let message = "`masks` in a rule whose verdict is \"deny\": nothing is returned";
+                reader.error(value.span(), message, "no `masks`, or another verdict");
+            }
+            _ => {}
+        }
+        Located {
+            value: names,
+            span: value.span(),
+        }
+    });
     // Without a verdict the file is refused as a whole; denial is what cannot do harm till then.
     let verdict = verdict.unwrap_or(Verdict::Deny);
     RuleTable {
@@ -97,7 +110,28 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable 
         message,
         when,
         hold,
+        masks,
     }
+}
+
+/// Names of something else in the file, each once. None is as good as no such key.
+pub(super) fn read_names(
+    reader: &mut Reader<'_>,
+    key: &str,
+    what: &str,
+    value: &Value<'_>,
+) -> Vec<Located<String>> {
+    let expected = format!("a list of names of [[{what}]] tables");
+    let mut names: Vec<Located<String>> = Vec::new();
+    for name in reader.strings(key, value, &expected).unwrap_or_default() {
+        if names.iter().any(|other| other.value == name.value) {
+            let message = format!("`{key}` names {} twice", quoted(&name.value));
+            reader.error(name.span, message, format!("each {what} once"));
+        } else if reader.check_text(key, &name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// A condition, with its mistake at the place in the file where it is.
@@ -109,63 +143,6 @@ fn read_when(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Condition> {
             let span = reader.inside(&text, mistake.span);
             reader.error(span, mistake.message, mistake.expected);
             None
-        }
-    }
-}
-
-/// The terms of a rule that holds.
-fn read_hold(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<HoldTable> {
-    const APPROVERS: &str = "a list of who may answer like [\"group:dba\"]";
-    const TIMEOUT: &str = "a time from \"1s\" to \"24h\"";
-    const GRANT: &str = "\"once\", or a time from \"1s\" to \"24h\"";
-    let approvers = reader
-        .required(section, "approvers", APPROVERS)
-        .and_then(|value| reader.filled_strings("approvers", value, APPROVERS));
-    let approvers = approvers.map(|mut texts| {
-        texts.retain(|text| reader.check_text("approvers", text) && check_pattern(reader, text));
-        texts
-    });
-    let timeout = match section.get("timeout") {
-        None => Some(TIMEOUT_DEFAULT),
-        Some(value) => read_duration(reader, "timeout", value, TIMEOUT),
-    };
-    let once = |value: &Value<'_>| value.get_ref().as_str() == Some("once");
-    let grant = match section.get("grant") {
-        None => Some(Grant::Once),
-        Some(value) if once(value) => Some(Grant::Once),
-        Some(value) => read_duration(reader, "grant", value, GRANT).map(Grant::Until),
-    };
-    let approvers = approvers?.into_iter().map(|text| text.value.into());
-    Some(HoldTable {
-        approvers: approvers.collect(),
-        timeout: timeout?,
-        grant: grant?,
-    })
-}
-
-fn read_duration(
-    reader: &mut Reader<'_>,
-    key: &str,
-    value: &Value<'_>,
-    expected: &str,
-) -> Option<Duration> {
-    let text = reader.string(key, value, expected)?;
-    let duration = hold::duration(&text.value);
-    let duration = duration.filter(|time| (TIMEOUT_MIN..=HOLD_MAX).contains(time));
-    if duration.is_none() {
-        let message = format!("`{key}` is {}", quoted(&text.value));
-        reader.error(text.span, message, expected);
-    }
-    duration
-}
-
-/// Terms of a hold on a rule that does not hold would look as if somebody were asked.
-fn refuse_hold(reader: &mut Reader<'_>, section: &Section<'_>, verdict: Verdict) {
-    for key in HOLD_KEYS {
-        if let Some(value) = section.get(key) {
-            let message = format!("`{key}` in a rule whose verdict is \"{verdict}\"");
-            let expected = format!("no `{key}`, or `verdict = \"hold\"`");
-            reader.error(value.span(), message, expected);
         }
     }
 }
@@ -185,19 +162,10 @@ fn read_principals(reader: &mut Reader<'_>, texts: Vec<Located<String>>) -> Vec<
     let mut patterns = Vec::new();
     for text in texts {
         if check_pattern(reader, &text) {
-            patterns.push(hold::pattern(&text.value));
+            patterns.push(pattern(&text.value));
         }
     }
     patterns
-}
-
-fn check_pattern(reader: &mut Reader<'_>, text: &Located<String>) -> bool {
-    if text.value != "group:" {
-        return true;
-    }
-    let expected = "a group like \"group:engineering\"";
-    reader.error(text.span.clone(), "`group:` is without a name", expected);
-    false
 }
 
 fn read_verbs(reader: &mut Reader<'_>, value: &Value<'_>) -> VerbSet {

@@ -144,6 +144,12 @@ impl Ask<'_> {
                     decision.rule, explained.rule,
                     "explain is decide:\n{explained}"
                 );
+                let covers = explained.masks.iter().any(|mask| mask.covered);
+                assert_eq!(
+                    decision.masks.as_ref().map(|masks| masks.cover()),
+                    (!explained.masks.is_empty()).then_some(covers),
+                    "explain is decide:\n{explained}"
+                );
             }
             assert_eq!(decision.resource, explained.resource);
             decision

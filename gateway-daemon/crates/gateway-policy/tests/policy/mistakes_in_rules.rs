@@ -213,16 +213,12 @@ fn what_is_known_but_not_built_is_refused_by_name() {
         "harden = [\"seccomp\", \"close-sockets\"]",
         &["3:11: \"seccomp\"", "3:22: \"close-sockets\""],
     );
-    in_rule(
-        "masks = [\"personal-data\"]",
-        &[&format!("6:10: \"personal-data\" in `masks` {not_built}")],
-    );
     check(
-        "[policy]\nname = \"p\"\n[[mask]]\nname = \"m\"\n[[mask]]\nwhatever = 1\n",
-        &[
-            &format!("3:1: [[mask]] {not_built}masking fields of answers (expected no [[mask]])"),
-            "5:1: [[mask]] is known",
-        ],
+        "[policy]\nname = \"p\"\n[[mask]]\nname = \"m\"\nfields = [\"*.a\", \"$.items[*].card\"]\n",
+        &[&format!(
+            "5:18: the JSON path \"$.items[*].card\" in `fields` {not_built}masking within JSON \
+             (expected a pattern over schema.table.column)"
+        )],
     );
     in_case(
         "who = { principal = \"x\" }\noperation = { resource = \"db\", verb = \"read\" }\nverdict = \"hold\"",

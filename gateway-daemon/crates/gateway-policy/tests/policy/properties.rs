@@ -1,6 +1,6 @@
 //! What holds for every policy.
 use crate::ask::{Ask, effects, policy, principal};
-use gateway_core::{Effect, Object, Principal, Verb, Verdict};
+use gateway_core::{Decision, Effect, Object, Principal, Verb, Verdict};
 use gateway_policy::PolicySet;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -17,6 +17,8 @@ const WHO: [&str; 5] = [
     "ci:y +dev +ops",
 ];
 
+const MASKS: [&str; 3] = ["a", "b", "c"];
+
 /// A rule as it is written.
 #[derive(Clone, Debug)]
 struct Written {
@@ -27,6 +29,8 @@ struct Written {
     resources: Vec<&'static str>,
     verbs: Vec<&'static str>,
     objects: Vec<&'static str>,
+    /// None in a rule that denies.
+    masks: Vec<&'static str>,
 }
 
 fn list<const N: usize>(words: [&'static str; N]) -> impl Strategy<Value = Vec<&'static str>> {
@@ -46,7 +50,8 @@ fn written() -> impl Strategy<Value = Written> {
         Verdict::Deny,
         Verdict::Hold,
     ]);
-    (verdict, any::<bool>(), lists).prop_map(|(verdict, message, lists)| {
+    let masks = prop_oneof![1 => Just(Vec::new()), 1 => subsequence(MASKS.to_vec(), 1..=2)];
+    (verdict, any::<bool>(), lists, masks).prop_map(|(verdict, message, lists, masks)| {
         let (principals, resources, verbs, objects) = lists;
         Written {
             name: String::new(),
@@ -56,6 +61,10 @@ fn written() -> impl Strategy<Value = Written> {
             resources,
             verbs,
             objects,
+            masks: match verdict {
+                Verdict::Deny => Vec::new(),
+                _ => masks,
+            },
         }
     })
 }
@@ -74,6 +83,9 @@ fn file(rules: &[Written], default: &str) -> String {
         "[policy]\nname = \"p\"\ndefault = \"{default}\"\n\
          [[resource]]\nname = \"db\"\nhosts = [\"10.0.0.7\"]\nports = [5432]\n"
     );
+    for mask in MASKS {
+        text += &format!("[[mask]]\nname = \"{mask}\"\nfields = [\"*.{mask}\"]\n");
+    }
     for rule in rules {
         let verdict = rule.verdict;
         text += &format!(
@@ -91,6 +103,7 @@ fn file(rules: &[Written], default: &str) -> String {
             ("resources", &rule.resources),
             ("verbs", &rule.verbs),
             ("objects", &rule.objects),
+            ("masks", &rule.masks),
         ] {
             if !list.is_empty() {
                 text += &format!("{key} = {list:?}\n");
@@ -160,13 +173,73 @@ fn any_of(list: &[&str], matches: impl Fn(&str) -> bool) -> bool {
     list.is_empty() || list.iter().any(|pattern| matches(pattern))
 }
 
+/// Does a rule speak of the principal, the place and the verb?
+fn applies(rule: &Written, asked: &Asked, principal: &Principal, effect: &Effect) -> bool {
+    let resource = match asked.to {
+        "10.0.0.7:5432" => "db",
+        to => to,
+    };
+    let verb = match effect.verb {
+        Verb::Unknown => rule.verbs.contains(&"unknown"),
+        verb => any_of(&rule.verbs, |name| name == "*" || name == verb.name()),
+    };
+    verb && any_of(&rule.resources, |pattern| glob(pattern, resource))
+        && any_of(&rule.principals, |pattern| {
+            match pattern.strip_prefix("group:") {
+                Some(group) => principal.groups.iter().any(|name| glob(group, name)),
+                None => glob(pattern, &principal.id),
+            }
+        })
+}
+
+/// Could a pattern mean one of the objects? No patterns, and a star alone, mean everything.
+fn meant(rule: &Written, effect: &Effect) -> bool {
+    let meant = |pattern: &str, object: &Object| match object {
+        Object::Named(name) => glob(pattern, name),
+        Object::Unresolved(name) => {
+            let last = pattern.rsplit('.').next().unwrap_or(pattern);
+            pattern.ends_with('*') || glob(last, name)
+        }
+    };
+    let mut objects = effect.objects.iter();
+    any_of(&rule.objects, |pattern| pattern == "*")
+        || objects.any(|object| any_of(&rule.objects, |pattern| meant(pattern, object)))
+}
+
+fn everyone(asked: &Asked) -> Vec<Principal> {
+    let who = std::iter::once(&asked.who).chain(&asked.delegates);
+    who.map(|who| principal(who)).collect()
+}
+
+/// The masks that the contract puts on.
+fn reference_masks(rules: &[Written], asked: &Asked) -> Vec<&'static str> {
+    let (everyone, effects) = (everyone(asked), effects(&asked.effects));
+    let matches = |rule: &&Written| {
+        everyone.iter().any(|principal| {
+            let mut effects = effects.iter();
+            effects.any(|effect| {
+                applies(rule, asked, principal, effect)
+                    && (effect.objects.is_empty() || meant(rule, effect))
+            })
+        })
+    };
+    let matching: Vec<&Written> = rules.iter().filter(matches).collect();
+    let put_on = |mask: &&str| matching.iter().any(|rule| rule.masks.contains(mask));
+    MASKS.into_iter().filter(put_on).collect()
+}
+
+/// The masks that a decision covers.
+fn covered(decision: &Decision) -> Vec<&'static str> {
+    let masks = decision.masks.as_ref().expect("the policy has masks");
+    let is_covered = |mask: &&str| {
+        let field = masks.field(&format!("public.users.{mask}"));
+        field.expect("a sensitive field").covered
+    };
+    MASKS.into_iter().filter(is_covered).collect()
+}
+
 /// The users' contract, word by word, without tables and without thoughts of speed.
 fn reference(rules: &[Written], default_allow: bool, asked: &Asked) -> Verdict {
-    let resource = if asked.to == "10.0.0.7:5432" {
-        "db"
-    } else {
-        asked.to
-    };
     let sweeping = |verb: Verb| {
         matches!(
             verb,
@@ -174,32 +247,10 @@ fn reference(rules: &[Written], default_allow: bool, asked: &Asked) -> Verdict {
         )
     };
     let applies = |rule: &Written, principal: &Principal, effect: &Effect| {
-        let verb = match effect.verb {
-            Verb::Unknown => rule.verbs.contains(&"unknown"),
-            verb => any_of(&rule.verbs, |name| name == "*" || name == verb.name()),
-        };
-        verb && any_of(&rule.resources, |pattern| glob(pattern, resource))
-            && any_of(&rule.principals, |pattern| {
-                match pattern.strip_prefix("group:") {
-                    Some(group) => principal.groups.iter().any(|name| glob(group, name)),
-                    None => glob(pattern, &principal.id),
-                }
-            })
+        applies(rule, asked, principal, effect)
     };
     let denies = |rule: &Written, effect: &Effect| {
-        let unrestricted = any_of(&rule.objects, |pattern| pattern == "*");
-        let meant = |pattern: &str, object: &Object| match object {
-            Object::Named(name) => glob(pattern, name),
-            Object::Unresolved(name) => {
-                let last = pattern.rsplit('.').next().unwrap_or(pattern);
-                pattern.ends_with('*') || glob(last, name)
-            }
-        };
-        let caught = effect
-            .objects
-            .iter()
-            .any(|object| any_of(&rule.objects, |p| meant(p, object)));
-        unrestricted || caught || (effect.objects.is_empty() && sweeping(effect.verb))
+        meant(rule, effect) || (effect.objects.is_empty() && sweeping(effect.verb))
     };
     let covers = |rule: &Written, verb: Verb, object: Option<&Object>| {
         let unrestricted = any_of(&rule.objects, |pattern| pattern == "*");
@@ -210,10 +261,7 @@ fn reference(rules: &[Written], default_allow: bool, asked: &Asked) -> Verdict {
                 Some(Object::Unresolved(_)) => false,
             }
     };
-    let principals: Vec<Principal> = std::iter::once(&asked.who)
-        .chain(&asked.delegates)
-        .map(|who| principal(who))
-        .collect();
+    let principals = everyone(asked);
     let effects = effects(&asked.effects);
     // Deny and hold: one effect of one of them is enough.
     let caught = |verdict: Verdict| {
@@ -283,12 +331,42 @@ proptest! {
     ) {
         let decision = asked.ask().of(&policy(&file(&rules, default)));
         let other = asked.ask().of(&policy(&file(&shuffled, default)));
-        prop_assert_eq!(decision, other, "the whole decision, with its rule and message");
+        prop_assert_eq!(covered(&decision), covered(&other));
+        // Masks of two policies are never equal.
+        let rest = |decision| Decision { masks: None, ..decision };
+        prop_assert_eq!(rest(decision), rest(other), "the whole decision, with its rule and message");
+    }
+
+    #[test]
+    fn the_masks_are_those_of_the_contract(rules in rules(6), asked in asked()) {
+        let decision = asked.ask().of(&policy(&file(&rules, "deny")));
+        prop_assert_eq!(covered(&decision), reference_masks(&rules, &asked));
+    }
+
+    #[test]
+    fn no_further_rule_takes_a_mask_off(rules in rules(5), more in written(), asked in asked()) {
+        let more = Written { name: "more".into(), ..more };
+        let before = covered(&asked.ask().of(&policy(&file(&rules, "deny"))));
+        let after = covered(&asked.ask().of(&policy(&file(&[&rules[..], &[more]].concat(), "deny"))));
+        prop_assert!(before.iter().all(|mask| after.contains(mask)), "{:?} {:?}", before, after);
+    }
+
+    #[test]
+    fn no_delegate_and_no_further_effect_takes_a_mask_off(
+        rules in rules(5), asked in asked(), delegate in select(WHO.to_vec()), more in asked(),
+    ) {
+        let policy = policy(&file(&rules, "allow"));
+        let before = covered(&asked.ask().of(&policy));
+        let effects = format!("{};{}", asked.effects, more.effects);
+        let mut further = Asked { effects, ..asked };
+        further.delegates.push(delegate);
+        let after = covered(&further.ask().of(&policy));
+        prop_assert!(before.iter().all(|mask| after.contains(mask)), "{:?} {:?}", before, after);
     }
 
     #[test]
     fn a_further_denial_never_allows(rules in rules(5), more in written(), asked in asked()) {
-        let more = Written { name: "more".into(), verdict: Verdict::Deny, ..more };
+        let more = Written { name: "more".into(), verdict: Verdict::Deny, masks: Vec::new(), ..more };
         let before = asked.ask().of(&policy(&file(&rules, "deny"))).verdict;
         let after = asked.ask().of(&policy(&file(&[&rules[..], &[more]].concat(), "deny"))).verdict;
         prop_assert!(freedom(after) <= freedom(before), "{} {}", before, after);

@@ -194,13 +194,24 @@ message = "asked"
 approvers = ["group:dba"]
 timeout = "5m"
 grant = "once"
-masks = []
+masks = ["m"]
+
+[[mask]]
+name = "m"
+fields = ["public.users.email", "*.ssn"]
+detect = ["iban"]
+with = "partial"
+predicates = "hold"
+approvers = ["group:dpo"]
+timeout = "2m"
+grant = "15m"
 
 [[case]]
 who = { principal = "a", groups = ["g"], assurance = "kernel", delegates = ["b", { principal = "c", groups = ["h"] }], depth = 3, exe = "/x", argv = ["x"], uid = 0, cwd = "/", cgroup = "c", container = "k", pid = 7, root = "/r", time = 2026-01-01T03:00:00Z }
 operation = { resource = "db", protocol = "postgres", verb = "write", objects = ["public.a"], attributes = { "sql.has_where" = true, n = 1, t = "x" } }
 verdict = "hold"
 rule = "r"
+masks = ["m"]
 
 [[case]]
 who = { principal = "a" }
@@ -266,7 +277,29 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ("approvers = [\"group:dba\"]\n", ""),
         ("timeout = \"5m\"", "timeout = \"5 minutes\""),
         ("grant = \"once\"", "grant = \"twice\""),
-        ("masks = []", "masks = [\"m\"]"),
+        ("masks = [\"m\"]", "masks = \"m\""),
+        ("masks = [\"m\"]", "masks = [\"\"]"),
+        ("name = \"m\"\n", ""),
+        (
+            "fields = [\"public.users.email\", \"*.ssn\"]\ndetect = [\"iban\"]\n",
+            "",
+        ),
+        (
+            "fields = [\"public.users.email\", \"*.ssn\"]\ndetect = [\"iban\"]\n",
+            "fields = []\ndetect = []\n",
+        ),
+        ("fields = [\"public", "fields = [\"\", \"public"),
+        ("fields = [\"public", "fields = [\"$.a\", \"public"),
+        ("detect = [\"iban\"]", "detect = [\"iban\", \"ibna\"]"),
+        ("with = \"partial\"", "with = \"partly\""),
+        ("predicates = \"hold\"\n", ""),
+        ("predicates = \"hold\"", "predicates = \"ask\""),
+        ("approvers = [\"group:dpo\"]\n", ""),
+        ("with = \"partial\"", "as = \"partial\""),
+        (
+            "verdict = \"hold\"\nrule = \"r\"\nmasks = [\"m\"]",
+            "verdict = \"hold\"\nmasks = \"m\"",
+        ),
         ("when = \"", "if = \""),
         ("principal = \"a\", groups", "groups"),
         ("assurance = \"kernel\"", "assurance = \"sure\""),

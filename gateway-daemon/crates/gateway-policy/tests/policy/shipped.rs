@@ -91,6 +91,6 @@ fn the_reference_shows_what_works() {
         }])
     };
     let results = run_cases(&loaded.set, &interpret);
-    assert_eq!(results.len(), 3);
+    assert_eq!(results.len(), 4);
     assert!(results.iter().all(|result| result.passed), "{results:#?}");
 }

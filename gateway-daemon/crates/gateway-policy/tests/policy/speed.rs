@@ -67,6 +67,30 @@ fn a_decision_over_200_rules_about_others() {
 }
 
 #[test]
+fn a_decision_over_200_rules_with_masks() {
+    let mut text = rules(|_| "\"local:*\"".into());
+    for number in 0..20 {
+        text += &format!("[[mask]]\nname = \"mask {number}\"\nfields = [\"*.column_{number}\"]\n");
+    }
+    // Every allowing rule puts one on what names no object.
+    let mut parts = text.split("verdict = \"allow\"\n");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for (number, part) in parts.enumerate() {
+        masked += &format!(
+            "verdict = \"allow\"\nmasks = [\"mask {}\"]\n{part}",
+            number % 20
+        );
+    }
+    let ask = Ask {
+        effects: "read public.users public.orders; read",
+        ..Ask::default()
+    };
+    let fastest = fastest(&masked, &ask, Verdict::Allow);
+    println!("a decision over 200 rules with masks takes {fastest:?}");
+    assert!(fastest <= BUDGET, "{fastest:?}");
+}
+
+#[test]
 fn a_decision_over_200_rules_about_the_same() {
     let effects = "read public.users public.orders";
     let ask = Ask {
