@@ -3,8 +3,8 @@
 //! A policy defines [`Mask`]s. Which of them concern an operation is part of the
 //! [`Decision`](crate::Decision) about it, as [`Masks`]. A protocol finds the fields of its answers,
 //! asks `Masks` about each by name, and has values covered by a [`Masker`].
-use crate::verdict::{HoldTerms, Mode, Verdict};
 use crate::Decision;
+use crate::verdict::{HoldTerms, Mode, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
@@ -185,9 +185,9 @@ impl Use {
             UseKind::Takes => format!(
                 "it would take {field}, which the mask {name} covers, to where it is not covered"
             ),
-            UseKind::WritesCover => format!(
-                "it would write what the mask {name} has put in the place of {field}"
-            ),
+            UseKind::WritesCover => {
+                format!("it would write what the mask {name} has put in the place of {field}")
+            }
         })
     }
 }
@@ -259,6 +259,13 @@ pub fn count(counts: &mut FieldCounts, field: &Arc<str>, more: u64) {
         Some((_, sum)) => *sum = sum.saturating_add(more),
         None => counts.push((Arc::clone(field), more)),
     }
+}
+
+/// The sum of all counts.
+#[must_use]
+pub fn total(counts: &FieldCounts) -> u64 {
+    let counts = counts.iter().map(|(_, count)| *count);
+    counts.fold(0, u64::saturating_add)
 }
 
 /// Covers every value with nothing, and finds nothing.

@@ -1,7 +1,7 @@
 //! What is written down. The recorder stores these; the command line joins them again.
 use crate::destination::Destination;
-use crate::mask::FieldCounts;
 use crate::id::{OperationId, SessionId};
+use crate::mask::FieldCounts;
 use crate::operation::{Attribute, Effect, Parameter};
 use crate::subject::Subject;
 use crate::time::Timestamp;

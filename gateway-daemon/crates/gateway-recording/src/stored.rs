@@ -70,12 +70,10 @@ pub(crate) fn decode(version: u32, body: &[u8]) -> Result<RecordKind, String> {
         tag if tag == Tag::Operation as u8 => {
             RecordKind::Operation(whole::<OperationRead>(payload)?.into())
         }
-        tag if tag == Tag::Outcome as u8 => {
-            RecordKind::Outcome(match version {
-                1 | 2 => whole::<older::Outcome2>(payload)?.into(),
-                _ => whole::<OperationOutcome>(payload)?,
-            })
-        }
+        tag if tag == Tag::Outcome as u8 => RecordKind::Outcome(match version {
+            1 | 2 => whole::<older::Outcome2>(payload)?.into(),
+            _ => whole::<OperationOutcome>(payload)?,
+        }),
         tag if tag == Tag::SessionClosed as u8 => RecordKind::SessionClosed(match version {
             1 => whole::<older::SessionClosed1>(payload)?.into(),
             2 => whole::<older::SessionClosed2>(payload)?.into(),

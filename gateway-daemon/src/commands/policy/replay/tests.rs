@@ -143,8 +143,8 @@ impl Written {
                 bytes_up: 1,
                 bytes_down: 1,
                 error: None,
-            masked: Vec::new(),
-            disclosed: Vec::new(),
+                masked: Vec::new(),
+                disclosed: Vec::new(),
             })
             .unwrap();
     }
@@ -173,7 +173,7 @@ impl Written {
                 operations: 1,
                 denied: 0,
                 held: 0,
-            masked: 0,
+                masked: 0,
                 bytes_up: 0,
                 bytes_down: 0,
                 end: SessionEnd::Client,
