@@ -218,9 +218,12 @@ pub(crate) struct LogArguments {
     /// The statement holds this text, whatever its case
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,
-    /// A field that was disclosed in the clear
+    /// A sensitive field that was returned in the clear; `*` matches any characters
     #[arg(long, value_name = "FIELD")]
     pub(crate) disclosed: Option<String>,
+    /// A field of which values were covered; `*` matches any characters
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) masked: Option<String>,
     /// Goes on with what comes
     #[arg(long)]
     pub(crate) follow: bool,

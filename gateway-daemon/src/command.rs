@@ -342,6 +342,7 @@ fn validate_log(log: LogArguments, now: Timestamp) -> Result<Command, Failure> {
     filter.verdict = log.verdict;
     filter.grep = log.grep;
     filter.disclosed = log.disclosed;
+    filter.masked = log.masked;
     Ok(Command::Log {
         filter,
         follow: log.follow,
@@ -414,7 +415,8 @@ mod tests {
             verb: Some(Verb::Delete),
             verdict: Some("deny".into()),
             grep: Some("users".into()),
-            disclosed: Some("email".into()),
+            disclosed: Some("public.*".into()),
+            masked: Some("*.email".into()),
             ..filter.clone()
         };
         let run = |policy: Option<&str>, words: &[&str]| {
@@ -480,8 +482,8 @@ mod tests {
             ),
             (
                 format!(
-                    "log {same} --verb delete --verdict deny --grep users --disclosed email \
-                         --follow --json"
+                    "log {same} --verb delete --verdict deny --grep users --disclosed public.* \
+                         --masked *.email --follow --json"
                 ),
                 Command::Log {
                     filter: log,

@@ -1,5 +1,6 @@
 //! `gateway sessions`, `log`, `show` and `acts`: what was recorded, from the daemon or, when it is dead
 //! and the caller is root, from the journal itself.
+mod fields;
 mod rows;
 
 use super::ask;
@@ -8,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::escape;
 use crate::terminal::screen::{Screen, print};
 use crate::wiring::archive::JournalArchive;
+use fields::Fields;
 use gateway_control::{ActFilter, Archive, Client, ClientError, Filter, Gone, LineSink, PortError};
 use gateway_core::SessionId;
 use rows::{ACTS, OPERATIONS, SESSIONS, act_row, operation_row, session_lines, session_row};
@@ -87,22 +89,44 @@ pub(crate) fn show(config: &Config, session: SessionId, json: bool) -> Result<Ex
     let screen = Screen::of_stdout();
     let table = Table::streaming(&OPERATIONS, screen);
     let mut headed = false;
-    answer(config, &Question::Session(session), &mut |line| {
+    let mut sums = Fields::default();
+    let done = answer(config, &Question::Session(session), &mut |line| {
         if json {
             return print(&escape::json(&String::from_utf8_lossy(line)));
         }
         let value: Value = serde_json::from_slice(line).map_err(io::Error::other)?;
         if headed {
-            return print(&table.row(&operation_row(&value)));
+            let fields = Fields::of(&value);
+            let row = table.row(&operation_row(&value));
+            let below = fields.lines(&screen).into_iter().map(indented);
+            let shown = print_all(std::iter::once(row).chain(below));
+            sums.add(fields);
+            return shown;
         }
         headed = true;
-        for line in session_lines(&value, &screen) {
-            if !print(&line)? {
-                return Ok(false);
-            }
+        let lines = session_lines(&value, &screen).into_iter();
+        print_all(lines.chain([table.head()]))
+    })?;
+    let sums = sums.lines(&screen);
+    if !sums.is_empty() {
+        print_all(std::iter::once(String::new()).chain(sums))?;
+    }
+    Ok(done)
+}
+
+/// What belongs to the row above it.
+fn indented(line: String) -> String {
+    format!("    {line}")
+}
+
+/// As [`print`], until nobody reads any more.
+fn print_all(lines: impl IntoIterator<Item = String>) -> io::Result<bool> {
+    for line in lines {
+        if !print(&line)? {
+            return Ok(false);
         }
-        print(&table.head())
-    })
+    }
+    Ok(true)
 }
 
 /// Takes a line; `Ok(false)` when nobody reads any more.

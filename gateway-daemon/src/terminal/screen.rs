@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 pub(crate) enum Tone {
     Plain,
     Good,
+    Notable,
     Bad,
     Faint,
     Strong,
@@ -42,6 +43,7 @@ impl Screen {
         let code = match tone {
             Tone::Plain => return text.to_owned(),
             Tone::Good => "32",
+            Tone::Notable => "33",
             Tone::Bad => "31",
             Tone::Faint => "2",
             Tone::Strong => "1",

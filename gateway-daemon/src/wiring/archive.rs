@@ -203,6 +203,7 @@ fn query_of(filter: &Filter) -> Query {
         verb: filter.verb,
         verdict: filter.verdict.clone(),
         grep: filter.grep.clone(),
-        disclosed: filter.disclosed.clone(),
+        disclosed: filter.disclosed.clone().map(Pattern::new),
+        masked: filter.masked.clone().map(Pattern::new),
     }
 }

@@ -3,7 +3,7 @@ use gateway_control::metrics::{BUCKETS_SECONDS, Histogram};
 use gateway_core::ports::Case;
 use gateway_core::{
     Decision, Destination, Judge, LinkTerms, OperationOutcome, OperationRecord, RecordError,
-    Recorder, Resolution, SessionClosed, SessionOpened, Verdict,
+    Recorder, Resolution, SessionClosed, SessionOpened, Verdict, mask,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,8 @@ pub(crate) struct CountedRecorder {
     /// For each verdict, in the order of [`VERDICTS`], for each protocol.
     counts: [Vec<AtomicU64>; VERDICTS.len()],
     failures: AtomicU64,
+    masked_values: AtomicU64,
+    disclosed_rows: AtomicU64,
 }
 
 impl CountedRecorder {
@@ -31,6 +33,8 @@ impl CountedRecorder {
             protocols,
             counts,
             failures: AtomicU64::new(0),
+            masked_values: AtomicU64::new(0),
+            disclosed_rows: AtomicU64::new(0),
         }
     }
 
@@ -53,6 +57,16 @@ impl CountedRecorder {
     /// Records that could not be kept.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Values that were covered.
+    pub(crate) fn masked_values(&self) -> u64 {
+        self.masked_values.load(Ordering::Relaxed)
+    }
+
+    /// Sensitive fields that were returned in the clear, in each row.
+    pub(crate) fn disclosed_rows(&self) -> u64 {
+        self.disclosed_rows.load(Ordering::Relaxed)
     }
 
     fn noted(&self, outcome: Result<(), RecordError>) -> Result<(), RecordError> {
@@ -87,6 +101,14 @@ impl Recorder for CountedRecorder {
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {
+        for (counter, counts) in [
+            (&self.masked_values, &record.masked),
+            (&self.disclosed_rows, &record.disclosed),
+        ] {
+            if !counts.is_empty() {
+                counter.fetch_add(mask::total(counts), Ordering::Relaxed);
+            }
+        }
         self.noted(self.inner.outcome(record))
     }
 

@@ -180,6 +180,8 @@ impl Overview for Health {
             backstop_drops: losses.backstop_drops,
             events_lost: losses.events,
             recording_failures: losses.recording_failures,
+            masked_values: self.recorder.masked_values(),
+            disclosed_rows: self.recorder.disclosed_rows(),
         }
     }
 

@@ -29,8 +29,10 @@ pub struct Filter {
     pub verdict: Option<String>,
     /// The statement holds this text, whatever its case.
     pub grep: Option<String>,
-    /// A field that was disclosed.
+    /// A sensitive field that was returned in the clear; `*` matches any characters.
     pub disclosed: Option<String>,
+    /// A field of which values were covered; `*` matches any characters.
+    pub masked: Option<String>,
 }
 
 /// What a caller wants to see of what people did to the gateway. All conditions that are given
@@ -129,6 +131,7 @@ impl Filter {
             "verdict" => self.verdict = Some(verdict(key, value)?),
             "grep" => self.grep = Some(value.to_owned()),
             "disclosed" => self.disclosed = Some(value.to_owned()),
+            "masked" => self.masked = Some(value.to_owned()),
             _ => return Err(FilterError::UnknownKey(key.to_owned())),
         }
         Ok(())
@@ -149,6 +152,7 @@ impl Filter {
             ("verdict", self.verdict.clone()),
             ("grep", self.grep.clone()),
             ("disclosed", self.disclosed.clone()),
+            ("masked", self.masked.clone()),
             ("follow", follow.then(|| "true".to_owned())),
         ])
     }
@@ -229,7 +233,8 @@ mod tests {
             verb: Some(Verb::Delete),
             verdict: Some("deny".into()),
             grep: Some("ü % + \n".into()),
-            disclosed: Some("public.users.email".into()),
+            disclosed: Some("public.users.*".into()),
+            masked: Some("detected:credit-card".into()),
         };
         for filter in [Filter::default(), full] {
             for follow in [false, true] {

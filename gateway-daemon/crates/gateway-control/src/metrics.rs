@@ -36,6 +36,10 @@ pub struct Metrics {
     pub events_lost: u64,
     /// Records that could not be written.
     pub recording_failures: u64,
+    /// Values that were covered in answers.
+    pub masked_values: u64,
+    /// Rows with a sensitive field in the clear, each as often as it has such fields.
+    pub disclosed_rows: u64,
 }
 
 impl Metrics {
@@ -91,6 +95,16 @@ impl Metrics {
                 "Records that could not be written; what they told of was refused.",
                 self.recording_failures,
             ),
+            (
+                "gateway_masked_values_total",
+                "Values of answers that were covered.",
+                self.masked_values,
+            ),
+            (
+                "gateway_disclosed_rows_total",
+                "Sensitive fields in rows of answers that were returned in the clear.",
+                self.disclosed_rows,
+            ),
         ] {
             head(&mut text, name, "counter", help);
             let _ = writeln!(text, "{name} {value}");
@@ -138,6 +152,8 @@ mod tests {
             sessions_active: 3,
             operations: vec![("postgres", "allow", 7), ("a\"b\\c\nd", "deny", 1)],
             orphans: 2,
+            masked_values: 6,
+            disclosed_rows: 5,
             ..Metrics::default()
         };
         metrics.policy.counts[0] = 4;
@@ -158,6 +174,9 @@ mod tests {
             "gateway_capture_backstop_drops_total 0",
             "gateway_events_lost_total 0",
             "gateway_recording_failures_total 0",
+            "# TYPE gateway_masked_values_total counter",
+            "gateway_masked_values_total 6",
+            "gateway_disclosed_rows_total 5",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }

@@ -249,7 +249,16 @@ fn filters(operations: bool) -> Vec<Value> {
             "Text of the statement, whatever its case",
             string.clone(),
         ),
-        ("disclosed", "A field that was disclosed", string),
+        (
+            "disclosed",
+            "A sensitive field that was returned in the clear; `*` matches any characters",
+            string.clone(),
+        ),
+        (
+            "masked",
+            "A field of which values were covered; `*` matches any characters",
+            string,
+        ),
     ];
     if operations {
         filters.push(("follow", "Go on with what comes", boolean));

@@ -415,8 +415,7 @@ impl Governor {
     /// # Errors
     /// The record could not be kept; the session must end.
     pub fn complete(&mut self, outcome: &OperationOutcome) -> Result<(), RecordError> {
-        let covered = outcome.masked.iter().map(|(_, count)| *count);
-        self.masked = covered.fold(self.masked, u64::saturating_add);
+        self.masked = self.masked.saturating_add(mask::total(&outcome.masked));
         self.recorder.outcome(outcome)
     }
 

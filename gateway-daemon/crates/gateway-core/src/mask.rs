@@ -261,6 +261,13 @@ pub fn count(counts: &mut FieldCounts, field: &Arc<str>, more: u64) {
     }
 }
 
+/// The sum of all counts.
+#[must_use]
+pub fn total(counts: &FieldCounts) -> u64 {
+    let counts = counts.iter().map(|(_, count)| *count);
+    counts.fold(0, u64::saturating_add)
+}
+
 /// Covers every value with nothing, and finds nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Blank;

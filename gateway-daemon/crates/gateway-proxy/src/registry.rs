@@ -3,7 +3,7 @@ use crate::counters::{Counters, count};
 use crate::ports::Clock;
 use gateway_core::{
     Destination, Mode, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
-    SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verdict,
+    SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verdict, mask,
 };
 use gateway_protocol::{Stop, StopReason};
 use rustc_hash::FxHashMap;
@@ -150,7 +150,7 @@ impl Recorder for Live {
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {
-        let masked: u64 = record.masked.iter().map(|(_, count)| *count).sum();
+        let masked = mask::total(&record.masked);
         if masked > 0 {
             self.masked.fetch_add(masked, Ordering::Relaxed);
         }

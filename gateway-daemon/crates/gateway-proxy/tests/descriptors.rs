@@ -19,6 +19,7 @@ fn without_descriptors_accepting_rests_and_the_connection_is_served_when_there_a
         judge: Arc::new(FakeJudge::allow_all()),
         recorder: Arc::new(MemoryRecorder::default()),
         approver: Arc::new(gateway_core::ports::NoApprover),
+        masker: Arc::new(gateway_core::mask::Blank),
         clock: Arc::new(SystemClock),
         encryption: Arc::new(gateway_testkit::NoEncryption),
         logins: Arc::new(gateway_protocol::login::NoLogins),

@@ -27,6 +27,7 @@ fn a_session_that_waits_costs_a_few_kibibytes() {
         judge: Arc::new(FakeJudge::allow_all()),
         recorder: Arc::new(MemoryRecorder::default()),
         approver: Arc::new(gateway_core::ports::NoApprover),
+        masker: Arc::new(gateway_core::mask::Blank),
         clock: Arc::new(SystemClock),
         encryption: Arc::new(gateway_testkit::NoEncryption),
         logins: Arc::new(gateway_protocol::login::NoLogins),

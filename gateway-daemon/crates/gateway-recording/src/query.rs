@@ -21,10 +21,11 @@ pub use sessions::{Sessions, sessions};
 
 use crate::error::ReadError;
 use crate::reader::{Position, Reader, Records, Visit};
-use crate::record::{StoredOperation, was_held};
+use crate::record::{StoredOperation, was_held, was_refused};
 use crate::stored::{Brief, OperationBrief};
 use crate::view::{OperationView, SessionEnding, SessionView};
-use gateway_core::{SessionId, SessionOpened, Timestamp, TreeId, Verb, Verdict};
+use gateway_core::mask::FieldCounts;
+use gateway_core::{OperationOutcome, SessionId, SessionOpened, Timestamp, TreeId, Verb, Verdict};
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
@@ -57,14 +58,18 @@ pub struct Query {
     /// Operations with this text in their statement, a parameter or the name of an object, in
     /// whichever case. Not asked of sessions.
     pub grep: Option<String>,
-    /// Operations that disclosed this field. None has yet. Not asked of sessions.
-    pub disclosed: Option<String>,
+    /// Operations that returned a sensitive field of such a name in the clear. Not asked of
+    /// sessions.
+    pub disclosed: Option<Pattern>,
+    /// Operations of whose answers a field of such a name was covered. Not asked of sessions.
+    pub masked: Option<Pattern>,
 }
 
 impl Query {
     /// What can be said of an operation from the beginning of its record.
     fn wants_brief(&self, operation: &OperationBrief<'_>) -> bool {
-        self.disclosed.is_none()
+        let never_answered = was_refused(operation.verdict, operation.mode);
+        !(never_answered && self.asks_of_answers())
             && self
                 .session
                 .is_none_or(|session| session == operation.id.session)
@@ -88,6 +93,22 @@ impl Query {
         self.verdict
             .as_deref()
             .is_none_or(|verdict| verdict == view.verdict().name())
+            && (!self.asks_of_answers()
+                || view
+                    .outcome
+                    .as_ref()
+                    .is_some_and(|outcome| self.wants_outcome(outcome)))
+    }
+
+    /// Is something asked that only the answer to an operation can say?
+    fn asks_of_answers(&self) -> bool {
+        self.disclosed.is_some() || self.masked.is_some()
+    }
+
+    /// What can be said of an operation from how it was answered.
+    fn wants_outcome(&self, outcome: &OperationOutcome) -> bool {
+        names_one(self.disclosed.as_ref(), &outcome.disclosed)
+            && names_one(self.masked.as_ref(), &outcome.masked)
     }
 
     /// What more can be said without its session.
@@ -133,6 +154,11 @@ impl Query {
                 .as_ref()
                 .is_none_or(|resource| resource.matches(&session.resource_or_destination()))
     }
+}
+
+/// Is there a field of such a name? The protocol and the detectors say what fields are called.
+fn names_one(wanted: Option<&Pattern>, fields: &FieldCounts) -> bool {
+    wanted.is_none_or(|wanted| fields.iter().any(|(name, _)| wanted.matches(name)))
 }
 
 /// Can the operation have this verdict once it is known what came of it?

@@ -87,16 +87,49 @@ pub(crate) fn closed(session: u64) -> SessionClosed {
     }
 }
 
-/// The kind and the payload of `closed(1)` as version 1 of the format stored them.
-pub(crate) fn closed_1_in_version_1() -> Vec<u8> {
+/// The kind and the payload of `closed(1)` as an older version of the format stored them. They
+/// say nothing of what was masked.
+pub(crate) fn closed_1_in_version(version: u32) -> Vec<u8> {
     let mut bytes = vec![4, 1];
     // The time, 1_700_000_001_000_000_001, seven bits at a time.
     bytes.extend([0x81, 0x94, 0x93, 0x8e, 0xe7, 0x9f, 0xe7, 0xcb, 0x17]);
     bytes.extend(b"\x08postgres");
     bytes.extend(b"\x0bprod-orders");
-    // Operations and denied; bytes up and down; the end; no error.
-    bytes.extend([3, 1, 100, 0xc8, 0x01, 0, 0]);
+    // Operations and denied, and from version 2 on held; bytes up and down; the end; no error.
+    bytes.extend([3, 1]);
+    if version >= 2 {
+        bytes.push(0);
+    }
+    bytes.extend([100, 0xc8, 0x01, 0, 0]);
     bytes
+}
+
+/// `closed`, as far as an older version can say it.
+pub(crate) fn closed_unmasked(session: u64) -> SessionClosed {
+    SessionClosed {
+        masked: 0,
+        ..closed(session)
+    }
+}
+
+/// The kind and the payload of `outcome(1, seq)` up to version 2, without what was masked and
+/// disclosed.
+pub(crate) fn outcome_of_1_up_to_version_2(seq: u8) -> Vec<u8> {
+    let mut bytes = vec![3, 1, seq];
+    // The time, 1_700_000_000_500_000_001, seven bits at a time.
+    bytes.extend([0x81, 0xca, 0xdd, 0x9f, 0xe5, 0x9f, 0xe7, 0xcb, 0x17]);
+    // Two rows; bytes up and down; no error.
+    bytes.extend([1, 2, 20, 40, 0]);
+    bytes
+}
+
+/// `outcome`, as far as an older version can say it.
+pub(crate) fn outcome_unmasked(session: u64, seq: u32) -> OperationOutcome {
+    OperationOutcome {
+        masked: Vec::new(),
+        disclosed: Vec::new(),
+        ..outcome(session, seq)
+    }
 }
 
 pub(crate) fn outcome(session: u64, seq: u32) -> OperationOutcome {

@@ -1,18 +1,21 @@
 //! What people are shown: an operation with its outcome and its session, and a session whole.
 //!
-//! The keys are a contract with scripts. Those that nothing fills yet are there all the same:
-//! `masked` and `disclosed` are empty. The verdict of an operation that was held is that of its
-//! resolution; `hold` while it waits, and where observe or shadow asked nobody. Beyond the
-//! contract: `reason` and `resolved` (why and when a hold ended), `parameters`, `attributes`,
-//! `mode`, `policy`, and for processes `cgroup`, `provenance`, `argv_cut`, `exited`. Times are RFC 3339 in UTC with microseconds; `start` of a process is a
+//! The keys are a contract with scripts. The verdict of an operation that was held is that of its
+//! resolution; `hold` while it waits, and where observe or shadow asked nobody. `masked` counts
+//! values, by field; `disclosed` names the fields of which values were returned in the clear. Both
+//! are empty until there is an answer, and in the order of the names. Beyond the contract:
+//! `disclosed_rows` (in how many rows, by field), `reason` and `resolved` (why and when a hold
+//! ended), `parameters`, `attributes`, `mode`, `policy`, and for processes `cgroup`, `provenance`,
+//! `argv_cut`, `exited`. Times are RFC 3339 in UTC with microseconds; `start` of a process is a
 //! number, nanoseconds since boot, because that is what makes a pid unique.
 use crate::record::{Act, StoredOperation, was_refused};
+use gateway_core::mask::FieldCounts;
 use gateway_core::{
     Attribute, Destination, Mode, OperationOutcome, Parameter, Principal, Process, Resolution,
     SessionClosed, SessionId, SessionOpened, Timestamp, TreeId, VerbSet, Verdict,
 };
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An operation with what is known about it.
@@ -151,6 +154,8 @@ pub struct SessionView {
     pub held: u64,
     /// How many of those wait for a human now.
     pub waiting: u64,
+    /// How many values were covered; while the session is open, in the answers that are whole.
+    pub masked: u64,
     /// Bytes from the client; while the session is open, those of the answered operations.
     pub bytes_up: u64,
     /// Bytes to the client; while the session is open, those of the answered operations.
@@ -185,6 +190,7 @@ impl SessionView {
             denied: 0,
             held: 0,
             waiting: 0,
+            masked: 0,
             bytes_up: 0,
             bytes_down: 0,
         }
@@ -206,6 +212,7 @@ impl SessionView {
         self.denied = closed.denied;
         self.held = closed.held;
         self.waiting = 0;
+        self.masked = closed.masked;
         self.bytes_up = closed.bytes_up;
         self.bytes_down = closed.bytes_down;
         self.ending = SessionEnding::Closed(closed);
@@ -359,12 +366,14 @@ impl<'a> Who<'a> {
     }
 }
 
-struct Empty;
-
-impl Serialize for Empty {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_map(Some(0))?.end()
+/// Counts by field, in the order of the names and each name once, whatever the record says.
+fn by_field(counts: Option<&FieldCounts>) -> BTreeMap<&str, u64> {
+    let mut sorted = BTreeMap::new();
+    for (field, count) in counts.into_iter().flatten() {
+        let sum: &mut u64 = sorted.entry(&**field).or_default();
+        *sum = sum.saturating_add(*count);
     }
+    sorted
 }
 
 struct AttributeKeys<'a>(&'a [(Arc<str>, Attribute)]);
@@ -403,10 +412,11 @@ struct OperationKeys<'a> {
     rows: Option<u64>,
     bytes_up: Option<u64>,
     bytes_down: Option<u64>,
-    masked: Empty,
-    disclosed: [&'a str; 0],
+    masked: BTreeMap<&'a str, u64>,
+    disclosed: Vec<&'a str>,
     duration_ms: Option<f64>,
     error: Option<&'a str>,
+    disclosed_rows: BTreeMap<&'a str, u64>,
     parameters: &'a [Parameter],
     attributes: AttributeKeys<'a>,
     mode: Mode,
@@ -419,6 +429,7 @@ impl Serialize for OperationView {
         let outcome = self.outcome.as_ref();
         let who = Who::of(self.session.as_deref());
         let verbs: VerbSet = operation.effects.iter().map(|effect| effect.verb).collect();
+        let disclosed_rows = by_field(outcome.map(|outcome| &outcome.disclosed));
         OperationKeys {
             time: Moment(operation.time),
             id: operation.id.to_string(),
@@ -446,10 +457,11 @@ impl Serialize for OperationView {
             rows: outcome.and_then(|outcome| outcome.rows),
             bytes_up: outcome.map(|outcome| outcome.bytes_up),
             bytes_down: outcome.map(|outcome| outcome.bytes_down),
-            masked: Empty,
-            disclosed: [],
+            masked: by_field(outcome.map(|outcome| &outcome.masked)),
+            disclosed: disclosed_rows.keys().copied().collect(),
             duration_ms: outcome.map(|outcome| milliseconds(operation.time, outcome.time)),
             error: outcome.and_then(|outcome| outcome.error.as_deref()),
+            disclosed_rows,
             parameters: &operation.parameters,
             attributes: AttributeKeys(&operation.attributes),
             mode: operation.mode,
@@ -542,7 +554,7 @@ impl Serialize for SessionView {
             operations: self.operations,
             denied: self.denied,
             held: self.held,
-            masked: 0,
+            masked: self.masked,
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             end,

@@ -1,4 +1,5 @@
 //! Records as rows for people. They come as JSON, from whichever side read them.
+use super::fields;
 use crate::terminal::escape;
 use crate::terminal::screen::{Screen, Tone};
 use crate::terminal::table::{Cell, Column};
@@ -160,8 +161,10 @@ fn process(value: &Value) -> String {
 pub(super) fn operation_row(value: &Value) -> Vec<Cell> {
     let verdict = text(value, "/verdict");
     let enforced = text(value, "/mode") == "enforce";
+    let disclosed = fields::disclosed(value);
     let tone = match verdict {
-        "allow" | "approved" => Tone::Good,
+        "allow" | "approved" if disclosed.is_empty() => Tone::Good,
+        "allow" | "approved" => Tone::Notable,
         _ if enforced => Tone::Bad,
         _ => Tone::Plain,
     };
@@ -170,6 +173,10 @@ pub(super) fn operation_row(value: &Value) -> Vec<Cell> {
         let objects = value.pointer("/objects").and_then(Value::as_array);
         let names = objects.into_iter().flatten().filter_map(Value::as_str);
         statement = names.collect::<Vec<_>>().join(" ");
+    }
+    // Ahead of the statement, which is cut at the edge of a terminal.
+    if !disclosed.is_empty() {
+        statement = format!("[disclosed: {}]  {statement}", disclosed.join(", "));
     }
     if verdict == "deny" {
         statement.push_str(&match text(value, "/rule") {
@@ -215,6 +222,12 @@ pub(super) fn session_row(value: &Value) -> Vec<Cell> {
     ]
 }
 
+/// `name` and a text, which is escaped.
+pub(super) fn labelled(screen: &Screen, name: &str, text: &str) -> String {
+    let name = screen.paint(Tone::Faint, &format!("{name:<12}"));
+    format!("{name}{}", escape::line(text))
+}
+
 /// A session's own lines, above its operations.
 pub(super) fn session_lines(value: &Value, screen: &Screen) -> Vec<String> {
     let assurance = text(value, "/principal/assurance");
@@ -236,10 +249,7 @@ pub(super) fn session_lines(value: &Value, screen: &Screen) -> Vec<String> {
         number(value, "/bytes_down")
     );
     let mut lines = Vec::new();
-    let mut say = |name: &str, text: String| {
-        let name = screen.paint(Tone::Faint, &format!("{name:<12}"));
-        lines.push(format!("{name}{}", escape::line(&text)));
-    };
+    let mut say = |name: &str, text: String| lines.push(labelled(screen, name, &text));
     say("session", text(value, "/session").to_owned());
     say("tree", text(value, "/tree").to_owned());
     say(
@@ -256,6 +266,7 @@ pub(super) fn session_lines(value: &Value, screen: &Screen) -> Vec<String> {
     say("closed", time(value, "/closed"));
     say("end", end);
     say("operations", counts);
+    say("masked", format!("{} values", number(value, "/masked")));
     let lineage = value.pointer("/lineage").and_then(Value::as_array);
     for process in lineage.into_iter().flatten() {
         let arguments = process.pointer("/argv").and_then(Value::as_array);
@@ -295,6 +306,7 @@ mod tests {
             "opened": "2026-01-02T03:04:05.678901Z", "protocol": ATTACK, "end": "error",
             "destination": { "ip": "10.0.0.7", "port": 5432 }, "policy": ATTACK,
             "lineage": [{ "pid": 1, "exe": ATTACK, "argv": [ATTACK, ATTACK], "uid": 0 }],
+            "disclosed": [ATTACK],
         })
     }
 
@@ -336,6 +348,30 @@ mod tests {
             "2026-01-02 03:04:05.678  deny      define        orders                local:ci        \
              psql (42)         DROP TABLE users  [rule: nobody drops]"
         );
+    }
+
+    #[test]
+    fn what_was_disclosed_stands_ahead_of_the_statement() {
+        let screen = Screen {
+            width: Some(160),
+            colours: true,
+        };
+        let row = |verdict: &str, disclosed: Value| {
+            Table::streaming(&OPERATIONS, screen).row(&operation_row(&json!({
+                "time": "2026-01-02T03:04:05.678901Z", "verdict": verdict, "verb": "read",
+                "statement": "SELECT 1, ".repeat(20), "mode": "enforce",
+                "masked": { "public.users.name": 1 }, "disclosed": disclosed,
+            })))
+        };
+        let shown = row("allow", json!(["a.email", "detected:jwt"]));
+        assert!(
+            shown.contains("[disclosed: a.email, detected:jwt]  SELECT 1"),
+            "{shown}"
+        );
+        assert!(shown.contains("\u{1b}[33mallow"), "{shown}");
+        let shown = row("approved", json!([]));
+        assert!(!shown.contains("disclosed"), "{shown}");
+        assert!(shown.contains("\u{1b}[32mapproved"), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The types of gateway-core as they stand in answers. A test holds them against the real ones.
 #![expect(dead_code, reason = "only their schemas are used")]
 use schemars::JsonSchema;
+use std::collections::BTreeMap;
 
 /// What a policy does with its verdicts.
 #[derive(JsonSchema)]
@@ -96,6 +97,7 @@ pub(crate) struct SessionLine {
     operations: u64,
     denied: u64,
     held: u64,
+    /// How many values were covered.
     masked: u64,
     bytes_up: u64,
     bytes_down: u64,
@@ -150,11 +152,14 @@ pub(crate) struct OperationLine {
     rows: Option<u64>,
     bytes_up: Option<u64>,
     bytes_down: Option<u64>,
-    /// Field to how often.
-    masked: std::collections::BTreeMap<String, u64>,
+    /// Fields of which values were covered, and how many.
+    masked: BTreeMap<String, u64>,
+    /// Sensitive fields that were returned in the clear.
     disclosed: Vec<String>,
     duration_ms: Option<f64>,
     error: Option<String>,
+    /// The same fields, and in how many rows.
+    disclosed_rows: BTreeMap<String, u64>,
     mode: Mode,
     policy: Option<String>,
 }

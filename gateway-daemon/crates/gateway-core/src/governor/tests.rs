@@ -65,6 +65,7 @@ impl Judge for Fake {
             rule: deny.then(|| "no".into()),
             message: None,
             hold: hold.then(|| Arc::new(terms(self.approver.lock().unwrap().clone()))),
+            masks: None,
             stable: !self.unstable.load(Ordering::Relaxed),
         }
     }
@@ -162,6 +163,7 @@ fn governor(fake: &Arc<Fake>) -> Governor {
         fake.clone(),
         fake.clone(),
         fake.clone(),
+        Arc::new(mask::Blank),
         Timestamp(1),
     )
     .unwrap()

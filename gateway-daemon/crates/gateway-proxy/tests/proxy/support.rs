@@ -55,6 +55,7 @@ impl Bench {
             judge: Arc::new(judge),
             recorder: recorder.clone(),
             approver: approver.clone(),
+            masker: Arc::new(gateway_core::mask::Blank),
             clock: Arc::new(ManualClock::at(MORNING)),
             encryption: Arc::new(gateway_testkit::NoEncryption),
             logins: Arc::new(gateway_protocol::login::NoLogins),

@@ -27,7 +27,8 @@ pub enum Start {
 /// Each operation is given once: with its outcome when that comes within half a second,
 /// without it otherwise. One that is held is given twice: at once when it is held, and once more
 /// when it is approved, denied or expired, or when nobody is left to hold it. One that was held
-/// before the follower began is not given.
+/// before the follower began is not given. Where the query asks what only the answer to an
+/// operation says, it is given once, when that is there.
 #[derive(Debug)]
 pub struct Follower {
     scan: Scan,

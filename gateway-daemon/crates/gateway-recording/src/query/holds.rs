@@ -1,4 +1,5 @@
-//! Operations that wait for a human, by their places in the journal.
+//! Operations that are not shown, or not for the last time, before something more is known of them,
+//! by their places in the journal.
 use crate::reader::Position;
 use gateway_core::{OperationId, SessionId};
 use rustc_hash::FxHashMap;
@@ -8,7 +9,8 @@ use std::collections::VecDeque;
 /// says nonsense.
 const HOLDS_MAX: usize = 1 << 20;
 
-/// An operation that is held. It is read again when that ends.
+/// An operation that waits for a human or, where the answer decides whether it is shown, for that.
+/// It is read again then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) id: OperationId,
@@ -16,6 +18,18 @@ pub(super) struct Hold {
     pub(super) operation: Position,
     /// Where its session began, unless that is lost.
     pub(super) opened: Option<Position>,
+    pub(super) asked: Asked,
+}
+
+/// What is known of a human's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nobody is asked.
+    Nobody,
+    /// Nobody has answered yet.
+    Waits,
+    /// Somebody approved; the place of that record.
+    Approved(Position),
 }
 
 /// Those that are held now, and those of which nothing more is heard.
@@ -45,7 +59,19 @@ impl Holds {
         !self.waiting.is_empty()
     }
 
-    /// It is resolved.
+    /// A human has answered. What was approved waits on, for its own answer; the first word of
+    /// theirs counts.
+    pub(super) fn resolved(&mut self, id: OperationId, approved: bool, place: Position) {
+        let holds = self.waiting.get_mut(&id.session);
+        let mut holds = holds.into_iter().flatten();
+        match holds.find(|hold| hold.id == id && hold.asked == Asked::Waits) {
+            Some(hold) if approved => hold.asked = Asked::Approved(place),
+            Some(_) => drop(self.take(id)),
+            None => {}
+        }
+    }
+
+    /// What it waits for is there.
     pub(super) fn take(&mut self, id: OperationId) -> Option<Hold> {
         let holds = self.waiting.get_mut(&id.session)?;
         let index = holds.iter().position(|hold| hold.id == id)?;

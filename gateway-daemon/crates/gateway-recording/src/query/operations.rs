@@ -1,5 +1,5 @@
 //! Operations with their outcomes and their sessions, in the order in which they were decided.
-use super::holds::{Hold, Holds};
+use super::holds::{Asked, Hold, Holds};
 use super::openings::{self, Openings};
 use super::window::Window;
 use super::{Query, live_sessions, plan};
@@ -8,7 +8,7 @@ use crate::reader::{Position, Reader, Records};
 use crate::record::{NoteKind, Record, RecordKind, StoredOperation};
 use crate::stored::{Brief, OutcomeBrief, ResolutionBrief};
 use crate::view::OperationView;
-use gateway_core::{OperationId, SessionId};
+use gateway_core::{OperationId, OperationOutcome, Resolution, SessionId, Verdict};
 use rustc_hash::FxHashSet;
 use std::time::Instant;
 
@@ -70,7 +70,8 @@ pub(super) struct Scan {
     live: Option<Live>,
     pub(super) window: Window<OperationView>,
     /// Those that wait for a human, where each is given twice: when it is held, and when that
-    /// ends. Otherwise they wait in the window.
+    /// ends; and where answers decide what is given, those that wait for theirs, so that a slow
+    /// one does not keep back the others. Otherwise they wait in the window.
     holds: Option<Holds>,
     /// Nobody writes the journal, and this was so before its end was met.
     final_look: bool,
@@ -112,7 +113,10 @@ impl Scan {
     /// Reads one record; `None` at the end.
     pub(super) fn read(&mut self, now: Option<Instant>) -> Option<Result<(), ReadError>> {
         if let Some(hold) = self.holds.as_mut().and_then(Holds::next_lost) {
-            self.held_no_more(hold, OperationView::lose, now);
+            // What is never answered is not what somebody looks for who asks about answers.
+            if !self.query.asks_of_answers() {
+                self.held_no_more(hold, OperationView::lose, now);
+            }
             return Some(Ok(()));
         }
         if self.over {
@@ -170,14 +174,7 @@ impl Scan {
                 self.decided(record.sequence, record.position, operation, now);
             }
             RecordKind::Resolution(resolution) => {
-                match self
-                    .holds
-                    .as_mut()
-                    .and_then(|holds| holds.take(resolution.id))
-                {
-                    Some(hold) => self.held_no_more(hold, |view| view.resolve(resolution), now),
-                    None => complete(&mut self.window, RecordKind::Resolution(resolution)),
-                }
+                self.resolved(resolution, record.position, now);
             }
             RecordKind::SessionClosed(closed) => {
                 self.over = self.query.session == Some(closed.session);
@@ -199,6 +196,7 @@ impl Scan {
             RecordKind::Outcome(outcome) => {
                 let holds = self.holds.as_mut();
                 match holds.and_then(|holds| holds.take(outcome.id)) {
+                    Some(_) if !self.query.wants_outcome(&outcome) => {}
                     Some(hold) => self.held_no_more(hold, |view| view.answer(outcome), now),
                     None => complete(&mut self.window, RecordKind::Outcome(outcome)),
                 }
@@ -220,18 +218,40 @@ impl Scan {
         let id = operation.id;
         let session = self.openings.get(id.session);
         let view = OperationView::new(sequence, operation, session);
+        let awaited = self.query.asks_of_answers();
         let told_twice = view.is_waiting() && self.holds.is_some();
-        if told_twice {
-            let opened = self.openings.place(id.session);
-            if let Some(holds) = &mut self.holds {
-                holds.held(Hold {
-                    id,
-                    operation: position,
-                    opened,
-                });
+        if let Some(holds) = self.holds.as_mut().filter(|_| told_twice || awaited) {
+            holds.held(Hold {
+                id,
+                operation: position,
+                opened: self.openings.place(id.session),
+                asked: if told_twice {
+                    Asked::Waits
+                } else {
+                    Asked::Nobody
+                },
+            });
+            if awaited {
+                return;
             }
         }
         self.push(view, told_twice, now);
+    }
+
+    fn resolved(&mut self, resolution: Resolution, place: Position, now: Option<Instant>) {
+        let id = resolution.id;
+        let awaited = self.query.asks_of_answers();
+        let hold = match &mut self.holds {
+            Some(holds) if awaited => {
+                return holds.resolved(id, resolution.verdict == Verdict::Approved, place);
+            }
+            Some(holds) => holds.take(id),
+            None => None,
+        };
+        match hold {
+            Some(hold) => self.held_no_more(hold, |view| view.resolve(resolution), now),
+            None => complete(&mut self.window, RecordKind::Resolution(resolution)),
+        }
     }
 
     fn push(&mut self, view: OperationView, settled: bool, now: Option<Instant>) {
@@ -266,6 +286,12 @@ impl Scan {
             .opened
             .and_then(|place| self.openings.read(hold.id.session, place));
         let mut view = OperationView::new(record.sequence, operation, session);
+        if let Asked::Approved(place) = hold.asked
+            && let Some(Ok(record)) = self.reader.records_from(place).next()
+            && let RecordKind::Resolution(resolution) = record.kind
+        {
+            view.resolve(resolution);
+        }
         ending(&mut view);
         let answered = view.outcome.is_some();
         self.push(view, answered, now);
@@ -343,8 +369,8 @@ fn settle_all(window: &mut Window<OperationView>, lost: bool) {
 fn complete(window: &mut Window<OperationView>, kind: RecordKind) {
     match kind {
         RecordKind::Outcome(outcome) => {
-            let id = outcome.id;
-            window.settle(id.session, id.seq, |view| view.answer(outcome));
+            let (id, weight) = (outcome.id, weight_of_outcome(&outcome));
+            window.settle((id.session, id.seq), weight, |view| view.answer(outcome));
         }
         RecordKind::Resolution(resolution) => {
             let id = resolution.id;
@@ -354,7 +380,7 @@ fn complete(window: &mut Window<OperationView>, kind: RecordKind) {
             view.resolve(resolution);
             // What was approved waits on, for its outcome.
             if view.was_refused() {
-                window.settle(id.session, id.seq, |_| {});
+                window.settle((id.session, id.seq), 0, |_| {});
             }
         }
         RecordKind::SessionClosed(closed) => {
@@ -384,4 +410,11 @@ fn weight(operation: &StoredOperation) -> usize {
         .map(|parameter| 64 + parameter.value.as_ref().map_or(0, String::len))
         .sum();
     512 + operation.statement.len() + objects + parameters + 96 * operation.attributes.len()
+}
+
+/// About what its answer adds to that.
+fn weight_of_outcome(outcome: &OperationOutcome) -> usize {
+    let fields = outcome.masked.iter().chain(&outcome.disclosed);
+    let names: usize = fields.map(|(name, _)| 64 + name.len()).sum();
+    names + outcome.error.as_deref().map_or(0, str::len)
 }

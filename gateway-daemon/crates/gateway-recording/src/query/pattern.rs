@@ -2,7 +2,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A pattern for principals and resources.
+/// A pattern for the names of principals, resources and fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
 

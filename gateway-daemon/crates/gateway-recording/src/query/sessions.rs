@@ -7,7 +7,7 @@ use crate::reader::{Reader, Records};
 use crate::record::{NoteKind, RecordKind, was_held, was_refused};
 use crate::stored::{Brief, OperationBrief, ResolutionBrief};
 use crate::view::SessionView;
-use gateway_core::Verdict;
+use gateway_core::{OperationOutcome, Verdict, mask};
 
 /// The sessions that a query finds, from the oldest on, as far as the journal goes now.
 ///
@@ -123,9 +123,10 @@ fn next(
                 }
             }
             Brief::Outcome(brief) => {
-                if let Some(view) = window.waiting(brief.id.session, 0) {
-                    view.bytes_up += brief.bytes_up;
-                    view.bytes_down += brief.bytes_down;
+                if let Some(view) = window.waiting(brief.id.session, 0)
+                    && let RecordKind::Outcome(outcome) = raw.record()?.kind
+                {
+                    count_outcome(view, &outcome);
                 }
             }
             Brief::Resolution(brief) => {
@@ -157,6 +158,12 @@ fn count(view: &mut SessionView, operation: &OperationBrief<'_>) {
     }
 }
 
+fn count_outcome(view: &mut SessionView, outcome: &OperationOutcome) {
+    view.bytes_up += outcome.bytes_up;
+    view.bytes_down += outcome.bytes_down;
+    view.masked = view.masked.saturating_add(mask::total(&outcome.masked));
+}
+
 /// One whose operation is lost, or that comes again, counts for nothing.
 fn count_resolution(view: &mut SessionView, resolution: &ResolutionBrief) {
     if let Some(waiting) = view.waiting.checked_sub(1) {
@@ -169,7 +176,7 @@ fn count_resolution(view: &mut SessionView, resolution: &ResolutionBrief) {
 fn complete(window: &mut Window<SessionView>, kind: RecordKind) {
     match kind {
         RecordKind::SessionClosed(closed) => {
-            window.settle(closed.session, 0, |view| view.close(closed));
+            window.settle((closed.session, 0), 0, |view| view.close(closed));
         }
         RecordKind::Note(note) if note.kind == NoteKind::Opened => {
             let before = Some(note.time);

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 mod acts;
+mod fields;
 mod filters;
 mod holds;
 
@@ -126,6 +127,7 @@ fn sessions_count_from_operations_until_they_are_closed() {
         (views[1].operations, views[1].denied, views[1].bytes_up),
         (2, 0, 20)
     );
+    assert_eq!((views[0].masked, views[1].masked), (3, 2));
     assert_eq!(views[1].protocol.as_deref(), Some("postgres"));
 }
 

@@ -97,11 +97,11 @@ impl<T> Window<T> {
         self.slot(slot).map(|slot| &mut slot.value)
     }
 
-    /// A view that waits has what it waited for.
+    /// A view that waits has what it waited for, and is the heavier for it.
     pub(super) fn settle(
         &mut self,
-        session: SessionId,
-        number: u32,
+        (session, number): (SessionId, u32),
+        more: usize,
         complete: impl FnOnce(&mut T),
     ) {
         let Some(places) = self.waiting.get_mut(&session) else {
@@ -117,7 +117,9 @@ impl<T> Window<T> {
         }
         if let Some(slot) = removed.and_then(|(_, slot)| self.slot(slot)) {
             slot.settled = true;
+            slot.weight += more;
             complete(&mut slot.value);
+            self.weight += more;
         }
     }
 
@@ -197,13 +199,14 @@ mod tests {
         window.push((S, 1), "a".to_owned(), 1, None);
         window.push((OTHER, 1), "b".to_owned(), 1, None);
         window.push_settled(S, "c".to_owned(), 1);
-        window.settle(OTHER, 1, |view| view.push('!'));
+        window.settle((OTHER, 1), 5, |view| view.push('!'));
+        assert_eq!(window.weight, 8);
         assert_eq!(
             window.pop_settled(),
             None,
             "the first one holds the others back"
         );
-        window.settle(S, 2, |_| unreachable!("there is no such number"));
+        window.settle((S, 2), 5, |_| unreachable!("there is no such number"));
         window.settle_session(S, |view| view.push('?'));
         assert!(window.is_settled());
         let left: Vec<_> = std::iter::from_fn(|| window.pop_settled()).collect();
@@ -226,7 +229,7 @@ mod tests {
             window.pop_arrived_before(now + Duration::from_secs(1)),
             None
         );
-        window.settle(S, 1, |_| unreachable!("it has left"));
+        window.settle((S, 1), 5, |_| unreachable!("it has left"));
         assert_eq!(window.waiting(S, 2), Some(&mut 2));
     }
 

@@ -71,8 +71,9 @@ fn an_operation_has_every_key_of_the_contract() {
         "rule": null, "message": null, "approver": null, "reason": null, "resolved": null,
         "principal": {"id": "local:alice", "assurance": "kernel", "groups": ["engineering"]},
         "delegates": [], "process": psql, "lineage": [sh, psql], "cgroup": "/ci/job",
-        "rows": 2, "bytes_up": 20, "bytes_down": 40, "masked": {}, "disclosed": [],
-        "duration_ms": 399.999, "error": null,
+        "rows": 2, "bytes_up": 20, "bytes_down": 40,
+        "masked": {"public.users.email": 2}, "disclosed": ["public.users.phone"],
+        "duration_ms": 399.999, "error": null, "disclosed_rows": {"public.users.phone": 1},
         "parameters": [], "attributes": {"sql.has_where": true}, "mode": "enforce", "policy": "ci",
     });
     assert_eq!(operations[0], expected);
@@ -83,6 +84,13 @@ fn an_operation_has_every_key_of_the_contract() {
     );
     for key in ["rows", "bytes_up", "bytes_down", "duration_ms", "error"] {
         assert_eq!(denied[key], Value::Null, "{key} of what was never sent");
+    }
+    for (key, empty) in [
+        ("masked", json!({})),
+        ("disclosed", json!([])),
+        ("disclosed_rows", json!({})),
+    ] {
+        assert_eq!(denied[key], empty, "{key} of what was never sent");
     }
     let orphan = &operations[2];
     assert_eq!(
@@ -109,6 +117,7 @@ fn a_session_has_every_key_of_the_contract() {
         (&closed["end"], &closed["operations"]),
         (&json!("client"), &json!(3))
     );
+    assert_eq!((&closed["masked"], &live["masked"]), (&json!(3), &json!(0)));
     assert_eq!(
         (&live["end"], &live["closed"]),
         (&Value::Null, &Value::Null)
@@ -142,6 +151,17 @@ fn keys_come_in_the_order_of_the_contract() {
         .map(|key| text.find(&format!("\"{key}\":")).unwrap())
         .collect();
     assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn fields_come_in_the_order_of_their_names_and_each_once() {
+    let counts = vec![("b".into(), 1), ("a".into(), 2), ("b".into(), u64::MAX)];
+    let fields = by_field(Some(&counts));
+    assert_eq!(
+        serde_json::to_string(&fields).unwrap(),
+        format!(r#"{{"a":2,"b":{}}}"#, u64::MAX)
+    );
+    assert!(by_field(None).is_empty());
 }
 
 #[test]

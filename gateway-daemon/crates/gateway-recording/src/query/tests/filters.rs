@@ -19,7 +19,7 @@ fn each_filter_of_operations_narrows_as_it_says() {
     let path = dir.path().join("journal");
     let _journal = everything(&path);
     let all = "1.1 2.1 1.2 2.2 3.1";
-    let table: [(Narrow, &str); 26] = [
+    let table: [(Narrow, &str); 30] = [
         (|_| {}, all),
         (|q| q.session = Some(SessionId(2)), "2.1 2.2"),
         (|q| q.session = Some(SessionId(9)), ""),
@@ -43,7 +43,14 @@ fn each_filter_of_operations_narrows_as_it_says() {
         (|q| q.grep = Some("bobby".into()), "2.1"),
         (|q| q.grep = Some("\u{dc}BER".into()), "2.1"),
         (|q| q.grep = Some("DROP*users".into()), ""),
-        (|q| q.disclosed = Some("email".into()), ""),
+        (|q| q.disclosed = pattern("public.users.phone"), "1.1 2.2"),
+        (|q| q.disclosed = pattern("*.phone"), "1.1 2.2"),
+        (|q| q.disclosed = pattern("public.users.email"), ""),
+        (|q| q.masked = pattern("public.users.*"), "1.1 2.2"),
+        (
+            |q| (q.disclosed, q.masked) = (pattern("*"), pattern("phone")),
+            "",
+        ),
         (|q| q.live = true, "2.1 2.2 3.1"),
         (
             |q| (q.tree, q.verdict, q.live) = (Some(TreeId(10)), Some("allow".into()), true),
