@@ -16,6 +16,7 @@ mod hostile_wire;
 mod identity;
 mod lineage;
 mod login;
+mod masks;
 mod policy_reload;
 mod postgres_clients;
 mod postgres_credentials;

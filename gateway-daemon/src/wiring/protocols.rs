@@ -19,6 +19,7 @@ pub(crate) fn all(limits: &crate::config::Limits) -> Vec<Arc<dyn Protocol>> {
             parameter_bytes: limits.parameter_bytes,
             parameters_bytes: limits.parameters_bytes,
             cancel_keys: limits.sessions,
+            masked_row_bytes: limits.masked_row_bytes,
             classifications: limits.classifications,
         },
     ))]

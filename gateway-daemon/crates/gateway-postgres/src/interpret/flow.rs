@@ -6,6 +6,8 @@
 //! found to be clean is clean, and some of what is clean is not found.
 mod names;
 mod safe;
+#[cfg(test)]
+mod tests;
 mod uses;
 
 use super::parse::{parse_each, scan};

@@ -59,12 +59,15 @@ const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, 
 const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype \
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
+const CODE: &str = "SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
+    UNION ALL SELECT r.ev_class FROM pg_catalog.pg_rewrite r \
+    WHERE r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\"";
 const VIEWS: &str = "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c \
     WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['v','m']::pg_catalog.\"char\"[]) \
     AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// How many questions there are.
-pub(crate) const QUESTIONS: usize = 4;
+pub(crate) const QUESTIONS: usize = 5;
 /// The requests of one question, in their order.
 pub(crate) const REQUESTS: [Ask; 5] = [Ask::Close, Ask::Parse, Ask::Bind, Ask::Execute, Ask::Close];
 
@@ -88,6 +91,7 @@ fn question(index: usize) -> String {
         }
         1 => TYPES.to_owned(),
         2 => PARENTS.to_owned(),
+        3 => CODE.to_owned(),
         _ => VIEWS.to_owned(),
     }
 }
@@ -151,6 +155,8 @@ pub(crate) struct Relation {
     pub(crate) columns: Vec<Column>,
     /// The query of a view.
     pub(crate) definition: Option<Box<str>>,
+    /// Changing it runs a trigger or a rule of the database's own.
+    pub(crate) runs_code: bool,
 }
 
 /// What a type of the database's own is made of; 0 where it is not of that kind.
@@ -233,6 +239,13 @@ impl Loading {
             2 => {
                 let pair = (row.number()?, row.number()?);
                 self.catalogue.parents.push(pair);
+                Ok(())
+            }
+            3 => {
+                let oid: u32 = row.number()?;
+                if let Some(relation) = self.catalogue.relations.get_mut(&oid) {
+                    relation.runs_code = true;
+                }
                 Ok(())
             }
             _ => {

@@ -3,7 +3,7 @@ use super::catalogue::{Catalogue, FIRST_USER_OID, Relation, TELLING};
 use crate::interpret::flow;
 use gateway_core::Masks;
 use gateway_core::mask::{Mask, Predicates, Sensitive, Treatment};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// The number of a field in an [`Outlook`].
@@ -110,11 +110,6 @@ impl Outlook {
 
     fn size(&self) -> usize {
         self.marked.values().map(FxHashMap::len).sum()
-    }
-
-    /// Does nothing in the database concern the policy?
-    pub(crate) fn is_clear(&self) -> bool {
-        self.catalogue.is_some() && self.marked.is_empty()
     }
 
     /// What is sensitive about a column of a relation.
@@ -374,23 +369,13 @@ impl Outlook {
         for (oid, relation) in catalogue.named(schema, name) {
             named.known = true;
             named.candidates += 1;
+            named.runs_code |= relation.runs_code;
             for column in &relation.columns {
                 let marked = self.marked(oid, column.number);
                 named.columns.push((column.name.clone(), marked));
             }
         }
         named
-    }
-
-    /// The names of all relations that have something sensitive in them.
-    pub(crate) fn sensitive_names(&self) -> FxHashSet<&str> {
-        let Some(catalogue) = &self.catalogue else {
-            return FxHashSet::default();
-        };
-        self.marked
-            .keys()
-            .filter_map(|oid| Some(&*catalogue.relations.get(oid)?.name))
-            .collect()
     }
 }
 
@@ -401,6 +386,8 @@ pub(crate) struct Named {
     pub(crate) known: bool,
     /// How many there are.
     pub(crate) candidates: usize,
+    /// Changing one runs a trigger or a rule.
+    pub(crate) runs_code: bool,
     /// The columns of all of them, in their order where there is one.
     pub(crate) columns: Vec<(Box<str>, Option<Marked>)>,
 }

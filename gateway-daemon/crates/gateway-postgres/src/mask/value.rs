@@ -49,11 +49,6 @@ impl Shape {
             _ => Shape::Other,
         }
     }
-
-    /// Are the bytes of a value its text, in both formats?
-    pub(crate) const fn is_text(self) -> bool {
-        matches!(self, Shape::Text { .. } | Shape::Json)
-    }
 }
 
 /// A column as far as its values are concerned.

@@ -43,6 +43,8 @@ pub(super) struct Names<'a> {
     all: Fields,
     /// The names of WITH queries.
     with: FxHashSet<&'a str>,
+    /// The statement does more than read.
+    changes: bool,
     /// A call of something that is not proven to be what it seems.
     unproven: bool,
     /// A table that is not known, or nothing is known.
@@ -59,6 +61,7 @@ impl<'a> Names<'a> {
             plain: FxHashSet::default(),
             all: Fields::default(),
             with: FxHashSet::default(),
+            changes: changes(tree),
             unproven: false,
             doubtful: outlook.catalogue.is_none(),
         };
@@ -142,6 +145,8 @@ impl<'a> Names<'a> {
         let is_with = schema.is_empty() && self.with.contains(name);
         let visible = visible_name(tree);
         let named = outlook.named(schema, name);
+        // What a trigger or a rule does, nobody sees here.
+        self.unproven |= named.runs_code && self.changes;
         let is_own = matches!(schema, "pg_catalog" | "information_schema")
             || schema.is_empty() && (builtin::is_relation(name) || name.starts_with("pg_"));
         if !named.known && !is_with && !is_own {
@@ -564,6 +569,15 @@ fn united([left, right]: [Outputs; 2]) -> Outputs {
     }
 }
 
+/// Is there anything in a statement that is not a query?
+fn changes(tree: &Tree) -> bool {
+    let mut found = tree.kind().ends_with("Stmt") && tree.kind() != "SelectStmt";
+    for (_, value) in tree.fields() {
+        each(value, &mut |below| found = found || changes(below));
+    }
+    found
+}
+
 /// Visits the nodes that a field holds.
 pub(super) fn each<'a>(value: &'a Value, work: &mut impl FnMut(&'a Tree)) {
     match value {
@@ -638,7 +652,10 @@ fn is_known_call(parts: &[&str]) -> bool {
         .last()
         .is_some_and(|name| TELLING_FUNCTIONS.contains(name));
     let is_own = match parts {
-        [name] | ["pg_catalog", name] => builtin::function(name).is_some(),
+        [name] | ["pg_catalog", name] => matches!(
+            builtin::function(name),
+            Some(Meaning::Pure | Meaning::Sequence | Meaning::SetConfig)
+        ),
         _ => is_proven_call(parts),
     };
     is_own && !telling

@@ -75,11 +75,14 @@ impl<'n, 'a> Uses<'n, 'a> {
                 self.ask(tree);
             }
             kind if brings_code(kind) => self.code(),
-            _ => {
-                let mentioned = self.names.mention(tree);
-                self.add(UseKind::Takes, &mentioned);
-            }
+            _ => self.other(tree),
         }
+    }
+
+    /// What is not known to leave values where they are.
+    fn other(&mut self, tree: &'a Tree) {
+        let mentioned = self.names.mention(tree);
+        self.add(UseKind::Takes, &mentioned);
     }
 
     /// Values that are given to what is not known only to compute.
@@ -107,13 +110,19 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 
     fn query(&mut self, tree: &'a Tree) {
-        if let Some(with) = tree.tree("with_clause") {
+        let with = match tree.kind() {
+            "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
+                tree.tree("with_clause")
+            }
+            _ => None,
+        };
+        if let Some(with) = with {
             for query in with.trees("ctes").filter_map(|cte| cte.tree("ctequery")) {
                 self.query(query);
             }
         }
         match tree.kind() {
-            "SelectStmt" => self.select(tree),
+            "SelectStmt" => return self.select(tree),
             "InsertStmt" => self.insert(tree),
             "UpdateStmt" => self.update(tree),
             "DeleteStmt" => {
@@ -121,7 +130,7 @@ impl<'n, 'a> Uses<'n, 'a> {
                 self.ask_value(tree.get("where_clause"));
             }
             "MergeStmt" => self.merge(tree),
-            _ => {}
+            _ => return self.other(tree),
         }
         if let Some(clause) = tree.tree("returning_clause") {
             for target in clause.trees("exprs") {

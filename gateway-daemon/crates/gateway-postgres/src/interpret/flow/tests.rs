@@ -1,0 +1,270 @@
+//! What is found to be sensitive, over a small database.
+use super::{Flow, Outputs};
+use crate::mask::catalogue::{Catalogue, Column, Relation};
+use crate::mask::outlook::Outlook;
+use gateway_core::Masks;
+use gateway_core::mask::{Detector, Mask, Predicates, Sensitive, Treatment, UseKind};
+use std::sync::Arc;
+
+/// Covers what has one of these names, and watches what ends with `phone`.
+#[derive(Debug)]
+struct Named(&'static [&'static str]);
+
+impl Masks for Named {
+    fn id(&self) -> u64 {
+        1
+    }
+
+    fn field(&self, name: &str) -> Option<Sensitive> {
+        let covered = self.0.contains(&name);
+        let mask = Mask {
+            name: "m".into(),
+            with: Treatment::Redact,
+            predicates: Predicates::Deny,
+        };
+        (covered || name.ends_with("phone")).then(|| Sensitive {
+            mask: Arc::new(mask),
+            covered,
+        })
+    }
+
+    fn detectors(&self) -> &[(Detector, Sensitive)] {
+        &[]
+    }
+
+    fn cover(&self) -> bool {
+        true
+    }
+}
+
+fn relation(oid: u32, name: &str, columns: &[&str], definition: Option<&str>) -> (u32, Relation) {
+    let column = |(index, name): (usize, &&str)| Column {
+        number: i16::try_from(index + 1).unwrap(),
+        name: (*name).into(),
+        type_oid: 25,
+        not_null: false,
+        generated: false,
+    };
+    let relation = Relation {
+        schema: "public".into(),
+        name: name.into(),
+        kind: if definition.is_some() { b'v' } else { b'r' },
+        columns: columns.iter().enumerate().map(column).collect(),
+        definition: definition.map(Into::into),
+        runs_code: false,
+    };
+    (oid, relation)
+}
+
+fn outlook() -> Outlook {
+    let relations = [
+        relation(20_000, "users", &["id", "name", "email", "phone"], None),
+        relation(20_001, "plain", &["id", "email", "note"], None),
+        relation(
+            20_002,
+            "v",
+            &["id", "mail", "loud", "size"],
+            Some(
+                "SELECT users.id, users.email AS mail, upper(users.email) AS loud, length(users.name) AS size FROM users",
+            ),
+        ),
+        relation(20_003, "w", &["u"], Some("SELECT u.* AS u FROM users u")),
+    ];
+    let mut catalogue = Catalogue::default();
+    for (oid, relation) in relations {
+        catalogue
+            .by_name
+            .entry(relation.name.clone())
+            .or_default()
+            .push(oid);
+        catalogue.relations.insert(oid, relation);
+    }
+    Outlook::new(
+        7,
+        Arc::new(catalogue),
+        &Named(&["public.users.email"]),
+        &mut Default::default(),
+    )
+}
+
+/// The columns as letters: `c` covered, `w` watched, `u` unproven, `.` clean; then what else it does.
+fn read(sql: &str) -> String {
+    let outlook = outlook();
+    let flow = Flow::of(sql, &outlook);
+    let mut text = String::new();
+    for statement in &flow.statements {
+        let letters = |outputs: &Outputs| match outputs {
+            Outputs::All(fields) if fields.is_empty() => "-".to_owned(),
+            Outputs::All(_) => "*".to_owned(),
+            Outputs::Each(each) => each
+                .iter()
+                .map(|output| {
+                    let names: Vec<_> = output
+                        .fields
+                        .iter()
+                        .map(|field| (outlook.is_covered(field), field))
+                        .collect();
+                    match names.iter().max() {
+                        _ if output.star => '+',
+                        None => '.',
+                        Some((true, 0)) => 'u',
+                        Some((true, _)) => 'c',
+                        Some((false, _)) => 'w',
+                    }
+                })
+                .collect(),
+        };
+        text.push_str(&letters(&statement.outputs));
+    }
+    for (kind, _) in &flow.uses {
+        text.push_str(match kind {
+            UseKind::Asks => " asks",
+            UseKind::Takes => " takes",
+            UseKind::WritesCover => " writes",
+        });
+    }
+    text
+}
+
+#[test]
+fn views_are_read_from_their_definitions() {
+    let outlook = outlook();
+    let marked = |oid, column| outlook.marked(oid, column).map(|marked| marked.itself);
+    assert_eq!(marked(20_000, 3), Some(true));
+    assert_eq!(marked(20_000, 1), None);
+    assert_eq!(marked(20_001, 2), None);
+    assert_eq!(marked(20_002, 1), None);
+    assert_eq!(marked(20_002, 2), Some(true));
+    assert_eq!(marked(20_002, 3), Some(false));
+    assert_eq!(marked(20_002, 4), None);
+    assert_eq!(marked(20_003, 1), Some(false));
+}
+
+#[test]
+fn columns_of_an_answer() {
+    let rows = [
+        ("select id, name, email, phone from users", "..cw"),
+        ("select * from users", "+"),
+        (
+            "select count(*), upper(name), email || '' from users",
+            "..c",
+        ),
+        ("select email from plain", "."),
+        ("select p.email, u.email from plain p, users u", ".c"),
+        ("select upper(p.email) from plain p, users u", "."),
+        ("select upper(email) from plain p, users u", "c"),
+        ("select row_to_json(u), u.id from users u", "c."),
+        ("select u.row_to_json from users u", "c"),
+        ("select email(u) from users u", "c takes asks"),
+        ("select x, y from (select email x, id y from users) s", "c."),
+        ("select upper from (select upper(email) from users) s", "c"),
+        ("select s.* from (select email from users) s", "+"),
+        (
+            "select row_to_json(s) from (select email from users) s",
+            "c",
+        ),
+        (
+            "with c(a, b) as (select id, email from users) select a, b, upper(b) from c",
+            ".cc",
+        ),
+        (
+            "select id::text from plain union all select email from users",
+            "c",
+        ),
+        ("select (select email from users limit 1), 1", "c."),
+        ("select c from users a(x, y, c)", "c"),
+        ("select y from users a(x, y, c)", "."),
+        ("select f(1), now()", "u."),
+        ("select x from (select f(1) as x) s", "u"),
+        ("select * from f(1)", "+"),
+        ("select a from f(1) a", "u"),
+        ("select mail, loud, id from v", "cc."),
+        (
+            "insert into users values (1) returning id, email, old.email, new",
+            ".ccc",
+        ),
+        ("explain select email from users", "-"),
+        ("fetch all from c", "*"),
+        ("select a.unknown from elsewhere a", "u"),
+    ];
+    for (sql, expected) in rows {
+        assert_eq!(read(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn what_else_is_done_with_values() {
+    let rows = [
+        ("select id from users where email like 'a%'", ". asks"),
+        ("select id from users where name like 'a%'", "."),
+        ("select id from users order by email", ". asks"),
+        ("select id, email from users order by 2", ".c asks"),
+        ("select id, upper(email) e from users order by e", ".c asks"),
+        ("select distinct email from users", "c asks"),
+        (
+            "select email from users union select note from plain",
+            "c asks",
+        ),
+        (
+            "select email from users union all select note from plain",
+            "c",
+        ),
+        (
+            "select email, upper(email), left(email, 3), email::text from users",
+            "cccc",
+        ),
+        ("select email::int from users", "c asks"),
+        (
+            "select case when email > 'a' then 1 end from users",
+            "c asks",
+        ),
+        ("select left('abc', length(email)) from users", "c asks"),
+        ("select id from users join plain using (email)", ". asks"),
+        ("select 1 from users natural join plain", ". asks"),
+        ("select f(email) from users", "c takes asks"),
+        ("select pg_notify('c', email) from users", "c takes asks"),
+        ("update users set name = email", "- takes"),
+        ("update users set email = lower(email)", "-"),
+        ("update users set email = 'x' where id = 1", "-"),
+        ("update users set email = 'x' where email = 'y'", "- asks"),
+        ("insert into plain select id, email from users", "- takes"),
+        ("insert into users (email) values ('x')", "-"),
+        ("create table t as select email from users", "- takes"),
+        ("create table t as select id from users", "-"),
+        ("create view x as select email from users", "-"),
+        (
+            "create view x as select id from users where email > 'a'",
+            "- asks",
+        ),
+        (
+            "create function f() returns int language sql as 'select 1'",
+            "- takes",
+        ),
+        ("do 'begin end'", "- takes"),
+        (
+            "alter table users alter name type text using email",
+            "- takes",
+        ),
+        ("alter table users rename email to mail", "-"),
+        ("copy users to '/tmp/x'", "- takes"),
+        ("copy users to stdout", "-"),
+        ("delete from users where id = 1", "-"),
+        (
+            "delete from users using plain p where p.email = users.email",
+            "- asks",
+        ),
+    ];
+    for (sql, expected) in rows {
+        assert_eq!(read(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn every_attack_can_be_read() {
+    let attacks = include_str!("../../../../../../tests/integration/scripts/masks/attacks.sql");
+    for sql in attacks.lines() {
+        let sql = sql.replace("\\;", ";");
+        let read = read(&sql);
+        assert!(!read.is_empty(), "{sql}");
+    }
+}

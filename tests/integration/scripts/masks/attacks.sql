@@ -1,0 +1,321 @@
+select * from users
+select email from users
+select u.* from users u
+select email as name from users
+select "email" from public.users
+select EMAIL from only users
+select upper(email) from users
+select email || '' from users
+select lower(email), reverse(email), md5(email) from users
+select substr(email, 1, 3) from users
+select substr(email, n, 1) from users, generate_series(1, 6) n
+select ascii(email), chr(ascii(email)) from users
+select length(email) from users
+select email::varchar from users
+select email::bytea from users
+select encode(convert_to(email, 'UTF8'), 'base64') from users
+select encode(email::bytea, 'hex') from users
+select coalesce(email, 'x') from users
+select nullif(email, 'x') from users
+select case when true then email end from users
+select case when email like 'k4n%' then 'yes' else 'no' end from users
+select greatest(email, ''), least(email, 'zzz') from users
+select array[email] from users
+select array_agg(email) from users
+select string_agg(email, ',') from users
+select json_agg(email) from users
+select jsonb_agg(u) from users u
+select row_to_json(u) from users u
+select to_jsonb(u) from users u
+select to_json(users) from users
+select u from users u
+select users from users
+select (u).email from users u
+select (u.*).email from users u
+select email(u) from users u
+select u.email from users u
+select row(email, id) from users
+select (row(email, id)).f1 from users
+select json_build_object('a', email) from users
+select jsonb_build_object('a', email) ->> 'a' from users
+select xmlelement(name a, email) from users
+select xmlforest(email) from users
+select format('%s', email) from users
+select concat(email, id), concat_ws('-', id, email) from users
+select quote_literal(email) from users
+select regexp_replace(email, '@.*', '') from users
+select (regexp_match(email, '(.*)@'))[1] from users
+select regexp_split_to_table(email, '') from users
+select unnest(string_to_array(email, '-')) from users
+select unnest(mails) from users
+select mails[1] from users
+select array_to_string(mails, ',') from users
+select profile from users
+select profile->>'mail' from users
+select jsonb_path_query(profile, '$.mail') from users
+select jsonb_each_text(profile) from users
+select * from users, jsonb_each_text(profile)
+select * from users, jsonb_to_record(profile) as r(mail text)
+select notes->>'mail', notes::text from users
+select (reach).mail from users
+select reach::text from users
+select raw, convert_from(raw, 'UTF8') from users
+select home, home::text from users
+select born, extract(year from born), born::text, born + 1 from users
+select seen, date_trunc('day', seen) from users
+select salary, salary + 0, salary * 1.0, salary::text, -salary from users
+select sum(salary), avg(salary), max(salary), min(salary) from users
+select score, round(score), score::float8 from users
+select secret_id, secret_id::text from users
+select email_lower from users
+select x from (select email as x from users) s
+select upper(x) from (select email as x from users) s
+select s.* from (select email, id from users) s
+select s from (select email, id from users) s
+select upper from (select upper(email) from users) s
+select "case" from (select case when true then email end from users) s
+select (select email from users where id = 1)
+select (select u from users u limit 1)
+select (select (select email from users limit 1))
+select array(select email from users)
+select exists (select 1 from users where email like 'k4n-1%')
+with c as (select email from users) select * from c
+with c(a, b) as (select id, email from users) select b from c
+with c(a, b) as (select id, email from users) select upper(b), a from c
+with recursive r(n, m) as (select 1, email from users where id = 1 union all select n + 1, m || '!' from r where n < 3) select * from r
+with m as materialized (select * from users) select m.email from m
+with a as (select email e from users), b as (select e f from a), c as (select f g from b) select g || 'x' from c
+select email from users union select note from plain
+select note from plain union all select email from users
+select id::text from plain union all select ssn from users
+select email from users intersect select email from users
+select email from users except select note from plain
+(select email from users limit 1)
+table users
+values ((select email from users limit 1))
+select * from (values ((select email from users limit 1))) v(x)
+select * from v_users
+select contact_mail, loud from v_users
+select upper(contact_mail) from v_users
+select * from v_deep
+select m from v_deep
+select * from v_whole
+select (u).email from v_whole
+select * from v_json
+select j->>'email' from v_json
+select * from v_union
+select email from v_union where id = 1
+select * from mv_users
+select m from mv_users
+select mail_of(1)
+select mail_of(id) from users
+select * from mail_of(1)
+select * from mail_of(1) as t(x)
+select * from all_users()
+select email from all_users()
+select (all_users()).email
+select (all_users()).*
+select shout(email) from users
+select failing(1)
+select counted()
+call p_mail('')
+select lead from teams
+select (lead).email from teams
+select members from teams
+select members[1].email from teams
+select (members[1]).email from teams
+select unnest(members) from teams
+select (unnest(members)).email from teams
+select * from events
+select email from events_2026
+select e.email from events e join plain p on true
+select * from people
+select * from staff
+select email from people
+select p.* from people* p
+select * from hr.people_private
+select "E-mail" from hr.people_private
+select ssn from hr.people_private
+select users.email from users join orders on orders.user_id = users.id
+select j.email from (users join orders on orders.user_id = users.id) as j
+select j.c3 from (users join orders on orders.user_id = users.id) as j(c1, c2, c3)
+select a.c from users as a(x, y, c)
+select c from users as a(x, y, c)
+select upper(c) from users as a(x, y, c)
+select * from users natural join plain
+select email from users join plain using (email)
+select o.id, l.m from orders o, lateral (select email as m from users where users.id = o.user_id) l
+select o.id, (select u.email from users u where u.id = o.user_id) from orders o
+select distinct email from users
+select email, count(*) from users group by email
+select count(*), email from users group by 2
+select first_value(email) over (order by id) from users
+select lag(email) over (order by id), row_number() over (order by email) from users
+select max(email), min(email) from users
+select mode() within group (order by email) from users
+select percentile_disc(0.5) within group (order by email) from users
+select id from users order by email
+select id from users where email like 'k4n-1%'
+select id from users where ssn = 'k4n-ssn-1'
+select id from users where salary > 918273641
+select 1 / (case when email like 'k4n%' then 0 else 1 end) from users
+select email::int from users
+select email::date from users
+select email::uuid from users
+select email::json from users
+select (email || 'x')::int from users
+select cast(email as integer) from users where id = 1
+select to_number(email, '999') from users
+select to_date(email, 'YYYY') from users
+select id from users where email::int = 1
+select id from users where ssn::numeric > 3
+select mails[1]::int from users
+select salary / (salary - 918273641) from users
+select set_config('application_name', email, false) from users where id = 1
+show application_name
+select current_setting('application_name')
+select pg_notify('c', email) from users where id = 1
+select pg_sleep(0), email from users
+select query from pg_stat_activity
+select * from pg_stats where tablename = 'users'
+select most_common_vals::text from pg_stats where attname = 'email'
+select histogram_bounds from pg_stats
+select stavalues1 from pg_statistic
+select query_to_xml('select email from users', true, true, '')
+select table_to_xml('users', true, true, '')
+select cursor_to_xml('c', 1, true, true, '')
+select * from json_to_recordset((select json_agg(u) from users u)) as r(id int, email text)
+select * from json_populate_recordset(null::users, (select json_agg(u) from users u))
+select * from jsonb_populate_record(null::users, (select to_jsonb(u) from users u limit 1))
+select * from xmltable('/r' passing (select xmlelement(name r, email) from users limit 1) columns x text path '.')
+select json_value(profile, '$.mail') from users
+select * from users, json_table(profile, '$' columns (m text path '$.mail')) j
+select jt.m from users u cross join lateral json_table(u.profile, '$' columns (m text path '$.mail')) jt
+copy users to stdout
+copy users (email) to stdout
+copy users (id, email) to stdout with (format csv, header)
+copy users to stdout with (format binary)
+copy (select email from users) to stdout
+copy (select upper(email), id from users) to stdout (format csv)
+copy (select u from users u) to stdout
+copy (select email from users) to stdout with (format binary)
+copy v_users to stdout
+copy (select * from v_users) to stdout
+copy mv_users to stdout
+copy events_2026 to stdout
+copy (select * from events) to stdout with (format csv, delimiter ';', quote '''', force_quote *)
+copy users (email) to stdout with (delimiter '-', null 'nothing')
+copy users to stdout with (encoding 'LATIN1')
+create table stolen as select email from users
+select email into stolen2 from users
+create temp table stolen3 as select * from users
+insert into sink select id, email from users
+insert into sink (id, stolen) values (1, (select email from users limit 1))
+update sink set stolen = (select email from users limit 1)
+update plain set note = u.email from users u where u.id = plain.id
+update users set name = email
+update users set name = email where id = 1 returning name
+update users set email = email where id = 1 returning *
+update users set email = '[masked]' where id = 1
+update users set salary = salary where id = 1 returning salary, salary + 1
+insert into users (id, name, email, salary) values (99, 'x', 'k4n-1@example.com', 1)
+insert into users (id, name, email, salary) values (1, 'x', 'k4n-new@example.com', 1) on conflict (id) do update set name = users.email returning name
+insert into users (id, name, email, salary) values (1, 'x', 'y', 1) on conflict (id) do update set email = excluded.email returning email
+insert into users (id, name, email, salary) values (100, 'x', null, 1)
+insert into users select * from users
+insert into users (id, name, email, salary) values (101, 'x', 'z', -1)
+delete from users where email = 'k4n-5@example.com' returning *
+delete from users where id = 5 returning email, upper(email)
+merge into sink s using users u on s.id = u.id when not matched then insert values (u.id, u.email)
+merge into users u using plain p on u.id = p.id when matched then update set name = u.email
+merge into users u using plain p on u.id = p.id when matched then update set salary = u.salary returning u.email
+with d as (delete from users where id = 4 returning *) select email from d
+with i as (insert into orders select 100, id, email, 1 from users returning item) select item from i
+with u as (update users set name = name where id = 1 returning email e) select upper(e) from u
+prepare pr as select email from users
+execute pr
+prepare pr2(int) as select upper(email) from users where id = $1
+execute pr2(1)
+create table stolen4 as execute pr
+begin \; declare c cursor for select email, upper(email) from users \; fetch all from c \; commit
+begin \; declare c2 scroll cursor with hold for select * from users \; commit \; fetch 2 from c2 \; fetch backward 1 from c2
+explain select email from users where email like 'k4n%'
+explain (analyze, verbose) select email from users
+explain (format json) select * from users where ssn = 'x'
+create view thief as select email from users
+select * from thief
+select * from thief where id = 1
+create view thief2 as select id, substr(email, 1, 5) as s from users
+select s from thief2
+create materialized view thief3 as select email as note from users
+select * from thief3
+create or replace view v_users as select id, name, email as contact_mail, email as loud, 1 as size from users
+select loud from v_users
+create or replace view pv as select note from plain \; create or replace view pv as select email as note from users \; select note from pv
+create function steal() returns setof text language sql as 'select email from users'
+select steal()
+do $$ begin raise notice '%', (select email from users limit 1); end $$
+do $$ begin insert into sink select id, email from users; end $$
+select stolen from sink
+select put_away(email) from users
+select put_away('x') from users
+create rule r as on insert to plain do also insert into sink select id, email from users
+create trigger t before insert on plain for each row execute function audit()
+insert into audited values (1, 'x')
+create index on users (lower(email))
+create unique index on users (mails)
+alter table users rename column email to mail
+select mail from users
+alter table users rename to members
+select mail from members
+select upper(mail) from members
+alter table members set schema hr
+select mail from hr.members
+alter table hr.members set schema public
+alter table members rename to users
+alter table users rename column mail to email
+alter table users alter column name type text using email
+alter table users add column copied text generated always as (upper(ssn)) stored
+select copied from users
+alter table users add column email2 text default 'x'
+alter table plain add constraint f foreign key (note) references users (email)
+alter table sink alter column stolen set default (1)::text
+select lo_from_bytea(0, email::bytea) from users
+select lo_get(1)
+select data from pg_largeobject
+select dblink('', 'x')
+select * from pg_cursors
+select * from pg_prepared_statements
+select u.ctid, u.xmin, u.tableoid::regclass, u.email from users u
+select * from users tablesample system (100)
+select email from users for update
+select email from users offset 1 limit 1
+select id, email from users order by 2
+select id, email from users order by id desc limit 1
+select all email from users
+select users.* from users, plain
+select p.email, u.email from plain p, users u where p.id = u.id
+select count(email), count(distinct email) from users
+select bool_or(email like 'c%'), every(email > 'a') from users
+select jsonb_object_agg(id, email), json_object_agg(email, id) from users
+select translate(email, 'abc', 'xyz'), overlay(email placing '' from 1) from users
+select email collate "C" from users
+select position('k4n' in email), strpos(email, 'k4n') from users
+select left(email, 6), right(email, 4), split_part(email, '-', 1) from users
+select to_tsvector(email), ts_lexize('simple', email) from users
+select email ~ 'k4n', email similar to 'k4n%', email ilike 'K4N%' from users
+select hashtext(email), crc32(convert_to(email, 'UTF8')), sha256(convert_to(email, 'UTF8')) from users
+select cast(row(email) as text) from users
+select u::text, u.*::text from users u
+select textsend(email), text_out(email), varchar_out(email::varchar) from users
+select trim(both from email), initcap(email), repeat(email, 2), lpad(email, 40, '-') from users
+select json_array(email), json_object('k': email), json_scalar(email) from users
+select id from users group by id having max(email) like 'k4n%'
+select grouping(email), email from users group by rollup (email)
+select 'x' where (select email from users limit 1) like 'k4n%'
+select pg_typeof(email), pg_column_size(email) from users
+select ssn, short, score from users
+lock table users
+truncate sink
+listen c
+notify c, 'x'

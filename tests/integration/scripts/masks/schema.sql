@@ -1,0 +1,65 @@
+-- Every masked field holds the k4n4ry, in a form that its type takes.
+create schema hr;
+create domain address as text check (value <> '');
+create type contact as (label text, mail text);
+create table users (
+  id int primary key,
+  name text not null,
+  email text not null unique,
+  ssn text,
+  salary int not null,
+  born date,
+  secret_id uuid,
+  profile jsonb,
+  notes json,
+  mails text[],
+  home address,
+  reach contact,
+  raw bytea,
+  short varchar(4),
+  score numeric(20,3),
+  seen timestamptz,
+  email_lower text generated always as (lower(email)) stored
+);
+insert into users
+select n, 'user ' || n, 'k4n4ry-' || n || '@example.com', 'k4n4ry-ssn-' || n, 918273640 + n,
+       '1987-06-05', ('c0ffee00-c0ff-4ee0-8c0f-' || lpad(n::text, 12, '0'))::uuid,
+       jsonb_build_object('mail', 'k4n4ry-' || n), json_build_object('mail', 'k4n4ry-' || n),
+       array['k4n4ry-' || n, 'k4n4ry-too'], 'k4n4ry street ' || n, row('home', 'k4n4ry-' || n)::contact,
+       convert_to('k4n4ry-raw', 'UTF8'), 'k4n4', 918273645.123, '1987-06-05 04:03:02+00'
+from generate_series(1, 5) n;
+create table orders (id int primary key, user_id int references users, item text, price numeric);
+insert into orders select n, n, 'item ' || n, n * 10 from generate_series(1, 5) n;
+create table teams (id int, lead users, members users[]);
+insert into teams select 1, u, array[u] from users u where id = 1;
+create table events (day date, who text, email text) partition by range (day);
+create table events_2026 partition of events for values from ('2026-01-01') to ('2027-01-01');
+insert into events values ('2026-05-05', 'user 1', 'k4n4ry-event@example.com');
+create table people (id int, email text);
+create table staff (badge int) inherits (people);
+insert into staff values (1, 'k4n4ry-staff@example.com', 7);
+create table hr.people_private (id int, "E-mail" text, ssn text);
+insert into hr.people_private values (1, 'k4n4ry-hr', 'k4n4ry-hr-ssn');
+create table plain (id int, email text, note text);
+insert into plain values (1, 'open@example.com', 'nothing'), (2, 'open2@example.com', 'to see');
+create table sink (id int, stolen text);
+create view v_users as select id, name, email as contact_mail, upper(email) as loud, length(name) as size from users;
+create view v_deep as select v.id, v.contact_mail || '' as m, v.loud, o.item from v_users v join orders o on o.user_id = v.id;
+create view v_whole as select u from users u;
+create view v_json as select row_to_json(u) as j, count(*) over () as n from users u;
+create view v_union as select id, email from users union all select id, email from plain;
+create materialized view mv_users as select id, email as m, name from users;
+create function mail_of(i int) returns text language sql stable as 'select email from users where id = i';
+create function all_users() returns setof users language sql stable as 'select * from users';
+create function shout(t text) returns text language plpgsql as $$ begin raise notice 'shout %', t; return upper(t); end $$;
+create function failing(i int) returns int language plpgsql as $$ declare m text; begin select email into m from users where id = i; raise exception 'it is %', m using detail = m, hint = m; end $$;
+create function put_away(t text) returns void language sql as 'insert into sink values (1, t)';
+create function counted() returns bigint language sql stable as 'select count(*) from users';
+create procedure p_mail(inout m text) language plpgsql as $$ begin select email into m from users where id = 1; end $$;
+create table audited (id int, note text);
+create function audit() returns trigger language plpgsql as $$ begin raise notice 'seen %', (select email from users limit 1); return new; end $$;
+create trigger audit before insert on audited for each row execute function audit();
+alter table users add constraint grown check (salary > 0);
+analyze;
+grant all on all tables in schema public, hr to public;
+grant usage on schema hr to public;

@@ -1,0 +1,93 @@
+"""Asks every statement of a file in every form of the protocol, and looks at each byte that comes
+back: nothing of what is masked may be among them."""
+import hashlib
+import socket
+import struct
+import sys
+
+host, port, user, database, path = sys.argv[1:6]
+statements = [line.rstrip("\n").replace("\\;", ";") for line in open(path) if line.strip()]
+
+emails = [f"k4n4ry-{n}@example.com" for n in range(1, 6)]
+needles = [b"k4n4ry", b"yr4n4k", b"91827364", b"c0ffee00", b"1987-", b"k4n4", b"azRuNHJ5", b"6b346e34"]
+needles += [bytes.fromhex("c0ffee00c0ff4ee0")]
+needles += [struct.pack(">i", 918273640 + n) for n in range(1, 6)]
+needles += [struct.pack(">i", -4593)]
+for email in emails:
+    needles += [hashlib.md5(email.encode()).hexdigest().encode()]
+    needles += [hashlib.sha256(email.encode()).hexdigest()[:16].encode()]
+
+
+class Wire:
+    def __init__(self):
+        self.socket = socket.create_connection((host, int(port)))
+        self.held = b""
+        body = struct.pack(">i", 196608) + f"user\0{user}\0database\0{database}\0\0".encode()
+        self.socket.sendall(struct.pack(">i", len(body) + 4) + body)
+        self.until_ready()
+
+    def message(self):
+        while len(self.held) < 5 or len(self.held) < 1 + struct.unpack(">i", self.held[1:5])[0]:
+            more = self.socket.recv(65536)
+            if not more:
+                raise EOFError(self.held)
+            self.held += more
+        size = 1 + struct.unpack(">i", self.held[1:5])[0]
+        message, self.held = self.held[:size], self.held[size:]
+        return message
+
+    def until_ready(self):
+        seen = []
+        while True:
+            message = self.message()
+            seen.append(message)
+            if message[:1] == b"Z":
+                return seen
+
+    def send(self, kind, body=b""):
+        self.socket.sendall(kind + struct.pack(">i", len(body) + 4) + body)
+
+    def simple(self, sql):
+        self.send(b"Q", sql.encode() + b"\0")
+        return self.until_ready()
+
+    def extended(self, sql, binary, describe):
+        self.send(b"P", b"\0" + sql.encode() + b"\0\0\0")
+        if describe:
+            self.send(b"D", b"S\0")
+        self.send(b"B", b"\0\0\0\0\0\0" + struct.pack(">hh", 1, 1 if binary else 0))
+        self.send(b"E", b"\0" + struct.pack(">i", 0))
+        self.send(b"S")
+        return self.until_ready()
+
+
+def words(seen):
+    """The error of an answer, or its tag."""
+    for message in seen:
+        if message[:1] == b"E":
+            fields = {f[:1]: f[1:] for f in message[5:].split(b"\0") if f}
+            return "E " + (fields.get(b"C", b"") + b" " + fields.get(b"M", b"")).decode(errors="replace")
+    tags = [m[5:-1].decode(errors="replace") for m in seen if m[:1] == b"C"]
+    return "C " + "; ".join(tags)
+
+
+wire = Wire()
+found = 0
+for sql in statements:
+    results = []
+    for form in ["simple", "text", "binary", "described"]:
+        if form == "simple":
+            seen = wire.simple(sql)
+        else:
+            seen = wire.extended(sql, form == "binary", form == "described")
+        raw = b"".join(seen)
+        for needle in needles:
+            if needle.lower() in raw.lower() if needle.isalnum() else needle in raw:
+                found += 1
+                print(f"FOUND {needle!r} in {form}: {sql}\n  {raw[:600]!r}")
+                break
+        results.append(words(seen))
+        if seen[-1][5:6] != b"I":
+            wire.simple("rollback")
+    print(f"{sql}\n  simple: {results[0]}\n  extended: {results[1]}")
+print(f"{len(statements)} statements, {found} found")
