@@ -201,6 +201,11 @@ impl Config {
         self.state_dir.join("tls")
     }
 
+    /// The key of the digests that masked values become.
+    pub(crate) fn masks_key(&self) -> PathBuf {
+        self.state_dir.join("masks.key")
+    }
+
     /// Where the daemon keeps its things, by name.
     pub(crate) fn paths(&self) -> BTreeMap<String, String> {
         let text = |path: &Path| path.display().to_string();

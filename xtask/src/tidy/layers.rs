@@ -46,6 +46,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("gateway-policy", Layer::Service),
     ("gateway-approvals", Layer::Service),
     ("gateway-credentials", Layer::Service),
+    ("gateway-masking", Layer::Service),
     ("gateway-recording", Layer::Service),
     ("gateway-postgres", Layer::Protocol),
     ("gateway-proxy", Layer::Driver),

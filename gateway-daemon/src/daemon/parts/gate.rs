@@ -11,6 +11,7 @@ use crate::wiring::page;
 use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
 use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
+use gateway_masking::{Cover, Key};
 use gateway_proxy::tls::{self, Rustls};
 use gateway_proxy::{Ports, Proxy, ProxyLimits, SystemClock};
 use std::sync::Arc;
@@ -50,13 +51,15 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
     };
     let authority = tls::Authority::open_or_make(&config.tls_dir())
         .map_err(|error| Failure::no(format!("the gateway's authority: {error}")))?;
+    let key = Key::open_or_make(&config.masks_key())
+        .map_err(|error| Failure::no(format!("the key of the masks: {error}")))?;
     let ports = Ports {
         capture: Arc::new(KernelFlows(Arc::clone(&kernel.capture))),
         attribution: Arc::new(attribution),
         judge: Arc::clone(&judge) as _,
         recorder: Arc::clone(&recorder) as _,
         approver: Arc::clone(&approvals) as _,
-        masker: Arc::new(gateway_core::mask::Blank),
+        masker: Arc::new(Cover::new(key)),
         clock: Arc::new(SystemClock),
         encryption: Arc::new(Rustls::new(authority)),
         logins: Arc::new(StoredLogins(Arc::clone(&ground.vault))),
