@@ -160,6 +160,8 @@ pub enum UseKind {
     Takes,
     /// It writes the text that a mask has put in the value's place.
     WritesCover,
+    /// It brings code of its own, or cannot be read: it could do any of these.
+    Unproven,
 }
 
 /// A use of a masked field.
@@ -185,8 +187,11 @@ impl Use {
             UseKind::Takes => format!(
                 "it would take {field}, which the mask {name} covers, to where it is not covered"
             ),
+            UseKind::Unproven => {
+                "what it does with the values that masks cover cannot be shown".to_owned()
+            }
             UseKind::WritesCover => {
-                format!("it would write what the mask {name} has put in the place of {field}")
+                "it would write the text that a mask puts in a value's place".to_owned()
             }
         })
     }
@@ -204,7 +209,8 @@ pub(crate) fn narrow(decision: &mut Decision, uses: &[Use]) {
     }
     for used in uses {
         let verdict = match (&used.kind, &used.mask.predicates) {
-            (UseKind::Takes | UseKind::WritesCover, _) | (_, Predicates::Deny) => Verdict::Deny,
+            (UseKind::Takes | UseKind::WritesCover | UseKind::Unproven, _)
+            | (_, Predicates::Deny) => Verdict::Deny,
             (UseKind::Asks, Predicates::Allow) => continue,
             (UseKind::Asks, Predicates::Hold(_)) => Verdict::Hold,
         };

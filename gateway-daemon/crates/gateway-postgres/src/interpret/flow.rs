@@ -219,7 +219,7 @@ impl Flow {
     pub(crate) fn unreadable() -> Flow {
         Flow {
             statements: Vec::new(),
-            uses: vec![(UseKind::Takes, UNKNOWN)],
+            uses: vec![(UseKind::Unproven, UNKNOWN)],
             touches: true,
             writes: true,
             alters: true,
@@ -279,7 +279,7 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
             let unreadable = out.format == CopyFormat::Other
                 || matches!(&out.source, CopySource::Query(query) if query.is_empty());
             if unreadable && flow.touches && outlook.covers {
-                flow.uses.push((UseKind::Takes, UNPROVEN));
+                flow.uses.push((UseKind::Unproven, UNPROVEN));
             }
             found.copy = Some(out);
         }
@@ -295,7 +295,7 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
                 .filter(|query| query.kind() == "ExecuteStmt")
             {
                 found.executes = Some(query.text("name").into());
-                flow.uses.push((UseKind::Takes, UNPROVEN));
+                flow.uses.push((UseKind::Unproven, UNPROVEN));
             }
         }
         _ => {}

@@ -55,7 +55,7 @@ pub(crate) struct Outlook {
 
 fn stand_in(name: &str, covered: bool) -> Field {
     let mask = Mask {
-        name: Arc::from(name),
+        name: Arc::from("any"),
         with: Treatment::Redact,
         predicates: Predicates::Deny,
     };

@@ -204,7 +204,7 @@ impl Serving {
         let touches = flow.touches
             || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
             || late && self.masking().sensitive;
-        if !touches && masks.detectors().is_empty() {
+        if !touches && uses.is_empty() && masks.detectors().is_empty() {
             return Look::Plain;
         }
         let inner = inner.map(|(_, outputs)| outputs);
@@ -652,7 +652,7 @@ pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
         return Vec::new();
     };
     let outlook = Outlook::blind(0, masks);
-    use_of(&outlook, UseKind::Takes, UNPROVEN)
+    use_of(&outlook, UseKind::Unproven, UNPROVEN)
         .into_iter()
         .collect()
 }

@@ -121,6 +121,7 @@ fn read(sql: &str) -> String {
             UseKind::Asks => " asks",
             UseKind::Takes => " takes",
             UseKind::WritesCover => " writes",
+            UseKind::Unproven => " unproven",
         });
     }
     text
@@ -238,9 +239,9 @@ fn what_else_is_done_with_values() {
         ),
         (
             "create function f() returns int language sql as 'select 1'",
-            "- takes",
+            "- unproven",
         ),
-        ("do 'begin end'", "- takes"),
+        ("do 'begin end'", "- unproven"),
         (
             "alter table users alter name type text using email",
             "- takes",

@@ -39,8 +39,8 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     /// Code of the client's own could do anything with any field.
     fn code(&mut self) {
-        if self.outlook.covers && !self.found.contains(&(UseKind::Takes, UNPROVEN)) {
-            self.found.push((UseKind::Takes, UNPROVEN));
+        if self.outlook.covers && !self.found.contains(&(UseKind::Unproven, UNPROVEN)) {
+            self.found.push((UseKind::Unproven, UNPROVEN));
         }
     }
 
