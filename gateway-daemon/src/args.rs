@@ -56,6 +56,12 @@ pub(crate) enum CommandArguments {
     Log(LogArguments),
     /// One session whole
     Show(ShowArguments),
+    /// One session played back as it happened
+    #[command(
+        after_help = "On a terminal it takes as long as it took, but for pauses. Elsewhere, and with \
+                      --json, nothing is waited for unless --speed is given."
+    )]
+    Replay(PlaybackArguments),
     /// What people did to the gateway: answers, revocations, ends of sessions, sign-ins
     Acts(ActsArguments),
     /// Ends live sessions now
@@ -238,6 +244,22 @@ pub(crate) struct ShowArguments {
     #[arg(value_name = "SESSION")]
     pub(crate) session: String,
     /// The session and then its operations, one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlaybackArguments {
+    /// The session (s…)
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+    /// How many times as fast as it was, from 0.01 to 1000
+    #[arg(long, value_name = "N")]
+    pub(crate) speed: Option<String>,
+    /// The longest pause, in seconds
+    #[arg(long, value_name = "S", default_value = "2")]
+    pub(crate) max_idle: String,
+    /// One JSON object per line, an event each
     #[arg(long)]
     pub(crate) json: bool,
 }

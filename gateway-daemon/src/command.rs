@@ -3,17 +3,19 @@ pub(crate) mod credentials;
 
 use crate::args::{
     AnswerArguments, AnswerOneArguments, Arguments, CommandArguments, ExplainArguments,
-    FilterArguments, LearnArguments, LogArguments, PolicyArguments, ReplayArguments, RunArguments,
-    TrustArguments, WhenDown,
+    FilterArguments, LearnArguments, LogArguments, PlaybackArguments, PolicyArguments,
+    ReplayArguments, RunArguments, TrustArguments, WhenDown,
 };
 use crate::exit::Failure;
 use crate::terminal::moment;
+use crate::terminal::pace::{self, Speed};
 use credentials::Credentials;
 use gateway_control::{ActFilter, Filter, Target};
 use gateway_core::{SessionId, Timestamp, TreeId};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub(crate) enum Command {
         session: SessionId,
         json: bool,
     },
+    Replay(Playback),
     Acts {
         filter: ActFilter,
         json: bool,
@@ -132,6 +135,16 @@ pub(crate) struct Explain {
     pub(crate) json: bool,
 }
 
+/// A session that is to be played back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Playback {
+    pub(crate) session: SessionId,
+    /// `None`: as it was where somebody watches, and without waiting elsewhere.
+    pub(crate) speed: Option<Speed>,
+    pub(crate) idle_max: Duration,
+    pub(crate) json: bool,
+}
+
 /// A draft that what was recorded is to be judged by.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Replay {
@@ -203,6 +216,7 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
                 json: show.json,
             }
         }
+        CommandArguments::Replay(playback) => Command::Replay(validate_playback(playback)?),
         CommandArguments::Kill(kill) => match kill.target.parse() {
             Ok(Target::Process(_)) => {
                 return Err(usage("kill", "expected a session (s…) or a tree (t…)"));
@@ -275,6 +289,17 @@ fn validate_run(run: RunArguments) -> Result<Run, Failure> {
         in_place: run.in_place,
         program,
         arguments: command.collect(),
+    })
+}
+
+fn validate_playback(written: PlaybackArguments) -> Result<Playback, Failure> {
+    let session = written.session.parse();
+    let speed = written.speed.as_deref().map(str::parse).transpose();
+    Ok(Playback {
+        session: session.map_err(|error| usage("replay", error))?,
+        speed: speed.map_err(|error: String| usage("--speed", error))?,
+        idle_max: pace::idle(&written.max_idle).map_err(|error| usage("--max-idle", error))?,
+        json: written.json,
     })
 }
 
@@ -511,6 +536,24 @@ mod tests {
                 },
             ),
             (
+                "replay s0000000000002".to_owned(),
+                Command::Replay(Playback {
+                    session: SessionId(2),
+                    speed: None,
+                    idle_max: Duration::from_secs(2),
+                    json: false,
+                }),
+            ),
+            (
+                "replay s0000000000002 --speed 1 --max-idle 0.5 --json".to_owned(),
+                Command::Replay(Playback {
+                    session: SessionId(2),
+                    speed: Some(Speed::ORIGINAL),
+                    idle_max: Duration::from_millis(500),
+                    json: true,
+                }),
+            ),
+            (
                 "kill t0000000000002".to_owned(),
                 Command::Kill {
                     target: Target::Tree(TreeId(2)),
@@ -632,6 +675,10 @@ mod tests {
             "show",
             "show t0000000000001",
             "show s1",
+            "replay",
+            "replay t0000000000001",
+            "replay s0000000000001 --speed 0",
+            "replay s0000000000001 --max-idle soon",
             "kill 42",
             "kill",
             "log --verb drop",
@@ -673,13 +720,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_does_not_exist() {
-        for command in [
-            "doctor",
-            "replay s0000000000001",
-            "export",
-            "verify",
-            "help",
-        ] {
+        for command in ["doctor", "export", "verify", "help"] {
             assert_eq!(parsed(command), Err(Exit::Usage), "{command}");
         }
     }

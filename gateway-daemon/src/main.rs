@@ -120,6 +120,7 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
             json,
         } => commands::records::log(&config, filter, *follow, *json),
         Command::Show { session, json } => commands::records::show(&config, *session, *json),
+        Command::Replay(playback) => commands::records::replay(&config, playback),
         Command::Kill { target, json } => commands::kill::kill(&config, *target, *json),
         Command::Approvals { watch, json } => {
             commands::approvals::approvals(&config, *watch, *json)

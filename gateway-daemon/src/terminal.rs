@@ -2,5 +2,6 @@
 //! the terminal as anything but text.
 pub(crate) mod escape;
 pub(crate) mod moment;
+pub(crate) mod pace;
 pub(crate) mod screen;
 pub(crate) mod table;

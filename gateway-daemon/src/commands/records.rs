@@ -1,7 +1,10 @@
-//! `gateway sessions`, `log`, `show` and `acts`: what was recorded, from the daemon or, when it is dead
-//! and the caller is root, from the journal itself.
+//! `gateway sessions`, `log`, `show`, `replay` and `acts`: what was recorded, from the daemon or, when
+//! it is dead and the caller is root, from the journal itself.
 mod fields;
+mod replay;
 mod rows;
+
+pub(crate) use replay::replay;
 
 use super::ask;
 use crate::config::Config;
@@ -25,6 +28,8 @@ enum Question<'a> {
     Sessions(&'a Filter),
     Operations(&'a Filter, bool),
     Session(SessionId),
+    /// With the record behind which it goes on.
+    Replay(SessionId, Option<u64>),
     Acts(&'a ActFilter),
 }
 
@@ -150,6 +155,7 @@ fn answer(config: &Config, question: &Question<'_>, each: Print<'_>) -> Result<E
                 client.operations(filter, *follow, &mut take).await
             }
             Question::Session(session) => client.session(*session, &mut take).await,
+            Question::Replay(session, after) => client.replay(*session, *after, &mut take).await,
             Question::Acts(filter) => client.acts(filter, &mut take).await,
         })
     })?;
@@ -179,7 +185,10 @@ fn from_journal(
     let Ok(archive) = JournalArchive::open(&config.journal_dir()) else {
         return Err(unreachable.into());
     };
-    eprintln!("gateway: {unreachable}; reading the journal itself");
+    let goes_on = matches!(question, Question::Replay(_, Some(_)));
+    if !goes_on {
+        eprintln!("gateway: {unreachable}; reading the journal itself");
+    }
     let mut sink = PrintSink { each, failed: None };
     let answered = match question {
         Question::Sessions(filter) => archive.sessions(filter, &mut sink).map(|()| true),
@@ -187,6 +196,7 @@ fn from_journal(
             archive.operations(filter, false, &mut sink).map(|()| true)
         }
         Question::Session(session) => archive.session(*session, &mut sink),
+        Question::Replay(session, after) => archive.replay(*session, *after, &mut sink),
         Question::Acts(filter) => archive.acts(filter, &mut sink).map(|()| true),
     };
     if let Some(error) = sink.failed {

@@ -5,7 +5,7 @@ use gateway_control::{ActFilter, Archive, Filter, Gone, LineSink, PortError};
 use gateway_core::{SessionId, TreeId};
 use gateway_recording::{
     ActQuery, Follower, Indexer, OperationView, Pattern, Query, ReadError, Reader, SessionView,
-    Start, acts, operations, sessions,
+    Start, acts, operations, replay, sessions,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -184,6 +184,22 @@ impl Archive for JournalArchive {
         }
         Ok(true)
     }
+
+    fn replay(
+        &self,
+        session: SessionId,
+        after: Option<u64>,
+        out: &mut dyn LineSink,
+    ) -> Result<bool, PortError> {
+        let found = replay(&self.reader(), session, after);
+        let mut found = found.map_err(|error| unreadable(&error))?;
+        for view in self.readable(found.by_ref()) {
+            if send(out, &view)?.is_err() {
+                return Ok(true);
+            }
+        }
+        Ok(found.is_known())
+    }
 }
 
 fn send<T: Serialize>(out: &mut dyn LineSink, view: &T) -> Result<Result<(), Gone>, PortError> {
@@ -207,3 +223,6 @@ fn query_of(filter: &Filter) -> Query {
         masked: filter.masked.clone().map(Pattern::new),
     }
 }
+
+#[cfg(test)]
+mod tests;

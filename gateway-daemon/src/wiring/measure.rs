@@ -2,8 +2,8 @@
 use gateway_control::metrics::{BUCKETS_SECONDS, Histogram};
 use gateway_core::ports::Case;
 use gateway_core::{
-    Decision, Destination, Judge, LinkTerms, OperationOutcome, OperationRecord, RecordError,
-    Recorder, Resolution, SessionClosed, SessionOpened, Verdict, mask,
+    AnswerRecord, Decision, Destination, Judge, LinkTerms, OperationOutcome, OperationRecord,
+    RecordError, Recorder, Resolution, SessionClosed, SessionOpened, Verdict, mask,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,6 +98,10 @@ impl Recorder for CountedRecorder {
 
     fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
         self.noted(self.inner.resolution(record))
+    }
+
+    fn answer(&self, record: &AnswerRecord) -> Result<(), RecordError> {
+        self.noted(self.inner.answer(record))
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

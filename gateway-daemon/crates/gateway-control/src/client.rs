@@ -155,6 +155,24 @@ impl Client {
             .await
     }
 
+    /// A session as it happened, an event in each line; with `after` those behind the record of
+    /// that number.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn replay(
+        &self,
+        session: SessionId,
+        after: Option<u64>,
+        each: EachLine<'_>,
+    ) -> Result<(), ClientError> {
+        let path = match after {
+            Some(after) => format!("/v1/replay/{session}?after={after}"),
+            None => format!("/v1/replay/{session}"),
+        };
+        self.get_lines(&path, each).await
+    }
+
     /// Ends live sessions.
     ///
     /// # Errors

@@ -81,6 +81,22 @@ impl ActFilter {
     }
 }
 
+/// Reads the query string of a replay: the number of the record behind which it goes on.
+///
+/// # Errors
+/// An unknown or repeated key, or a value that does not fit.
+pub(crate) fn after_from_query(query: &str) -> Result<Option<u64>, FilterError> {
+    let mut after = None;
+    each_pair(query, |key, value| match key {
+        "after" => {
+            after = Some(parse(key, value)?);
+            Ok(())
+        }
+        _ => Err(FilterError::UnknownKey(key.to_owned())),
+    })?;
+    Ok(after)
+}
+
 /// A query that cannot be understood. Nothing is shown rather than too much.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -261,6 +277,15 @@ mod tests {
         }
         for query in ["verb=read", "act=a&act=b", "since=x"] {
             assert!(ActFilter::from_query(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_replay_goes_on_behind_a_record() {
+        assert_eq!(after_from_query(""), Ok(None));
+        assert_eq!(after_from_query("after=7"), Ok(Some(7)));
+        for query in ["after", "after=-1", "after=1&after=2", "follow=true"] {
+            assert!(after_from_query(query).is_err(), "{query}");
         }
     }
 

@@ -92,6 +92,20 @@ fn words(route: Route, schemas: &mut SchemaGenerator) -> Words {
                 json!({ "anyOf": [schema!(shapes::SessionLine), schema!(shapes::OperationLine)] }),
             )
         },
+        Route::Replay => Words {
+            query: vec![query_parameter((
+                "after",
+                "Go on behind the record of this number",
+                json!({ "type": "integer", "minimum": 0 }),
+            ))],
+            statuses: &[BAD, MISSING],
+            ..of(
+                "One session as it happened: a line for each event, with what came back as far as \
+                 it was kept",
+                LINES,
+                schema!(shapes::EventLine),
+            )
+        },
         Route::Operations => Words {
             query: filters(true),
             statuses: &[BAD, FULL],

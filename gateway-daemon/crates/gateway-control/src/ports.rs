@@ -184,6 +184,18 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// The journal could not be read.
     fn session(&self, session: SessionId, out: &mut dyn LineSink) -> Result<bool, PortError>;
+
+    /// A session as it happened, a line for each event; with `after` those behind the record of
+    /// that number. `false` when it is not known.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn replay(
+        &self,
+        session: SessionId,
+        after: Option<u64>,
+        out: &mut dyn LineSink,
+    ) -> Result<bool, PortError>;
 }
 
 /// Ends sessions.

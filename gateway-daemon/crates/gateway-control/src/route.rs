@@ -13,6 +13,7 @@ pub(crate) enum Route {
     Lineage,
     Sessions,
     Session,
+    Replay,
     Operations,
     Acts,
     Kill,
@@ -53,7 +54,7 @@ const fn post(route: Route, path: &'static str, asks: Request) -> Entry {
     }
 }
 
-pub(crate) static ROUTES: [Entry; 18] = [
+pub(crate) static ROUTES: [Entry; 19] = [
     get(Route::Health, "/healthz", Request::Health),
     get(Route::Ready, "/readyz", Request::Health),
     get(Route::Metrics, "/metrics", Request::Status),
@@ -62,6 +63,7 @@ pub(crate) static ROUTES: [Entry; 18] = [
     get(Route::Lineage, "/v1/lineage/{target}", Request::Lineage),
     get(Route::Sessions, "/v1/sessions", Request::Records),
     get(Route::Session, "/v1/sessions/{session}", Request::Records),
+    get(Route::Replay, "/v1/replay/{session}", Request::Records),
     get(Route::Operations, "/v1/operations", Request::Records),
     get(Route::Acts, "/v1/acts", Request::Records),
     post(Route::Kill, "/v1/kill", Request::Kill),
@@ -101,6 +103,7 @@ mod tests {
             ("/v1/status", Some((Route::Status, ""))),
             ("/v1/sessions", Some((Route::Sessions, ""))),
             ("/v1/sessions/s1", Some((Route::Session, "s1"))),
+            ("/v1/replay/s1", Some((Route::Replay, "s1"))),
             ("/v1/lineage/s1", Some((Route::Lineage, "s1"))),
             ("/v1/login", Some((Route::Login, ""))),
             ("/v1/login/saml", Some((Route::LoginSaml, ""))),

@@ -3,7 +3,7 @@ use crate::body::{
     AnswerBody, KillBody, LoginBody, LoginSamlBody, RevokeBody, RunBody, SshSessionBody,
 };
 use crate::caller::Caller;
-use crate::filter::{ActFilter, Filter};
+use crate::filter::{ActFilter, Filter, after_from_query};
 use crate::peer::Peer;
 use crate::ports::{
     AnswerError, LineSink, LoginError, PendingLogin, PortError, RunError, SshSession,
@@ -178,6 +178,18 @@ pub(crate) async fn serve(shared: &Arc<Shared>, asker: Asker, asked: Asked) -> A
             }
             Err(error) => refused(StatusCode::BAD_REQUEST, error.to_string()),
         },
+        Route::Replay => {
+            let session = parameter.parse::<SessionId>().map_err(|e| e.to_string());
+            let after = after_from_query(&query).map_err(|e| e.to_string());
+            match session.and_then(|session| Ok((session, after?))) {
+                Ok((session, after)) => {
+                    let work =
+                        move |out: &mut ChannelSink| ports.archive.replay(session, after, out);
+                    lines(stream::spawn(work), None).await
+                }
+                Err(error) => refused(StatusCode::BAD_REQUEST, error),
+            }
+        }
         Route::Operations => operations(shared, standing, &query).await,
         Route::Acts => match ActFilter::from_query(&query) {
             Ok(filter) => {

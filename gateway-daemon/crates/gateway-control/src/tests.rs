@@ -171,6 +171,18 @@ impl Archive for Fake {
         let _ = out.line(b"{\"session\":1}".to_vec());
         Ok(true)
     }
+    fn replay(
+        &self,
+        session: SessionId,
+        after: Option<u64>,
+        out: &mut dyn LineSink,
+    ) -> Result<bool, PortError> {
+        if session != KNOWN {
+            return Ok(false);
+        }
+        let _ = out.line(format!("{{\"after\":{}}}", serde_json::json!(after)).into_bytes());
+        Ok(true)
+    }
 }
 
 impl Switch for Fake {
@@ -483,6 +495,14 @@ async fn an_admin_gets_every_answer() {
     };
     server.client.session(KNOWN, &mut keep).await.unwrap();
     assert_eq!(seen, "{\"session\":1}");
+    for (after, expected) in [(None, "{\"after\":null}"), (Some(7), "{\"after\":7}")] {
+        let mut keep = |line: &[u8]| {
+            seen = String::from_utf8_lossy(line).into_owned();
+            ControlFlow::Continue(())
+        };
+        server.client.replay(KNOWN, after, &mut keep).await.unwrap();
+        assert_eq!(seen, expected);
+    }
     let killed = server.client.kill(Target::Session(KNOWN)).await.unwrap();
     assert_eq!(killed, KillView { killed: 1 });
     assert_eq!(server.client.run(Some("p"), None).await.unwrap().tree, OWN);
@@ -516,37 +536,52 @@ async fn each_kind_of_caller_gets_what_it_may() {
         "/v1/sessions/s000000000000a",
         "/v1/sessions/s000000000000b",
         "/v1/operations",
+        "/v1/replay/s000000000000a?after=1",
+        "/v1/replay/s000000000000b",
+        "/v1/replay/s000000000000a?after=x",
     ];
     let expected = [
         (
             Some(OWN),
             Role::Admin,
-            [403, 403, 403, 403, 200, 403, 200, 403, 403, 403, 403, 403],
+            [
+                403, 403, 403, 403, 200, 403, 200, 403, 403, 403, 403, 403, 403, 403, 403,
+            ],
         ),
         (
             None,
             Role::Admin,
-            [200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200],
+            [
+                200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200, 200, 404, 400,
+            ],
         ),
         (
             None,
             Role::Reader,
-            [200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200],
+            [
+                200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200, 200, 404, 400,
+            ],
         ),
         (
             None,
             Role::None,
-            [200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403],
+            [
+                200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403,
+            ],
         ),
         (
             None,
             Role::Responder,
-            [200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200],
+            [
+                200, 200, 200, 200, 200, 200, 200, 404, 200, 200, 404, 200, 200, 404, 400,
+            ],
         ),
         (
             None,
             Role::Approver,
-            [200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403],
+            [
+                200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403,
+            ],
         ),
     ];
     for (tree, role, statuses) in expected {

@@ -8,6 +8,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
+use crate::answer::{AnswerPart, AnswerRecord};
 use crate::destination::Destination;
 use crate::id::{OperationId, SessionId};
 use crate::mask::{self, Masker, Masks};
@@ -408,6 +409,22 @@ impl Governor {
     #[must_use]
     pub fn masker(&self) -> &dyn Masker {
         &*self.masker
+    }
+
+    /// Records a part of what came back for a cleared operation, as the client got it. Of one that
+    /// is larger than [`ANSWER_PART_BYTES_MAX`](crate::answer::ANSWER_PART_BYTES_MAX) only how
+    /// large it was.
+    ///
+    /// # Errors
+    /// The record could not be kept; the session must end.
+    pub fn answer(
+        &mut self,
+        id: OperationId,
+        time: Timestamp,
+        part: AnswerPart,
+    ) -> Result<(), RecordError> {
+        let part = part.bounded();
+        self.recorder.answer(&AnswerRecord { id, time, part })
     }
 
     /// Records how a cleared operation was answered.

@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod answer;
 pub mod destination;
 pub mod governor;
 pub mod id;
@@ -26,6 +27,7 @@ pub mod time;
 pub mod verb;
 pub mod verdict;
 
+pub use answer::{AnswerPart, AnswerRecord, Excerpt};
 pub use destination::Destination;
 pub use governor::{Clearance, Governor, Obstacle, Refusal};
 pub use id::{OperationId, SessionId, TreeId};

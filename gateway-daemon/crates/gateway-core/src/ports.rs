@@ -1,4 +1,5 @@
 //! What the governor needs from others. Each port is named for its role.
+use crate::answer::AnswerRecord;
 use crate::destination::Destination;
 use crate::id::OperationId;
 use crate::operation::{Attribute, Operation, Parameter};
@@ -63,6 +64,13 @@ pub trait Recorder: Send + Sync {
     /// # Errors
     /// The record could not be kept; the operation must be refused.
     fn resolution(&self, record: &Resolution) -> Result<(), RecordError>;
+
+    /// A part of what came back for an operation that was let through, where the policy wants it
+    /// kept. Called before its outcome, in the order in which the client got it.
+    ///
+    /// # Errors
+    /// The record could not be kept; the session must end.
+    fn answer(&self, record: &AnswerRecord) -> Result<(), RecordError>;
 
     /// An operation was answered.
     ///

@@ -1,6 +1,6 @@
 //! A protocol as a state machine: bytes in, effects out. No socket, no clock.
 use gateway_core::mask::FieldCounts;
-use gateway_core::{Clearance, Masker, Masks, Obstacle, Operation, OperationId};
+use gateway_core::{AnswerPart, Clearance, Masker, Masks, Obstacle, Operation, OperationId};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -126,6 +126,16 @@ pub trait Effects {
     /// # Errors
     /// It could not be recorded; the session must end.
     fn withdraw(&mut self) -> Result<(), ProtocolError>;
+
+    /// A part of the answer to a cleared operation is to be kept, as the client gets it. What
+    /// drives a session without a gate behind it keeps nothing.
+    ///
+    /// # Errors
+    /// It could not be recorded; the session must end.
+    fn answer(&mut self, id: OperationId, part: AnswerPart) -> Result<(), ProtocolError> {
+        let _ = (id, part);
+        Ok(())
+    }
 
     /// A cleared operation has been answered.
     ///

@@ -2,8 +2,9 @@
 use crate::counters::{Counters, count};
 use crate::ports::Clock;
 use gateway_core::{
-    Destination, Mode, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
-    SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId, Verdict, mask,
+    AnswerRecord, Destination, Mode, OperationOutcome, OperationRecord, RecordError, Recorder,
+    Resolution, SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId,
+    Verdict, mask,
 };
 use gateway_protocol::{Stop, StopReason};
 use rustc_hash::FxHashMap;
@@ -147,6 +148,10 @@ impl Recorder for Live {
             self.denied.fetch_add(1, Ordering::Relaxed);
         }
         self.recorder.resolution(record)
+    }
+
+    fn answer(&self, record: &AnswerRecord) -> Result<(), RecordError> {
+        self.recorder.answer(record)
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

@@ -19,7 +19,8 @@ use gateway_core::Timestamp;
 /// The version of the layout and of the payloads. Any change of either is another version.
 ///
 /// 1: the first. 2: resolutions of holds and acts of people are records, and the end of a session
-/// counts what was held. 3: outcomes and the ends of sessions count what was masked and disclosed.
+/// counts what was held. 3: outcomes and the ends of sessions count what was masked and disclosed,
+/// and parts of answers are records.
 /// Each segment says its own: segments of an older version are read, and never written to again.
 pub const FORMAT_VERSION: u32 = 3;
 /// The oldest version that can be read.

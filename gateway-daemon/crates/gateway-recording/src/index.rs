@@ -296,15 +296,6 @@ impl Index {
                 self.entry(batch, brief.session, position)?.opened = Some(position);
                 return Ok(raw.record().map(|record| batch.name(&record)));
             }
-            Brief::Operation(brief) => {
-                self.entry(batch, brief.id.session, position)?;
-            }
-            Brief::Outcome(brief) => {
-                self.entry(batch, brief.id.session, position)?;
-            }
-            Brief::Resolution(brief) => {
-                self.entry(batch, brief.id.session, position)?;
-            }
             Brief::Act(_) => {
                 batch.acts.insert(position.segment);
             }
@@ -314,7 +305,11 @@ impl Index {
             brief if brief.is_boundary() => {
                 batch.boundaries.insert(position.segment);
             }
-            Brief::Note(_) => {}
+            brief => {
+                if let Some(session) = brief.session() {
+                    self.entry(batch, session, position)?;
+                }
+            }
         }
         Ok(Ok(()))
     }

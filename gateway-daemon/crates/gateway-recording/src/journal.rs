@@ -17,8 +17,8 @@ use crate::record::{Act, Note, NoteKind, bounded_resolution};
 use crate::segment::{Spoilt, WritableSegment};
 use crate::stored::{OperationWritten, Tag, encode};
 use gateway_core::{
-    OperationOutcome, OperationRecord, RecordError, Recorder, Resolution, SessionClosed,
-    SessionOpened, Timestamp,
+    AnswerRecord, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
+    SessionClosed, SessionOpened, Timestamp,
 };
 use keeper::Keepers;
 use parking_lot::{Condvar, Mutex};
@@ -416,6 +416,10 @@ impl Recorder for Journal {
 
     fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
         self.record(Tag::Resolution, &bounded_resolution(record))
+    }
+
+    fn answer(&self, record: &AnswerRecord) -> Result<(), RecordError> {
+        self.record(Tag::Answer, record)
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

@@ -2,7 +2,8 @@
 //!
 //! [`Journal`] implements [`gateway_core::Recorder`]: checksummed records, appended to preallocated
 //! and memory-mapped segments without a system call. [`Reader`] reads them, with the daemon alive
-//! or dead. [`operations()`], [`sessions()`], [`acts()`] and [`Follower`] answer what people ask. [`Indexer`]
+//! or dead. [`operations()`], [`sessions()`], [`acts()`], [`replay()`] and [`Follower`] answer what
+//! people ask. [`Indexer`]
 //! keeps an [`Index`] of the journal, which can be deleted at any time: the journal alone is the
 //! truth, and nothing but speed depends on the index.
 #![cfg_attr(
@@ -35,7 +36,7 @@ pub use format::FORMAT_VERSION;
 pub use index::{Index, IndexStatus, Indexer};
 pub use journal::recovery::{Damage, Recovered};
 pub use journal::{Clock, Durability, Journal, JournalOptions};
-pub use query::{ActQuery, Follower, Pattern, Query, Start, acts, operations, sessions};
+pub use query::{ActQuery, Follower, Pattern, Query, Start, acts, operations, replay, sessions};
 pub use reader::{Position, Reader, Records};
 pub use record::{Act, Note, NoteKind, Record, RecordKind, StoredOperation, TEXT_MAX};
-pub use view::{ActView, HoldEnding, OperationView, SessionEnding, SessionView};
+pub use view::{ActView, Event, EventView, HoldEnding, OperationView, SessionEnding, SessionView};

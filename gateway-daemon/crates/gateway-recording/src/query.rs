@@ -10,6 +10,7 @@ mod holds;
 mod openings;
 mod operations;
 mod pattern;
+mod replay;
 mod sessions;
 mod window;
 
@@ -17,6 +18,7 @@ pub use acts::{ActQuery, Acts, acts};
 pub use follow::{Follower, Start};
 pub use operations::{Operations, operations};
 pub use pattern::Pattern;
+pub use replay::{Replay, replay};
 pub use sessions::{Sessions, sessions};
 
 use crate::error::ReadError;

@@ -1,8 +1,8 @@
 //! Records as they are read back: owned, and in the words of gateway-core.
 use crate::reader::Position;
 use gateway_core::{
-    Attribute, Effect, Mode, OperationId, OperationOutcome, Parameter, Resolution, SessionClosed,
-    SessionId, SessionOpened, Timestamp, Verb, Verdict,
+    AnswerRecord, Attribute, Effect, Mode, OperationId, OperationOutcome, Parameter, Resolution,
+    SessionClosed, SessionId, SessionOpened, Timestamp, Verb, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,6 +36,8 @@ pub enum RecordKind {
     Resolution(Resolution),
     /// Somebody did something to the gateway itself.
     Act(Act),
+    /// A part of what came back for an operation.
+    Answer(AnswerRecord),
 }
 
 impl RecordKind {
@@ -50,6 +52,7 @@ impl RecordKind {
             RecordKind::Note(record) => record.time,
             RecordKind::Resolution(record) => record.time,
             RecordKind::Act(record) => record.time,
+            RecordKind::Answer(record) => record.time,
         }
     }
 
@@ -62,6 +65,7 @@ impl RecordKind {
             RecordKind::Outcome(record) => Some(record.id.session),
             RecordKind::SessionClosed(record) => Some(record.session),
             RecordKind::Resolution(record) => Some(record.id.session),
+            RecordKind::Answer(record) => Some(record.id.session),
             RecordKind::Note(_) | RecordKind::Act(_) => None,
         }
     }

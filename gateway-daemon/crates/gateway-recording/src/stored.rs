@@ -8,8 +8,8 @@ mod older;
 
 use crate::record::{Act, Note, NoteKind, RecordKind, StoredOperation};
 use gateway_core::{
-    Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter, Resolution,
-    SessionClosed, SessionId, SessionOpened, Timestamp, Verb, Verdict,
+    AnswerRecord, Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord,
+    Parameter, Resolution, SessionClosed, SessionId, SessionOpened, Timestamp, Verb, Verdict,
 };
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
@@ -26,6 +26,7 @@ pub(crate) enum Tag {
     Note = 5,
     Resolution = 6,
     Act = 7,
+    Answer = 8,
 }
 
 /// Appends to a vector in whole slices; postcard's own flavor for that goes byte by byte.
@@ -84,6 +85,7 @@ pub(crate) fn decode(version: u32, body: &[u8]) -> Result<RecordKind, String> {
             RecordKind::Resolution(whole::<Resolution>(payload)?)
         }
         tag if tag == Tag::Act as u8 => RecordKind::Act(whole::<Act>(payload)?),
+        tag if tag == Tag::Answer as u8 => RecordKind::Answer(whole::<AnswerRecord>(payload)?),
         other => return Err(format!("kind {other} is not known here")),
     };
     Ok(kind)
@@ -100,6 +102,7 @@ pub(crate) enum Brief<'a> {
     Note(NoteBrief),
     Resolution(ResolutionBrief),
     Act(ActBrief),
+    Answer(AnswerBrief),
 }
 
 /// The beginning of both records of a session.
@@ -152,6 +155,14 @@ pub(crate) struct ActBrief {
     pub(crate) time: Timestamp,
 }
 
+/// The beginning of a part of an answer. Parts are many and large, and most questions are not
+/// about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct AnswerBrief {
+    pub(crate) id: OperationId,
+    pub(crate) time: Timestamp,
+}
+
 impl Brief<'_> {
     /// When it happened.
     pub(crate) fn time(&self) -> Timestamp {
@@ -162,6 +173,19 @@ impl Brief<'_> {
             Brief::Note(brief) => brief.time,
             Brief::Resolution(brief) => brief.time,
             Brief::Act(brief) => brief.time,
+            Brief::Answer(brief) => brief.time,
+        }
+    }
+
+    /// The session it belongs to, unless it is the daemon's own.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self {
+            Brief::SessionOpened(brief) | Brief::SessionClosed(brief) => Some(brief.session),
+            Brief::Operation(brief) => Some(brief.id.session),
+            Brief::Outcome(brief) => Some(brief.id.session),
+            Brief::Resolution(brief) => Some(brief.id.session),
+            Brief::Answer(brief) => Some(brief.id.session),
+            Brief::Note(_) | Brief::Act(_) => None,
         }
     }
 
@@ -182,6 +206,7 @@ pub(crate) fn brief(body: &[u8]) -> Result<Brief<'_>, String> {
         tag if tag == Tag::Note as u8 => start(payload).map(Brief::Note),
         tag if tag == Tag::Resolution as u8 => start(payload).map(Brief::Resolution),
         tag if tag == Tag::Act as u8 => start(payload).map(Brief::Act),
+        tag if tag == Tag::Answer as u8 => start(payload).map(Brief::Answer),
         other => Err(format!("kind {other} is not known here")),
     }
 }

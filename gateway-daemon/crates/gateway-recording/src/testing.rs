@@ -3,10 +3,10 @@ use crate::journal::{Clock, Durability, Journal, JournalOptions};
 use crate::reader::Reader;
 use crate::record::{Act, Record, RecordKind};
 use gateway_core::{
-    Assurance, Attribute, Destination, Effect, Lineage, Mode, Object, OperationId,
-    OperationOutcome, OperationRecord, Parameter, Principal, Process, Provenance, Recorder,
-    Resolution, SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp, TreeId,
-    Verb, Verdict,
+    AnswerPart, AnswerRecord, Assurance, Attribute, Destination, Effect, Lineage, Mode, Object,
+    OperationId, OperationOutcome, OperationRecord, Parameter, Principal, Process, Provenance,
+    Recorder, Resolution, SessionClosed, SessionEnd, SessionId, SessionOpened, Subject, Timestamp,
+    TreeId, Verb, Verdict,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -146,6 +146,31 @@ pub(crate) fn outcome(session: u64, seq: u32) -> OperationOutcome {
         masked: vec![("public.users.email".into(), 2)],
         disclosed: vec![("public.users.phone".into(), 1)],
     }
+}
+
+/// A part of the answer to an operation.
+pub(crate) fn came_back(session: u64, seq: u32, part: AnswerPart) -> AnswerRecord {
+    AnswerRecord {
+        id: OperationId {
+            session: SessionId(session),
+            seq,
+        },
+        time: Timestamp(1_700_000_000_450_000_000 + session),
+        part,
+    }
+}
+
+/// One of each.
+pub(crate) fn answer_parts() -> [AnswerPart; 4] {
+    [
+        AnswerPart::Columns(vec!["id".into(), "email".into()]),
+        AnswerPart::Rows(vec![vec![Some("1".into()), None], vec![]]),
+        AnswerPart::Text("COPY".into()),
+        AnswerPart::Cut {
+            rows: 300,
+            bytes: 1 << 40,
+        },
+    ]
 }
 
 pub(crate) fn resolution(session: u64, seq: u32, verdict: Verdict) -> Resolution {

@@ -8,6 +8,10 @@
 //! ended), `parameters`, `attributes`, `mode`, `policy`, and for processes `cgroup`, `provenance`,
 //! `argv_cut`, `exited`. Times are RFC 3339 in UTC with microseconds; `start` of a process is a
 //! number, nanoseconds since boot, because that is what makes a pid unique.
+mod event;
+
+pub use event::{Event, EventView};
+
 use crate::record::{Act, StoredOperation, was_refused};
 use gateway_core::mask::FieldCounts;
 use gateway_core::{

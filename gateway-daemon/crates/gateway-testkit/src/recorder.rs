@@ -1,8 +1,8 @@
 //! A recorder that keeps everything in memory, can be waited for, and can be made to fail.
 use gateway_core::{
-    Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord, Parameter,
-    RecordError, Recorder, Resolution, SessionClosed, SessionId, SessionOpened, Timestamp, Verb,
-    Verdict,
+    AnswerRecord, Attribute, Effect, Mode, OperationId, OperationOutcome, OperationRecord,
+    Parameter, RecordError, Recorder, Resolution, SessionClosed, SessionId, SessionOpened,
+    Timestamp, Verb, Verdict,
 };
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct Recorded {
     pub operations: Vec<OperationRow>,
     /// What came of operations that were held.
     pub resolutions: Vec<Resolution>,
+    /// What came back for operations, as far as it was kept.
+    pub answers: Vec<AnswerRecord>,
     /// Operations that were answered.
     pub outcomes: Vec<OperationOutcome>,
     /// Sessions that were closed.
@@ -167,6 +169,10 @@ impl Recorder for MemoryRecorder {
 
     fn resolution(&self, record: &Resolution) -> Result<(), RecordError> {
         self.keep(|recorded| recorded.resolutions.push(record.clone()))
+    }
+
+    fn answer(&self, record: &AnswerRecord) -> Result<(), RecordError> {
+        self.keep(|recorded| recorded.answers.push(record.clone()))
     }
 
     fn outcome(&self, record: &OperationOutcome) -> Result<(), RecordError> {

@@ -1,7 +1,7 @@
 //! `gateway policy replay`: what a draft would change about what was recorded.
 mod judging;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use super::history::{self, Holes};
 use super::{choose, load, say, show_mistakes};

@@ -127,11 +127,11 @@ pub(super) fn act_row(value: &Value) -> Vec<Cell> {
         .collect()
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }
 
-fn number(value: &Value, pointer: &str) -> String {
+pub(super) fn number(value: &Value, pointer: &str) -> String {
     value
         .pointer(pointer)
         .and_then(Value::as_u64)
@@ -139,7 +139,7 @@ fn number(value: &Value, pointer: &str) -> String {
 }
 
 /// Date and time without the letters between, down to milliseconds.
-fn time(value: &Value, pointer: &str) -> String {
+pub(super) fn time(value: &Value, pointer: &str) -> String {
     text(value, pointer)
         .replacen('T', " ", 1)
         .trim_end_matches('Z')
@@ -149,7 +149,7 @@ fn time(value: &Value, pointer: &str) -> String {
 }
 
 /// `psql (4242)`.
-fn process(value: &Value) -> String {
+pub(super) fn process(value: &Value) -> String {
     let exe = text(value, "/process/exe");
     let name = exe.rsplit('/').next().unwrap_or(exe);
     match number(value, "/process/pid") {

@@ -120,6 +120,68 @@ pub(crate) struct ActLine {
     reason: Option<String>,
 }
 
+/// How much of an answer is not kept.
+#[derive(JsonSchema)]
+pub(crate) struct Cut {
+    rows: u64,
+    bytes: u64,
+}
+
+/// Something that happened in a session. The keys from `tree` on are those of some events only.
+/// Keys may be added.
+#[derive(JsonSchema)]
+pub(crate) struct EventLine {
+    time: Option<String>,
+    /// `opened`, `operation`, `resolution`, `answer`, `outcome` or `closed`.
+    event: String,
+    /// The number of its record.
+    record: Option<u64>,
+    session: String,
+    /// The operation that it is about.
+    seq: Option<u32>,
+    tree: Option<String>,
+    destination: Option<Destination>,
+    principal: Option<Principal>,
+    delegates: Option<Vec<Principal>>,
+    process: Option<Process>,
+    lineage: Option<Vec<Process>>,
+    policy: Option<String>,
+    protocol: Option<String>,
+    verb: Option<String>,
+    verbs: Option<Vec<String>>,
+    resource: Option<String>,
+    objects: Option<Vec<String>>,
+    statement: Option<String>,
+    /// Of an operation as it was decided (`allow`, `deny`, `hold`); of a resolution what came of
+    /// the hold.
+    verdict: Option<String>,
+    rule: Option<String>,
+    message: Option<String>,
+    mode: Option<Mode>,
+    approver: Option<String>,
+    reason: Option<String>,
+    /// Of an answer: a result begins, whose columns have these names.
+    columns: Option<Vec<String>>,
+    /// Of an answer: rows of that result, values as text, after masks.
+    values: Option<Vec<Vec<Option<String>>>>,
+    /// Of an answer: output that is no rows.
+    text: Option<String>,
+    /// Of an answer: so much more was there.
+    cut: Option<Cut>,
+    rows: Option<u64>,
+    bytes_up: Option<u64>,
+    bytes_down: Option<u64>,
+    /// Of an outcome the fields, of the end of the session their number.
+    masked: Option<serde_json::Value>,
+    disclosed: Option<Vec<String>>,
+    disclosed_rows: Option<BTreeMap<String, u64>>,
+    operations: Option<u64>,
+    denied: Option<u64>,
+    held: Option<u64>,
+    end: Option<String>,
+    error: Option<String>,
+}
+
 /// An operation as recorded. Keys may be added.
 #[derive(JsonSchema)]
 pub(crate) struct OperationLine {

@@ -23,6 +23,7 @@ struct Fake {
     approver: Mutex<Option<Arc<str>>>,
     verdicts: Mutex<Vec<Verdict>>,
     questions: Mutex<Vec<Question>>,
+    answers: Mutex<Vec<AnswerRecord>>,
     slot: Arc<Mutex<Slot>>,
 }
 
@@ -134,6 +135,13 @@ impl Recorder for Fake {
             return Err(RecordError("full".into()));
         }
         self.verdicts.lock().unwrap().push(record.verdict);
+        Ok(())
+    }
+    fn answer(&self, record: &AnswerRecord) -> Result<(), RecordError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(RecordError("full".into()));
+        }
+        self.answers.lock().unwrap().push(record.clone());
         Ok(())
     }
     fn outcome(&self, _: &OperationOutcome) -> Result<(), RecordError> {
@@ -498,4 +506,26 @@ fn a_decision_that_is_not_stable_is_not_remembered() {
             .unwrap();
     }
     assert_eq!(fake.decided.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn what_came_back_is_recorded_within_its_bound() {
+    let fake = Arc::new(Fake::default());
+    let mut governor = governor(&fake);
+    let clearance = governor.submit(&read(&effects(), None), Timestamp(2));
+    let id = clearance.unwrap().id();
+    let part = AnswerPart::Text("x".repeat(70_000));
+    governor.answer(id, Timestamp(3), part).unwrap();
+    let part = AnswerPart::Cut {
+        rows: 0,
+        bytes: 70_000,
+    };
+    let record = AnswerRecord {
+        id,
+        time: Timestamp(3),
+        part: part.clone(),
+    };
+    assert_eq!(*fake.answers.lock().unwrap(), [record]);
+    fake.broken.store(true, Ordering::Relaxed);
+    assert!(governor.answer(id, Timestamp(4), part).is_err());
 }

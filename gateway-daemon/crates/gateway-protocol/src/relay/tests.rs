@@ -8,7 +8,7 @@ use super::{Relay, RelayLimits};
 use crate::protocol::Closed;
 use crate::session::{Effects, ProtocolError, Session, Side};
 use crate::stop::{Stop, StopReason};
-use gateway_core::{Clearance, Effect, Obstacle, Operation, SessionEnd, Verb};
+use gateway_core::{AnswerPart, Clearance, Effect, Obstacle, Operation, SessionEnd, Verb};
 use gateway_testkit::chunks::{self, Dice};
 use gateway_testkit::{FakeJudge, MemoryRecorder, samples};
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,7 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// `p` passes, `d` is refused and answered, `h` is held and passes or is answered, `s` is replaced, `n` vanishes, `x` passes and closes,
+/// `a` is kept and its failure not minded,
 /// `e` is an error with words, `E` one without, `!` breaks the rules, `z` is a panic.
 struct Framed {
     clearance: Clearance,
@@ -75,6 +76,10 @@ impl Framed {
                 out.pass_client(at + 1..at + frame.len());
             }
             (Side::Upstream, b's') => out.send_client(frame),
+            (Side::Upstream, b'a') => {
+                let text = String::from_utf8_lossy(&frame[HEAD..]).into_owned();
+                let _ = out.answer(self.clearance.id(), AnswerPart::Text(text));
+            }
             (_, b'!') => out.pass_client(at..at + frame.len() + 1),
             (_, b'e') => {
                 out.send_client(b"words");
@@ -302,6 +307,35 @@ fn a_turn_is_the_same_for_every_chunking() {
         same(&frames(&upstream), &of_kinds(&up, b"ps"), "upstream");
         assert!(held.is_empty());
     }
+}
+
+#[test]
+fn what_comes_back_is_kept_and_when_it_cannot_be_the_session_ends() {
+    let judge = Arc::new(FakeJudge::allow_all());
+    let recorder = Arc::new(MemoryRecorder::default());
+    let mut governor = samples::governor(judge, recorder.clone());
+    let mut session = Framed {
+        clearance: samples::connect(&mut governor),
+    };
+    let mut outputs = Outputs::default();
+    let mut came = |text: &[u8]| {
+        let frame = frame(b'a', text);
+        let from = Side::Upstream;
+        turn::receive(&mut session, from, &frame, &mut governor, &mut outputs)
+    };
+    assert!(came(b"one").is_ok() && came(b"two").is_ok());
+    let parts: Vec<_> = recorder
+        .recorded()
+        .answers
+        .into_iter()
+        .map(|record| record.part)
+        .collect();
+    assert_eq!(
+        parts,
+        ["one", "two"].map(|text| AnswerPart::Text(text.into()))
+    );
+    recorder.set_full(true);
+    assert!(matches!(came(b"three"), Err(ProtocolError::Unrecorded(_))));
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! right direction, under a clearance of its own session.
 use crate::session::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_core::{
-    Clearance, Governor, Masker, Masks, Obstacle, Operation, OperationId, OperationOutcome,
-    Timestamp,
+    AnswerPart, Clearance, Governor, Masker, Masks, Obstacle, Operation, OperationId,
+    OperationOutcome, RecordError, Timestamp,
 };
 use std::io::IoSlice;
 use std::ops::Range;
@@ -305,6 +305,15 @@ impl Turn<'_> {
         }
         own
     }
+
+    /// A failure ends the session, whatever it makes of it.
+    fn recorded(&mut self, recorded: Result<(), RecordError>) -> Result<(), ProtocolError> {
+        recorded.map_err(|error| {
+            let error = ProtocolError::from(error);
+            self.failure.get_or_insert_with(|| error.clone());
+            error
+        })
+    }
 }
 
 impl Effects for Turn<'_> {
@@ -361,11 +370,12 @@ impl Effects for Turn<'_> {
 
     fn withdraw(&mut self) -> Result<(), ProtocolError> {
         let withdrawn = self.governor.withdraw(now());
-        withdrawn.map_err(|error| {
-            let error = ProtocolError::from(error);
-            self.failure.get_or_insert_with(|| error.clone());
-            error
-        })
+        self.recorded(withdrawn)
+    }
+
+    fn answer(&mut self, id: OperationId, part: AnswerPart) -> Result<(), ProtocolError> {
+        let recorded = self.governor.answer(id, now(), part);
+        self.recorded(recorded)
     }
 
     fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
@@ -387,11 +397,8 @@ impl Effects for Turn<'_> {
             masked,
             disclosed,
         };
-        self.governor.complete(&outcome).map_err(|error| {
-            let error = ProtocolError::from(error);
-            self.failure.get_or_insert_with(|| error.clone());
-            error
-        })
+        let completed = self.governor.complete(&outcome);
+        self.recorded(completed)
     }
 
     fn close(&mut self) {

@@ -139,7 +139,7 @@ impl Scan {
                 | Brief::Resolution(ResolutionBrief { id, .. }) => {
                     waits(window, id) || holds.is_some_and(|holds| holds.has(id))
                 }
-                Brief::Act(_) => false,
+                Brief::Act(_) | Brief::Answer(_) => false,
                 _ => true,
             };
             if wanted {
@@ -201,7 +201,7 @@ impl Scan {
                     None => complete(&mut self.window, RecordKind::Outcome(outcome)),
                 }
             }
-            RecordKind::Act(_) => {}
+            RecordKind::Act(_) | RecordKind::Answer(_) => {}
         }
     }
 

@@ -134,7 +134,7 @@ fn next(
                     count_resolution(view, &brief);
                 }
             }
-            Brief::Act(_) => {}
+            Brief::Act(_) | Brief::Answer(_) => {}
             Brief::SessionOpened(_) | Brief::SessionClosed(_) | Brief::Note(_) => {
                 return raw.record().map(|record| Some(record.kind));
             }

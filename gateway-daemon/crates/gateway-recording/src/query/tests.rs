@@ -14,6 +14,7 @@ mod acts;
 mod fields;
 mod filters;
 mod holds;
+mod replay;
 
 fn ids(reader: &Reader, query: &Query) -> Vec<String> {
     let short =

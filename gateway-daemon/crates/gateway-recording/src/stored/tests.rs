@@ -3,8 +3,8 @@ use super::*;
 use crate::FORMAT_VERSION;
 use crate::record::RecordKind;
 use crate::testing::{
-    Parts, act, closed, closed_1_in_version, closed_unmasked, opened, outcome,
-    outcome_of_1_up_to_version_2, outcome_unmasked, resolution,
+    Parts, act, answer_parts, came_back, closed, closed_1_in_version, closed_unmasked, opened,
+    outcome, outcome_of_1_up_to_version_2, outcome_unmasked, resolution,
 };
 use gateway_core::Object;
 
@@ -67,6 +67,14 @@ fn every_kind_reads_back() {
     ];
     for (bytes, kind) in kinds {
         assert_eq!(decode(FORMAT_VERSION, &bytes), Ok(kind));
+    }
+    for part in answer_parts() {
+        let part = came_back(1, 2, part);
+        let written = bytes(Tag::Answer, &part);
+        assert_eq!(
+            decode(FORMAT_VERSION, &written),
+            Ok(RecordKind::Answer(part))
+        );
     }
     let parts = full_operation().denied();
     let written = bytes(Tag::Operation, &OperationWritten::from(&parts.record()));
@@ -134,6 +142,13 @@ fn the_beginning_of_a_record_says_what_the_whole_says() {
     let time = act("kill", "s0000000000001").time;
     let written = bytes(Tag::Act, &act("kill", "s0000000000001"));
     assert_eq!(brief(&written), Ok(Brief::Act(ActBrief { time })));
+    let [part, ..] = answer_parts().map(|part| came_back(1, 2, part));
+    let expected = AnswerBrief {
+        id: part.id,
+        time: part.time,
+    };
+    let written = bytes(Tag::Answer, &part);
+    assert_eq!(brief(&written), Ok(Brief::Answer(expected)));
     let note = Note {
         time: Timestamp(1),
         kind: NoteKind::Opened,
@@ -163,6 +178,9 @@ fn the_bytes_of_every_kind_are_those_of_this_format_version() {
         bytes(Tag::Note, &note),
         bytes(Tag::Resolution, &resolution(1, 2, Verdict::Approved)),
         bytes(Tag::Act, &act("kill", "s0000000000001")),
+        answer_parts()
+            .map(|part| bytes(Tag::Answer, &came_back(1, 2, part)))
+            .concat(),
     ]
     .map(|bytes| (bytes.len(), crc32c::crc32c(&bytes)));
     assert_eq!(
@@ -172,7 +190,7 @@ fn the_bytes_of_every_kind_are_those_of_this_format_version() {
     );
 }
 
-const PINNED: [(usize, u32); 7] = [
+const PINNED: [(usize, u32); 8] = [
     (153, 3_314_877_545),
     (108, 436_390_294),
     (59, 343_807_882),
@@ -180,6 +198,7 @@ const PINNED: [(usize, u32); 7] = [
     (5, 3_730_595_984),
     (43, 420_058_041),
     (62, 663_638_322),
+    (82, 244_584_609),
 ];
 
 #[test]
@@ -251,7 +270,7 @@ fn what_older_versions_stored_otherwise_is_read_as_they_wrote_it() {
 
 proptest::proptest! {
     #[test]
-    fn random_payloads_never_panic(version in 1..=FORMAT_VERSION, tag in 0u8..9, payload: Vec<u8>) {
+    fn random_payloads_never_panic(version in 1..=FORMAT_VERSION, tag in 0u8..10, payload: Vec<u8>) {
         let body = [&[tag][..], &payload].concat();
         if decode(version, &body).is_ok() {
             proptest::prop_assert!(brief(&body).is_ok());

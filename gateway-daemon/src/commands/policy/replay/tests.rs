@@ -3,9 +3,9 @@ use super::*;
 use crate::command::Learn;
 use crate::commands::policy::learn::tests::learned;
 use gateway_core::{
-    Assurance, Attribute, Destination, Effect, Lineage, Mode, Object, OperationId,
-    OperationOutcome, OperationRecord, Principal, Recorder, Resolution, SessionClosed, SessionEnd,
-    Subject, TreeId, Verb, Verdict,
+    AnswerPart, AnswerRecord, Assurance, Attribute, Destination, Effect, Lineage, Mode, Object,
+    OperationId, OperationOutcome, OperationRecord, Principal, Recorder, Resolution, SessionClosed,
+    SessionEnd, Subject, TreeId, Verb, Verdict,
 };
 use gateway_recording::{Durability, Journal, JournalOptions};
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) verdict: Verdict,
     pub(crate) mode: Mode,
     pub(crate) message: Option<&'a str>,
+    /// Sensitive fields that come back, once covered and once in the clear.
+    pub(crate) returns: &'a [&'a str],
 }
 
 impl Default for Entry<'_> {
@@ -47,6 +49,7 @@ impl Default for Entry<'_> {
             verdict: Verdict::Allow,
             mode: Mode::Enforce,
             message: None,
+            returns: &[],
         }
     }
 }
@@ -129,12 +132,13 @@ impl Written {
             })
             .unwrap();
         if entry.verdict == Verdict::Allow {
-            self.answer(id);
+            self.answer(id, entry.returns);
         }
         id
     }
 
-    fn answer(&self, id: OperationId) {
+    fn answer(&self, id: OperationId, fields: &[&str]) {
+        let counts: Vec<_> = fields.iter().map(|field| ((*field).into(), 1)).collect();
         self.journal
             .outcome(&OperationOutcome {
                 id,
@@ -143,9 +147,16 @@ impl Written {
                 bytes_up: 1,
                 bytes_down: 1,
                 error: None,
-                masked: Vec::new(),
-                disclosed: Vec::new(),
+                masked: counts.clone(),
+                disclosed: counts,
             })
+            .unwrap();
+    }
+
+    pub(crate) fn came_back(&self, id: OperationId, part: AnswerPart) {
+        let time = Timestamp(DAY);
+        self.journal
+            .answer(&AnswerRecord { id, time, part })
             .unwrap();
     }
 
@@ -159,7 +170,7 @@ impl Written {
         };
         self.journal.resolution(&resolution).unwrap();
         if verdict == Verdict::Approved {
-            self.answer(id);
+            self.answer(id, &[]);
         }
     }
 
