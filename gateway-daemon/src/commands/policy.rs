@@ -306,6 +306,11 @@ fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
         let text = format!("{} is {state}", mask.mask);
         lines.push(format!("mask      {}", escape::line(&text)));
     }
+    if let Some(answers) = &explanation.answers {
+        let rules = answers.rules.join(", ");
+        let text = format!("up to {} bytes, kept by {rules}", answers.bytes);
+        lines.push(format!("answer    {}", escape::line(&text)));
+    }
     for rule in explanation.hold.iter().flat_map(|hold| &hold.rules) {
         let text = format!("{}: {}", rule.rule, rule.approvers.join(", "));
         lines.push(format!("approvers {}", escape::line(&text)));

@@ -3,6 +3,7 @@
 //! An answer may be larger than anybody wants to keep. [`Excerpt`] gathers it in parts that a
 //! recorder takes, and says how much it left out.
 use crate::id::OperationId;
+use crate::mask::Masks;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -17,6 +18,15 @@ pub const ANSWER_PART_BYTES_MAX: usize = 64 * 1024;
 const OVERHEAD: usize = 8;
 /// Stands at the end of a text that was cut.
 const CUT: &str = "\u{2026}";
+
+/// What a policy says about the answer to an operation, should it be allowed.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerTerms {
+    /// What it calls sensitive. `None`: nothing.
+    pub masks: Option<Arc<dyn Masks>>,
+    /// How many bytes of it are to be kept.
+    pub keep: u32,
+}
 
 /// A row of a result: values as text, `None` where there is none.
 pub type Row = Vec<Option<String>>;
@@ -102,6 +112,8 @@ pub struct Excerpt {
     /// Rows that are no part yet, and their size.
     rows: Vec<Row>,
     size: usize,
+    /// Text that is no part yet. Never beside rows.
+    text: String,
     ready: VecDeque<AnswerPart>,
     cut_rows: u64,
     cut_bytes: u64,
@@ -115,6 +127,7 @@ impl Excerpt {
             left: bytes_max,
             rows: Vec::new(),
             size: 0,
+            text: String::new(),
             ready: VecDeque::new(),
             cut_rows: 0,
             cut_bytes: 0,
@@ -152,7 +165,7 @@ impl Excerpt {
             return;
         }
         self.cut_bytes += cut as u64;
-        if self.size + size > ANSWER_PART_BYTES_MAX {
+        if !self.text.is_empty() || self.size + size > ANSWER_PART_BYTES_MAX {
             self.flush();
         }
         self.size += size;
@@ -165,9 +178,25 @@ impl Excerpt {
         self.cut_bytes += bytes as u64;
     }
 
+    /// A row that nobody reads, with the bytes of its values: `…` stands in its place.
+    pub fn unread_row(&mut self, bytes: usize) {
+        if self.is_full() {
+            return self.skip_row(bytes);
+        }
+        self.row(vec![Some(CUT.to_owned())]);
+        self.cut_bytes += bytes as u64;
+    }
+
+    /// Output that is no rows, and is not kept.
+    pub const fn skip_text(&mut self, bytes: usize) {
+        self.cut_bytes += bytes as u64;
+    }
+
     /// Output that is no rows.
     pub fn text(&mut self, mut text: &str) {
-        self.flush();
+        if !self.rows.is_empty() {
+            self.flush();
+        }
         while !text.is_empty() && !self.is_full() {
             let room = self.left.min(ANSWER_PART_BYTES_MAX);
             let end = text.floor_char_boundary(room.saturating_sub(OVERHEAD));
@@ -175,7 +204,10 @@ impl Excerpt {
             if head.is_empty() || !self.take(OVERHEAD + head.len()) {
                 break;
             }
-            self.ready.push_back(AnswerPart::Text(head.to_owned()));
+            if OVERHEAD + self.text.len() + head.len() > ANSWER_PART_BYTES_MAX {
+                self.flush();
+            }
+            self.text.push_str(head);
             text = rest;
         }
         if !text.is_empty() {
@@ -190,6 +222,10 @@ impl Excerpt {
             self.size = 0;
             let rows = std::mem::take(&mut self.rows);
             self.ready.push_back(AnswerPart::Rows(rows));
+        }
+        if !self.text.is_empty() {
+            let text = std::mem::take(&mut self.text);
+            self.ready.push_back(AnswerPart::Text(text));
         }
     }
 

@@ -8,10 +8,10 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use crate::answer::{AnswerPart, AnswerRecord};
+use crate::answer::{AnswerPart, AnswerRecord, AnswerTerms};
 use crate::destination::Destination;
 use crate::id::{OperationId, SessionId};
-use crate::mask::{self, Masker, Masks};
+use crate::mask::{self, Masker};
 use crate::operation::Operation;
 use crate::ports::{Answer, Approver, Case, Judge, Question, RecordError, Recorder};
 use crate::record::{
@@ -73,9 +73,9 @@ pub struct Governor {
     /// Decisions by shape. Valid for `generation` only.
     remembered: FxHashMap<u64, Decision>,
     generation: u64,
-    /// The policy may call something sensitive. What one decision of a generation says about that,
-    /// all of them say.
-    sensitive: bool,
+    /// The policy may have a word about answers: it calls something sensitive, or keeps some of
+    /// them. What one decision of a generation says about that, all of them say.
+    about_answers: bool,
     /// The number of the last operation.
     seq: u32,
     denied: u64,
@@ -124,7 +124,7 @@ impl Governor {
             masker,
             held: None,
             remembered: FxHashMap::default(),
-            sensitive: true,
+            about_answers: true,
             seq: 0,
             denied: 0,
             holds: 0,
@@ -372,7 +372,7 @@ impl Governor {
         if generation != self.generation {
             self.remembered.clear();
             self.generation = generation;
-            self.sensitive = true;
+            self.about_answers = true;
         }
         if let Some(shape) = operation.shape
             && let Some(decision) = self.remembered.get(&shape)
@@ -385,7 +385,7 @@ impl Governor {
             destination: &self.context.destination,
             operation,
         });
-        self.sensitive = decision.masks.is_some();
+        self.about_answers = decision.masks.is_some() || decision.answers.is_some();
         if let Some(shape) = operation.shape.filter(|_| decision.stable) {
             if self.remembered.len() >= REMEMBERED_MAX {
                 self.remembered.clear();
@@ -395,14 +395,18 @@ impl Governor {
         decision
     }
 
-    /// What the policy calls sensitive in the answer to this operation. Nothing is recorded and
-    /// nothing is cleared.
+    /// What the policy says about the answer to this operation. Nothing is recorded and nothing is
+    /// cleared.
     #[must_use]
-    pub fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
-        if !self.sensitive && self.judge.generation() == self.generation {
-            return None;
+    pub fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
+        if !self.about_answers && self.judge.generation() == self.generation {
+            return AnswerTerms::default();
         }
-        self.decide(operation).masks
+        let Decision { masks, answers, .. } = self.decide(operation);
+        AnswerTerms {
+            masks,
+            keep: answers.unwrap_or(0),
+        }
     }
 
     /// What covers values.

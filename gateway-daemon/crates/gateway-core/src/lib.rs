@@ -27,7 +27,7 @@ pub mod time;
 pub mod verb;
 pub mod verdict;
 
-pub use answer::{AnswerPart, AnswerRecord, Excerpt};
+pub use answer::{AnswerPart, AnswerRecord, AnswerTerms, Excerpt};
 pub use destination::Destination;
 pub use governor::{Clearance, Governor, Obstacle, Refusal};
 pub use id::{OperationId, SessionId, TreeId};

@@ -100,6 +100,9 @@ pub struct Decision {
     pub hold: Option<Arc<HoldTerms>>,
     /// What the policy calls sensitive in its answer. `None`: nothing.
     pub masks: Option<Arc<dyn Masks>>,
+    /// How many bytes of its answer are to be kept, in mode observe too; 0: none. `None`: the
+    /// policy keeps no answers at all.
+    pub answers: Option<u32>,
     /// It depends on nothing but the subject, the destination and the shape of the operation: it
     /// is the decision about the next one of this shape too.
     pub stable: bool,

@@ -27,6 +27,7 @@ pub(crate) fn compile(source: &Source) -> Result<Policy, Vec<Diagnostic>> {
         for rule in &mut file.rules {
             check_references(&mut reader, rule, &catalogue);
             check_masks(&mut reader, rule, &file.masks, &catalogue);
+            check_answers(&mut reader, rule, &catalogue);
         }
         loose = check_cases(&mut reader, &file, &catalogue);
     }
@@ -268,6 +269,19 @@ fn check_masks(
     let protocols = list(&maskbook::PROTOCOLS, '"');
     let expected = format!("no `masks`, or a resource whose protocol is {protocols}");
     reader.error(named.span.clone(), message, expected);
+}
+
+/// A rule that keeps answers must have some that can be read.
+fn check_answers(reader: &mut Reader<'_>, rule: &RuleTable, catalogue: &Catalogue) {
+    let Some(answers) = &rule.answers else { return };
+    if can_be_masked(rule, catalogue) {
+        return;
+    }
+    let message = "`record_answers` in a rule all of whose resources have a protocol whose answers \
+                   are not read";
+    let protocols = list(&maskbook::PROTOCOLS, '"');
+    let expected = format!("no `record_answers`, or a resource whose protocol is {protocols}");
+    reader.error(answers.span.clone(), message, expected);
 }
 
 fn check_mask_names(reader: &mut Reader<'_>, named: &[Located<String>], masks: &[MaskTable]) {

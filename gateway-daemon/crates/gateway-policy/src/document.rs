@@ -111,6 +111,8 @@ pub(crate) struct RuleTable {
     pub(crate) hold: Option<HoldTable>,
     /// What is put on answers. `None`: nothing.
     pub(crate) masks: Option<Located<Vec<Located<String>>>>,
+    /// How much of each answer is kept, in bytes. `None`: nothing.
+    pub(crate) answers: Option<Located<u32>>,
 }
 
 /// One `[[mask]]`.

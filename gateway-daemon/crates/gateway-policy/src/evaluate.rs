@@ -45,6 +45,8 @@ pub(crate) struct Ruling {
     pub(crate) holds: RuleSet,
     /// The rules whose masks are put on the answer.
     pub(crate) masking: RuleSet,
+    /// The rules that keep the answer.
+    pub(crate) keeping: RuleSet,
     /// It is the ruling about the next operation of this session and shape too.
     pub(crate) stable: bool,
 }
@@ -71,6 +73,7 @@ impl Ruling {
             cause,
             holds: RuleSet::EMPTY,
             masking: RuleSet::EMPTY,
+            keeping: RuleSet::EMPTY,
             stable: true,
         }
     }
@@ -124,19 +127,38 @@ impl Policy {
             .rules
             .speaking_of(&question.subject.principal)
             .and(&here);
-        let mut of_anyone = of_principal;
-        for delegate in &question.subject.delegates {
-            of_anyone = of_anyone.or(&self.rules.speaking_of(delegate).and(&here));
-        }
+        let of_anyone = self.speaking_of_anyone(question, &here);
         let ruling = match self.is_spoken_there(question) {
             true => self.weigh(question, &here, &of_principal, &of_anyone, conditions),
             false => Ruling::deny(Cause::Protocol),
         };
         Ruling {
-            masking: self.masking(question, &of_anyone, conditions),
+            masking: self.meeting(&self.rules.masking, question, &of_anyone, conditions),
+            keeping: self.meeting(&self.rules.keeping, question, &of_anyone, conditions),
             stable: self.is_stable(question, &of_anyone),
             ..ruling
         }
+    }
+
+    /// The rules that keep the answer, where nobody asks for the verdict; and whether they are
+    /// those of the next operation of this session and shape too.
+    pub(crate) fn keeping(&self, question: &Question<'_>, resource: &str) -> (RuleSet, bool) {
+        if self.rules.keeping.is_empty() {
+            return (RuleSet::EMPTY, true);
+        }
+        let here = self.reach(question.place);
+        let of_anyone = self.speaking_of_anyone(question, &here);
+        let mut conditions = Conditions::new(question, resource);
+        let keeping = self.meeting(&self.rules.keeping, question, &of_anyone, &mut conditions);
+        (keeping, self.is_stable(question, &of_anyone))
+    }
+
+    /// The rules among these that speak of the principal or of a delegate.
+    fn speaking_of_anyone(&self, question: &Question<'_>, rules: &RuleSet) -> RuleSet {
+        let speaking = question.principals().map(|who| self.rules.speaking_of(who));
+        speaking
+            .fold(RuleSet::EMPTY, |set, of| set.or(&of))
+            .and(rules)
     }
 
     /// Could no rule that speaks of this have come to something else at another time, or for
@@ -272,19 +294,20 @@ impl Policy {
             .collect()
     }
 
-    /// The rules among these that put masks on the answer: whatever else is decided, all that
+    /// The rules among these that have a say about the answer: whatever else is decided, all that
     /// could speak of any effect. Where a condition fails nobody knows, so it counts as met.
-    fn masking(
+    fn meeting(
         &self,
+        about_answers: &RuleSet,
         question: &Question<'_>,
         rules: &RuleSet,
         conditions: &mut Conditions<'_>,
     ) -> RuleSet {
-        if self.rules.masking.is_empty() {
+        if about_answers.is_empty() {
             return RuleSet::EMPTY;
         }
         self.rules
-            .of(&rules.and(&self.rules.masking))
+            .of(&rules.and(about_answers))
             .filter(|(_, rule)| question.effects.iter().any(|effect| rule.meets(effect)))
             .filter(|(_, rule)| rule.outcome(conditions) != Outcome::Unmet)
             .map(|(number, _)| number)
@@ -356,8 +379,8 @@ impl Rule {
     /// Would an allowing or a holding rule have a say in the effect, if its condition holds?
     pub(crate) fn has_a_say(&self, effect: &Effect) -> bool {
         match self.hold {
-            // A mask that is put on is a say, too.
-            _ if !self.masks.is_empty() => self.meets(effect),
+            // What becomes of the answer is a say, too.
+            _ if self.is_about_answers() => self.meets(effect),
             Some(_) => self.catches(effect),
             None => self.covers_any(effect),
         }

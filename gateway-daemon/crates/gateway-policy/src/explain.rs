@@ -28,6 +28,8 @@ pub struct Explanation {
     pub because: String,
     /// The masks of the policy, in the order of their names.
     pub masks: Vec<ExplainedMask>,
+    /// How much of the answer is kept, should there be one. `None`: nothing.
+    pub answers: Option<ExplainedAnswers>,
     /// Who is asked, when the verdict is hold.
     pub hold: Option<Arc<HoldTerms>>,
     /// The conditions that were evaluated, in the order of rules. A rule whose condition is not
@@ -46,6 +48,15 @@ pub struct ExplainedMask {
     /// that refuse nothing cover nothing.
     pub covered: bool,
     /// The rules that put it on, whatever the mode.
+    pub rules: Vec<Arc<str>>,
+}
+
+/// How much of an answer is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedAnswers {
+    /// The most that a rule says, in bytes.
+    pub bytes: u32,
+    /// The rules that keep some of it.
     pub rules: Vec<Arc<str>>,
 }
 
@@ -125,6 +136,7 @@ impl Policy {
         let because = self.because(question, &ruling, rule.as_deref(), &effects);
         let conditions = self.results(&conditions);
         let masks = self.explain_masks(&ruling.masking);
+        let answers = self.explain_answers(&ruling.keeping);
         let hold = self.terms(&ruling.holds);
         let (policy, mode, verdict) = (Arc::clone(&self.name), self.mode, ruling.verdict);
         Explanation {
@@ -135,6 +147,7 @@ impl Policy {
             rule,
             because,
             masks,
+            answers,
             hold,
             conditions,
             effects,
@@ -166,6 +179,13 @@ impl Policy {
                 }
             })
             .collect()
+    }
+
+    fn explain_answers(&self, keeping: &RuleSet) -> Option<ExplainedAnswers> {
+        let rules = self.rules.of(keeping);
+        let rules: Vec<Arc<str>> = rules.map(|(_, rule)| Arc::clone(&rule.name)).collect();
+        let bytes = self.rules.answers_of(keeping);
+        (!rules.is_empty()).then_some(ExplainedAnswers { bytes, rules })
     }
 
     /// What is known about the conditions of all rules.
@@ -353,6 +373,15 @@ impl fmt::Display for ExplainedMask {
     }
 }
 
+impl fmt::Display for ExplainedAnswers {
+    /// `65536 bytes of the answer are kept by rule "people read"`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules: Vec<String> = self.rules.iter().map(|rule| format!("{rule:?}")).collect();
+        let (bytes, rules) = (self.bytes, rules.join(", "));
+        write!(f, "{bytes} bytes of the answer are kept by rule {rules}")
+    }
+}
+
 impl fmt::Display for ConditionResult {
     /// `when lineage.depth > 2 (rule "agents"): true`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -391,6 +420,9 @@ impl fmt::Display for Explanation {
         }
         for mask in &self.masks {
             writeln!(f, "  {mask}")?;
+        }
+        if let Some(answers) = &self.answers {
+            writeln!(f, "  {answers}")?;
         }
         for condition in &self.conditions {
             writeln!(f, "  {condition}")?;

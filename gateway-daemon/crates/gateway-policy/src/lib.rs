@@ -39,12 +39,15 @@ mod rule_set;
 mod rulebook;
 mod schema;
 mod set;
+mod size;
 mod unbuilt;
 
 pub use case::{CaseOperation, CaseResult, Interpret, run_cases};
 pub use diagnostic::{Diagnostic, Location};
 pub use directory::{DirectoryError, FILE_MAX, FILES_MAX};
-pub use explain::{ConditionResult, ExplainedEffect, ExplainedMask, Explanation, MatchedRule};
+pub use explain::{
+    ConditionResult, ExplainedAnswers, ExplainedEffect, ExplainedMask, Explanation, MatchedRule,
+};
 pub use hold::speaks_of;
 pub use learn::{Head, KINDS_MAX, LearnError, Learner, Observation, Seen};
 pub use policies::{Clock, OpenError, Policies, RejectedFile, ReloadReport, Snapshot};

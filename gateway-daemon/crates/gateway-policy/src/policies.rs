@@ -250,6 +250,7 @@ impl Judge for Policies {
                 message: Some(format!("the policy {:?} is not loaded", case.policy).into()),
                 hold: None,
                 masks: None,
+                answers: None,
                 stable: true,
             },
         }

@@ -185,23 +185,26 @@ impl Policy {
             Some(resource) => Arc::clone(&resource.name),
             None => unnamed(case.destination),
         };
-        if self.mode == Mode::Observe {
-            return Decision {
-                verdict: Verdict::Allow,
-                mode: self.mode,
-                resource,
-                rule: None,
-                message: None,
-                hold: None,
-                masks: self.covered(&RuleSet::EMPTY),
-                stable: true,
-            };
-        }
         let place = match found {
             Some(index) => Place::Named(index),
             None => Place::Unnamed(&resource),
         };
         let question = Question::of_case(case, place, now);
+        if self.mode == Mode::Observe {
+            // To keep an answer is to watch, and refuses nothing.
+            let (keeping, stable) = self.keeping(&question, &resource);
+            return Decision {
+                verdict: Verdict::Allow,
+                mode: self.mode,
+                rule: None,
+                message: None,
+                hold: None,
+                masks: self.covered(&RuleSet::EMPTY),
+                answers: self.kept(&keeping),
+                stable,
+                resource: Arc::clone(&resource),
+            };
+        }
         let ruling = self.judge(&question, &mut Conditions::new(&question, &resource));
         let (rule, message) = self.named(ruling.cause, found);
         Decision {
@@ -211,6 +214,7 @@ impl Policy {
             message,
             hold: self.terms(&ruling.holds),
             masks: self.covered(&ruling.masking),
+            answers: self.kept(&ruling.keeping),
             stable: ruling.stable,
             resource: Arc::clone(&resource),
         }
@@ -225,6 +229,11 @@ impl Policy {
             Mode::Observe | Mode::Shadow => RuleSet::EMPTY,
         };
         Some(book.covering(&covered))
+    }
+
+    /// How much of the answer these rules keep. `None`: no rule of the policy keeps any.
+    fn kept(&self, keeping: &RuleSet) -> Option<u32> {
+        (!self.rules.keeping.is_empty()).then(|| self.rules.answers_of(keeping))
     }
 
     /// The rule that a record names, and what a client is told.

@@ -34,6 +34,8 @@ pub(crate) struct Rule {
     pub(crate) condition: u16,
     /// The numbers of the masks that it puts on answers.
     pub(crate) masks: Box<[u16]>,
+    /// How much of each answer it keeps, in bytes; 0: nothing.
+    pub(crate) answers: u32,
     verbs: VerbSet,
     /// `None`: all of them.
     objects: Option<Box<[Glob]>>,
@@ -63,6 +65,7 @@ impl Rule {
             when: table.when.take().map(Arc::new),
             condition: 0,
             masks: numbers,
+            answers: table.answers.as_ref().map_or(0, |answers| answers.value),
             verbs: table.verbs,
             objects: globs
                 .filter(|globs| !globs.iter().any(Glob::is_any))
@@ -92,8 +95,13 @@ impl Rule {
         })
     }
 
+    /// Does it say something about answers?
+    pub(crate) fn is_about_answers(&self) -> bool {
+        !self.masks.is_empty() || self.answers > 0
+    }
+
     /// Could the rule speak of anything in the effect, principal and resource aside? Its masks are
-    /// put on then: to cover too much is right, and too little is not.
+    /// put on then, and the answer is kept: to cover too much is right, and too little is not.
     pub(crate) fn meets(&self, effect: &Effect) -> bool {
         self.catches(effect) || (effect.objects.is_empty() && self.verbs.contains(effect.verb))
     }

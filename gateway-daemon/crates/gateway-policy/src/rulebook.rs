@@ -20,6 +20,8 @@ pub(crate) struct Rulebook {
     pub(crate) holds: RuleSet,
     /// Rules that put masks on answers.
     pub(crate) masking: RuleSet,
+    /// Rules that keep answers.
+    pub(crate) keeping: RuleSet,
     /// Rules with a condition.
     pub(crate) conditional: RuleSet,
     /// Rules whose condition can come to something else for the next operation of a shape.
@@ -83,10 +85,15 @@ impl Rulebook {
                 .map(|(_, number)| number)
                 .collect()
         };
-        let masking = rules.iter().zip(0u16..);
-        let masking = masking.filter(|(rule, _)| !rule.masks.is_empty());
+        let that = |has: &dyn Fn(&Rule) -> bool| {
+            let of = rules.iter().zip(0u16..);
+            of.filter(|(rule, _)| has(rule))
+                .map(|(_, number)| number)
+                .collect()
+        };
         let mut book = Rulebook {
-            masking: masking.map(|(_, number)| number).collect(),
+            masking: that(&|rule| !rule.masks.is_empty()),
+            keeping: that(&|rule| rule.answers > 0),
             holds: set(&|table| table.verdict == Verdict::Hold),
             conditional: conditional(&|_| true),
             unstable: conditional(&|condition| condition.unstable),
@@ -140,6 +147,12 @@ impl Rulebook {
         rules
             .flat_map(|(_, rule)| rule.masks.iter().copied())
             .collect()
+    }
+
+    /// How many bytes of an answer these rules keep: the most that one says.
+    pub(crate) fn answers_of(&self, rules: &RuleSet) -> u32 {
+        let rules = self.of(rules);
+        rules.map(|(_, rule)| rule.answers).max().unwrap_or(0)
     }
 
     /// The rules that have the verb in their list.

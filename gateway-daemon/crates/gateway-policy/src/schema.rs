@@ -5,7 +5,7 @@
 //! does not. The schema is the coarser of the two: it knows no reference from one part of a file
 //! to another, no pattern's meaning and no condition.
 use crate::document::{self, case, hold, link, mask, resource, rule};
-use crate::unbuilt;
+use crate::{size, unbuilt};
 use gateway_core::mask::Detector;
 use gateway_core::{Assurance, ClientTls, Mode, UpstreamTls, Verb, Verdict};
 use serde_json::{Map, Value, json};
@@ -89,6 +89,8 @@ pub(crate) enum Form {
     Assurance,
     /// `60s`
     Duration,
+    /// `64KiB`
+    Size,
     /// `once`, or a duration.
     Grant,
     /// Names to true or false, whole numbers and texts.
@@ -258,6 +260,10 @@ impl Form {
                 json!({ "enum": names })
             }
             Form::Duration => json!({ "type": "string", "pattern": "^[0-9]+[smh]$" }),
+            Form::Size => {
+                let units = size::UNITS.map(|(unit, _)| unit).join("|");
+                json!({ "type": "string", "pattern": format!("^[0-9]+({units})$") })
+            }
             Form::Grant => json!({ "type": "string", "pattern": "^(once|[0-9]+[smh])$" }),
             Form::Attributes => {
                 let value = json!({ "type": ["boolean", "integer", "string"] });

@@ -1,4 +1,6 @@
 //! The policy crate from outside: files in, diagnostics, verdicts and reloads out.
+#[path = "policy/answers.rs"]
+mod answers;
 #[path = "policy/ask.rs"]
 mod ask;
 #[path = "policy/cases.rs"]

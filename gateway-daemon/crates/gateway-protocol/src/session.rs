@@ -1,6 +1,8 @@
 //! A protocol as a state machine: bytes in, effects out. No socket, no clock.
 use gateway_core::mask::FieldCounts;
-use gateway_core::{AnswerPart, Clearance, Masker, Masks, Obstacle, Operation, OperationId};
+use gateway_core::{
+    AnswerPart, AnswerTerms, Clearance, Masker, Masks, Obstacle, Operation, OperationId,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -106,8 +108,13 @@ pub trait Effects {
     /// anything else.
     fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle>;
 
-    /// What the policy calls sensitive in the answer to this operation, should it be allowed.
-    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>>;
+    /// What the policy says about the answer to this operation, should it be allowed.
+    fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms;
+
+    /// What it calls sensitive in that answer.
+    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
+        self.answer_terms(operation).masks
+    }
 
     /// What covers values.
     fn masker(&self) -> &dyn Masker;

@@ -16,6 +16,7 @@ pub struct FakeJudge {
     asked: AtomicU64,
     terms: Arc<LinkTerms>,
     masks: Option<Arc<dyn Masks>>,
+    answers: Option<u32>,
 }
 
 impl fmt::Debug for FakeJudge {
@@ -36,6 +37,7 @@ impl FakeJudge {
             asked: AtomicU64::new(0),
             terms: Arc::default(),
             masks: None,
+            answers: None,
         }
     }
 
@@ -53,6 +55,15 @@ impl FakeJudge {
     pub fn with_masks(self, masks: Arc<dyn Masks>) -> FakeJudge {
         FakeJudge {
             masks: Some(masks),
+            ..self
+        }
+    }
+
+    /// With so many bytes of every answer kept.
+    #[must_use]
+    pub fn keeping_answers(self, bytes: u32) -> FakeJudge {
+        FakeJudge {
+            answers: Some(bytes),
             ..self
         }
     }
@@ -122,6 +133,7 @@ impl Judge for FakeJudge {
             message: denied.then(|| "denied by the test".into()),
             hold: (verdict == Verdict::Hold).then(|| Arc::new(crate::approver::terms())),
             masks: self.masks.clone(),
+            answers: self.answers,
             stable: true,
         }
     }

@@ -109,6 +109,48 @@ fn texts_and_names_are_bounded_too() {
 }
 
 #[test]
+fn texts_are_gathered_and_keep_their_place() {
+    let mut excerpt = Excerpt::new(1000);
+    excerpt.text("a");
+    excerpt.text("b");
+    excerpt.row(row(&[Some("1")]));
+    excerpt.text("c");
+    excerpt.skip_text(7);
+    excerpt.end();
+    let parts = ready(&mut excerpt);
+    let expected = [
+        AnswerPart::Text("ab".into()),
+        AnswerPart::Rows(vec![row(&[Some("1")])]),
+        AnswerPart::Text("c".into()),
+        AnswerPart::Cut { rows: 0, bytes: 7 },
+    ];
+    assert_eq!(parts, expected);
+    let mut excerpt = Excerpt::new(usize::MAX);
+    for _ in 0..3 {
+        excerpt.text(&"x".repeat(ANSWER_PART_BYTES_MAX / 2));
+    }
+    excerpt.end();
+    assert_eq!(ready(&mut excerpt).len(), 3);
+}
+
+#[test]
+fn what_nobody_reads_leaves_a_mark_where_it_was() {
+    let mut excerpt = Excerpt::new(60);
+    excerpt.row(row(&[Some("1")]));
+    excerpt.unread_row(100_000);
+    excerpt.row(row(&[Some("3")]));
+    excerpt.unread_row(10);
+    excerpt.unread_row(10);
+    excerpt.end();
+    let rows = [Some("1"), Some(CUT), Some("3")].map(|value| row(&[value]));
+    let cut = AnswerPart::Cut {
+        rows: 2,
+        bytes: 100_000 + 20 + CUT.len() as u64,
+    };
+    assert_eq!(ready(&mut excerpt), [AnswerPart::Rows(rows.into()), cut]);
+}
+
+#[test]
 fn a_part_that_is_too_large_says_how_large_it_was() {
     let rows = vec![row(&[Some(&"x".repeat(40_000)), None]); 2];
     let bytes = 80_000;

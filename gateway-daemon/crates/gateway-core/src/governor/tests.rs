@@ -24,6 +24,7 @@ struct Fake {
     verdicts: Mutex<Vec<Verdict>>,
     questions: Mutex<Vec<Question>>,
     answers: Mutex<Vec<AnswerRecord>>,
+    keep: Mutex<Option<u32>>,
     slot: Arc<Mutex<Slot>>,
 }
 
@@ -67,6 +68,7 @@ impl Judge for Fake {
             message: None,
             hold: hold.then(|| Arc::new(terms(self.approver.lock().unwrap().clone()))),
             masks: None,
+            answers: *self.keep.lock().unwrap(),
             stable: !self.unstable.load(Ordering::Relaxed),
         }
     }
@@ -528,4 +530,27 @@ fn what_came_back_is_recorded_within_its_bound() {
     assert_eq!(*fake.answers.lock().unwrap(), [record]);
     fake.broken.store(true, Ordering::Relaxed);
     assert!(governor.answer(id, Timestamp(4), part).is_err());
+}
+
+#[test]
+fn a_policy_without_a_word_about_answers_is_asked_once() {
+    let fake = Arc::new(Fake::default());
+    let mut governor = governor(&fake);
+    let effects = effects();
+    for _ in 0..3 {
+        let terms = governor.answer_terms(&read(&effects, None));
+        assert!(terms.masks.is_none());
+        assert_eq!(terms.keep, 0);
+    }
+    assert_eq!(fake.decided.load(Ordering::Relaxed), 1);
+    // What is not kept of this one may be of the next.
+    for keep in [Some(0), Some(9)] {
+        *fake.keep.lock().unwrap() = keep;
+        fake.generation.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..2 {
+            let terms = governor.answer_terms(&read(&effects, None));
+            assert_eq!(terms.keep, keep.unwrap());
+        }
+    }
+    assert_eq!(fake.decided.load(Ordering::Relaxed), 5);
 }

@@ -7,10 +7,11 @@ use crate::hold::pattern;
 use crate::reader::{Located, Reader, Section, Value, list, nearest};
 use crate::rule::PrincipalPattern;
 use crate::schema::{Form, Key};
+use crate::size::{ANSWER_MAX, ANSWER_MIN, size};
 use gateway_core::{Verb, VerbSet, Verdict};
 
 /// The keys of a rule that this version obeys.
-pub(crate) const KEYS: [Key; 12] = [
+pub(crate) const KEYS: [Key; 13] = [
     Key::needed("name", Form::Name, "Named in records and refusals"),
     Key::new(
         "principals",
@@ -47,6 +48,11 @@ pub(crate) const KEYS: [Key; 12] = [
         "Of a hold: how far an approval reaches; by default once",
     ),
     Key::new("masks", Form::Names, "The masks that are put on answers"),
+    Key::new(
+        "record_answers",
+        Form::Size,
+        "How much of each answer is kept in the journal; by default nothing",
+    ),
 ];
 
 const OR_ALL: &str = "a list of patterns, or no such key to mean all of them";
@@ -98,6 +104,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable 
             span: value.span(),
         }
     });
+    let answers = section
+        .get("record_answers")
+        .and_then(|value| read_answers(reader, value, verdict));
     // Without a verdict the file is refused as a whole; denial is what cannot do harm till then.
     let verdict = verdict.unwrap_or(Verdict::Deny);
     RuleTable {
@@ -111,7 +120,37 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable 
         when,
         hold,
         masks,
+        answers,
     }
+}
+
+/// How much of each answer is kept, in bytes.
+fn read_answers(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    verdict: Option<Verdict>,
+) -> Option<Located<u32>> {
+    const SIZE: &str = "a size from \"1KiB\" to \"16MiB\"";
+    let text = reader.string("record_answers", value, SIZE)?;
+    let size = size(&text.value).filter(|size| (ANSWER_MIN..=ANSWER_MAX).contains(size));
+    let Some(size) = size else {
+        let message = format!("`record_answers` is {}", quoted(&text.value));
+        reader.error(text.span, message, SIZE);
+        return None;
+    };
+    if verdict == Some(Verdict::Deny) {
+        let message = "`record_answers` in a rule whose verdict is \"deny\": nothing is returned";
+        reader.error(
+            text.span,
+            message,
+            "no `record_answers`, or another verdict",
+        );
+        return None;
+    }
+    Some(Located {
+        value: size,
+        span: text.span,
+    })
 }
 
 /// Names of something else in the file, each once. None is as good as no such key.

@@ -151,6 +151,8 @@ impl Ask<'_> {
                     "explain is decide:\n{explained}"
                 );
             }
+            let kept = explained.answers.as_ref().map_or(0, |kept| kept.bytes);
+            assert_eq!(decision.answers.unwrap_or(0), kept, "{explained}");
             assert_eq!(decision.resource, explained.resource);
             decision
         })

@@ -195,6 +195,7 @@ approvers = ["group:dba"]
 timeout = "5m"
 grant = "once"
 masks = ["m"]
+record_answers = "64KiB"
 
 [[mask]]
 name = "m"
@@ -279,6 +280,8 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ("grant = \"once\"", "grant = \"twice\""),
         ("masks = [\"m\"]", "masks = \"m\""),
         ("masks = [\"m\"]", "masks = [\"\"]"),
+        ("record_answers = \"64KiB\"", "record_answers = \"64kb\""),
+        ("record_answers = \"64KiB\"", "record_answers = 65536"),
         ("name = \"m\"\n", ""),
         (
             "fields = [\"public.users.email\", \"*.ssn\"]\ndetect = [\"iban\"]\n",

@@ -6,9 +6,9 @@ use gateway_core::governor::SessionContext;
 use gateway_core::ports::Case;
 use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
 use gateway_core::{
-    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, LinkTerms, Masker,
-    Masks, Mode, Obstacle, Operation, OperationId, Principal, RecordError, Recorder, Resolution,
-    SessionId, Subject, Timestamp, TreeId, Verb, Verdict,
+    AnswerPart, AnswerRecord, AnswerTerms, Assurance, Clearance, Decision, Destination, Governor,
+    Judge, Lineage, LinkTerms, Masker, Masks, Mode, Obstacle, Operation, OperationId, Principal,
+    RecordError, Recorder, Resolution, SessionId, Subject, Timestamp, TreeId, Verb, Verdict,
 };
 use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_testkit::{FakeApprover, PlainMasker, approver};
@@ -28,6 +28,7 @@ pub(super) struct Policy {
     records: Mutex<Vec<Record>>,
     resolutions: Mutex<Vec<Resolution>>,
     masks: Mutex<Option<Arc<dyn Masks>>>,
+    keep: Mutex<Option<u32>>,
 }
 
 impl Policy {
@@ -67,6 +68,12 @@ impl Policy {
     /// Calls this sensitive in every answer.
     pub(super) fn mask(&self, masks: Arc<dyn Masks>) {
         *self.masks.lock().unwrap() = Some(masks);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps so many bytes of every answer.
+    pub(super) fn keep_answers(&self, bytes: u32) {
+        *self.keep.lock().unwrap() = Some(bytes);
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -130,6 +137,7 @@ impl Judge for Policy {
             message: None,
             hold: held.then(|| Arc::new(approver::terms())),
             masks: self.masks.lock().unwrap().clone(),
+            answers: *self.keep.lock().unwrap(),
             stable: true,
         }
     }
@@ -177,6 +185,10 @@ impl Recorder for Policy {
         Ok(())
     }
 
+    fn answer(&self, _: &AnswerRecord) -> Result<(), RecordError> {
+        Ok(())
+    }
+
     fn outcome(&self, _: &OperationOutcome) -> Result<(), RecordError> {
         Ok(())
     }
@@ -199,9 +211,25 @@ pub(super) struct Outcome {
     pub(super) to_client: Vec<u8>,
     pub(super) to_upstream: Vec<u8>,
     pub(super) answers: Vec<(u32, Answer)>,
+    /// What was kept of the answers, by operation. Where a part ends is left out.
+    pub(super) kept: Vec<(u32, AnswerPart)>,
     pub(super) closed: bool,
     pub(super) paused: bool,
     pub(super) error: Option<ProtocolError>,
+}
+
+impl Outcome {
+    fn keep(&mut self, seq: u32, part: AnswerPart) {
+        match (self.kept.last_mut(), part) {
+            (Some((last, AnswerPart::Rows(rows))), AnswerPart::Rows(more)) if *last == seq => {
+                rows.extend(more);
+            }
+            (Some((last, AnswerPart::Text(text))), AnswerPart::Text(more)) if *last == seq => {
+                text.push_str(&more);
+            }
+            (_, part) => self.kept.push((seq, part)),
+        }
+    }
 }
 
 /// A session with both of its ends in the hands of the test.
@@ -263,8 +291,8 @@ impl Effects for Ends<'_> {
         self.governor.submit(operation, Timestamp(1))
     }
 
-    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
-        self.governor.masks(operation)
+    fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
+        self.governor.answer_terms(operation)
     }
 
     fn masker(&self) -> &dyn Masker {
@@ -281,6 +309,15 @@ impl Effects for Ends<'_> {
 
     fn withdraw(&mut self) -> Result<(), ProtocolError> {
         Ok(self.governor.withdraw(Timestamp(1))?)
+    }
+
+    fn answer(&mut self, id: OperationId, part: AnswerPart) -> Result<(), ProtocolError> {
+        assert!(
+            self.outcome.answers.iter().all(|(seq, _)| *seq != id.seq),
+            "operation {id} was answered already"
+        );
+        self.outcome.keep(id.seq, part);
+        Ok(())
     }
 
     fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {

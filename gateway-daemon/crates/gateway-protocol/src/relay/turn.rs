@@ -5,12 +5,11 @@
 //! right direction, under a clearance of its own session.
 use crate::session::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_core::{
-    AnswerPart, Clearance, Governor, Masker, Masks, Obstacle, Operation, OperationId,
+    AnswerPart, AnswerTerms, Clearance, Governor, Masker, Obstacle, Operation, OperationId,
     OperationOutcome, RecordError, Timestamp,
 };
 use std::io::IoSlice;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A larger buffer for the gateway's own bytes is given back after the turn that needed it.
@@ -352,8 +351,8 @@ impl Effects for Turn<'_> {
         answer
     }
 
-    fn masks(&mut self, operation: &Operation<'_>) -> Option<Arc<dyn Masks>> {
-        self.governor.masks(operation)
+    fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
+        self.governor.answer_terms(operation)
     }
 
     fn masker(&self) -> &dyn Masker {
