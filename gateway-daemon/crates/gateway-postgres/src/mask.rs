@@ -8,6 +8,7 @@
 //! - [`columns`], [`value`], [`row`], [`copy`]: what becomes of the values on their way to the
 //!   client.
 //! - [`words`]: what becomes of error texts, statements and bind values.
+//! - [`veil`]: what may be written down of an answer that is recorded.
 //!
 //! The server itself says which column of which table a result column is (RowDescription), through
 //! aliases, sub-queries, joins and cursors. Where it says nothing, the column is an expression, and
@@ -20,4 +21,5 @@ pub(crate) mod outlook;
 pub(crate) mod row;
 pub(crate) mod store;
 pub(crate) mod value;
+pub(crate) mod veil;
 pub(crate) mod words;

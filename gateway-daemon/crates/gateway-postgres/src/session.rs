@@ -14,6 +14,7 @@ mod names;
 mod opening;
 mod pipeline;
 mod queue;
+mod recording;
 mod refusal;
 mod request;
 mod serving;

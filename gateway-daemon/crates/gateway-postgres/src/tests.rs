@@ -9,6 +9,7 @@ mod malformed;
 mod messages;
 mod model;
 mod recognise;
+mod recording;
 mod simple;
 mod splits;
 mod values;

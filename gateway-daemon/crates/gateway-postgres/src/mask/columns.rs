@@ -158,6 +158,16 @@ impl Columns {
         self.list.len()
     }
 
+    /// What becomes of a column; `None`: there is no such column.
+    pub(crate) fn action(&self, index: usize) -> Option<Action> {
+        self.list.get(index).map(|column| column.action)
+    }
+
+    /// Is what the client gets of a column covered?
+    pub(crate) fn covers(&self, index: usize) -> bool {
+        matches!(self.action(index), Some(Action::Cover(..)))
+    }
+
     /// Says that the values come in this format.
     pub(crate) fn formatted(mut self, binary: bool) -> Columns {
         for column in &mut self.list {

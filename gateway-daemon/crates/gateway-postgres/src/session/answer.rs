@@ -134,7 +134,10 @@ impl Serving {
                 Copy::Both { .. } => {}
                 Copy::None | Copy::In { .. } => return Err(Error::Unasked.into()),
             },
-            (b'I', Request::Query) => self.statement_answered(),
+            (b'I', Request::Query) => {
+                self.reply.statements += 1;
+                self.statement_answered();
+            }
             _ => {
                 self.finish_request(Outcome::Done, out)?;
             }
@@ -152,12 +155,23 @@ impl Serving {
     ) -> Result<Step, Fault> {
         let entry = self.front_for(header, out)?;
         let own = entry.own != Own::No;
-        let step = if own || entry.viewed {
+        let copied = own && entry.request == Request::DescribeStatement;
+        // What the gateway asks about a portal, it asks for the request behind it.
+        let (viewed, recorded) = match self.pipeline.second().filter(|_| own) {
+            Some(next) => (copied || next.viewed, !copied && next.recorded),
+            None => (entry.viewed, entry.recorded),
+        };
+        let step = if own || viewed || recorded {
             let limit = self.shared.limits.control_bytes;
             let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
                 return Ok(Step::Wait);
             };
-            self.described(own, entry.request == Request::DescribeStatement, body)?;
+            if viewed {
+                self.described(own, copied, body)?;
+            }
+            if recorded {
+                self.record_result(viewed, body)?;
+            }
             match own {
                 true => Step::Drop(header.size),
                 false => Step::Pass(header.size),
@@ -204,11 +218,21 @@ impl Serving {
                 Some(columns) => row::rewrite(body, columns, out.masker(), &mut made),
                 None => Ok(false),
             };
+            if entry.recorded {
+                let row = match changed {
+                    Ok(true) => made.get(HEADER_BYTES..).unwrap_or_default(),
+                    _ => body,
+                };
+                self.record_row(row, out)?;
+            }
             self.made = made;
             return Ok(match changed? {
                 true => Step::Made(header.size),
                 false => Step::Pass(header.size),
             });
+        }
+        if entry.recorded && !self.record_passing_row(header, bytes, out)? {
+            return Ok(Step::Wait);
         }
         self.expect(header, out)?;
         self.reply.data_rows += 1;
@@ -309,8 +333,12 @@ impl Serving {
                 }
             }
         };
+        let described = self.copied_query().filter(|_| entry.recorded);
         if header.kind == b'H' && entry.viewed && !self.begin_copy_out(body)? {
             return Ok(self.cut(header, bytes));
+        }
+        if header.kind == b'H' && entry.recorded {
+            self.record_copy(entry.viewed, body, described)?;
         }
         Ok(Step::Pass(header.size))
     }
@@ -321,12 +349,15 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        self.front_for(header, out)?;
+        let entry = self.front_for(header, out)?;
         if !matches!(self.reply.copy, Copy::Out | Copy::Both { .. }) {
             return Err(Error::Unasked.into());
         }
         let limit = self.shared.limits.masked_row_bytes;
         if self.copy_stream().is_none() {
+            if entry.recorded && !self.record_passing_data(header, bytes, out)? {
+                return Ok(Step::Wait);
+            }
             self.expect(header, out)?;
             return Ok(self.down.begin(header.size, bytes.len(), false));
         }
@@ -342,6 +373,9 @@ impl Serving {
         let taken = self
             .copy_stream()
             .map(|copy| copy.take(body, out.masker(), &mut made));
+        if entry.recorded && !matches!(taken, Some(Err(_))) {
+            self.record_data(made.get(HEADER_BYTES..).unwrap_or_default(), out)?;
+        }
         self.made = made;
         if matches!(taken, Some(Err(_))) {
             self.made.clear();
@@ -375,6 +409,10 @@ impl Serving {
             Copy::None | Copy::Out | Copy::In { .. } | Copy::Both { .. } => {}
         }
         self.settings.completed(tag);
+        self.reply.statements += 1;
+        if let Some(recording) = &mut self.recording {
+            recording.end_result();
+        }
         if let Some(rows) = response::rows(tag) {
             self.reply.rows = Some(self.reply.rows.unwrap_or(0).saturating_add(rows));
         }
@@ -578,6 +616,9 @@ impl Serving {
         outcome: Outcome,
         out: &mut dyn Effects,
     ) -> Result<u64, ProtocolError> {
+        if self.pipeline.front().is_some_and(|entry| entry.recorded) {
+            self.end_recording(outcome, out)?;
+        }
         if self.pipeline.front().is_some_and(|entry| entry.viewed) {
             self.view_answered();
         }

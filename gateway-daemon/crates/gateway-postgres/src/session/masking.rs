@@ -1,8 +1,9 @@
 //! Masks in a session: what is known of its database, what is said about each answer, and what is
 //! asked of the upstream besides what the client asks.
-use super::judge::Question;
+use super::judge::{Phase, Question};
 use super::names::significant;
 use super::pipeline::{Entry, Own, Request};
+use super::recording::Keeping;
 use super::serving::{Fault, Serving};
 use super::statement::Statement;
 use crate::codec::response::{Complaint, Severity, Transaction};
@@ -43,6 +44,38 @@ pub(super) struct View {
 }
 
 impl View {
+    pub(super) fn new(
+        outlook: Arc<Outlook>,
+        masks: Arc<dyn Masks>,
+        flow: Arc<Flow>,
+        inner: Option<Outputs>,
+    ) -> View {
+        View {
+            outlook,
+            masks,
+            flow,
+            inner,
+        }
+    }
+
+    pub(super) fn masks(&self) -> &Arc<dyn Masks> {
+        &self.masks
+    }
+
+    /// What a statement copies to the client; `None` when it does not, or when the table could be
+    /// another by then.
+    pub(super) fn copy(&self, statement: usize) -> Option<&CopyOut> {
+        if self.flow.alters && self.flow.statements.len() > 1 {
+            return None;
+        }
+        self.flow.statement(statement)?.copy.as_ref()
+    }
+
+    /// Columns that are known.
+    pub(super) fn listed(&self, list: Vec<Column>) -> Columns {
+        Columns::of(Arc::clone(&self.outlook), Arc::clone(&self.masks), list)
+    }
+
     fn outputs(&self, statement: usize) -> Outputs {
         match self.flow.statement(statement) {
             // A statement of the text before could have changed what this one reads.
@@ -57,7 +90,7 @@ impl View {
         }
     }
 
-    fn columns(&self, statement: usize, described: &[Description]) -> Columns {
+    pub(super) fn columns(&self, statement: usize, described: &[Description]) -> Columns {
         let outputs = self.outputs(statement);
         // A view could have become another within the same text.
         let outlook = match self.flow.alters && self.flow.statements.len() > 1 {
@@ -184,12 +217,20 @@ impl Serving {
         question: &Question<'_>,
         out: &mut dyn Effects,
     ) -> Look {
-        let Some(masks) = out.masks(&question.operation(&self.shared)) else {
+        let terms = out.answer_terms(&question.operation(&self.shared));
+        // What is only parsed has no answer yet.
+        let keep = match question.phase {
+            Phase::Parse => 0,
+            Phase::Query | Phase::Execute => terms.keep,
+        };
+        self.looked = Keeping::of(keep, None);
+        let Some(masks) = terms.masks else {
             return Look::Plain;
         };
         let Some(outlook) = self.outlook(&*masks, out) else {
             return Look::Wait;
         };
+        self.looked = self.keeping(keep, &masks, &outlook, meaning, question.text);
         let (flow, inner) = self.flow(meaning, question.text, &outlook);
         self.masking().altering = flow.alters;
         let mut uses: Vec<Use> = Vec::new();
@@ -250,7 +291,7 @@ impl Serving {
         Some(shared.store.outlook(&database, catalogue.as_ref(), masks))
     }
 
-    fn database(&self) -> Database {
+    pub(super) fn database(&self) -> Database {
         Database {
             address: self.origin.destination,
             name: self.database.clone(),
@@ -258,7 +299,7 @@ impl Serving {
     }
 
     /// What a text does, and what it executes, where that is one prepared statement.
-    fn flow(
+    pub(super) fn flow(
         &self,
         meaning: Option<&Arc<Classification>>,
         text: &str,
@@ -391,7 +432,14 @@ impl Serving {
             let altering = std::mem::take(&mut masking.altering);
             masking.changed |= altering && entry.request != Request::Parse;
         }
-        let seen = *seen?;
+        if let Some(keeping) = self.looked.take() {
+            entry.recorded = true;
+            self.keepings.push(keeping);
+        }
+        let Some(seen) = seen.map(|seen| *seen) else {
+            let portal = portal.filter(|_| entry.recorded)?;
+            return Some(self.ask_about(portal));
+        };
         entry.viewed = true;
         self.masking().sensitive |= seen.touches && seen.view.outlook.covers;
         self.views.push(seen.view);
@@ -421,9 +469,13 @@ impl Serving {
             }
             return Some(prelude);
         }
-        let portal = portal?;
+        Some(self.ask_about(portal?))
+    }
+
+    /// The server is asked about the columns of a portal.
+    fn ask_about(&mut self, portal: &[u8]) -> Vec<u8> {
         self.pipeline.push_own(Request::DescribePortal, Own::Within);
-        Some(describe_message(b'P', portal))
+        describe_message(b'P', portal)
     }
 
     /// What the server says about the columns of an answer.
@@ -450,6 +502,21 @@ impl Serving {
             Columns::covered(Arc::clone(&view.outlook), Arc::clone(&view.masks), 0)
         });
         (columns.looks() || columns.len() == 0).then_some(columns)
+    }
+
+    /// The columns of the result that comes, as far as they were looked at.
+    pub(super) fn columns_for_client(&self) -> Option<&Columns> {
+        self.masking.as_ref()?.columns.as_ref()
+    }
+
+    /// The columns of the copy that comes.
+    pub(super) fn client_copy(&self) -> Option<&Columns> {
+        Some(self.masking.as_ref()?.copy.as_ref()?.columns())
+    }
+
+    /// The columns of the query that is copied next.
+    pub(super) fn copied_query(&self) -> Option<Vec<Description>> {
+        self.masking.as_ref()?.copied.clone()
     }
 
     /// A copy to the client begins. False: it cannot be read on its way.
@@ -682,7 +749,7 @@ fn describe_message(kind: u8, name: &[u8]) -> Vec<u8> {
 }
 
 /// The columns of COPY table TO; `None` when it is not certain which those are.
-fn table_columns(view: &View, plan: &CopyOut) -> Option<Vec<Column>> {
+pub(super) fn table_columns(view: &View, plan: &CopyOut) -> Option<Vec<Column>> {
     let CopySource::Table {
         schema,
         name,

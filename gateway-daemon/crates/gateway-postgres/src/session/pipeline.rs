@@ -66,6 +66,8 @@ pub(super) struct Entry {
     pub(super) describes: bool,
     /// What the policy says about its answer is at the front of the queue of views.
     pub(super) viewed: bool,
+    /// Its answer is kept; how is in the queue of keepings.
+    pub(super) recorded: bool,
     /// The gateway asked it, and its answer is not for the client.
     pub(super) own: Own,
     /// The number of its operation in the session; 0 when it has none.
@@ -82,6 +84,7 @@ impl Entry {
             changes: false,
             describes: false,
             viewed: false,
+            recorded: false,
             own: Own::No,
             operation: 0,
             bytes_up: u32::try_from(size).unwrap_or(u32::MAX),
@@ -143,6 +146,11 @@ impl Pipeline {
 
     pub(super) fn front(&self) -> Option<Entry> {
         self.entries.front().copied()
+    }
+
+    /// The request behind the first one.
+    pub(super) fn second(&self) -> Option<Entry> {
+        self.entries.iter().nth(1).copied()
     }
 
     /// Takes the first request with its position.

@@ -4,6 +4,7 @@ use super::masking::{Masking, View};
 use super::names::Names;
 use super::pipeline::Pipeline;
 use super::queue::Queue;
+use super::recording::{Keeping, Recording};
 use super::refusal::{self, Wording};
 use super::request::Upward;
 use super::settings::Settings;
@@ -116,6 +117,8 @@ pub(super) struct Reply {
     pub(super) copy: Copy,
     /// Copy data belongs to it.
     pub(super) copied: bool,
+    /// How many of its statements were answered.
+    pub(super) statements: usize,
 }
 
 /// What a request changes, when it goes well.
@@ -223,6 +226,12 @@ pub(super) struct Serving {
     pub(super) views: Queue<Arc<View>>,
     /// Present once the policy calls something sensitive.
     pub(super) masking: Option<Box<Masking>>,
+    /// How the answer to what was looked at last is to be kept, when it is sent.
+    pub(super) looked: Option<Keeping>,
+    /// How the answers to come are to be kept, in the order of their requests.
+    pub(super) keepings: Queue<Keeping>,
+    /// What is kept of the answer that comes.
+    pub(super) recording: Option<Box<Recording>>,
     /// Where rows are rewritten.
     pub(super) made: Vec<u8>,
     pub(super) cancel: Option<CancelKey>,
@@ -265,6 +274,9 @@ impl Serving {
             database: database.into(),
             views: Queue::default(),
             masking: None,
+            looked: None,
+            keepings: Queue::default(),
+            recording: None,
             transaction: Transaction::Idle,
             made: Vec::new(),
             shared,
@@ -374,6 +386,17 @@ impl Serving {
 
     /// Takes bytes from the upstream.
     pub(super) fn receive_upstream(
+        &mut self,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<usize, ProtocolError> {
+        let used = self.take_upstream(bytes, out);
+        // Also where it cannot go on: what passed until then still reaches the client.
+        let kept = self.keep_so_far(out);
+        used.and_then(|used| kept.map(|()| used))
+    }
+
+    fn take_upstream(
         &mut self,
         bytes: &[u8],
         out: &mut dyn Effects,
