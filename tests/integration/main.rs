@@ -1,5 +1,6 @@
 //! The product against real servers, real clients and this kernel. Needs root, and the release
 //! binary; `cargo xtask test` builds it first.
+mod answers;
 mod approval_page;
 mod approvals;
 mod attacks;

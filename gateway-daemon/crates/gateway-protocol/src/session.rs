@@ -158,7 +158,7 @@ pub trait Effects {
 pub trait Session: Send {
     /// Takes bytes of one side and says how many it used. The rest is offered again, with more
     /// behind it, and nothing is offered twice that was used. Any split of a stream into calls
-    /// gives the same effects.
+    /// gives the same effects, but for where a kept answer is divided into parts.
     ///
     /// # Errors
     /// The link cannot go on: both sides are closed, what was sent before is still delivered.
