@@ -125,9 +125,9 @@ impl Recording {
     }
 
     /// How many bytes the values of a row have.
-    fn size_of_values(&self, header: Header) -> usize {
+    fn size_of_values(&self, body: usize) -> usize {
         let columns = self.columns.as_ref().map_or(0, Vec::len);
-        header.size.saturating_sub(HEADER_BYTES + 2 + 4 * columns)
+        body.saturating_sub(2 + 4 * columns)
     }
 
     /// A row comes.
@@ -141,7 +141,7 @@ impl Recording {
     fn row(&mut self, body: &[u8], masker: &dyn Masker) -> Result<(), Error> {
         self.name_columns();
         if self.excerpt.is_full() {
-            self.excerpt.skip_row(body.len());
+            self.excerpt.skip_row(self.size_of_values(body.len()));
             return Ok(());
         }
         let mut reader = Reader::new(body);
@@ -305,7 +305,7 @@ impl Serving {
             return Ok(true);
         };
         recording.name_columns();
-        let size = recording.size_of_values(header);
+        let size = recording.size_of_values(header.size - HEADER_BYTES);
         if recording.excerpt.is_full() {
             recording.excerpt.skip_row(size);
         } else if header.size > READ_BYTES_MAX {
