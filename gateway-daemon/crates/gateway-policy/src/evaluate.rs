@@ -283,12 +283,28 @@ impl Policy {
         if self.rules.masking.is_empty() {
             return RuleSet::EMPTY;
         }
-        self.rules
-            .of(&rules.and(&self.rules.masking))
-            .filter(|(_, rule)| question.effects.iter().any(|effect| rule.meets(effect)))
-            .filter(|(_, rule)| rule.outcome(conditions) != Outcome::Unmet)
+        let mut met = RuleSet::EMPTY;
+        for effect in question.effects {
+            met = met.or(&rules.and(&self.rules.masking_named(effect)));
+        }
+        let unresolved = |object: &Object| matches!(object, Object::Unresolved(_));
+        let mut objects = question.effects.iter().flat_map(|effect| &effect.objects);
+        if objects.any(unresolved) {
+            let rest = rules.and(&self.rules.masking).without(&met);
+            for (number, rule) in self.rules.of(&rest) {
+                if question.effects.iter().any(|effect| rule.meets(effect)) {
+                    met.insert(number);
+                }
+            }
+        }
+        let conditional = met.and(&self.rules.conditional);
+        let unmet: RuleSet = self
+            .rules
+            .of(&conditional)
+            .filter(|(_, rule)| rule.outcome(conditions) == Outcome::Unmet)
             .map(|(number, _)| number)
-            .collect()
+            .collect();
+        met.without(&unmet)
     }
 
     /// Is every effect allowed by these rules, or left to a default that allows? The answer is the

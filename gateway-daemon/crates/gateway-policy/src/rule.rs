@@ -36,7 +36,7 @@ pub(crate) struct Rule {
     pub(crate) masks: Box<[u16]>,
     verbs: VerbSet,
     /// `None`: all of them.
-    objects: Option<Box<[Glob]>>,
+    pub(crate) objects: Option<Box<[Glob]>>,
 }
 
 impl Rule {

@@ -5,7 +5,7 @@ use crate::glob::Glob;
 use crate::maskbook::Maskbook;
 use crate::rule::{PrincipalPattern, Rule};
 use crate::rule_set::{PatternIndex, RuleSet};
-use gateway_core::{Effect, Principal, Verb, VerbSet, Verdict};
+use gateway_core::{Effect, Object, Principal, Verb, VerbSet, Verdict};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ pub(crate) struct Rulebook {
     pub(crate) holds: RuleSet,
     /// Rules that put masks on answers.
     pub(crate) masking: RuleSet,
+    /// Those of them that speak of any object, and of which ones the others do.
+    masking_anything: RuleSet,
+    masking_objects: PatternIndex,
     /// Rules with a condition.
     pub(crate) conditional: RuleSet,
     /// Rules whose condition can come to something else for the next operation of a shape.
@@ -83,10 +86,21 @@ impl Rulebook {
                 .map(|(_, number)| number)
                 .collect()
         };
-        let masking = rules.iter().zip(0u16..);
-        let masking = masking.filter(|(rule, _)| !rule.masks.is_empty());
+        let masking = || {
+            let of = rules.iter().zip(0u16..);
+            of.filter(|(rule, _)| !rule.masks.is_empty())
+        };
+        let objects = masking().flat_map(|(rule, number)| {
+            let globs = rule.objects.iter().flatten();
+            globs.map(move |glob| (glob, number))
+        });
         let mut book = Rulebook {
-            masking: masking.map(|(_, number)| number).collect(),
+            masking: masking().map(|(_, number)| number).collect(),
+            masking_anything: masking()
+                .filter(|(rule, _)| rule.objects.is_none())
+                .map(|(_, number)| number)
+                .collect(),
+            masking_objects: PatternIndex::new(objects),
             holds: set(&|table| table.verdict == Verdict::Hold),
             conditional: conditional(&|_| true),
             unstable: conditional(&|condition| condition.unstable),
@@ -132,6 +146,22 @@ impl Rulebook {
     pub(crate) fn of(&self, set: &RuleSet) -> impl Iterator<Item = (u16, &Rule)> {
         set.iter()
             .filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// The rules with masks that meet an effect by its verb and what is known of its objects, as
+    /// [`Rule::meets`] has it.
+    pub(crate) fn masking_named(&self, effect: &Effect) -> RuleSet {
+        let of_verb = self.masking.and(self.with_verb(effect.verb));
+        if effect.objects.is_empty() {
+            return of_verb;
+        }
+        let mut speaking = self.masking_anything;
+        for object in &effect.objects {
+            if let Object::Named(name) = object {
+                self.masking_objects.add_matching(name, &mut speaking);
+            }
+        }
+        of_verb.and(&speaking)
     }
 
     /// The masks that these rules put on.
