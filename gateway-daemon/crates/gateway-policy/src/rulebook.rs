@@ -3,7 +3,7 @@ use crate::condition::Condition;
 use crate::document::RuleTable;
 use crate::glob::Glob;
 use crate::maskbook::Maskbook;
-use crate::rule::{PrincipalPattern, Rule};
+use crate::rule::{PrincipalPattern, Rule, seen_by};
 use crate::rule_set::{PatternIndex, RuleSet};
 use gateway_core::{Effect, Object, Principal, Verb, VerbSet, Verdict};
 use rustc_hash::FxHashMap;
@@ -151,7 +151,10 @@ impl Rulebook {
     /// The rules with masks that meet an effect by its verb and what is known of its objects, as
     /// [`Rule::meets`] has it.
     pub(crate) fn masking_named(&self, effect: &Effect) -> RuleSet {
-        let of_verb = self.masking.and(self.with_verb(effect.verb));
+        let of_verb = self
+            .with_verb(effect.verb)
+            .or(self.with_verb(seen_by(effect.verb)));
+        let of_verb = self.masking.and(&of_verb);
         if effect.objects.is_empty() {
             return of_verb;
         }

@@ -283,7 +283,10 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
             }
             found.copy = Some(out);
         }
-        "FetchStmt" => found.fetches = Some(tree.text("portalname").into()),
+        "FetchStmt" => {
+            found.fetches = Some(tree.text("portalname").into());
+            flow.touches = true;
+        }
         "DeclareCursorStmt" => found.declares = Some(tree.text("portalname").into()),
         "ExecuteStmt" => {
             found.executes = Some(tree.text("name").into());

@@ -134,7 +134,8 @@ impl Serving {
                 Copy::Both { .. } => {}
                 Copy::None | Copy::In { .. } => return Err(Error::Unasked.into()),
             },
-            (b'I', Request::Query) => self.statement_answered(),
+            (b'I', Request::Query) if entry.viewed => self.statement_answered(),
+            (b'I', Request::Query) => {}
             _ => {
                 self.finish_request(Outcome::Done, out)?;
             }
@@ -380,7 +381,8 @@ impl Serving {
         }
         match entry.request {
             Request::Execute => _ = self.finish_request(Outcome::Done, out)?,
-            _ => self.statement_answered(),
+            _ if entry.viewed => self.statement_answered(),
+            _ => {}
         }
         Ok(Step::Pass(header.size))
     }

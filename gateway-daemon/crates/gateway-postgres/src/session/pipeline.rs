@@ -66,6 +66,8 @@ pub(super) struct Entry {
     pub(super) describes: bool,
     /// What the policy says about its answer is at the front of the queue of views.
     pub(super) viewed: bool,
+    /// Nothing sensitive is in what it is about.
+    pub(super) clean: bool,
     /// The gateway asked it, and its answer is not for the client.
     pub(super) own: Own,
     /// The number of its operation in the session; 0 when it has none.
@@ -82,6 +84,7 @@ impl Entry {
             changes: false,
             describes: false,
             viewed: false,
+            clean: false,
             own: Own::No,
             operation: 0,
             bytes_up: u32::try_from(size).unwrap_or(u32::MAX),

@@ -6,9 +6,9 @@ use gateway_core::governor::SessionContext;
 use gateway_core::ports::Case;
 use gateway_core::record::{OperationOutcome, OperationRecord, SessionClosed, SessionOpened};
 use gateway_core::{
-    Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, LinkTerms, Masker,
-    Masks, Mode, Obstacle, Operation, OperationId, Principal, RecordError, Recorder, Resolution,
-    SessionId, Subject, Timestamp, TreeId, Verb, Verdict,
+    AnswerRecord, Assurance, Clearance, Decision, Destination, Governor, Judge, Lineage, LinkTerms,
+    Masker, Masks, Mode, Obstacle, Operation, OperationId, Principal, RecordError, Recorder,
+    Resolution, SessionId, Subject, Timestamp, TreeId, Verb, Verdict,
 };
 use gateway_protocol::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_testkit::{FakeApprover, PlainMasker, approver};
@@ -174,6 +174,10 @@ impl Recorder for Policy {
 
     fn resolution(&self, resolution: &Resolution) -> Result<(), RecordError> {
         self.resolutions.lock().unwrap().push(resolution.clone());
+        Ok(())
+    }
+
+    fn answer(&self, _: &AnswerRecord) -> Result<(), RecordError> {
         Ok(())
     }
 

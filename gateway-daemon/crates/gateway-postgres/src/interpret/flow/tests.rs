@@ -154,6 +154,10 @@ fn columns_of_an_answer() {
         ("select p.email, u.email from plain p, users u", ".c"),
         ("select upper(p.email) from plain p, users u", "."),
         ("select upper(email) from plain p, users u", "c"),
+        (
+            "select upper(p.email) from plain p, users u where u.id = p.id",
+            ".",
+        ),
         ("select row_to_json(u), u.id from users u", "c."),
         ("select u.row_to_json from users u", "c"),
         ("select email(u) from users u", "c takes asks"),
