@@ -1,7 +1,6 @@
 //! A masker that is easy to tell: it needs no key.
 use gateway_core::Masker;
 use gateway_core::mask::{Detector, Sensitive, Tell, Treatment};
-use std::ops::Range;
 
 /// Covers a text with `[masked]` or `#` and its length, and finds nothing but the text `secret`.
 #[derive(Clone, Copy, Debug, Default)]

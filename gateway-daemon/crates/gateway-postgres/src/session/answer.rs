@@ -189,6 +189,12 @@ impl Serving {
             self.own_row(body);
             return Ok(Step::Drop(header.size));
         }
+        if entry.viewed {
+            let Some(count) = bytes.get(HEADER_BYTES..HEADER_BYTES + 2) else {
+                return Ok(Step::Wait);
+            };
+            self.check_row(count)?;
+        }
         let limit = self.shared.limits.masked_row_bytes;
         if entry.viewed && self.columns_of_row().is_some() {
             if header.size > limit {

@@ -465,6 +465,23 @@ impl Serving {
         (columns.looks() || columns.len() == 0).then_some(columns)
     }
 
+    /// A row has as many values as its columns were described: `count` is how its body begins.
+    pub(super) fn check_row(&self, count: &[u8]) -> Result<(), Error> {
+        let columns = self
+            .masking
+            .as_ref()
+            .and_then(|masking| masking.columns.as_ref());
+        let said = count.first_chunk().map(|count| u16::from_be_bytes(*count));
+        match (columns, said) {
+            (Some(columns), Some(said))
+                if columns.len() > 0 && columns.len() != usize::from(said) =>
+            {
+                Err(Error::Value)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A copy to the client begins. False: it cannot be read on its way.
     pub(super) fn begin_copy_out(&mut self, body: &[u8]) -> Result<bool, Error> {
         let Some(view) = self.views.front().cloned() else {

@@ -126,7 +126,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             "InsertStmt" => self.insert(tree),
             "UpdateStmt" => self.update(tree),
             "DeleteStmt" => {
-                self.from(tree.get("using_clause"));
+                self.sources(tree.get("using_clause"));
                 self.ask_value(tree.get("where_clause"));
             }
             "MergeStmt" => self.merge(tree),
@@ -143,7 +143,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         for target in tree.trees("target_list") {
             self.target(target);
         }
-        self.from(tree.get("from_clause"));
+        self.sources(tree.get("from_clause"));
         for field in [
             "where_clause",
             "group_clause",
@@ -224,11 +224,11 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    fn from(&mut self, value: &'a Value) {
-        each(value, &mut |item| self.from_item(item));
+    fn sources(&mut self, value: &'a Value) {
+        each(value, &mut |item| self.source(item));
     }
 
-    fn from_item(&mut self, item: &'a Tree) {
+    fn source(&mut self, item: &'a Tree) {
         match item.kind() {
             "RangeVar" => {}
             "RangeSubselect" => {
@@ -237,8 +237,8 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "JoinExpr" => {
-                self.from(item.get("larg"));
-                self.from(item.get("rarg"));
+                self.sources(item.get("larg"));
+                self.sources(item.get("rarg"));
                 self.ask_value(item.get("quals"));
                 for column in item.strings("using_clause") {
                     let fields = self.names.column(column);
@@ -285,7 +285,7 @@ impl<'n, 'a> Uses<'n, 'a> {
                 self.assignment(range, assignment);
             }
         }
-        self.from(tree.get("from_clause"));
+        self.sources(tree.get("from_clause"));
         self.ask_value(tree.get("where_clause"));
     }
 
@@ -307,7 +307,7 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 
     fn merge(&mut self, tree: &'a Tree) {
-        self.from(tree.get("source_relation"));
+        self.sources(tree.get("source_relation"));
         self.ask_value(tree.get("join_condition"));
         for clause in tree.trees("merge_when_clauses") {
             self.ask_value(clause.get("condition"));
