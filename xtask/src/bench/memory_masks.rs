@@ -11,8 +11,8 @@ const COPY_GROWTH_MAX: u64 = 32;
 /// Of one row that nobody looks into, in MiB.
 const ROW_MEBIBYTES: u32 = 256;
 const ROW_GROWTH_MAX: u64 = 64;
-/// Of one row that is looked into, in MiB: below `limits.masked_row_bytes`, which is 64.
-const HELD_MEBIBYTES: u32 = 60;
+/// Of one row that is looked into, in MiB: below `limits.masked_row_bytes`, which is 16.
+const HELD_MEBIBYTES: u32 = 15;
 /// What PostgreSQL calls a limit of the program.
 const LIMITED: &str = "54000";
 
