@@ -329,3 +329,17 @@ lock table users
 truncate sink
 listen c
 notify c, 'x'
+select distinct on (email) id, email from users
+select x from users join plain using (email) as x
+select x.* from users join plain using (email) as x
+select (u).* from users u
+select (select u from users u where id = 1).*
+with recursive r as (select id, email from users where id = 1 union all select u.id, u.email from users u, r where u.id = r.id + 1) search depth first by email set o select o from r
+with recursive r as (select id, email from users where id = 1 union all select u.id, u.email from users u, r where u.id = r.id + 1) cycle email set c using p select c, p from r
+select 1 from users limit (select salary from users where id = 1) - 918273640
+select count(*) from users, generate_series(1, salary - 918273640)
+select pg_advisory_lock(salary) from users;;select objid, classid from pg_locks where locktype = 'advisory'
+select setval('s', salary) from users
+select width_bucket(salary, 0, 1000000000, 10), repeat('x', salary - 918273640) from users
+select lead(email, 0, 'x') over () from users
+select email from users where id = 1 fetch first 1 rows with ties

@@ -168,6 +168,8 @@ impl Serving {
                 let mut entry = Entry::new(Request::Query, size);
                 entry.operation = clearance.id().seq;
                 let before = self.see(&mut entry, seen, None);
+                // It ends what was begun without a Sync.
+                self.up.unsynced = false;
                 self.push_statement(entry, meaning, size);
                 Ok(Step::cleared(size, clearance, before))
             }

@@ -117,9 +117,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             _ => None,
         };
         if let Some(with) = with {
-            for query in with.trees("ctes").filter_map(|cte| cte.tree("ctequery")) {
-                self.query(query);
-            }
+            with.trees("ctes").for_each(|part| self.with_query(part));
         }
         match tree.kind() {
             "SelectStmt" => return self.select(tree),
@@ -136,6 +134,19 @@ impl<'n, 'a> Uses<'n, 'a> {
             for target in clause.trees("exprs") {
                 self.target(target);
             }
+        }
+    }
+
+    fn with_query(&mut self, part: &'a Tree) {
+        let Some(query) = part.tree("ctequery") else {
+            return;
+        };
+        self.query(query);
+        // Which rows come first, and where they repeat, depends on the columns.
+        let ordered = ["search_clause", "cycle_clause"];
+        if ordered.iter().any(|clause| part.tree(clause).is_some()) {
+            let returned = self.outputs(query);
+            self.add(UseKind::Asks, &returned);
         }
     }
 
@@ -156,6 +167,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.ask_value(tree.get(field));
         }
         self.ask_by_number(tree);
+        self.ask_value(tree.get("distinct_clause"));
         let returned = self.outputs(tree);
         if !tree.list("distinct_clause").is_empty() {
             // Which rows are the same shows in how many there are.
