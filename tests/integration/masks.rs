@@ -1,12 +1,17 @@
-//! A masked column never reaches the client.
-use gateway_tests::running::{Outcome, Running};
-use gateway_tests::{Scene, place};
+//! A masked column never reaches the client, and whoever may see it is on record.
+use crate::operation;
+use gateway_tests::running::{Outcome, PATIENCE, Running};
+use gateway_tests::{Daemon, Scene, place, policy, running, wait};
+use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(240);
+const LONG: Duration = Duration::from_secs(400);
 const SCHEMA: &str = include_str!("scripts/masks/schema.sql");
+/// What every masked value of the schema holds, and no statement.
+const CANARY: &str = "k4n4ry";
 
 /// Everything sensitive in the schema.
 const FIELDS: &str = r#"fields = ["public.users.email", "*.ssn", "public.users.salary",
@@ -20,23 +25,22 @@ struct Masked {
     scene: Scene,
 }
 
-impl Masked {
-    fn new(mask: &str) -> Masked {
-        let rules = format!(
-            r#"
-[[rule]]
-name = "all, masked"
-verbs = ["*"]
-verdict = "allow"
-masks = ["personal"]
+/// Everything is allowed, under this mask.
+fn rules(mask: &str) -> String {
+    format!(
+        "[[rule]]\nname = \"all, masked\"\nverbs = [\"*\"]\nverdict = \"allow\"\n\
+         masks = [\"personal\"]\n\n[[mask]]\nname = \"personal\"\n{mask}\n"
+    )
+}
 
-[[mask]]
-name = "personal"
-{FIELDS}
-{mask}
-"#
-        );
-        let scene = Scene::with_rules(&rules).unwrap();
+impl Masked {
+    /// All sensitive fields, and more about the mask.
+    fn new(mask: &str) -> Masked {
+        Masked::with(&rules(&format!("{FIELDS}\n{mask}")))
+    }
+
+    fn with(rules: &str) -> Masked {
+        let scene = Scene::with_rules(rules).unwrap();
         scene
             .cluster
             .access("host all all 127.0.0.1/32 trust")
@@ -45,34 +49,526 @@ name = "personal"
         Masked { scene }
     }
 
-    fn script(&self, name: &str) -> PathBuf {
-        place::repository()
-            .join("tests/integration/scripts/masks")
-            .join(name)
+    /// Runs a program of the masks' scripts in a job, or around the gateway.
+    fn script(&self, governed: bool, program: &str, file: &str) -> Outcome {
+        let python = place::python().unwrap();
+        let mut command = match governed {
+            true => self.scene.job("script").unwrap().command(&python),
+            false => Command::new(&python),
+        };
+        let port = self.scene.cluster.port().to_string();
+        command.arg(scripts().join(program));
+        command.args(["127.0.0.1", &port, "postgres", "postgres"]);
+        command.arg(scripts().join(file));
+        let outcome = Running::start(&mut command).unwrap().wait(LONG).unwrap();
+        outcome.success().unwrap()
     }
 
-    /// Runs the statements of a file in every form of the protocol, in a job.
-    fn attack(&self, file: &str) -> Outcome {
-        let python = place::python().unwrap();
-        let mut command = self.scene.job("attacker").unwrap().command(&python);
-        let port = self.scene.cluster.port().to_string();
-        command.arg(self.script("wire.py"));
-        command.args(["127.0.0.1", &port, "postgres", "postgres"]);
-        command.arg(self.script(file));
-        Running::start(&mut command).unwrap().wait(LONG).unwrap()
+    /// psql's bare output, through the gateway. The SQL is in a file: what a process is started
+    /// with is on record as it is.
+    fn psql(&self, sql: &str) -> Outcome {
+        let files = place::temporary_directory().unwrap();
+        let file = files.path().join("statement.sql");
+        fs::write(&file, sql).unwrap();
+        let file = file.display().to_string();
+        let stop = ["-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", &file];
+        self.scene.psql(&stop).unwrap()
+    }
+
+    fn sees(&self, sql: &str) -> String {
+        let outcome = self.psql(sql).success().unwrap();
+        outcome.stdout.trim_end().to_owned()
+    }
+
+    /// The error that psql shows.
+    fn fails(&self, sql: &str) -> String {
+        let outcome = self.psql(sql);
+        assert_ne!(outcome.code(), 0, "{sql}: {outcome:?}");
+        outcome.stderr
+    }
+
+    /// The record of the statement that begins so.
+    fn record(&self, beginning: &str) -> Value {
+        let log = self.scene.daemon.log().unwrap();
+        let found = log.into_iter().rev().find(|operation| {
+            let text = operation["statement"].as_str();
+            text.is_some_and(|text| text.starts_with(beginning))
+        });
+        found.unwrap_or_else(|| panic!("no record of {beginning}"))
+    }
+
+    /// Is this nowhere in what the daemon keeps, says and shows?
+    fn assert_unknown(&self, word: &str) {
+        let daemon = &self.scene.daemon;
+        assert!(!daemon.said().contains(word), "in the daemon's own log");
+        let log = daemon.run(&["log", "--json"]).unwrap().success().unwrap();
+        assert!(!log.stdout.contains(word), "in gateway log");
+        assert!(!metrics(daemon).contains(word), "in the metrics");
+        let mut files = Vec::new();
+        files_below(daemon.state(), &mut files);
+        assert!(files.len() > 3, "{files:?}");
+        for file in files {
+            let bytes = fs::read(&file).unwrap();
+            let found = bytes
+                .windows(word.len())
+                .any(|window| window == word.as_bytes());
+            assert!(!found, "in {}", file.display());
+        }
+    }
+}
+
+fn scripts() -> PathBuf {
+    place::repository().join("tests/integration/scripts/masks")
+}
+
+fn files_below(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files_below(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+fn metrics(daemon: &Daemon) -> String {
+    let mut curl = Command::new("curl");
+    let socket = daemon.control_socket();
+    curl.args(["-sf", "--unix-socket"]).arg(socket);
+    curl.arg("http://localhost/metrics");
+    let outcome = running::run(&mut curl).unwrap().success().unwrap();
+    assert!(outcome.stdout.contains("gateway_sessions_active"));
+    outcome.stdout
+}
+
+#[test]
+fn nothing_of_a_masked_column_is_on_the_wire_or_on_record() {
+    for predicates in ["allow", "deny"] {
+        let masked = Masked::new(&format!("predicates = \"{predicates}\""));
+        // Another file may be tried by hand.
+        let attacks = std::env::var("GATEWAY_MASK_ATTACKS");
+        let attacks = attacks.unwrap_or_else(|_| "attacks.sql".into());
+        let outcome = masked.script(true, "wire.py", &attacks);
+        assert!(
+            outcome.stdout.ends_with(" statements, 0 found\n"),
+            "{}",
+            outcome.stdout
+        );
+        masked.assert_unknown(CANARY);
     }
 }
 
 #[test]
-fn nothing_of_a_masked_column_is_on_the_wire() {
-    for predicates in ["allow", "deny"] {
-        let masked = Masked::new(&format!("predicates = \"{predicates}\""));
-        let outcome = masked.attack("attacks.sql").success().unwrap();
-        fs::write(format!("/tmp/masks-{predicates}.txt"), &outcome.stdout).unwrap();
-        assert!(
-            outcome.stdout.ends_with(", 0 found\n"),
-            "{}",
-            outcome.stdout
-        );
+fn nothing_of_a_masked_column_is_seen_by_clients() {
+    let masked = Masked::new("predicates = \"allow\"");
+    let text = fs::read_to_string(scripts().join("attacks.sql")).unwrap();
+    let script = place::temporary_directory().unwrap();
+    let file = script.path().join("attacks.sql");
+    let lines = text.lines().map(|line| format!("{line};\n"));
+    fs::write(&file, lines.collect::<String>()).unwrap();
+
+    let file = file.display().to_string();
+    let verbose = ["-v", "VERBOSITY=verbose", "-v", "SHOW_CONTEXT=always", "-f"];
+    let psql = masked
+        .scene
+        .psql(&[verbose.as_slice(), &[file.as_str()]].concat())
+        .unwrap();
+    let psycopg = masked.script(true, "attack_psycopg.py", "attacks.sql");
+    let mut java = masked.scene.job("java").unwrap().command("java");
+    java.args(["-Xmx128m", "-cp", "/usr/share/java/postgresql.jar"]);
+    java.arg(scripts().join("Attack.java"));
+    let port = masked.scene.cluster.port();
+    java.arg(format!(
+        "jdbc:postgresql://127.0.0.1:{port}/postgres?user=postgres"
+    ));
+    java.arg(scripts().join("attacks.sql"));
+    let jdbc = Running::start(&mut java).unwrap().wait(LONG).unwrap();
+    for (client, outcome) in [("psql", psql), ("psycopg", psycopg), ("jdbc", jdbc)] {
+        let seen = format!("{}{}", outcome.stdout, outcome.stderr).to_lowercase();
+        assert!(seen.contains("[masked]"), "{client}: {seen}");
+        assert!(seen.lines().count() > 300, "{client}: {seen}");
+        for word in [CANARY, "91827364", "c0ffee00", "1987-06"] {
+            let place = seen.find(word);
+            let around = place.map(|at| &seen[at.saturating_sub(300)..at + 40]);
+            assert_eq!(around, None, "{client} has seen {word}");
+        }
     }
+}
+
+#[test]
+fn what_is_not_masked_is_the_same_byte_for_byte() {
+    let masked = Masked::new("");
+    let direct = masked.script(false, "same.py", "clean.sql");
+    let through = masked.script(true, "same.py", "clean.sql");
+    for (direct, through) in direct.stdout.lines().zip(through.stdout.lines()) {
+        assert_eq!(through, direct);
+    }
+    assert_eq!(through.stdout, direct.stdout);
+    assert!(through.stdout.lines().count() > 200);
+}
+
+#[test]
+fn a_mask_says_what_a_value_becomes() {
+    let query = "select id, email, salary, born, secret_id, profile, short, name from users \
+                 where id = 1";
+    let masked = Masked::new("");
+    assert_eq!(
+        masked.sees(query),
+        "1|[masked]|0|||\"[masked]\"|[mas|user 1",
+        "NULL where the type has no text, and a constant where the column takes no NULL"
+    );
+    let put = |mask: &str| {
+        let scene = &masked.scene;
+        let rules = rules(&format!("{FIELDS}\n{mask}"));
+        let text = policy::with_rules(&scene.subtree, scene.cluster.port(), &rules);
+        scene.daemon.put_in_force("test", &text).unwrap();
+    };
+    put("with = \"partial\"");
+    assert_eq!(
+        masked.sees("select email from users where id = 1"),
+        "****************.com"
+    );
+    assert_eq!(
+        masked.sees("select upper(email) from users where id = 1"),
+        "[masked]"
+    );
+    put("with = \"null\"");
+    assert_eq!(masked.sees(query), "1|||||||user 1");
+    put("with = \"hash\"");
+    let first = masked.sees("select email, salary, secret_id from users where id = 1");
+    let columns: Vec<&str> = first.split('|').collect();
+    assert_eq!(columns[0].len(), 32);
+    assert!(columns[1].parse::<u32>().is_ok_and(|number| number > 0));
+    assert_eq!(columns[2].len(), 36);
+    assert_eq!(
+        masked.sees("select email, salary, secret_id from users where id = 1"),
+        first
+    );
+    assert_ne!(
+        masked.sees("select email, salary, secret_id from users where id = 2"),
+        first
+    );
+    // The same value in another column is the same digest: joins still work.
+    masked
+        .scene
+        .cluster
+        .query("update people set email = (select email from users where id = 1)")
+        .unwrap();
+    assert_eq!(masked.sees("select email from people"), columns[0]);
+}
+
+#[test]
+fn drivers_get_values_of_the_right_types() {
+    let masked = Masked::new("with = \"hash\"");
+    let outcome = masked.script(true, "typed.py", "attacks.sql");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+}
+
+#[test]
+fn the_policy_decides_about_questions() {
+    let masked = Masked::new("");
+    let by_mail = "select id from users where email = 'k4n4ry-3@example.com'";
+    let refusal = masked.fails(by_mail);
+    assert!(
+        refusal.contains("asks about public.users.email"),
+        "{refusal}"
+    );
+    assert!(masked.psql("select id from users where id = 3").code() == 0);
+    let record = masked.record("select id from users where email");
+    assert_eq!(record["verdict"], "deny");
+    assert_eq!(record["rule"], "mask personal");
+    assert_eq!(
+        record["statement"],
+        "select id from users where email = '[masked]'"
+    );
+
+    let put = |mask: &str| {
+        let scene = &masked.scene;
+        let rules = rules(&format!("{FIELDS}\n{mask}"));
+        let text = policy::with_rules(&scene.subtree, scene.cluster.port(), &rules);
+        scene.daemon.put_in_force("test", &text).unwrap();
+    };
+    put("predicates = \"allow\"");
+    assert_eq!(masked.sees(by_mail), "3");
+    put("predicates = \"hold\"\napprovers = [\"local:daemon\"]\ntimeout = \"30s\"");
+    let mut psql = masked.scene.job("held").unwrap().command("psql");
+    psql.args(["-X", "-A", "-t", "-d", &masked.scene.cluster.address()]);
+    let files = place::temporary_directory().unwrap();
+    let file = files.path().join("held.sql");
+    fs::write(&file, by_mail).unwrap();
+    psql.arg("-f").arg(&file);
+    let psql = Running::start(&mut psql).unwrap();
+    let question = wait::until("a question", PATIENCE, || {
+        masked.scene.daemon.json(&["approvals"]).unwrap().pop()
+    })
+    .unwrap();
+    assert!(!question.to_string().contains(CANARY), "{question}");
+    let id = question["id"].as_str().unwrap().to_owned();
+    let mut approve = masked.scene.daemon.gateway_as(1).unwrap();
+    running::run(approve.args(["approvals", "approve", &id]))
+        .unwrap()
+        .success()
+        .unwrap();
+    let outcome = psql.wait(PATIENCE).unwrap().success().unwrap();
+    assert_eq!(outcome.stdout, "3\n");
+    masked.assert_unknown(CANARY);
+}
+
+#[test]
+fn what_is_written_with_a_statement_is_not_on_record() {
+    let masked = Masked::new("predicates = \"allow\"");
+    let _ = masked
+        .psql("insert into users (id, name, email, salary) values (50, 'n', 'k4n4ry-literal', 5)");
+    let _ = masked.psql("update users set email = $$k4n4ry-dollar$$ where id = 50");
+    let _ = masked.psql("update users set email = E'k4n4ry\\x2descaped' where id = 50");
+    let _ = masked.psql("select 'k4n4ry-cast'::int from users");
+    let _ = masked.psql("prepare p as select id from users where email = 'k4n4ry-p'; execute p");
+    let outcome = masked.script(true, "parameters.py", "attacks.sql");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+    masked.assert_unknown(CANARY);
+    let record = masked.record("insert into users");
+    assert!(
+        record["statement"].as_str().unwrap().contains("[masked]"),
+        "{record}"
+    );
+}
+
+#[test]
+fn who_sees_what_in_the_clear_is_on_record() {
+    let masked = Masked::with(&format!(
+        "[[rule]]\nname = \"all\"\nverbs = [\"*\"]\nverdict = \"allow\"\n\n\
+         [[mask]]\nname = \"personal\"\n{FIELDS}\ndetect = [\"credit-card\"]\n"
+    ));
+    let seen = masked.sees("select id, email, ssn from users where id < 3 order by id");
+    assert!(
+        seen.starts_with("1|k4n4ry-1@example.com|k4n4ry-ssn-1"),
+        "{seen}"
+    );
+    masked.sees("select upper(email), name from users");
+    masked.sees("select id, name from users");
+    masked.sees("select 'card 4111 1111 1111 1111' from plain");
+    masked.sees("copy users (id, ssn) to stdout");
+
+    let record = masked.record("select id, email, ssn");
+    let both = ["public.users.email", "public.users.ssn"];
+    assert_eq!(record["disclosed"], serde_json::json!(both));
+    assert_eq!(record["disclosed_rows"]["public.users.email"], 2);
+    assert_eq!(
+        masked.record("select upper(email)")["disclosed_rows"]["public.users.email"],
+        5
+    );
+    assert_eq!(
+        masked.record("select id, name")["disclosed"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        masked.record("select 'card")["disclosed_rows"]["detected:credit-card"],
+        2
+    );
+    assert_eq!(
+        masked.record("copy users")["disclosed_rows"]["public.users.ssn"],
+        5
+    );
+
+    let found = masked
+        .scene
+        .daemon
+        .json(&["log", "--disclosed", "public.users.*", "--verb", "read"])
+        .unwrap();
+    assert_eq!(found.len(), 3, "{found:#?}");
+    let found = masked
+        .scene
+        .daemon
+        .json(&["log", "--disclosed", "public.users.phone"])
+        .unwrap();
+    assert!(found.is_empty());
+    masked.assert_unknown("k4n4ry-1@");
+    masked.assert_unknown("4111 1111");
+}
+
+#[test]
+fn detectors_find_what_no_field_names() {
+    let masked = Masked::with(&rules(
+        "detect = [\"email\", \"credit-card\", \"iban\"]\npredicates = \"allow\"",
+    ));
+    assert_eq!(
+        masked.sees("select id, email, note from plain where id = 1"),
+        "1|[masked]|nothing"
+    );
+    assert_eq!(
+        masked.sees("select 'pay 4111111111111111 to DE89370400440532013000 now'"),
+        "pay [masked] to [masked] now"
+    );
+    assert_eq!(
+        masked.sees("select 4111111111111111::bigint, 4111111111111112"),
+        "|4111111111111112"
+    );
+    assert_eq!(
+        masked.sees("copy (select email from plain) to stdout"),
+        "[masked]\n[masked]"
+    );
+    let record = masked.record("select id, email, note");
+    assert_eq!(record["masked"]["detected:email"], 1);
+    let failed = masked.fails("select 'someone@example.com'::int");
+    assert!(failed.contains("[masked]"), "{failed}");
+    masked.assert_unknown("someone@example.com");
+    masked.assert_unknown("4111111111111111");
+}
+
+#[test]
+fn a_mask_follows_what_is_renamed_elsewhere() {
+    let masked = Masked::new("");
+    assert_eq!(
+        masked.sees("select email from users where id = 1"),
+        "[masked]"
+    );
+    let program = include_str!("scripts/masks/renamed.py");
+    let job = masked.scene.job("renamed").unwrap();
+    let mut client = job
+        .python(program, &[&masked.scene.cluster.address()])
+        .unwrap();
+    client.wait_for_output("before [masked]", PATIENCE).unwrap();
+    masked
+        .scene
+        .cluster
+        .query("alter table users rename email to mail; alter table users rename to members")
+        .unwrap();
+    // Its prepared statement means the new names from now on.
+    let outcome = client.wait(PATIENCE).unwrap().success().unwrap();
+    assert!(outcome.stdout.contains("after [masked]"), "{outcome:?}");
+    assert_eq!(
+        masked.sees("select mail from members where id = 1"),
+        "[masked]"
+    );
+}
+
+#[test]
+fn where_the_catalogue_cannot_be_read_everything_is_masked() {
+    let masked = Masked::new("");
+    masked
+        .scene
+        .cluster
+        .query(
+            "create role blind login; grant select on users, plain to blind; \
+             revoke select on pg_catalog.pg_class from public",
+        )
+        .unwrap();
+    let mut psql = masked.scene.job("blind").unwrap().command("psql");
+    let address = masked
+        .scene
+        .cluster
+        .address()
+        .replace("user=postgres", "user=blind");
+    psql.args(["-X", "-A", "-t", "-d", &address, "-c"]);
+    psql.arg("select id, name, email from users where id = 1");
+    let outcome = running::run(&mut psql).unwrap();
+    assert_ne!(
+        outcome.code(),
+        0,
+        "a question about what is not known: {outcome:?}"
+    );
+    let mut psql = masked.scene.job("blind2").unwrap().command("psql");
+    psql.args(["-X", "-A", "-t", "-d", &address, "-c"]);
+    psql.arg("select id, name, email from users limit 1");
+    let outcome = running::run(&mut psql).unwrap().success().unwrap();
+    assert_eq!(outcome.stdout, "|[masked]|[masked]\n");
+}
+
+#[test]
+fn a_dump_of_a_masked_database_restores() {
+    let masked = Masked::with(&rules(
+        "fields = [\"public.m.email\", \"public.m.born\", \"public.m.pin\"]\nwith = \"hash\"",
+    ));
+    let cluster = &masked.scene.cluster;
+    for database in ["shop", "copy"] {
+        cluster
+            .query(&format!("create database {database}"))
+            .unwrap();
+    }
+    let table = "create table m (id int primary key, email text not null unique, born date not null, \
+                 pin int not null, note text); \
+                 insert into m select n, 'k4n4ry-' || n || '@example.com', '1987-06-05', 91827364 + n, \
+                 'note ' || n from generate_series(1, 100) n; create view mv as select * from m;";
+    let address = cluster.address().replace("dbname=postgres", "dbname=shop");
+    let direct = |database: &str, sql: &str| {
+        let address = cluster
+            .address()
+            .replace("dbname=postgres", &format!("dbname={database}"));
+        let mut psql = Command::new("psql");
+        psql.args([
+            "-X",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &address,
+            "-c",
+            sql,
+        ]);
+        running::run(&mut psql).unwrap().success().unwrap().stdout
+    };
+    direct("shop", table);
+    let files = place::temporary_directory().unwrap();
+    let file = files.path().join("dump.sql");
+    let mut dump = masked.scene.job("dump").unwrap().command("pg_dump");
+    dump.args(["-d", &address, "-f"]).arg(&file);
+    running::run(&mut dump).unwrap().success().unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(CANARY) && !text.contains("1987-06") && !text.contains("\t918273"));
+    let restored = cluster.address().replace("dbname=postgres", "dbname=copy");
+    let mut restore = Command::new("psql");
+    restore.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &restored, "-f"]);
+    running::run(restore.arg(&file)).unwrap().success().unwrap();
+    assert_eq!(
+        direct(
+            "copy",
+            "select count(*), count(distinct email), count(distinct born), max(note) from m"
+        ),
+        "100|100|1|note 99\n"
+    );
+    assert_eq!(direct("copy", "select count(*) from mv"), "100\n");
+}
+
+#[test]
+fn a_row_that_is_too_long_to_be_masked_is_refused() {
+    let masked = Masked::new("");
+    masked
+        .scene
+        .cluster
+        .query("update users set ssn = repeat('k4n4ry', 12 * 1024 * 1024) where id = 2")
+        .unwrap();
+    let statements = "select ssn from users where id = 2; select id, ssn from users where id = 1";
+    let outcome = masked.scene.psql(&["-A", "-t", "-c", statements]).unwrap();
+    assert_ne!(outcome.code(), 0);
+    assert!(
+        outcome.stderr.contains("limits.masked_row_bytes"),
+        "{outcome:?}"
+    );
+    let script = "select ssn from users where id = 2;\nselect id, ssn from users where id = 1;\n\
+                  copy users (ssn) to stdout;\nselect 'still here';\n";
+    let files = place::temporary_directory().unwrap();
+    let file = files.path().join("long.sql");
+    fs::write(&file, script).unwrap();
+    let outcome = masked
+        .scene
+        .psql(&["-A", "-t", "-f", &file.display().to_string()])
+        .unwrap();
+    assert!(outcome.stdout.contains("1|[masked]"), "{outcome:?}");
+    assert!(outcome.stdout.ends_with("still here\n"), "{outcome:?}");
+    assert!(!outcome.stdout.contains(CANARY));
+    let record = masked.record("select ssn from users");
+    assert!(
+        record["error"].as_str().unwrap().starts_with("54000"),
+        "{record}"
+    );
+    let _ = operation(&masked.scene.daemon.log().unwrap(), "select 'still here';");
+}
+
+#[test]
+fn a_trigger_or_a_rule_of_the_database_does_not_speak_for_itself() {
+    let masked = Masked::new("");
+    let outcome = masked.psql("insert into audited values (1, 'x')");
+    assert!(outcome.stderr.contains("[masked"), "{outcome:?}");
+    assert!(!outcome.stderr.contains(CANARY));
 }

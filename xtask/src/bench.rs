@@ -5,10 +5,15 @@
 mod arena;
 mod bulk;
 mod connect;
+mod copy;
 mod fork;
 pub(crate) mod load;
+mod masked;
+mod masks;
 mod memory;
+mod memory_masks;
 mod pgbench;
+mod query;
 mod table;
 
 use crate::project::Project;
@@ -19,13 +24,16 @@ use gateway_tests::place;
 
 type Measure = fn(Effort) -> Result<()>;
 
-const MEASURES: &[(&str, Measure)] = &[
+const MEASURES: [(&str, Measure); 9] = [
     ("pgbench", pgbench::run),
     ("pgbench-tls", pgbench::run_tls),
     ("connect", connect::run),
     ("bulk", bulk::run),
     ("fork", fork::run),
     ("memory", memory::run),
+    ("masks", masks::run),
+    ("copy", copy::run),
+    ("memory-masks", memory_masks::run),
 ];
 
 /// How much is measured.
@@ -51,6 +59,23 @@ impl Effort {
         );
         Ok(Effort { rounds, seconds })
     }
+
+    /// Measures this many ways in turn, round after round, and returns what was measured of each.
+    fn in_turn(
+        self,
+        ways: usize,
+        mut measure: impl FnMut(usize) -> Result<f64>,
+    ) -> Result<Vec<Vec<f64>>> {
+        let mut measured = vec![Vec::new(); ways];
+        for round in 0..self.rounds {
+            for turn in 0..ways {
+                // Each way is the first as often as it is the last.
+                let way = (round + turn) % ways;
+                measured[way].push(measure(way)?);
+            }
+        }
+        Ok(measured)
+    }
 }
 
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
@@ -63,7 +88,8 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     for name in arguments {
         ensure!(
             MEASURES.iter().any(|(known, _)| known == name),
-            "there is no measurement `{name}`: pgbench, pgbench-tls, connect, bulk, fork, memory"
+            "there is no measurement `{name}`: {}",
+            MEASURES.map(|(known, _)| known).join(", ")
         );
     }
     ensure!(

@@ -22,7 +22,8 @@ Usage: cargo xtask COMMAND
                      policies, integration, fuzz
   tidy [--clippy]    the layers, the house rules, the formatting
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
-  bench [NAME…]      measurements in interleaved pairs: pgbench, connect, bulk, fork, memory
+  bench [NAME…]      measurements in interleaved pairs: pgbench, pgbench-tls, connect, bulk, fork,
+                     memory, masks, copy, memory-masks
   soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES]
 ";
 

@@ -117,7 +117,7 @@ limits! {
     parameters_bytes: size = 16 * KIB, 0..=16 * MIB;
     /// Bytes of a row of which a value may have to be masked. Each is held whole; a longer one ends
     /// the answer with an error.
-    masked_row_bytes: size = 64 * MIB, KIB..=GIB;
+    masked_row_bytes: size = 16 * MIB, KIB..=GIB;
     /// Statements whose classification is remembered, over all sessions.
     classifications: count = 16_384, 1..=10_000_000;
     /// Processes that the lineage keeps, exited ancestors included.

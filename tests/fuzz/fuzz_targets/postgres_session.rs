@@ -2,8 +2,9 @@
 //! are kept, a refused statement never goes upstream, and byte by byte gives the same effects.
 //!
 //! The input: a byte (bit 0: begin logged in; 1: over TLS on both sides; 2: the gateway logs in; 3:
-//! the upstream is verified), then turns. A turn is two bytes (the top bit is
-//! the side, 1 for the upstream; the rest is a length) and as many bytes as they say.
+//! the upstream is verified; 4: a column is masked, and answers are kept), then turns. A turn is two
+//! bytes (the top bit is the side, 1 for the upstream; the rest is a length) and as many bytes as
+//! they say.
 #![no_main]
 
 use gateway_core::governor::SessionContext;
@@ -11,9 +12,10 @@ use gateway_core::ports::{Answer as Answered, Answering, Case, Question};
 use gateway_core::record::{
     OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionOpened,
 };
+use gateway_core::mask::{Blank, Detector, Mask, Predicates, Sensitive, Treatment};
 use gateway_core::{
-    Approver, Clearance, Decision, Destination, Governor, Grant, HoldTerms, Judge, Lineage,
-    LinkTerms, Mode, Obstacle, Operation, OperationId, Principal, RecordError, Recorder, SessionId,
+    AnswerRecord, AnswerTerms, Approver, Clearance, Decision, Destination, Governor, Grant, HoldTerms, Judge, Lineage,
+    LinkTerms, Masker, Masks, Mode, Obstacle, Operation, OperationId, Principal, RecordError, Recorder, SessionId,
     Subject, Timestamp, TreeId, Verdict,
 };
 use gateway_postgres::{Channel, Injected, Limits, Origin, PgSession, Shared};
@@ -33,7 +35,39 @@ const REFUSED: &str = "held_table_no";
 /// What the gateway logs in with.
 const PASSWORD: &str = "stored";
 
-struct Policy;
+/// Covers one column, and refuses questions about it.
+#[derive(Debug)]
+struct Email;
+
+impl Masks for Email {
+    fn id(&self) -> u64 {
+        1
+    }
+
+    fn field(&self, name: &str) -> Option<Sensitive> {
+        let mask = Mask {
+            name: "personal".into(),
+            with: Treatment::Hash,
+            predicates: Predicates::Deny,
+        };
+        (name == "public.users.email").then(|| Sensitive {
+            mask: Arc::new(mask),
+            covered: true,
+        })
+    }
+
+    fn detectors(&self) -> &[(Detector, Sensitive)] {
+        &[]
+    }
+
+    fn cover(&self) -> bool {
+        true
+    }
+}
+
+struct Policy {
+    masks: bool,
+}
 
 impl Judge for Policy {
     fn generation(&self) -> u64 {
@@ -59,6 +93,8 @@ impl Judge for Policy {
             rule: None,
             message: None,
             hold: (verdict == Verdict::Hold).then(|| Arc::new(terms)),
+            masks: self.masks.then(|| Arc::new(Email) as Arc<dyn Masks>),
+            answers: self.masks.then_some(4096),
             stable: true,
         }
     }
@@ -101,6 +137,10 @@ impl Recorder for Policy {
         Ok(())
     }
 
+    fn answer(&self, _: &AnswerRecord) -> Result<(), RecordError> {
+        Ok(())
+    }
+
     fn outcome(&self, _: &OperationOutcome) -> Result<(), RecordError> {
         Ok(())
     }
@@ -127,6 +167,7 @@ struct Outcome {
     operations: Vec<(String, bool)>,
     answers: Vec<(u32, Answer)>,
     closed: bool,
+    paused: bool,
     error: Option<ProtocolError>,
 }
 
@@ -188,6 +229,18 @@ impl Effects for Ends<'_> {
         answer
     }
 
+    fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
+        self.governor.answer_terms(operation)
+    }
+
+    fn masker(&self) -> &dyn Masker {
+        self.governor.masker()
+    }
+
+    fn pause_client(&mut self, paused: bool) {
+        self.outcome.paused = paused;
+    }
+
     fn is_holding(&self) -> bool {
         self.governor.is_holding()
     }
@@ -225,6 +278,10 @@ impl Beginning {
 
     fn injects(self) -> bool {
         self.0 & 4 != 0
+    }
+
+    fn masks(self) -> bool {
+        self.0 & 16 != 0
     }
 
     fn channel(self) -> Channel {
@@ -267,16 +324,23 @@ impl Run {
             destination: Destination::from_address(origin.destination),
             policy: "p".into(),
         };
-        let policy = Arc::new(Policy);
+        let masks = beginning.masks();
+        let policy = Arc::new(Policy { masks });
+        // What one run has read of a catalogue is not for another.
+        let shared = match masks {
+            true => Arc::new(Shared::new(Limits::default())),
+            false => Arc::clone(&SHARED),
+        };
         let governor = Governor::open(
             context,
             policy.clone(),
             policy.clone(),
             policy,
+            Arc::new(Blank),
             Timestamp(1),
         );
         Run {
-            session: PgSession::new(Arc::clone(&SHARED), origin)
+            session: PgSession::new(shared, origin)
                 .over(beginning.channel())
                 .logging_in(beginning.injected()),
             governor: governor.expect("the recorder never fails"),
@@ -287,7 +351,11 @@ impl Run {
 
     /// Feeds, and again for each answer of the human.
     fn feed(&mut self, from: Side, bytes: &[u8]) {
+        let was_paused = self.outcome.paused;
         self.feed_once(from, bytes);
+        if was_paused && !self.outcome.paused {
+            self.feed_once(Side::Client, &[]);
+        }
         while self.governor.is_holding() {
             let mut context = Context::from_waker(Waker::noop());
             assert!(self.governor.poll_answer(&mut context).is_ready());

@@ -73,6 +73,12 @@ pub(super) fn scene_over(opaque_port: u16, tls: Option<&Certificates>) -> Result
     })
 }
 
+/// A server that logs every statement would hide what a proxy costs.
+pub(super) fn log_no_statements(cluster: &Cluster) -> Result<()> {
+    cluster.query("alter system set log_statement = 'none'")?;
+    cluster.query("select pg_reload_conf()").map(drop)
+}
+
 /// A rival with its configuration; dropping it ends it.
 pub(super) struct Rival {
     _running: Running,
@@ -150,7 +156,8 @@ impl Rival {
     }
 }
 
-fn open_directory() -> Result<TempDir> {
+/// A directory that a server of another user can read.
+pub(super) fn open_directory() -> Result<TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let directory = place::temporary_directory()?;
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;

@@ -1,5 +1,6 @@
 //! Clients and servers of our own, each run as a process of its own: `xtask bench load KIND …`.
 //! A client has to be a process, since a governed job is one.
+use super::query;
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::Job;
 use std::io::{Read, Write};
@@ -46,6 +47,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         ["upload", port, mebibytes] => {
             println!("{:.1}", transfer(port.parse()?, b'u', mebibytes.parse()?)?);
+            Ok(())
+        }
+        ["query", port, sql] => {
+            println!("{:.6}", query::read(port.parse()?, sql)?);
+            Ok(())
+        }
+        ["refused", port, code, sql] => {
+            println!("{:.6}", query::refused(port.parse()?, code, sql)?);
             Ok(())
         }
         ["spawn", count] => {

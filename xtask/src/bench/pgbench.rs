@@ -7,7 +7,7 @@ use gateway_tests::{Job, Running, Scene};
 use std::process::Command;
 use std::time::Duration;
 
-const MODES: [&str; 2] = ["simple", "prepared"];
+pub(super) const MODES: [&str; 2] = ["simple", "prepared"];
 const CLIENTS: [u32; 3] = [1, 8, 32];
 const WAYS: [&str; 3] = ["direct", "gateway", "pgbouncer"];
 
@@ -31,11 +31,7 @@ fn run_over(effort: Effort, tls: Option<&Certificates>) -> Result<()> {
     } else {
         "in the clear"
     };
-    // A server that logs every statement would hide what a proxy costs.
-    scene
-        .cluster
-        .query("alter system set log_statement = 'none'")?;
-    scene.cluster.query("select pg_reload_conf()")?;
+    arena::log_no_statements(&scene.cluster)?;
     let mut rows = Vec::new();
     for mode in MODES {
         for clients in CLIENTS {
@@ -101,7 +97,8 @@ fn cell(
     Ok(rates)
 }
 
-fn pgbench(job: Option<&Job>, port: u16, arguments: &[&str]) -> Result<String> {
+/// Its output; in a governed job, or outside of every subtree.
+pub(super) fn pgbench(job: Option<&Job>, port: u16, arguments: &[&str]) -> Result<String> {
     let mut command = job.map_or_else(|| Command::new("pgbench"), |job| job.command("pgbench"));
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres"]);
     // With TLS wherever it is offered.
@@ -113,8 +110,8 @@ fn pgbench(job: Option<&Job>, port: u16, arguments: &[&str]) -> Result<String> {
         .stdout)
 }
 
-/// `tps = 12345.678 (without initial connection time)`.
-fn rate(output: &str) -> Result<f64> {
+/// Transactions per second: `tps = 12345.678 (without initial connection time)`.
+pub(super) fn rate(output: &str) -> Result<f64> {
     let line = output.lines().find_map(|line| line.strip_prefix("tps = "));
     let number = line.and_then(|line| line.split(' ').next());
     number

@@ -15,12 +15,31 @@ pub(super) fn median(values: &[f64]) -> f64 {
 
 /// The median of the ratios of pairs: each pair is of one round, so that slow rounds cancel out.
 pub(super) fn median_ratio(values: &[f64], base: &[f64]) -> f64 {
-    let ratios: Vec<f64> = values
-        .iter()
-        .zip(base)
-        .map(|(value, base)| value / base)
-        .collect();
-    median(&ratios)
+    median(&ratios(values, base))
+}
+
+/// The lowest and the highest of these ratios: how far the median can be trusted.
+pub(super) fn spread(values: &[f64], base: &[f64]) -> String {
+    let mut sorted = ratios(values, base);
+    sorted.sort_by(f64::total_cmp);
+    match sorted.as_slice() {
+        [] => String::new(),
+        [only] => format!("{only:.3}"),
+        [lowest, .., highest] => format!("{lowest:.3} to {highest:.3}"),
+    }
+}
+
+fn ratios(values: &[f64], base: &[f64]) -> Vec<f64> {
+    let pairs = values.iter().zip(base);
+    pairs.map(|(value, base)| value / base).collect()
+}
+
+/// What a measurement has to reach, and whether it does: two cells, empty where nothing is asked.
+pub(super) fn held(ratio: f64, at_least: Option<f64>) -> [String; 2] {
+    at_least.map_or_else(Default::default, |bound| {
+        let held = if ratio >= bound { "yes" } else { "no" };
+        [format!("{bound:.2}"), held.to_owned()]
+    })
 }
 
 /// Prints a table whose first column is text and whose others are numbers.
@@ -65,6 +84,10 @@ mod tests {
         assert!(median(&[]).is_nan());
         // A machine that is ten times slower in one round does not change the ratio.
         assert!((median_ratio(&[9.0, 90.0, 8.0], &[10.0, 100.0, 8.0]) - 0.9).abs() < 1e-9);
+        assert_eq!(
+            spread(&[9.0, 80.0, 8.0], &[10.0, 100.0, 8.0]),
+            "0.800 to 1.000"
+        );
     }
 
     #[test]

@@ -134,6 +134,9 @@ impl PartialEq for dyn Masks {
 
 impl Eq for dyn Masks {}
 
+/// Is told where something is, and by which detector it was found.
+pub type Tell<'a> = &'a mut dyn FnMut(Range<usize>, &(Detector, Sensitive));
+
 /// Covers values. A pure function of the value and of a key that stays.
 pub trait Masker: Send + Sync {
     /// Writes what a text becomes. False: it becomes nothing, and `out` is as it was.
@@ -143,12 +146,7 @@ pub trait Masker: Send + Sync {
     fn digest(&self, value: &[u8]) -> [u8; 32];
 
     /// Tells where in a text something sensitive is, from left to right and without overlaps.
-    fn find(
-        &self,
-        detectors: &[(Detector, Sensitive)],
-        text: &[u8],
-        tell: &mut dyn FnMut(Range<usize>, &(Detector, Sensitive)),
-    );
+    fn find(&self, detectors: &[(Detector, Sensitive)], text: &[u8], tell: Tell<'_>);
 }
 
 /// What an operation does with a masked field besides returning it covered.
@@ -287,11 +285,5 @@ impl Masker for Blank {
         [0; 32]
     }
 
-    fn find(
-        &self,
-        _: &[(Detector, Sensitive)],
-        _: &[u8],
-        _: &mut dyn FnMut(Range<usize>, &(Detector, Sensitive)),
-    ) {
-    }
+    fn find(&self, _: &[(Detector, Sensitive)], _: &[u8], _: Tell<'_>) {}
 }

@@ -2,10 +2,9 @@
 use crate::find::find;
 use crate::key::Key;
 use gateway_core::Masker;
-use gateway_core::mask::{Detector, Sensitive, Treatment};
+use gateway_core::mask::{Detector, Sensitive, Tell, Treatment};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::ops::Range;
 
 /// What stands in the place of a redacted value.
 pub const REDACTED: &str = "[masked]";
@@ -67,12 +66,7 @@ impl Masker for Cover {
         mac.finalize().into_bytes().into()
     }
 
-    fn find(
-        &self,
-        detectors: &[(Detector, Sensitive)],
-        text: &[u8],
-        tell: &mut dyn FnMut(Range<usize>, &(Detector, Sensitive)),
-    ) {
+    fn find(&self, detectors: &[(Detector, Sensitive)], text: &[u8], tell: Tell<'_>) {
         find(detectors, text, tell);
     }
 }

@@ -4,6 +4,7 @@ use crate::maskbook;
 use crate::policy::Policy;
 use crate::rule::Rule;
 use crate::rule_set::RuleSet;
+use crate::rulebook::Meeting;
 use gateway_core::ports::Case;
 use gateway_core::{
     Attribute, Destination, Effect, HoldTerms, Object, Principal, Subject, Timestamp, Verb, Verdict,
@@ -143,7 +144,7 @@ impl Policy {
     /// The rules that keep the answer, where nobody asks for the verdict; and whether they are
     /// those of the next operation of this session and shape too.
     pub(crate) fn keeping(&self, question: &Question<'_>, resource: &str) -> (RuleSet, bool) {
-        if self.rules.keeping.is_empty() {
+        if self.rules.keeping.rules.is_empty() {
             return (RuleSet::EMPTY, true);
         }
         let here = self.reach(question.place);
@@ -192,7 +193,7 @@ impl Policy {
         let mut open = self.rules.allowances.or(&holds).without(&unmet);
         if !question.can_be_masked() {
             // What they allow is an answer that is masked.
-            open = open.without(&self.rules.masking);
+            open = open.without(&self.rules.masking.rules);
         }
         let cause = match self.allowance(question, &of_principal.and(&open), &holds) {
             Ok(rule) => rule.map_or(Cause::Default, Cause::Rule),
@@ -298,20 +299,36 @@ impl Policy {
     /// could speak of any effect. Where a condition fails nobody knows, so it counts as met.
     fn meeting(
         &self,
-        about_answers: &RuleSet,
+        about_answers: &Meeting,
         question: &Question<'_>,
         rules: &RuleSet,
         conditions: &mut Conditions<'_>,
     ) -> RuleSet {
-        if about_answers.is_empty() {
+        if about_answers.rules.is_empty() {
             return RuleSet::EMPTY;
         }
-        self.rules
-            .of(&rules.and(about_answers))
-            .filter(|(_, rule)| question.effects.iter().any(|effect| rule.meets(effect)))
-            .filter(|(_, rule)| rule.outcome(conditions) != Outcome::Unmet)
+        let mut met = RuleSet::EMPTY;
+        for effect in question.effects {
+            met = met.or(&rules.and(&self.rules.meeting_named(about_answers, effect)));
+        }
+        let unresolved = |object: &Object| matches!(object, Object::Unresolved(_));
+        let mut objects = question.effects.iter().flat_map(|effect| &effect.objects);
+        if objects.any(unresolved) {
+            let rest = rules.and(&about_answers.rules).without(&met);
+            for (number, rule) in self.rules.of(&rest) {
+                if question.effects.iter().any(|effect| rule.meets(effect)) {
+                    met.insert(number);
+                }
+            }
+        }
+        let conditional = met.and(&self.rules.conditional);
+        let unmet: RuleSet = self
+            .rules
+            .of(&conditional)
+            .filter(|(_, rule)| rule.outcome(conditions) == Outcome::Unmet)
             .map(|(number, _)| number)
-            .collect()
+            .collect();
+        met.without(&unmet)
     }
 
     /// Is every effect allowed by these rules, or left to a default that allows? The answer is the

@@ -233,7 +233,7 @@ impl Policy {
 
     /// How much of the answer these rules keep. `None`: no rule of the policy keeps any.
     fn kept(&self, keeping: &RuleSet) -> Option<u32> {
-        (!self.rules.keeping.is_empty()).then(|| self.rules.answers_of(keeping))
+        (!self.rules.keeping.rules.is_empty()).then(|| self.rules.answers_of(keeping))
     }
 
     /// The rule that a record names, and what a client is told.

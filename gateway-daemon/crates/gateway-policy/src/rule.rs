@@ -38,7 +38,15 @@ pub(crate) struct Rule {
     pub(crate) answers: u32,
     verbs: VerbSet,
     /// `None`: all of them.
-    objects: Option<Box<[Glob]>>,
+    pub(crate) objects: Option<Box<[Glob]>>,
+}
+
+/// The verb by which what it meets could be found out, too.
+pub(crate) const fn seen_by(verb: Verb) -> Verb {
+    match verb {
+        Verb::Connect | Verb::Authenticate => verb,
+        _ => Verb::Read,
+    }
 }
 
 impl Rule {
@@ -102,8 +110,22 @@ impl Rule {
 
     /// Could the rule speak of anything in the effect, principal and resource aside? Its masks are
     /// put on then, and the answer is kept: to cover too much is right, and too little is not.
+    ///
+    /// What is done to an object besides reading it depends on what is in it, by a condition or by
+    /// what is assigned: so a rule about reading speaks of it as well.
     pub(crate) fn meets(&self, effect: &Effect) -> bool {
-        self.catches(effect) || (effect.objects.is_empty() && self.verbs.contains(effect.verb))
+        let speaks = self.verbs.contains(effect.verb) || self.verbs.contains(seen_by(effect.verb));
+        let Some(globs) = &self.objects else {
+            return speaks;
+        };
+        speaks
+            && (effect.objects.is_empty()
+                || effect.objects.iter().any(|object| {
+                    globs.iter().any(|glob| match object {
+                        Object::Named(name) => glob.matches(name),
+                        Object::Unresolved(name) => glob.could_mean(name),
+                    })
+                }))
     }
 
     /// Does an allowing rule cover this object of an effect with this verb, principal and

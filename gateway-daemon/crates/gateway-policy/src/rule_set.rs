@@ -88,7 +88,17 @@ impl std::fmt::Debug for RuleSet {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PatternIndex {
     exact: FxHashMap<Box<str>, Vec<u16>>,
-    globs: Vec<(Glob, Vec<u16>)>,
+    globs: Vec<Starred>,
+}
+
+/// A pattern with a star, and the rules that have it.
+#[derive(Clone, Debug)]
+struct Starred {
+    /// The byte in front of the first star. Most patterns begin with another one than the text
+    /// does, and are not looked at any closer.
+    first: Option<u8>,
+    glob: Glob,
+    rules: Vec<u16>,
 }
 
 impl PatternIndex {
@@ -106,8 +116,12 @@ impl PatternIndex {
             }
             let place = *known.entry(glob.text()).or_insert(index.globs.len());
             match index.globs.get_mut(place) {
-                Some((_, rules)) => rules.push(rule),
-                None => index.globs.push((glob.clone(), vec![rule])),
+                Some(starred) => starred.rules.push(rule),
+                None => index.globs.push(Starred {
+                    first: glob.text().bytes().next().filter(|byte| *byte != b'*'),
+                    glob: glob.clone(),
+                    rules: vec![rule],
+                }),
             }
         }
         index
@@ -118,8 +132,14 @@ impl PatternIndex {
         for rule in self.exact.get(text).into_iter().flatten() {
             set.insert(*rule);
         }
-        for (glob, rules) in &self.globs {
-            if glob.matches(text) {
+        let first = text.bytes().next();
+        for Starred {
+            first: of,
+            glob,
+            rules,
+        } in &self.globs
+        {
+            if (of.is_none() || *of == first) && glob.matches(text) {
                 rules.iter().for_each(|rule| set.insert(*rule));
             }
         }

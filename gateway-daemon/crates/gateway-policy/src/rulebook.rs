@@ -3,9 +3,9 @@ use crate::condition::Condition;
 use crate::document::RuleTable;
 use crate::glob::Glob;
 use crate::maskbook::Maskbook;
-use crate::rule::{PrincipalPattern, Rule};
+use crate::rule::{PrincipalPattern, Rule, seen_by};
 use crate::rule_set::{PatternIndex, RuleSet};
-use gateway_core::{Effect, Principal, Verb, VerbSet, Verdict};
+use gateway_core::{Effect, Object, Principal, Verb, VerbSet, Verdict};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub(crate) struct Rulebook {
     pub(crate) allowances: RuleSet,
     pub(crate) holds: RuleSet,
     /// Rules that put masks on answers.
-    pub(crate) masking: RuleSet,
+    pub(crate) masking: Meeting,
     /// Rules that keep answers.
-    pub(crate) keeping: RuleSet,
+    pub(crate) keeping: Meeting,
     /// Rules with a condition.
     pub(crate) conditional: RuleSet,
     /// Rules whose condition can come to something else for the next operation of a shape.
@@ -39,6 +39,34 @@ pub(crate) struct Rulebook {
     by_resource: PatternIndex,
     /// By the number of the resource.
     named: Box<[RuleSet]>,
+}
+
+/// Rules that say something about answers, by the objects that they speak of.
+#[derive(Debug)]
+pub(crate) struct Meeting {
+    pub(crate) rules: RuleSet,
+    /// Those of them that speak of any object.
+    of_anything: RuleSet,
+    by_object: PatternIndex,
+}
+
+impl Meeting {
+    fn of(rules: &[Rule], has: impl Fn(&Rule) -> bool) -> Meeting {
+        let those = || {
+            let numbered = rules.iter().zip(0u16..);
+            numbered.filter(|(rule, _)| has(rule))
+        };
+        let objects = those().flat_map(|(rule, number)| {
+            let globs = rule.objects.iter().flatten();
+            globs.map(move |glob| (glob, number))
+        });
+        let of_anything = those().filter(|(rule, _)| rule.objects.is_none());
+        Meeting {
+            rules: those().map(|(_, number)| number).collect(),
+            of_anything: of_anything.map(|(_, number)| number).collect(),
+            by_object: PatternIndex::new(objects),
+        }
+    }
 }
 
 impl Rulebook {
@@ -85,15 +113,9 @@ impl Rulebook {
                 .map(|(_, number)| number)
                 .collect()
         };
-        let that = |has: &dyn Fn(&Rule) -> bool| {
-            let of = rules.iter().zip(0u16..);
-            of.filter(|(rule, _)| has(rule))
-                .map(|(_, number)| number)
-                .collect()
-        };
         let mut book = Rulebook {
-            masking: that(&|rule| !rule.masks.is_empty()),
-            keeping: that(&|rule| rule.answers > 0),
+            masking: Meeting::of(&rules, |rule| !rule.masks.is_empty()),
+            keeping: Meeting::of(&rules, |rule| rule.answers > 0),
             holds: set(&|table| table.verdict == Verdict::Hold),
             conditional: conditional(&|_| true),
             unstable: conditional(&|condition| condition.unstable),
@@ -139,6 +161,25 @@ impl Rulebook {
     pub(crate) fn of(&self, set: &RuleSet) -> impl Iterator<Item = (u16, &Rule)> {
         set.iter()
             .filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// The rules among these that meet an effect by its verb and what is known of its objects, as
+    /// [`Rule::meets`] has it.
+    pub(crate) fn meeting_named(&self, meeting: &Meeting, effect: &Effect) -> RuleSet {
+        let of_verb = self
+            .with_verb(effect.verb)
+            .or(self.with_verb(seen_by(effect.verb)));
+        let of_verb = meeting.rules.and(&of_verb);
+        if effect.objects.is_empty() {
+            return of_verb;
+        }
+        let mut speaking = meeting.of_anything;
+        for object in &effect.objects {
+            if let Object::Named(name) = object {
+                meeting.by_object.add_matching(name, &mut speaking);
+            }
+        }
+        of_verb.and(&speaking)
     }
 
     /// The masks that these rules put on.

@@ -223,6 +223,18 @@ fn may_end_elsewhere(sql: &str, scan: Scan) -> bool {
     }
 }
 
+/// The short form of a long text's shape, in which some of its literals are left out; `None` when
+/// it is not long, or not understood.
+fn shortened(sql: &str) -> Option<String> {
+    if sql.len() < ABRIDGED_BYTES_MIN {
+        return None;
+    }
+    let mut shape = Vec::new();
+    let scan = write_shape(sql, &mut shape);
+    let shape = std::str::from_utf8(&shape).ok().filter(|_| scan.certain)?;
+    Some(abridge(shape))
+}
+
 /// Reads a text that is not remembered. Of a long one, the short form of its shape will do, where
 /// its literals do not matter.
 fn read(sql: &str, context: &SqlContext, scan: Scan, shape: &[u8]) -> Classification {

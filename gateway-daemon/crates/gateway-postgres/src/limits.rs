@@ -53,7 +53,7 @@ impl Default for Limits {
             parameter_bytes: 1 << 10,
             parameters_bytes: 16 << 10,
             cancel_keys: 20_000,
-            masked_row_bytes: 64 << 20,
+            masked_row_bytes: 16 << 20,
             classifications: 16_384,
         }
     }

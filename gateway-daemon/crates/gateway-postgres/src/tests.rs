@@ -6,6 +6,7 @@ mod hold;
 mod limits;
 mod login;
 mod malformed;
+mod masks;
 mod messages;
 mod model;
 mod recognise;

@@ -1,7 +1,6 @@
 //! A masker that is easy to tell: it needs no key.
 use gateway_core::Masker;
-use gateway_core::mask::{Detector, Sensitive, Treatment};
-use std::ops::Range;
+use gateway_core::mask::{Detector, Sensitive, Tell, Treatment};
 
 /// Covers a text with `[masked]` or `#` and its length, and finds nothing but the text `secret`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,12 +22,7 @@ impl Masker for PlainMasker {
         [sum; 32]
     }
 
-    fn find(
-        &self,
-        detectors: &[(Detector, Sensitive)],
-        text: &[u8],
-        tell: &mut dyn FnMut(Range<usize>, &(Detector, Sensitive)),
-    ) {
+    fn find(&self, detectors: &[(Detector, Sensitive)], text: &[u8], tell: Tell<'_>) {
         const SECRET: &[u8] = b"secret";
         let Some(first) = detectors.first() else {
             return;

@@ -157,7 +157,7 @@ select percentile_disc(0.5) within group (order by email) from users
 select id from users order by email
 select id from users where email like 'k4n-1%'
 select id from users where ssn = 'k4n-ssn-1'
-select id from users where salary > 918273641
+select id from users where salary > 900000000 + 18273641
 select 1 / (case when email like 'k4n%' then 0 else 1 end) from users
 select email::int from users
 select email::date from users
@@ -170,7 +170,7 @@ select to_date(email, 'YYYY') from users
 select id from users where email::int = 1
 select id from users where ssn::numeric > 3
 select mails[1]::int from users
-select salary / (salary - 918273641) from users
+select salary / (salary - 900000000 - 18273641) from users
 select set_config('application_name', email, false) from users where id = 1
 show application_name
 select current_setting('application_name')
@@ -239,6 +239,16 @@ execute pr2(1)
 create table stolen4 as execute pr
 begin \; declare c cursor for select email, upper(email) from users \; fetch all from c \; commit
 begin \; declare c2 scroll cursor with hold for select * from users \; commit \; fetch 2 from c2 \; fetch backward 1 from c2
+begin;;declare c3 cursor for select email, upper(email) from users;;fetch all from c3
+begin;;declare c4 scroll cursor for select u from users u;;fetch 1 from c4;;fetch last from c4;;move 0 in c4
+begin;;declare c5 cursor with hold for select upper(email) x from users;;commit;;fetch all from c5;;close c5
+begin;;declare c6 cursor for select note from plain;;close c6;;declare c6 cursor for select email || '' from users;;fetch all from c6
+begin;;savepoint s;;create view t1 as select note from plain;;rollback to s;;create view t1 as select email as note from users;;select note from t1
+begin;;create or replace view pw as select note from plain;;select note from pw;;create or replace view pw as select email as note from users;;select note from pw
+begin;;create temp table plain as select id, note from plain;;select * from plain
+begin;;alter table users rename email to plainly;;select plainly from users;;select upper(plainly) from users
+set search_path = hr, public;;select ssn from people_private;;reset search_path
+set search_path = hr;;select upper(ssn) from people_private;;reset search_path
 explain select email from users where email like 'k4n%'
 explain (analyze, verbose) select email from users
 explain (format json) select * from users where ssn = 'x'
@@ -319,3 +329,17 @@ lock table users
 truncate sink
 listen c
 notify c, 'x'
+select distinct on (email) id, email from users
+select x from users join plain using (email) as x
+select x.* from users join plain using (email) as x
+select (u).* from users u
+select (select u from users u where id = 1).*
+with recursive r as (select id, email from users where id = 1 union all select u.id, u.email from users u, r where u.id = r.id + 1) search depth first by email set o select o from r
+with recursive r as (select id, email from users where id = 1 union all select u.id, u.email from users u, r where u.id = r.id + 1) cycle email set c using p select c, p from r
+select 1 from users limit (select salary from users where id = 1) - 918273640
+select count(*) from users, generate_series(1, salary - 918273640)
+select pg_advisory_lock(salary) from users;;select objid, classid from pg_locks where locktype = 'advisory'
+select setval('s', salary) from users
+select width_bucket(salary, 0, 1000000000, 10), repeat('x', salary - 918273640) from users
+select lead(email, 0, 'x') over () from users
+select email from users where id = 1 fetch first 1 rows with ties

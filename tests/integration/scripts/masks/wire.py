@@ -1,9 +1,10 @@
 """Asks every statement of a file in every form of the protocol, and looks at each byte that comes
 back: nothing of what is masked may be among them."""
 import hashlib
-import socket
 import struct
 import sys
+
+from protocol import Wire
 
 host, port, user, database, path = sys.argv[1:6]
 statements = [line.rstrip("\n").replace("\\;", ";") for line in open(path) if line.strip()]
@@ -18,49 +19,6 @@ for email in emails:
     needles += [hashlib.sha256(email.encode()).hexdigest()[:16].encode()]
 
 
-class Wire:
-    def __init__(self):
-        self.socket = socket.create_connection((host, int(port)))
-        self.held = b""
-        body = struct.pack(">i", 196608) + f"user\0{user}\0database\0{database}\0\0".encode()
-        self.socket.sendall(struct.pack(">i", len(body) + 4) + body)
-        self.until_ready()
-
-    def message(self):
-        while len(self.held) < 5 or len(self.held) < 1 + struct.unpack(">i", self.held[1:5])[0]:
-            more = self.socket.recv(65536)
-            if not more:
-                raise EOFError(self.held)
-            self.held += more
-        size = 1 + struct.unpack(">i", self.held[1:5])[0]
-        message, self.held = self.held[:size], self.held[size:]
-        return message
-
-    def until_ready(self):
-        seen = []
-        while True:
-            message = self.message()
-            seen.append(message)
-            if message[:1] == b"Z":
-                return seen
-
-    def send(self, kind, body=b""):
-        self.socket.sendall(kind + struct.pack(">i", len(body) + 4) + body)
-
-    def simple(self, sql):
-        self.send(b"Q", sql.encode() + b"\0")
-        return self.until_ready()
-
-    def extended(self, sql, binary, describe):
-        self.send(b"P", b"\0" + sql.encode() + b"\0\0\0")
-        if describe:
-            self.send(b"D", b"S\0")
-        self.send(b"B", b"\0\0\0\0\0\0" + struct.pack(">hh", 1, 1 if binary else 0))
-        self.send(b"E", b"\0" + struct.pack(">i", 0))
-        self.send(b"S")
-        return self.until_ready()
-
-
 def words(seen):
     """The error of an answer, or its tag."""
     for message in seen:
@@ -71,15 +29,14 @@ def words(seen):
     return "C " + "; ".join(tags)
 
 
-wire = Wire()
+wire = Wire(host, port, user, database)
 found = 0
 for sql in statements:
     results = []
     for form in ["simple", "text", "binary", "described"]:
-        if form == "simple":
-            seen = wire.simple(sql)
-        else:
-            seen = wire.extended(sql, form == "binary", form == "described")
+        seen = []
+        for part in sql.split(";;"):
+            seen += wire.ask(part, form)
         raw = b"".join(seen)
         for needle in needles:
             if needle.lower() in raw.lower() if needle.isalnum() else needle in raw:

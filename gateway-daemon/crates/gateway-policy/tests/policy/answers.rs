@@ -66,7 +66,9 @@ fn of_all_rules_that_match_the_largest_counts_in_every_mode() {
             ("local:x +dev", "read", 1024 * KIB),
             ("local:x", "read hr.pay", 1024 * KIB),
             ("local:x +dev", "read public.a; read hr.pay", 1024 * KIB),
-            ("local:x +dev", "write public.a", 0),
+            // As with masks: what is written depends on what is there.
+            ("local:x +dev", "write public.a", 64 * KIB),
+            ("local:x", "write public.a", 0),
         ] {
             let answers = ask(who, effects).of(&policy).answers;
             assert_eq!(answers, Some(expected), "{mode} {who} {effects}");

@@ -85,7 +85,7 @@ fn the_masks_of_all_rules_that_match_are_covered_and_the_others_watched() {
         ("local:x +dev", "write t", "ab(c)"),
         // Whatever the verdict.
         ("local:x +dev", "read; grant t", "a(b)(c)"),
-        ("local:x +dev", "unknown", "(a)(b)(c)"),
+        ("local:x +dev", "unknown", "a(b)(c)"),
     ] {
         assert_eq!(
             state(&ask(who, effects).of(&policy)),
@@ -161,9 +161,12 @@ fn a_mask_is_put_on_wherever_its_rule_could_be_meant() {
         ("read ?*", "a"),
         // It names nothing, and may be about anything: a cursor.
         ("read", "a"),
-        ("read hr.pay; write public.t", "(a)"),
-        ("write public.t", "(a)"),
-        ("write", "(a)"),
+        // To change it is to find out about it.
+        ("read hr.pay; write public.t", "a"),
+        ("write public.t", "a"),
+        ("delete hr.pay", "(a)"),
+        ("write", "a"),
+        ("connect", "(a)"),
     ] {
         assert_eq!(
             state(&ask("local:x", effects).of(&policy)),
@@ -556,7 +559,8 @@ fn cases_ask_for_masks() {
             .to_owned()
     };
     assert_eq!(run("read", "[\"b\", \"a\"]"), "allow");
-    assert!(run("write", "[]").ends_with(": write: allow"));
+    assert!(run("write", "[\"a\", \"b\"]").ends_with(": write: allow"));
+    assert!(run("connect", "[]").contains(": connect: "));
     assert_eq!(
         run("read", "[\"a\"]"),
         "expected allow with masks \"a\", got allow: rule \"reads\" says allow, with masks \"a\", \"b\""
@@ -566,6 +570,6 @@ fn cases_ask_for_masks() {
         "expected allow with masks \"a\", \"c\", got allow: rule \"reads\" says allow, with masks \"a\", \"b\""
     );
     assert!(run("write", "[\"a\"]").ends_with(
-        "expected allow with masks \"a\", got allow: rule \"writes\" says allow, with no masks"
+        "expected allow with masks \"a\", got allow: rule \"writes\" says allow, with masks \"a\", \"b\""
     ));
 }

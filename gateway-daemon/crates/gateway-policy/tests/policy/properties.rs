@@ -218,8 +218,18 @@ fn reference_masks(rules: &[Written], asked: &Asked) -> Vec<&'static str> {
         everyone.iter().any(|principal| {
             let mut effects = effects.iter();
             effects.any(|effect| {
-                applies(rule, asked, principal, effect)
-                    && (effect.objects.is_empty() || meant(rule, effect))
+                // What is done to an object tells what is in it, so rules about reading count.
+                let read = Effect {
+                    verb: match effect.verb {
+                        Verb::Connect | Verb::Authenticate => effect.verb,
+                        _ => Verb::Read,
+                    },
+                    ..effect.clone()
+                };
+                [effect, &read].iter().any(|effect| {
+                    applies(rule, asked, principal, effect)
+                        && (effect.objects.is_empty() || meant(rule, effect))
+                })
             })
         })
     };

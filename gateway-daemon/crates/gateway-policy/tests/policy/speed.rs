@@ -72,7 +72,7 @@ fn a_decision_over_200_rules_with_masks() {
     for number in 0..20 {
         text += &format!("[[mask]]\nname = \"mask {number}\"\nfields = [\"*.column_{number}\"]\n");
     }
-    // Every allowing rule puts one on what names no object.
+    // Every allowing rule puts one on, where it speaks of the object or there is none.
     let mut parts = text.split("verdict = \"allow\"\n");
     let mut masked = parts.next().unwrap_or_default().to_owned();
     for (number, part) in parts.enumerate() {
@@ -81,13 +81,15 @@ fn a_decision_over_200_rules_with_masks() {
             number % 20
         );
     }
-    let ask = Ask {
-        effects: "read public.users public.orders; read",
-        ..Ask::default()
-    };
-    let fastest = fastest(&masked, &ask, Verdict::Allow);
-    println!("a decision over 200 rules with masks takes {fastest:?}");
-    assert!(fastest <= BUDGET, "{fastest:?}");
+    for effects in ["read public.users public.orders", "read"] {
+        let ask = Ask {
+            effects,
+            ..Ask::default()
+        };
+        let fastest = fastest(&masked, &ask, Verdict::Allow);
+        println!("a decision over 200 rules with masks takes {fastest:?}: {effects}");
+        assert!(fastest <= BUDGET, "{fastest:?}");
+    }
 }
 
 #[test]

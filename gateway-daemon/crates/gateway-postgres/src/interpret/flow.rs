@@ -228,12 +228,17 @@ impl Flow {
 
     /// Reads a text.
     pub(crate) fn of(sql: &str, outlook: &Outlook) -> Flow {
-        let Some(statements) = parse_each(sql) else {
+        let short = super::shortened(sql);
+        let Some(statements) = parse_each(short.as_deref().unwrap_or(sql)) else {
             return Flow::unreadable();
         };
         let mut flow = Flow::default();
         for (text, tree) in &statements {
-            let statement = statement(text, tree, outlook, &mut flow);
+            let mut statement = statement(text, tree, outlook, &mut flow);
+            if short.is_some() {
+                // Some of its columns are missing there.
+                statement.outputs = Outputs::All(statement.outputs.any());
+            }
             flow.statements.push(statement);
         }
         flow
@@ -283,7 +288,10 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
             }
             found.copy = Some(out);
         }
-        "FetchStmt" => found.fetches = Some(tree.text("portalname").into()),
+        "FetchStmt" => {
+            found.fetches = Some(tree.text("portalname").into());
+            flow.touches = true;
+        }
         "DeclareCursorStmt" => found.declares = Some(tree.text("portalname").into()),
         "ExecuteStmt" => {
             found.executes = Some(tree.text("name").into());
@@ -314,7 +322,8 @@ fn leaves_catalogue(tree: &Tree) -> bool {
         | "ClosePortalStmt" | "ExecuteStmt" | "DeallocateStmt" | "TransactionStmt"
         | "VariableSetStmt" | "VariableShowStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt"
         | "LockStmt" | "TruncateStmt" | "VacuumStmt" | "CheckPointStmt" | "ConstraintsSetStmt"
-        | "LoadStmt" | "RefreshMatViewStmt" => true,
+        | "LoadStmt" | "RefreshMatViewStmt" | "DiscardStmt" | "CommentStmt" | "GrantStmt"
+        | "GrantRoleStmt" | "IndexStmt" | "ReindexStmt" | "ClusterStmt" => true,
         _ => false,
     }
 }

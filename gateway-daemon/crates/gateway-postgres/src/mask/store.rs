@@ -33,6 +33,8 @@ struct Known {
     catalogue: Option<Arc<Catalogue>>,
     /// `None`: it has changed since.
     read: Option<Instant>,
+    /// How often a session has changed it.
+    generation: u64,
     remembered: Remembered,
 }
 
@@ -88,14 +90,21 @@ impl Store {
         }
     }
 
-    /// A session has read the catalogue, or could not.
-    pub(crate) fn read(&self, database: &Database, catalogue: Option<Catalogue>) {
+    /// How often sessions have changed a database.
+    pub(crate) fn generation(&self, database: &Database) -> u64 {
+        let databases = self.databases.lock();
+        databases.get(database).map_or(0, |known| known.generation)
+    }
+
+    /// A session has read the catalogue, or could not. It began in that generation: what it has
+    /// read may be what was there before a change, and then it is not fresh.
+    pub(crate) fn read(&self, database: &Database, catalogue: Option<Catalogue>, began: u64) {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             databases.clear();
         }
         let known = databases.entry(database.clone()).or_default();
-        known.read = Some((self.now)());
+        known.read = (known.generation == began).then(|| (self.now)());
         match (&known.catalogue, catalogue) {
             // The same as before, with all that was found out about it.
             (Some(before), Some(now)) if **before == now => {}
@@ -105,9 +114,10 @@ impl Store {
 
     /// A session has changed the catalogue, or may have.
     pub(crate) fn changed(&self, database: &Database) {
-        if let Some(known) = self.databases.lock().get_mut(database) {
-            known.read = None;
-        }
+        let mut databases = self.databases.lock();
+        let known = databases.entry(database.clone()).or_default();
+        known.read = None;
+        known.generation += 1;
     }
 
     /// What a policy says about a database.

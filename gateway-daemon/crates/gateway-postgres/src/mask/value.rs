@@ -126,16 +126,13 @@ pub(crate) fn cover(
 /// Cuts what was written to so many characters.
 fn cut(out: &mut Vec<u8>, start: usize, longest: usize) {
     let written = out.get(start..).unwrap_or_default();
-    let is_start = |byte: &u8| *byte & 0xc0 != 0x80;
-    let starts = written
+    // The bytes that are not the rest of a character.
+    let mut starts = written
         .iter()
         .enumerate()
-        .filter(|(_, byte)| is_start(byte));
-    if let Some((end, _)) = starts
-        .skip(longest)
-        .map(|(index, byte)| (index, byte))
-        .next()
-    {
+        .filter(|(_, byte)| **byte & 0xc0 != 0x80)
+        .skip(longest);
+    if let Some((end, _)) = starts.next() {
         out.truncate(start + end);
     }
 }

@@ -13,6 +13,10 @@ const NAMES_ONLY: &[&[u8]] = &[
     b"53", b"54", b"55", b"57",
 ];
 
+/// The fields of a message that hold names and numbers: severity, SQLSTATE, the message, the place
+/// in the statement, schema, table, column, type and constraint, and the place in the server's code.
+const NAMES: &[u8] = b"SVCMPstcdnFLR";
+
 /// What stands in a message's place.
 const COVERED: &[u8] = b"[masked: the message could quote a masked value]";
 
@@ -36,16 +40,16 @@ pub(crate) fn cover_message(kind: u8, body: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(frame(kind, |bytes| {
         for (field, text) in fields {
             match field {
-                // Detail, hint, context, the query of a function and the place in it.
-                b'D' | b'H' | b'W' | b'q' | b'p' => continue,
                 b'M' if !names_only => {
                     bytes.push(field);
                     push_text(bytes, COVERED);
                 }
-                _ => {
+                field if NAMES.contains(&field) => {
                     bytes.push(field);
                     push_text(bytes, text);
                 }
+                // Detail, hint, context, the query of a function and the place in it.
+                _ => {}
             }
         }
         bytes.push(0);

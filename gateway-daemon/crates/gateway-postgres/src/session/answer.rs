@@ -136,7 +136,9 @@ impl Serving {
             },
             (b'I', Request::Query) => {
                 self.reply.statements += 1;
-                self.statement_answered();
+                if entry.viewed {
+                    self.statement_answered();
+                }
             }
             _ => {
                 self.finish_request(Outcome::Done, out)?;
@@ -201,6 +203,12 @@ impl Serving {
             };
             self.own_row(body);
             return Ok(Step::Drop(header.size));
+        }
+        if entry.viewed {
+            let Some(count) = bytes.get(HEADER_BYTES..HEADER_BYTES + 2) else {
+                return Ok(Step::Wait);
+            };
+            self.check_row(count)?;
         }
         let limit = self.shared.limits.masked_row_bytes;
         if entry.viewed && self.columns_of_row().is_some() {
@@ -418,7 +426,8 @@ impl Serving {
         }
         match entry.request {
             Request::Execute => _ = self.finish_request(Outcome::Done, out)?,
-            _ => self.statement_answered(),
+            _ if entry.viewed => self.statement_answered(),
+            _ => {}
         }
         Ok(Step::Pass(header.size))
     }

@@ -28,6 +28,8 @@ use std::sync::Arc;
 const COPIED: &[u8] = b"gateway_copied";
 /// Prepared statements that execute prepared statements are followed so far.
 const EXECUTES_MAX: usize = 4;
+/// For one request the catalogue is read so often.
+const LOADS_MAX: u32 = 3;
 /// The cursors of so many names are told apart.
 const CURSORS_MAX: usize = 1024;
 /// "Program limit exceeded".
@@ -184,6 +186,10 @@ pub(super) struct Masking {
     own: Option<Option<Arc<Catalogue>>>,
     /// It is being read.
     loading: Option<Loading>,
+    /// What the database's generation was when that began.
+    generation: u64,
+    /// How often it was read for the request that waits: others may change it all the time.
+    loads: u32,
     /// The open transaction, or what was just asked, has changed it.
     changed: bool,
     /// What was looked at last changes it, when it is sent.
@@ -280,14 +286,17 @@ impl Serving {
         let catalogue = match (&masking.own, masking.changed, shared.store.fresh(&database)) {
             (Some(own), true, _) => own.clone(),
             (_, false, Fresh::Yes(catalogue)) => catalogue,
-            _ if can_load => {
+            _ if can_load && masking.loads < LOADS_MAX => {
+                masking.loads += 1;
                 masking.loading = Some(Loading::default());
+                masking.generation = shared.store.generation(&database);
                 return None;
             }
             // What it was a while ago will do; what this session has changed itself will not.
             (_, false, Fresh::No(catalogue)) => catalogue,
             (None, true, _) => None,
         };
+        masking.loads = 0;
         Some(shared.store.outlook(&database, catalogue.as_ref(), masks))
     }
 
@@ -415,7 +424,7 @@ impl Serving {
         } else {
             masking.changed = false;
             masking.own = None;
-            shared.store.read(&database, catalogue);
+            shared.store.read(&database, catalogue, masking.generation);
         }
         out.pause_client(false);
     }
@@ -430,7 +439,11 @@ impl Serving {
     ) -> Prelude {
         if let Some(masking) = &mut self.masking {
             let altering = std::mem::take(&mut masking.altering);
-            masking.changed |= altering && entry.request != Request::Parse;
+            if altering && entry.request != Request::Parse {
+                masking.changed = true;
+                // What was read before is not what is behind it.
+                masking.own = None;
+            }
         }
         if let Some(keeping) = self.looked.take() {
             entry.recorded = true;
@@ -517,6 +530,23 @@ impl Serving {
     /// The columns of the query that is copied next.
     pub(super) fn copied_query(&self) -> Option<Vec<Description>> {
         self.masking.as_ref()?.copied.clone()
+    }
+
+    /// A row has as many values as its columns were described: `count` is how its body begins.
+    pub(super) fn check_row(&self, count: &[u8]) -> Result<(), Error> {
+        let columns = self
+            .masking
+            .as_ref()
+            .and_then(|masking| masking.columns.as_ref());
+        let said = count.first_chunk().map(|count| u16::from_be_bytes(*count));
+        match (columns, said) {
+            (Some(columns), Some(said))
+                if columns.len() > 0 && columns.len() != usize::from(said) =>
+            {
+                Err(Error::Value)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A copy to the client begins. False: it cannot be read on its way.
@@ -626,10 +656,11 @@ impl Serving {
             .and_then(|_| self.views.front());
         let own = front.is_some_and(|entry| entry.own != Own::No);
         let asks = front.is_some_and(|entry| {
-            !own && matches!(
+            let judged = matches!(
                 entry.request,
                 Request::Query | Request::Execute | Request::Parse
-            )
+            );
+            !own && (judged || entry.clean)
         });
         let covers = match view {
             Some(view) => {

@@ -68,6 +68,8 @@ pub(super) struct Entry {
     pub(super) viewed: bool,
     /// Its answer is kept; how is in the queue of keepings.
     pub(super) recorded: bool,
+    /// Nothing sensitive is in what it is about.
+    pub(super) clean: bool,
     /// The gateway asked it, and its answer is not for the client.
     pub(super) own: Own,
     /// The number of its operation in the session; 0 when it has none.
@@ -85,6 +87,7 @@ impl Entry {
             describes: false,
             viewed: false,
             recorded: false,
+            clean: false,
             own: Own::No,
             operation: 0,
             bytes_up: u32::try_from(size).unwrap_or(u32::MAX),

@@ -14,6 +14,7 @@ use gateway_core::{Effect, Object, Obstacle, Operation, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The state of what the client sends.
 #[derive(Debug, Default)]
@@ -167,6 +168,8 @@ impl Serving {
                 let mut entry = Entry::new(Request::Query, size);
                 entry.operation = clearance.id().seq;
                 let before = self.see(&mut entry, seen, None);
+                // It ends what was begun without a Sync.
+                self.up.unsynced = false;
                 self.push_statement(entry, meaning, size);
                 Ok(Step::cleared(size, clearance, before))
             }
@@ -208,9 +211,11 @@ impl Serving {
         let mut entry = Entry::new(Request::Parse, size);
         entry.operation = clearance.id().seq;
         self.up.unsynced = true;
+        let clean = seen.is_none();
         self.see(&mut entry, seen, None);
         if let Some(name) = name {
             let statement = self.prepare(name, &reading, &parse);
+            statement.clean.store(clean, Ordering::Relaxed);
             let position = self.pipeline.next();
             let (name, _) = self.statements.change(name, position, Some(statement));
             self.changes.push(Change::Statement(name));
@@ -256,6 +261,9 @@ impl Serving {
                 .one()
                 .cloned()
         });
+        entry.clean = statement
+            .as_ref()
+            .is_some_and(|statement| statement.clean.load(Ordering::Relaxed));
         let mut parameters = std::mem::take(&mut self.spare);
         let limits = &self.shared.limits;
         let keep = Keep {

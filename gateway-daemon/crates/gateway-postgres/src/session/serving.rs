@@ -459,6 +459,7 @@ impl Serving {
             return Ok(step);
         }
         self.down.drop = true;
+        self.made.clear();
         Ok(match step {
             Step::Pass(count) | Step::Replace(count, _) | Step::Made(count) => Step::Drop(count),
             step => step,

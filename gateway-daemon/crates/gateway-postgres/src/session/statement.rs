@@ -4,7 +4,7 @@ use super::names::Same;
 use crate::codec::types::TypeNames;
 use crate::interpret::{Classification, PlainStrings, TextEncoding};
 use gateway_core::{Attribute, Parameter};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Attributes of an operation.
@@ -61,6 +61,8 @@ pub(super) struct Statement {
     pub(super) attributes: Attributes,
     /// The types of its parameters that the client gave; 0 where it left them open.
     given: Box<[u32]>,
+    /// Nothing sensitive is in it, as far as was known when it was prepared.
+    pub(super) clean: AtomicBool,
     /// The types that the upstream told.
     described: OnceLock<Box<[u32]>>,
     _share: Share,
@@ -80,6 +82,7 @@ impl Statement {
             generation: reading.generation,
             attributes: attributes(reading.meaning.as_deref(), Phase::Execute),
             given: given.take(TYPES_MAX).collect(),
+            clean: AtomicBool::new(false),
             described: OnceLock::new(),
             _share: held.share(reading.text.len()),
         }

@@ -19,6 +19,9 @@ const TELLING_FUNCTIONS: &[&str] = &[
     "pg_prepared_statement",
 ];
 
+/// Columns that every table has.
+const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
 /// A table in FROM, or as a target.
 struct Range<'a> {
     /// The name that its columns are qualified by.
@@ -253,7 +256,8 @@ impl<'a> Names<'a> {
                 }
             }
             "JoinExpr" => {
-                if let Some(alias) = tree.tree("alias") {
+                let aliases = [tree.tree("alias"), tree.tree("join_using_alias")];
+                for alias in aliases.into_iter().flatten() {
                     let mut whole = Fields::default();
                     self.rows.values().for_each(|fields| _ = whole.add(fields));
                     if !whole.is_empty() {
@@ -530,6 +534,9 @@ impl<'a> Names<'a> {
     }
 
     fn is_column(&self, row: &str, name: &str) -> bool {
+        if SYSTEM_COLUMNS.contains(&name) {
+            return true;
+        }
         if self.is_table(row) {
             return self
                 .ranges

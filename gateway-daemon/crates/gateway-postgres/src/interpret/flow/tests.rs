@@ -154,6 +154,10 @@ fn columns_of_an_answer() {
         ("select p.email, u.email from plain p, users u", ".c"),
         ("select upper(p.email) from plain p, users u", "."),
         ("select upper(email) from plain p, users u", "c"),
+        (
+            "select upper(p.email) from plain p, users u where u.id = p.id",
+            ".",
+        ),
         ("select row_to_json(u), u.id from users u", "c."),
         ("select u.row_to_json from users u", "c"),
         ("select email(u) from users u", "c takes asks"),
@@ -202,6 +206,12 @@ fn what_else_is_done_with_values() {
         ("select id, email from users order by 2", ".c asks"),
         ("select id, upper(email) e from users order by e", ".c asks"),
         ("select distinct email from users", "c asks"),
+        ("select distinct on (email) id from users", ". asks"),
+        ("select id from users u where u.ctid = '(0,1)'", "."),
+        (
+            "select x from users join plain using (email) as x",
+            "c asks",
+        ),
         (
             "select email from users union select note from plain",
             "c asks",
@@ -268,4 +278,19 @@ fn every_attack_can_be_read() {
         let read = read(&sql);
         assert!(!read.is_empty(), "{sql}");
     }
+}
+
+#[test]
+fn columns_of_a_shortened_statement_are_not_told_apart() {
+    let list = "'a', ".repeat(10_000);
+    let sql = format!("select {list} upper(email), 'b', u.* from users u");
+    let outlook = outlook();
+    let flow = Flow::of(&sql, &outlook);
+    let outputs = &flow.statements[0].outputs;
+    assert!(!outputs.fields(10_000, 10_006).is_empty());
+    assert!(!outputs.fields(0, 10_006).is_empty());
+    let values = "(1, 'x'), ".repeat(40_000);
+    let sql = format!("insert into plain (id, note) values {values} (2, 'y')");
+    let flow = Flow::of(&sql, &outlook);
+    assert_eq!((flow.statements.len(), flow.uses.len()), (1, 0));
 }

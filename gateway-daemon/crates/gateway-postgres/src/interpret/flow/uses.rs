@@ -117,16 +117,14 @@ impl<'n, 'a> Uses<'n, 'a> {
             _ => None,
         };
         if let Some(with) = with {
-            for query in with.trees("ctes").filter_map(|cte| cte.tree("ctequery")) {
-                self.query(query);
-            }
+            with.trees("ctes").for_each(|part| self.with_query(part));
         }
         match tree.kind() {
             "SelectStmt" => return self.select(tree),
             "InsertStmt" => self.insert(tree),
             "UpdateStmt" => self.update(tree),
             "DeleteStmt" => {
-                self.from(tree.get("using_clause"));
+                self.sources(tree.get("using_clause"));
                 self.ask_value(tree.get("where_clause"));
             }
             "MergeStmt" => self.merge(tree),
@@ -139,11 +137,24 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
+    fn with_query(&mut self, part: &'a Tree) {
+        let Some(query) = part.tree("ctequery") else {
+            return;
+        };
+        self.query(query);
+        // Which rows come first, and where they repeat, depends on the columns.
+        let ordered = ["search_clause", "cycle_clause"];
+        if ordered.iter().any(|clause| part.tree(clause).is_some()) {
+            let returned = self.outputs(query);
+            self.add(UseKind::Asks, &returned);
+        }
+    }
+
     fn select(&mut self, tree: &'a Tree) {
         for target in tree.trees("target_list") {
             self.target(target);
         }
-        self.from(tree.get("from_clause"));
+        self.sources(tree.get("from_clause"));
         for field in [
             "where_clause",
             "group_clause",
@@ -156,6 +167,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.ask_value(tree.get(field));
         }
         self.ask_by_number(tree);
+        self.ask_value(tree.get("distinct_clause"));
         let returned = self.outputs(tree);
         if !tree.list("distinct_clause").is_empty() {
             // Which rows are the same shows in how many there are.
@@ -224,11 +236,11 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    fn from(&mut self, value: &'a Value) {
-        each(value, &mut |item| self.from_item(item));
+    fn sources(&mut self, value: &'a Value) {
+        each(value, &mut |item| self.source(item));
     }
 
-    fn from_item(&mut self, item: &'a Tree) {
+    fn source(&mut self, item: &'a Tree) {
         match item.kind() {
             "RangeVar" => {}
             "RangeSubselect" => {
@@ -237,8 +249,8 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "JoinExpr" => {
-                self.from(item.get("larg"));
-                self.from(item.get("rarg"));
+                self.sources(item.get("larg"));
+                self.sources(item.get("rarg"));
                 self.ask_value(item.get("quals"));
                 for column in item.strings("using_clause") {
                     let fields = self.names.column(column);
@@ -285,7 +297,7 @@ impl<'n, 'a> Uses<'n, 'a> {
                 self.assignment(range, assignment);
             }
         }
-        self.from(tree.get("from_clause"));
+        self.sources(tree.get("from_clause"));
         self.ask_value(tree.get("where_clause"));
     }
 
@@ -307,7 +319,7 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 
     fn merge(&mut self, tree: &'a Tree) {
-        self.from(tree.get("source_relation"));
+        self.sources(tree.get("source_relation"));
         self.ask_value(tree.get("join_condition"));
         for clause in tree.trees("merge_when_clauses") {
             self.ask_value(clause.get("condition"));
