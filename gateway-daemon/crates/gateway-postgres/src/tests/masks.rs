@@ -70,7 +70,7 @@ fn texts(values: &[&str]) -> Vec<u8> {
 }
 
 /// Columns of a table, by table, number and type.
-fn described(columns: &[(u32, i16, u32)]) -> Vec<u8> {
+pub(super) fn described(columns: &[(u32, i16, u32)]) -> Vec<u8> {
     let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
     for (table, number, type_oid) in columns {
         body.extend(b"c\0");
@@ -85,7 +85,7 @@ fn described(columns: &[(u32, i16, u32)]) -> Vec<u8> {
 }
 
 /// The answers to what is asked about the catalogue.
-fn catalogue() -> Vec<u8> {
+pub(super) fn catalogue() -> Vec<u8> {
     let column = |number: &str, name: &str| {
         texts(&["20000", "public", "users", "r", number, name, "25", "f", ""])
     };

@@ -1,5 +1,6 @@
 //! Answers that are kept: what of them, as what, and when.
 use super::harness::{Harness, Outcome, Policy};
+use super::masks::{catalogue, described};
 use super::messages::{
     all, bare, bind, complete, copy_data, copy_done, copy_response, data_row, describe, error,
     execute, notice, parse, query, raw, ready, sync,
@@ -423,6 +424,89 @@ fn what_a_principal_may_see_is_not_in_the_record() {
         shown(&harness.outcome),
         ["\"[masked]\\t\\\\N\\n[masked]\\t[masked]\\n\""]
     );
+}
+
+/// Covers `public.users.email` by its digest, and watches `public.users.id`.
+#[derive(Debug)]
+struct Users;
+
+impl Masks for Users {
+    fn id(&self) -> u64 {
+        8
+    }
+
+    fn field(&self, name: &str) -> Option<Sensitive> {
+        let mask = Arc::new(Mask {
+            name: "m".into(),
+            with: Treatment::Hash,
+            predicates: Predicates::Allow,
+        });
+        let covered = match name {
+            "public.users.email" => true,
+            "public.users.id" => false,
+            _ => return None,
+        };
+        Some(Sensitive { mask, covered })
+    }
+
+    fn detectors(&self) -> &[(Detector, Sensitive)] {
+        &[]
+    }
+
+    fn cover(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_is_covered_is_kept_as_the_client_got_it() {
+    let policy = Policy::allowing();
+    policy.keep_answers(KEPT);
+    policy.mask(Arc::new(Users));
+    let mut harness = Harness::ready(policy);
+    let columns = [(20_000, 2, TEXT), (20_000, 1, TEXT), (0, 0, INT4)];
+    let email: &[u8] = b"alice@example.com";
+    let rows = row(&[Some(email), Some(b"7"), Some(b"1")]);
+    harness.client(&query("SELECT email, id, 1 FROM users"));
+    harness.upstream(&catalogue());
+    harness.forget();
+    let whole = [
+        described(&columns),
+        rows.clone(),
+        complete("SELECT 1"),
+        ready('I'),
+    ];
+    harness.upstream(&all(&whole));
+    assert_eq!(harness.outcome.error, None);
+    let got = row(&[Some(b"#17"), Some(b"7"), Some(b"1")]);
+    let expected = [&whole[..1], std::slice::from_ref(&got), &whole[2..]].concat();
+    assert_eq!(harness.outcome.to_client, all(&expected));
+    assert_eq!(shown(&harness.outcome), ["(c, c, c) | #17, [masked], 1"]);
+
+    // The server is asked once for both.
+    harness.forget();
+    let sent = |described: &[Vec<u8>]| {
+        let head = [parse("", "SELECT email, id, 1 FROM users"), bind("", "")];
+        let tail = [execute(""), sync()];
+        [&head[..], described, &tail].concat()
+    };
+    harness.client(&all(&sent(&[])));
+    assert_eq!(
+        harness.take_upstream(),
+        all(&sent(&[describe('P', "")])),
+        "one question"
+    );
+    harness.upstream(&all(&[bare('1'), bare('2'), all(&whole)]));
+    assert_eq!(harness.outcome.error, None);
+    assert_eq!(shown(&harness.outcome), ["(c, c, c) | #17, [masked], 1"]);
+
+    // Where nothing is sensitive nothing is covered, not even what nobody can name.
+    let answer = [
+        described(&[(0, 0, TEXT)]),
+        data_row(b"x"),
+        complete("SELECT 1"),
+    ];
+    assert_eq!(one(&mut harness, "SELECT lower('X')", &answer), ["(c) | x"]);
 }
 
 /// A session that keeps what comes, in pieces of these sizes.
