@@ -343,3 +343,57 @@ select setval('s', salary) from users
 select width_bucket(salary, 0, 1000000000, 10), repeat('x', salary - 918273640) from users
 select lead(email, 0, 'x') over () from users
 select email from users where id = 1 fetch first 1 rows with ties
+select upper(note) from (select note from plain union all select email from users) s
+select s.note || '' from (select note from plain union all select email from users) s
+with plain as (select note from plain union all select email from users) select upper(note) from plain
+with recursive r as (select 1 as n, 'x'::text as m union all (select 2, email from users limit 2)) select upper(m) from r
+with recursive t as (select 1 as n, ''::text as v union all select n + 1, (select email from users where id = n) from t where n < 4) select upper(v) from t
+create view vu as select upper(v) as w from (select note as v from plain union all select email from users) s;;select w from vu
+insert into sink select id, note from (select id, note from plain union all select id, email from users) s;;select stolen from sink
+select 1 from (select note from plain union all select ssn from users) s where note = 'zz'
+select column1 from (values ((select email from users limit 1))) v
+with v as (values ((select email from users limit 1))) select upper(column1) from v
+select upper(column1) from users cross join lateral (values (email)) c
+select mail from (select (reach).* from users) s
+select upper(mail) from (select (reach).* from users) s
+select value from (select (jsonb_each_text(profile)).* from users) s
+select (reach).*, name, * from users
+select *, name, (row(email, 'x')::contact).* from users
+select upper(p.email) from (select email from users) p where exists (select 1 from plain p)
+select upper(p.email) from (users join orders on orders.user_id = users.id) as p where exists (select 1 from plain p)
+select s.row_to_json, 1 as row_to_json from (select email from users) s
+select to_json(j) from users a join users b using (email) as j
+insert into sink values (7, mail_of(1));;select stolen from sink
+create table st9 as select mail_of(1) as m;;select m from st9
+select set_config('application_name', mail_of(1), false)
+listen c;;select pg_notify('c', mail_of(1))
+insert into sink select 8, query_to_xml('select email from users', true, true, '')::text;;select stolen from sink
+insert into sink select 9, (select string_agg(email, ',') from all_users());;select stolen from sink
+alter table sink alter stolen set default mail_of(3);;insert into sink (id) values (5);;select stolen from sink
+alter table events detach partition events_2026;;select email from events_2026
+alter table staff no inherit people;;select email from staff
+alter table users alter column email_lower drop expression;;select email_lower from users
+create view pw2 as select email as note from users;;create materialized view mvx as select note from pw2;;create or replace view pw2 as select note from plain;;select note from mvx
+create view px as select email as note from users;;select note from px
+begin;;create or replace view px as select note from plain;;rollback \; select note from px
+begin;;savepoint s;;create or replace view px as select note from plain;;rollback to s \; select note from px
+begin;;declare c7 cursor for select note from px;;create or replace view px as select note from plain;;fetch all from c7
+begin;;declare c8 cursor for select upper(name) as x from users;;close c8;;declare c8 cursor for select upper(email) as x from users;;fetch all from c8
+select email::regclass from users
+select email::regproc from users
+select current_setting(email) from users
+select has_table_privilege(email, 'select') from users
+select has_schema_privilege(email, 'usage') from users
+select pg_has_role(email, 'usage') from users
+select pg_get_serial_sequence(email, 'x') from users
+select to_tsquery(email || ' x y') from users
+copy (select id, email from users) to stdout with (format csv, delimiter 5)
+copy (select id, email from users) to stdout with (format csv, quote E'\n')
+copy users (id, ssn) to stdout with (null 'zz')
+set search_path = pg_toast, public;;select encode(chunk_data, 'escape') from pg_toast_1;;reset search_path
+begin;;create table pp2 (a int);;select id from users limit 1;;create table pp3 (a int);;select id from users limit 1;;select 1 from plain;;rollback
+create domain hr.text as pg_catalog.text check (value !~ '^k4n.*-1@');;select email::hr.text from users where id = 1
+alter table plain add foreign key (note) references users (email)
+cluster users using users_email_key
+select array[mails, array['a', 'b']] from users
+select email || repeat('x', 1073741800) from users

@@ -15,7 +15,7 @@ use super::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
 use names::Names;
-use pg_query::protobuf::Token;
+use pg_query::protobuf::{Token, TransactionStmtKind};
 use uses::Uses;
 
 /// Fields, each once.
@@ -44,6 +44,10 @@ impl Fields {
             }
         }
         self.0.len() > before
+    }
+
+    fn remove(&mut self, field: FieldId) {
+        self.0.retain(|known| *known != field);
     }
 
     fn and(mut self, other: &Fields) -> Fields {
@@ -195,6 +199,10 @@ pub(crate) struct StatementFlow {
     pub(crate) fetches: Option<Box<str>>,
     /// The cursor that it declares.
     pub(crate) declares: Option<Box<str>>,
+    /// That stays when the transaction ends.
+    pub(crate) holds: bool,
+    /// The cursor that it closes; empty for all.
+    pub(crate) closes: Option<Box<str>>,
     /// The prepared statement that its rows are from.
     pub(crate) executes: Option<Box<str>>,
 }
@@ -212,6 +220,12 @@ pub(crate) struct Flow {
     pub(crate) writes: bool,
     /// It may change the catalogue.
     pub(crate) alters: bool,
+    /// It may change what is there already, and not only add to it.
+    pub(crate) replaces: bool,
+    /// It ends a transaction, or a part of one, and may take changes back.
+    pub(crate) ends: bool,
+    /// It gives sensitive values to what may fail with them, or calls what is not known.
+    pub(crate) quotes: bool,
 }
 
 impl Flow {
@@ -223,6 +237,9 @@ impl Flow {
             touches: true,
             writes: true,
             alters: true,
+            replaces: true,
+            ends: true,
+            quotes: true,
         }
     }
 
@@ -264,6 +281,7 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
     let names = Names::of(tree, outlook);
     let mut uses = Uses::new(&names, outlook);
     uses.statement(tree);
+    let quotes = !uses.found.is_empty();
     for found in uses.found {
         if !flow.uses.contains(&found) {
             flow.uses.push(found);
@@ -273,6 +291,9 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
         || !names.is_proven();
     flow.alters |= !leaves_catalogue(tree);
+    flow.replaces |= !leaves_catalogue(tree) && !only_adds(tree);
+    flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
+    flow.quotes |= !names.is_proven() || quotes;
     let mut found = StatementFlow {
         outputs: names.outputs(tree),
         ..StatementFlow::default()
@@ -292,7 +313,15 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
             found.fetches = Some(tree.text("portalname").into());
             flow.touches = true;
         }
-        "DeclareCursorStmt" => found.declares = Some(tree.text("portalname").into()),
+        "DeclareCursorStmt" => {
+            found.declares = Some(tree.text("portalname").into());
+            let options = match tree.get("options") {
+                Value::Number(options) => *options,
+                _ => CURSOR_OPT_HOLD,
+            };
+            found.holds = options & CURSOR_OPT_HOLD != 0;
+        }
+        "ClosePortalStmt" => found.closes = Some(tree.text("portalname").into()),
         "ExecuteStmt" => {
             found.executes = Some(tree.text("name").into());
             flow.touches = true;
@@ -309,6 +338,32 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
         _ => {}
     }
     found
+}
+
+/// `WITH HOLD` (`parsenodes.h`).
+const CURSOR_OPT_HOLD: i64 = 0x0020;
+
+/// Does it begin a transaction, or name a point in one?
+fn begins(tree: &Tree) -> bool {
+    matches!(
+        tree.choice::<TransactionStmtKind>("kind"),
+        Some(
+            TransactionStmtKind::TransStmtBegin
+                | TransactionStmtKind::TransStmtStart
+                | TransactionStmtKind::TransStmtSavepoint
+        )
+    )
+}
+
+/// Statements that make something new, of which nobody knows yet.
+fn only_adds(tree: &Tree) -> bool {
+    match tree.kind() {
+        "CreateStmt" => tree.list("inh_relations").is_empty() && tree.tree("partbound").is_none(),
+        "CreateTableAsStmt" | "CreateSeqStmt" | "CreateSchemaStmt" | "CreateEnumStmt"
+        | "CompositeTypeStmt" | "CreateRoleStmt" | "SelectStmt" => true,
+        "ViewStmt" => !tree.flag("replace"),
+        _ => false,
+    }
 }
 
 /// Statements that leave the catalogue as it is, unless a function that they call does not.
@@ -373,8 +428,9 @@ fn copied_query(text: &str) -> Option<&str> {
 
 fn copy_format(tree: &Tree) -> CopyFormat {
     let mut format = "text";
-    let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
+    let (mut delimiter, mut quote, mut escape) = (None, None, None);
     let mut header = false;
+    let mut null = None;
     for option in tree.trees("options") {
         let word = option_word(option);
         match option.text("defname") {
@@ -390,9 +446,14 @@ fn copy_format(tree: &Tree) -> CopyFormat {
     }
     let byte = |text: Option<&str>, default: u8| match text.map(str::as_bytes) {
         None => Some(default),
-        Some([byte]) => Some(*byte),
+        Some([byte]) if !matches!(byte, b'\n' | b'\r') => Some(*byte),
         Some(_) => None,
     };
+    // A value that equals it could not be told from NULL, and would be shown.
+    let plain = if format == "csv" { "" } else { "\\N" };
+    if null.is_some_and(|null| null != plain) {
+        return CopyFormat::Other;
+    }
     match format {
         "text" => {
             let Some(delimiter) = byte(delimiter, b'\t') else {
@@ -400,7 +461,7 @@ fn copy_format(tree: &Tree) -> CopyFormat {
             };
             CopyFormat::Text {
                 delimiter,
-                null: null.unwrap_or("\\N").as_bytes().into(),
+                null: plain.as_bytes().into(),
                 header,
             }
         }
@@ -414,7 +475,7 @@ fn copy_format(tree: &Tree) -> CopyFormat {
             };
             CopyFormat::Csv {
                 delimiter,
-                null: null.unwrap_or_default().as_bytes().into(),
+                null: plain.as_bytes().into(),
                 header,
                 quote,
                 escape,
@@ -429,6 +490,8 @@ fn option_word(option: &Tree) -> Option<&str> {
     let argument = option.tree("arg")?;
     match argument.kind() {
         "String" => Some(argument.text("sval")),
+        // `DELIMITER 5`: a number is taken for its text, which is not at hand here.
+        "Integer" | "Float" => Some("??"),
         "TypeName" => argument.strings("names").last().copied(),
         _ => None,
     }

@@ -33,6 +33,10 @@ pub(crate) const TELLING: &[(&str, &[&str])] = &[
             "most_common_elems",
             "range_length_histogram",
             "range_bounds_histogram",
+            "n_distinct",
+            "avg_width",
+            "correlation",
+            "null_frac",
         ],
     ),
     ("pg_statistic_ext_data", &["stxdmcv", "stxdexpr"]),
@@ -69,11 +73,21 @@ const VIEWS: &str = "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_cata
 /// How many questions there are.
 pub(crate) const QUESTIONS: usize = 5;
 /// The requests of one question, in their order.
-pub(crate) const REQUESTS: [Ask; 5] = [Ask::Close, Ask::Parse, Ask::Bind, Ask::Execute, Ask::Close];
+/// Within a transaction a portal stays until it is closed.
+pub(crate) const REQUESTS: [Ask; 7] = [
+    Ask::ClosePortal,
+    Ask::Close,
+    Ask::Parse,
+    Ask::Bind,
+    Ask::Execute,
+    Ask::ClosePortal,
+    Ask::Close,
+];
 
 /// A request of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
+    ClosePortal,
     Close,
     Parse,
     Bind,
@@ -112,6 +126,10 @@ pub(crate) fn questions() -> Vec<u8> {
 /// One request about a statement and a portal of this name.
 pub(crate) fn message(ask: Ask, name: &[u8], text: &str) -> Vec<u8> {
     match ask {
+        Ask::ClosePortal => frame(b'C', |body| {
+            body.push(b'P');
+            push_text(body, name);
+        }),
         Ask::Close => frame(b'C', |body| {
             body.push(b'S');
             push_text(body, name);

@@ -78,6 +78,8 @@ pub(crate) struct Columns {
     outlook: Arc<Outlook>,
     masks: Arc<dyn Masks>,
     list: Vec<Column>,
+    /// Whether each is a column of a table itself.
+    plain: Vec<bool>,
     counts: Vec<u64>,
     detected: Vec<(Detector, bool, u64)>,
     /// Rows have to be looked into.
@@ -117,7 +119,11 @@ impl Columns {
             }
         };
         let list = described.iter().enumerate().map(column).collect();
-        Columns::of(outlook, masks, list)
+        let plain = described.iter().map(|described| described.table != 0);
+        Columns {
+            plain: plain.collect(),
+            ..Columns::of(outlook, masks, list)
+        }
     }
 
     /// Of columns that are known otherwise.
@@ -126,12 +132,19 @@ impl Columns {
             || list.iter().any(|column| column.action != Action::Show);
         Columns {
             counts: vec![0; list.len()],
+            plain: vec![true; list.len()],
             outlook,
             masks,
             list,
             detected: Vec::new(),
             looks,
         }
+    }
+
+    /// Of a result that the server described, and of which nothing else is known.
+    pub(crate) fn blind(masks: Arc<dyn Masks>, described: &[Description]) -> Columns {
+        let outlook = Arc::new(Outlook::blind(0, &*masks));
+        Columns::new(outlook, masks, described, &Outputs::default())
     }
 
     /// Of a result of which nothing is known: all of it is covered.
@@ -174,6 +187,28 @@ impl Columns {
             column.kind.binary = binary;
         }
         self
+    }
+
+    /// What NULL becomes in a column. Where something was made of a value, that it came to NULL
+    /// could tell something about it.
+    pub(crate) fn null(&self, index: usize, masker: &dyn Masker, out: &mut Vec<u8>) -> Became {
+        let Some(Column { action, kind }) = self.list.get(index) else {
+            return Became::Same;
+        };
+        let Action::Cover(field, with) = *action else {
+            return Became::Same;
+        };
+        let own = self
+            .outlook
+            .field(field)
+            .map(|field| field.sensitive.mask.with);
+        if self.plain.get(index) == Some(&true) || own == Some(Treatment::Null) {
+            return Became::Same;
+        }
+        match cover(*kind, with, &[], masker, out) {
+            true => Became::Written,
+            false => Became::Same,
+        }
     }
 
     /// What the value of a column becomes; written to `out`, if it is.

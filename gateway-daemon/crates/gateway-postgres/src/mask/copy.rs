@@ -144,7 +144,7 @@ impl CopyStream {
                 CopyFormat::Text {
                     delimiter, null, ..
                 } => {
-                    self.text_row(row, delimiter, &null, masker, out);
+                    self.text_row(row, delimiter, &null, masker, out)?;
                 }
                 CopyFormat::Csv {
                     delimiter,
@@ -152,7 +152,7 @@ impl CopyStream {
                     quote,
                     escape,
                     ..
-                } => self.csv_row(row, [delimiter, quote, escape], &null, masker, out),
+                } => self.csv_row(row, [delimiter, quote, escape], &null, masker, out)?,
                 CopyFormat::Binary => self.binary_values(row, masker, out)?,
                 CopyFormat::Other => return Err(CopyFault::Malformed),
             }
@@ -166,7 +166,7 @@ impl CopyStream {
         null: &[u8],
         masker: &dyn Masker,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), CopyFault> {
         let (row, end) = without_end(row);
         let mut index = 0;
         let mut at = 0;
@@ -180,7 +180,7 @@ impl CopyStream {
             }
             self.made.clear();
             let became = if field == null {
-                Became::Same
+                self.columns.null(index, masker, &mut self.made)
             } else {
                 unescape(field, &mut raw);
                 let mut made = std::mem::take(&mut self.made);
@@ -201,6 +201,7 @@ impl CopyStream {
             at += 1;
         }
         out.extend_from_slice(end);
+        self.check_count(index)
     }
 
     fn csv_row(
@@ -210,7 +211,7 @@ impl CopyStream {
         null: &[u8],
         masker: &dyn Masker,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), CopyFault> {
         let (row, end) = without_end(row);
         let mut index = 0;
         let mut at = 0;
@@ -225,7 +226,7 @@ impl CopyStream {
             self.made.clear();
             // A quoted text is never NULL.
             let became = if field == null {
-                Became::Same
+                self.columns.null(index, masker, &mut self.made)
             } else {
                 let mut made = std::mem::take(&mut self.made);
                 let became = self.columns.value(index, &raw, masker, &mut made);
@@ -254,6 +255,16 @@ impl CopyStream {
             at += 1;
         }
         out.extend_from_slice(end);
+        self.check_count(index)
+    }
+
+    /// A row has as many values as there are columns; a table without any has empty lines.
+    fn check_count(&self, count: usize) -> Result<(), CopyFault> {
+        match self.columns.len() {
+            0 => Ok(()),
+            known if known == count => Ok(()),
+            _ => Err(CopyFault::Malformed),
+        }
     }
 
     /// How long the first row, or the header, or the end is; `None`: it is not whole.
@@ -313,17 +324,19 @@ impl CopyStream {
             self.ended = true;
             return Ok(());
         }
+        self.check_count(usize::from(count))?;
         for index in 0..usize::from(count) {
-            let Some(value) = reader.value()? else {
-                out.extend_from_slice(&NULL);
-                continue;
-            };
+            let value = reader.value()?;
             let length = out.len();
             out.extend_from_slice(&NULL);
-            match self.columns.value(index, value, masker, out) {
-                Became::Null => continue,
-                Became::Same => out.extend_from_slice(value),
-                Became::Written => {}
+            let became = match value {
+                Some(value) => self.columns.value(index, value, masker, out),
+                None => self.columns.null(index, masker, out),
+            };
+            match (became, value) {
+                (Became::Null, _) | (Became::Same, None) => continue,
+                (Became::Same, Some(value)) => out.extend_from_slice(value),
+                (Became::Written, _) => {}
             }
             set_length(out, length, length + NULL.len());
         }

@@ -32,10 +32,12 @@ pub(crate) struct Marked {
     pub(crate) itself: bool,
 }
 
-/// Columns that were found by their names, by relation and number, with those names: they stay
-/// sensitive when they are renamed.
-pub(crate) type Remembered = FxHashMap<(u32, i16), Arc<str>>;
+/// Columns that were found to be sensitive, by relation and number, with the field that they are or
+/// are made of: they stay sensitive when they are renamed, detached or computed no more.
+pub(crate) type Remembered = FxHashMap<(u32, i16), (Arc<str>, bool)>;
 
+/// The fields from here on have names of their own.
+const NAMED: usize = 3;
 /// More fields than this are not told apart; those beyond are covered as unproven.
 const FIELDS_MAX: usize = 60_000;
 
@@ -83,12 +85,12 @@ impl Outlook {
         }
     }
 
-    /// Finds the sensitive columns. What is found by its name is added to `remembered`.
+    /// Finds the sensitive columns: by their names, and those that were found before.
     pub(crate) fn new(
         id: u64,
         catalogue: Arc<Catalogue>,
         masks: &dyn Masks,
-        remembered: &mut Remembered,
+        remembered: &Remembered,
     ) -> Outlook {
         let mut outlook = Outlook::blind(id, masks);
         outlook.catalogue = Some(Arc::clone(&catalogue));
@@ -103,6 +105,7 @@ impl Outlook {
             outlook.mark_relatives(&catalogue);
             outlook.mark_composites(&catalogue);
             if outlook.size() == before && !outlook.mark_views(&catalogue) {
+                outlook.settle_predicates();
                 return outlook;
             }
         }
@@ -110,6 +113,52 @@ impl Outlook {
 
     fn size(&self) -> usize {
         self.marked.values().map(FxHashMap::len).sum()
+    }
+
+    /// What cannot be shown to be clean is asked about as the strictest mask says.
+    fn settle_predicates(&mut self) {
+        let mut strictest = Predicates::Allow;
+        for field in self.fields.iter().skip(NAMED) {
+            let Sensitive { mask, covered } = &field.sensitive;
+            let wins = matches!(
+                (&mask.predicates, &strictest),
+                (Predicates::Deny, _) | (Predicates::Hold(_), Predicates::Allow)
+            );
+            if *covered && wins {
+                strictest = mask.predicates.clone();
+            }
+        }
+        if let Some(field) = self.fields.first_mut() {
+            let mask = Mask {
+                predicates: strictest,
+                ..Mask::clone(&field.sensitive.mask)
+            };
+            field.sensitive.mask = Arc::new(mask);
+        }
+    }
+
+    /// Adds the columns of tables that were found: what a view shows is read from its definition
+    /// each time.
+    pub(crate) fn remember(&self, remembered: &mut Remembered) {
+        let Some(catalogue) = &self.catalogue else {
+            return;
+        };
+        remembered.retain(|(relation, _), _| catalogue.relations.contains_key(relation));
+        for (oid, columns) in &self.marked {
+            let relation = catalogue.relations.get(oid);
+            if *oid < FIRST_USER_OID || relation.is_none_or(|relation| relation.kind == b'v') {
+                continue;
+            }
+            for (number, marked) in columns {
+                if usize::from(marked.field) >= NAMED
+                    && let Some(field) = self.field(marked.field)
+                {
+                    let name = Arc::clone(&field.name);
+                    let key = (*oid, *number);
+                    remembered.entry(key).or_insert((name, marked.itself));
+                }
+            }
+        }
     }
 
     /// What is sensitive about a column of a relation.
@@ -171,13 +220,7 @@ impl Outlook {
         FieldId::try_from(index).unwrap_or(UNPROVEN)
     }
 
-    fn mark_by_name(
-        &mut self,
-        catalogue: &Catalogue,
-        masks: &dyn Masks,
-        remembered: &mut Remembered,
-    ) {
-        remembered.retain(|(relation, _), _| catalogue.relations.contains_key(relation));
+    fn mark_by_name(&mut self, catalogue: &Catalogue, masks: &dyn Masks, remembered: &Remembered) {
         let mut name = String::new();
         for (oid, relation) in &catalogue.relations {
             for column in &relation.columns {
@@ -195,19 +238,12 @@ impl Outlook {
                             itself: true,
                         },
                     );
-                    remembered.insert(key, name);
-                } else if let Some(before) = remembered.get(&key)
+                } else if let Some((before, itself)) = remembered.get(&key)
                     && let Some(sensitive) = masks.field(before)
                 {
                     let field = self.add_field(before, sensitive);
-                    self.mark(
-                        *oid,
-                        column.number,
-                        Marked {
-                            field,
-                            itself: true,
-                        },
-                    );
+                    let itself = *itself;
+                    self.mark(*oid, column.number, Marked { field, itself });
                 }
             }
         }

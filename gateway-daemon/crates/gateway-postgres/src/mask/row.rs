@@ -24,11 +24,12 @@ pub(crate) fn rewrite(
     let mut made = Vec::new();
     for index in 0..count {
         let begin = body.len() - reader.rest().len();
-        let Some(value) = reader.value()? else {
-            continue;
-        };
+        let value = reader.value()?;
         made.clear();
-        let became = columns.value(index, value, masker, &mut made);
+        let became = match value {
+            Some(value) => columns.value(index, value, masker, &mut made),
+            None => columns.null(index, masker, &mut made),
+        };
         if became == Became::Same {
             continue;
         }

@@ -29,7 +29,6 @@ pub(crate) struct Database {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// `None`: it could not be read.
     catalogue: Option<Arc<Catalogue>>,
     /// `None`: it has changed since.
     read: Option<Instant>,
@@ -41,10 +40,12 @@ struct Known {
 /// Whether a catalogue can be used.
 #[derive(Clone, Debug)]
 pub(crate) enum Fresh {
-    /// It can. `None`: it could not be read a moment ago.
-    Yes(Option<Arc<Catalogue>>),
-    /// It is old, or it was never read.
-    No(Option<Arc<Catalogue>>),
+    /// It can.
+    Yes(Arc<Catalogue>),
+    /// It has not been read for a while.
+    Old(Arc<Catalogue>),
+    /// It was never read, or has changed since.
+    No,
 }
 
 struct Seen {
@@ -79,14 +80,15 @@ impl Store {
     pub(crate) fn fresh(&self, database: &Database) -> Fresh {
         let databases = self.databases.lock();
         let Some(known) = databases.get(database) else {
-            return Fresh::No(None);
+            return Fresh::No;
         };
         let is_fresh = known
             .read
             .is_some_and(|read| (self.now)().saturating_duration_since(read) < FRESH);
-        match is_fresh {
-            true => Fresh::Yes(known.catalogue.clone()),
-            false => Fresh::No(known.catalogue.clone()),
+        match &known.catalogue {
+            Some(catalogue) if is_fresh => Fresh::Yes(Arc::clone(catalogue)),
+            Some(catalogue) if known.read.is_some() => Fresh::Old(Arc::clone(catalogue)),
+            _ => Fresh::No,
         }
     }
 
@@ -96,36 +98,37 @@ impl Store {
         databases.get(database).map_or(0, |known| known.generation)
     }
 
-    /// A session has read the catalogue, or could not. It began in that generation: what it has
+    /// A session has read the catalogue. It began in that generation: what it has
     /// read may be what was there before a change, and then it is not fresh.
-    pub(crate) fn read(&self, database: &Database, catalogue: Option<Catalogue>, began: u64) {
+    pub(crate) fn read(&self, database: &Database, catalogue: Catalogue, began: u64) {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             databases.clear();
         }
         let known = databases.entry(database.clone()).or_default();
         known.read = (known.generation == began).then(|| (self.now)());
-        match (&known.catalogue, catalogue) {
-            // The same as before, with all that was found out about it.
-            (Some(before), Some(now)) if **before == now => {}
-            (_, now) => known.catalogue = now.map(Arc::new),
+        // The same as before comes with all that was found out about it.
+        if known.catalogue.as_deref() != Some(&catalogue) {
+            known.catalogue = Some(Arc::new(catalogue));
         }
     }
 
-    /// A session has changed the catalogue, or may have.
-    pub(crate) fn changed(&self, database: &Database) {
+    /// A session has changed the catalogue, or may have. `replaces`: it has not only added to it, and
+    /// what was found out about answers that are still to come does not count.
+    pub(crate) fn changed(&self, database: &Database, replaces: bool) {
         let mut databases = self.databases.lock();
         let known = databases.entry(database.clone()).or_default();
         known.read = None;
-        known.generation += 1;
+        known.generation += u64::from(replaces);
     }
 
-    /// What a policy says about a database.
+    /// What a policy says about a database. `is_shared`: as all sessions see it.
     pub(crate) fn outlook(
         &self,
         database: &Database,
         catalogue: Option<&Arc<Catalogue>>,
         masks: &dyn Masks,
+        is_shared: bool,
     ) -> Arc<Outlook> {
         let is_same = |seen: &&Seen| {
             let same = match (&seen.catalogue, catalogue) {
@@ -144,7 +147,12 @@ impl Store {
             Some(catalogue) => {
                 let mut databases = self.databases.lock();
                 let known = databases.entry(database.clone()).or_default();
-                Outlook::new(id, Arc::clone(catalogue), masks, &mut known.remembered)
+                let outlook = Outlook::new(id, Arc::clone(catalogue), masks, &known.remembered);
+                // What a transaction sees alone may never be there for others.
+                if is_shared {
+                    outlook.remember(&mut known.remembered);
+                }
+                outlook
             }
         });
         let mut outlooks = self.outlooks.lock();

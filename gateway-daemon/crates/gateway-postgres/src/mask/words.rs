@@ -6,11 +6,10 @@ use gateway_core::mask::Treatment;
 use gateway_core::{Masker, Masks, Parameter};
 use std::ops::Range;
 
-/// Classes of SQLSTATE whose primary message is made of names and not of values. Details, hints
-/// and contexts are never that.
+/// Classes of SQLSTATE whose primary message is made of names and not of values, where no value is
+/// given to what looks names up. Details, hints and contexts are never that.
 const NAMES_ONLY: &[&[u8]] = &[
-    b"08", b"0A", b"21", b"23", b"24", b"25", b"26", b"28", b"34", b"3D", b"3F", b"40", b"42",
-    b"53", b"54", b"55", b"57",
+    b"08", b"0A", b"23", b"25", b"26", b"34", b"40", b"42", b"53", b"54", b"55", b"57",
 ];
 
 /// The fields of a message that hold names and numbers: severity, SQLSTATE, the message, the place
@@ -20,11 +19,12 @@ const NAMES: &[u8] = b"SVCMPstcdnFLR";
 /// What stands in a message's place.
 const COVERED: &[u8] = b"[masked: the message could quote a masked value]";
 
-/// What an ErrorResponse (`E`) or a NoticeResponse (`N`) becomes, as a frame.
+/// What an ErrorResponse (`E`) or a NoticeResponse (`N`) becomes, as a frame. `quotes`: its message
+/// may be made of values, whatever its class.
 ///
 /// # Errors
 /// The body is malformed.
-pub(crate) fn cover_message(kind: u8, body: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn cover_message(kind: u8, body: &[u8], quotes: bool) -> Result<Vec<u8>, Error> {
     let mut fields = Vec::new();
     let mut reader = Reader::new(body);
     loop {
@@ -35,8 +35,8 @@ pub(crate) fn cover_message(kind: u8, body: &[u8]) -> Result<Vec<u8>, Error> {
     }
     reader.end()?;
     let code = fields.iter().find(|(field, _)| *field == b'C');
-    let names_only =
-        code.is_some_and(|(_, code)| NAMES_ONLY.iter().any(|class| code.starts_with(class)));
+    let names_only = !quotes
+        && code.is_some_and(|(_, code)| NAMES_ONLY.iter().any(|class| code.starts_with(class)));
     Ok(frame(kind, |bytes| {
         for (field, text) in fields {
             match field {

@@ -76,6 +76,8 @@ pub(super) struct Question<'a> {
     pub(super) parameters: &'a [Parameter],
     pub(super) attributes: &'a Attributes,
     pub(super) phase: Phase,
+    /// What it runs was planned when the database was another, perhaps.
+    pub(super) is_stale: bool,
 }
 
 impl Question<'_> {

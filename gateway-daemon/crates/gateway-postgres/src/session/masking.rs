@@ -43,20 +43,30 @@ pub(super) struct View {
     flow: Arc<Flow>,
     /// What a cursor or a prepared statement returns, where the text is one FETCH or EXECUTE.
     inner: Option<Outputs>,
+    /// What it returns may come from what was there before, or will be there by then.
+    is_shifting: bool,
+    /// Error texts may quote values.
+    quotes: bool,
+    /// The database's generation when it was looked at.
+    generation: u64,
 }
 
 impl View {
-    pub(super) fn new(
+    /// The same through a veil: of what is kept.
+    pub(super) fn veiled(
         outlook: Arc<Outlook>,
         masks: Arc<dyn Masks>,
         flow: Arc<Flow>,
         inner: Option<Outputs>,
     ) -> View {
         View {
+            is_shifting: flow.alters && flow.statements.len() > 1,
             outlook,
             masks,
             flow,
             inner,
+            quotes: true,
+            generation: 0,
         }
     }
 
@@ -67,7 +77,7 @@ impl View {
     /// What a statement copies to the client; `None` when it does not, or when the table could be
     /// another by then.
     pub(super) fn copy(&self, statement: usize) -> Option<&CopyOut> {
-        if self.flow.alters && self.flow.statements.len() > 1 {
+        if self.is_shifting {
             return None;
         }
         self.flow.statement(statement)?.copy.as_ref()
@@ -80,8 +90,7 @@ impl View {
 
     fn outputs(&self, statement: usize) -> Outputs {
         match self.flow.statement(statement) {
-            // A statement of the text before could have changed what this one reads.
-            _ if self.flow.alters && self.flow.statements.len() > 1 => Outputs::unproven(),
+            _ if self.is_shifting => Outputs::unproven(),
             Some(found) if found.fetches.is_none() && found.executes.is_none() => {
                 found.outputs.clone()
             }
@@ -94,8 +103,7 @@ impl View {
 
     pub(super) fn columns(&self, statement: usize, described: &[Description]) -> Columns {
         let outputs = self.outputs(statement);
-        // A view could have become another within the same text.
-        let outlook = match self.flow.alters && self.flow.statements.len() > 1 {
+        let outlook = match self.is_shifting {
             true => Arc::new(Outlook::blind(0, &*self.masks)),
             false => Arc::clone(&self.outlook),
         };
@@ -188,12 +196,18 @@ pub(super) struct Masking {
     loading: Option<Loading>,
     /// What the database's generation was when that began.
     generation: u64,
+    /// How often this session has changed it, or may have.
+    alterations: u64,
     /// How often it was read for the request that waits: others may change it all the time.
     loads: u32,
     /// The open transaction, or what was just asked, has changed it.
     changed: bool,
     /// What was looked at last changes it, when it is sent.
     altering: bool,
+    /// And not only adds to it.
+    replacing: bool,
+    /// Something has been replaced since the transaction began.
+    replaced: bool,
     /// Something sensitive was touched: errors that come late may be about it.
     sensitive: bool,
     /// The columns of the answer that comes.
@@ -205,7 +219,21 @@ pub(super) struct Masking {
     statement: usize,
     /// The rest of the answer is not for the client.
     swallow: bool,
-    cursors: FxHashMap<Box<str>, Outputs>,
+    cursors: FxHashMap<Box<str>, Cursor>,
+}
+
+/// When a portal was made, or a cursor declared: the generation of the database, and how often the
+/// session had changed it. What it returns is what was there then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64, u64);
+
+/// A cursor that SQL has declared.
+#[derive(Clone, Debug)]
+struct Cursor {
+    outputs: Outputs,
+    stamp: Stamp,
+    /// It stays when the transaction ends.
+    holds: bool,
 }
 
 /// The changes that a request makes of its entry, and what goes before it.
@@ -238,7 +266,12 @@ impl Serving {
         };
         self.looked = self.keeping(keep, &masks, &outlook, meaning, question.text);
         let (flow, inner) = self.flow(meaning, question.text, &outlook);
-        self.masking().altering = flow.alters;
+        let changed = self.masking().changed;
+        // To end a transaction takes changes back, perhaps.
+        let shifts = flow.alters || flow.ends && changed;
+        let masking = self.masking();
+        masking.altering = shifts;
+        masking.replacing = flow.replaces || flow.ends && changed;
         let mut uses: Vec<Use> = Vec::new();
         for (kind, field) in flow
             .uses
@@ -251,19 +284,30 @@ impl Serving {
         let touches = flow.touches
             || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
             || late && self.masking().sensitive;
-        if !touches && uses.is_empty() && masks.detectors().is_empty() {
+        // What runs later may meet what is there by then.
+        let is_later = question.is_stale || flow.statements.len() > 1 || self.pipeline.is_running();
+        let is_later = is_later && outlook.covers && question.phase != Phase::Parse;
+        if !touches && uses.is_empty() && masks.detectors().is_empty() && !is_later {
+            self.declare(&flow);
             return Look::Plain;
         }
-        let inner = inner.map(|(_, outputs)| outputs);
-        let inner = inner.or_else(|| self.cursor_outputs(&flow));
+        let quotes = flow.quotes || inner.as_ref().is_some_and(|(flow, _)| flow.quotes);
+        let fetches = flow.statements.iter().any(|found| found.fetches.is_some());
+        let (cursor, is_current) = self.cursor(&flow);
+        let inner = inner.map(|(_, outputs)| outputs).or(cursor);
         self.declare(&flow);
         let copies = copied_query(&flow).map(Into::into);
         Look::Seen(Box::new(Seen {
             view: Arc::new(View {
+                is_shifting: question.is_stale
+                    || shifts && flow.statements.len() > 1
+                    || fetches && !is_current,
+                generation: self.shared.store.generation(&self.database()),
                 outlook,
                 masks,
                 flow,
                 inner,
+                quotes,
             }),
             uses,
             touches,
@@ -275,6 +319,7 @@ impl Serving {
     fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
         let database = self.database();
         let can_load = self.pipeline.is_empty()
+            && self.settings.text_is_utf8()
             && !self.up.unsynced
             && !out.is_holding()
             && self.transaction != Transaction::Failed;
@@ -285,19 +330,21 @@ impl Serving {
         }
         let catalogue = match (&masking.own, masking.changed, shared.store.fresh(&database)) {
             (Some(own), true, _) => own.clone(),
-            (_, false, Fresh::Yes(catalogue)) => catalogue,
+            (_, false, Fresh::Yes(catalogue)) => Some(catalogue),
             _ if can_load && masking.loads < LOADS_MAX => {
                 masking.loads += 1;
                 masking.loading = Some(Loading::default());
                 masking.generation = shared.store.generation(&database);
                 return None;
             }
-            // What it was a while ago will do; what this session has changed itself will not.
-            (_, false, Fresh::No(catalogue)) => catalogue,
-            (None, true, _) => None,
+            // What it was a while ago will do; what is known to have changed will not.
+            (_, false, Fresh::Old(catalogue)) => Some(catalogue),
+            _ => None,
         };
         masking.loads = 0;
-        Some(shared.store.outlook(&database, catalogue.as_ref(), masks))
+        let is_shared = !masking.changed;
+        let store = &shared.store;
+        Some(store.outlook(&database, catalogue.as_ref(), masks, is_shared))
     }
 
     pub(super) fn database(&self) -> Database {
@@ -362,32 +409,68 @@ impl Serving {
         }
     }
 
-    fn cursor_outputs(&self, flow: &Flow) -> Option<Outputs> {
-        let [one] = flow.statements.as_slice() else {
-            return None;
+    /// What the cursor returns that a text fetches from, and whether what was there when it was
+    /// declared is there still.
+    fn cursor(&self, flow: &Flow) -> (Option<Outputs>, bool) {
+        let ([one], Some(masking)) = (flow.statements.as_slice(), &self.masking) else {
+            return (None, false);
         };
-        let masking = self.masking.as_ref()?;
-        masking.cursors.get(one.fetches.as_ref()?).cloned()
+        let name = one.fetches.as_ref();
+        match name.and_then(|name| masking.cursors.get(name)) {
+            Some(cursor) => {
+                let is_current = Some(cursor.stamp) == self.stamp();
+                (Some(cursor.outputs.clone()), is_current)
+            }
+            None => (None, false),
+        }
     }
 
+    /// Now. `None`: the policy has called nothing sensitive so far.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let masking = self.masking.as_ref()?;
+        let generation = self.shared.store.generation(&self.database());
+        Some(Stamp(generation, masking.alterations))
+    }
+
+    /// Follows what becomes of the cursors.
     fn declare(&mut self, flow: &Flow) {
         for found in &flow.statements {
+            if let Some(name) = &found.closes {
+                self.forget_cursor(name);
+            }
             let Some(name) = &found.declares else {
                 continue;
             };
+            let Some(stamp) = self.stamp() else { continue };
             let cursors = &mut self.masking().cursors;
             if cursors.len() >= CURSORS_MAX {
                 cursors.clear();
             }
             let same = cursors
                 .get(name)
-                .is_none_or(|before| *before == found.outputs);
-            let outputs = match same {
-                true => found.outputs.clone(),
-                // It is one of two, and nobody knows yet which.
-                false => Outputs::unproven(),
+                .is_none_or(|before| before.outputs == found.outputs && before.stamp == stamp);
+            // It is one of two, and nobody knows yet which.
+            match same {
+                true => cursors.insert(
+                    name.clone(),
+                    Cursor {
+                        outputs: found.outputs.clone(),
+                        stamp,
+                        holds: found.holds,
+                    },
+                ),
+                false => cursors.remove(name),
             };
-            cursors.insert(name.clone(), outputs);
+        }
+    }
+
+    /// The name stands for another cursor, or a portal; empty for all names.
+    pub(super) fn forget_cursor(&mut self, name: &str) {
+        if let Some(masking) = &mut self.masking {
+            match name {
+                "" => masking.cursors.clear(),
+                name => _ = masking.cursors.remove(name),
+            }
         }
     }
 
@@ -396,7 +479,7 @@ impl Serving {
         for _ in 0..catalogue::QUESTIONS {
             for ask in REQUESTS {
                 let request = match ask {
-                    Ask::Close => Request::Close,
+                    Ask::Close | Ask::ClosePortal => Request::Close,
                     Ask::Parse => Request::Parse,
                     Ask::Bind => Request::Bind,
                     Ask::Execute => Request::Execute,
@@ -418,13 +501,17 @@ impl Serving {
         let Some(loading) = masking.loading.take() else {
             return;
         };
-        let catalogue = loading.finish();
-        if masking.changed && open {
-            masking.own = Some(catalogue.map(Arc::new));
-        } else {
-            masking.changed = false;
-            masking.own = None;
-            shared.store.read(&database, catalogue, masking.generation);
+        match loading.finish() {
+            Some(catalogue) if masking.changed && open => {
+                masking.own = Some(Some(Arc::new(catalogue)));
+            }
+            Some(catalogue) => {
+                masking.changed = false;
+                masking.own = None;
+                shared.store.read(&database, catalogue, masking.generation);
+            }
+            // It is this session that could not read it; others may.
+            None => masking.loads = LOADS_MAX,
         }
         out.pause_client(false);
     }
@@ -439,10 +526,17 @@ impl Serving {
     ) -> Prelude {
         if let Some(masking) = &mut self.masking {
             let altering = std::mem::take(&mut masking.altering);
+            let replacing = std::mem::take(&mut masking.replacing);
             if altering && entry.request != Request::Parse {
                 masking.changed = true;
+                masking.alterations += 1;
                 // What was read before is not what is behind it.
                 masking.own = None;
+                masking.replaced |= replacing;
+                if replacing {
+                    let database = self.database();
+                    self.shared.store.changed(&database, true);
+                }
             }
         }
         if let Some(keeping) = self.looked.take() {
@@ -501,9 +595,18 @@ impl Serving {
         let Some(view) = self.views.front().cloned() else {
             return Ok(());
         };
+        let is_current = self.is_current(&view);
         let masking = self.masking();
-        masking.columns = Some(view.columns(masking.statement, &described));
+        masking.columns = Some(match is_current {
+            true => view.columns(masking.statement, &described),
+            false => Columns::blind(Arc::clone(&view.masks), &described),
+        });
         Ok(())
+    }
+
+    /// Is the database what it was when the request was looked at, as far as is known?
+    fn is_current(&self, view: &View) -> bool {
+        !view.outlook.covers || self.shared.store.generation(&self.database()) == view.generation
     }
 
     /// The columns of the row that comes; `None`: it need not be looked into.
@@ -554,6 +657,7 @@ impl Serving {
         let Some(view) = self.views.front().cloned() else {
             return Ok(true);
         };
+        let is_current = self.is_current(&view);
         let masking = self.masking.get_or_insert_default();
         let found = view.flow.statement(masking.statement);
         let copied = masking.copied.take();
@@ -562,7 +666,7 @@ impl Serving {
         let count = usize::from(reader.u16()?);
         let (Some(plan), false) = (
             found.and_then(|found| found.copy.as_ref()),
-            view.flow.alters && view.flow.statements.len() > 1,
+            view.is_shifting || !is_current,
         ) else {
             return Ok(!view.outlook.covers);
         };
@@ -629,10 +733,11 @@ impl Serving {
             return;
         };
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
-            masking.cursors.clear();
+            masking.cursors.retain(|_, cursor| cursor.holds);
             if std::mem::take(&mut masking.changed) {
                 masking.own = None;
-                self.shared.store.changed(&database);
+                let replaced = std::mem::take(&mut masking.replaced);
+                self.shared.store.changed(&database, replaced);
             }
         } else if masking.changed {
             // It may have changed once more.
@@ -669,7 +774,8 @@ impl Serving {
             None => masking.sensitive && !asks,
         };
         if covers {
-            return words::cover_message(kind, body).map(Some);
+            let quotes = view.is_some_and(|view| view.quotes || view.is_shifting);
+            return words::cover_message(kind, body, quotes).map(Some);
         }
         Ok(view.and_then(|view| words::search_message(kind, body, &*view.masks, out.masker())))
     }

@@ -34,6 +34,14 @@ impl Request {
         )
     }
 
+    /// Does it run a statement or a function?
+    const fn runs(self) -> bool {
+        matches!(
+            self,
+            Request::Query | Request::Execute | Request::FunctionCall
+        )
+    }
+
     /// Is it answered with a ReadyForQuery?
     pub(super) const fn ends_ready(self) -> bool {
         matches!(
@@ -100,6 +108,8 @@ impl Entry {
 pub(super) struct Pipeline {
     entries: Queue<Entry>,
     next: u64,
+    /// How many of them run something.
+    running: usize,
     /// The first position behind the last request that is answered with a ReadyForQuery. What is
     /// asked from here on is skipped by the upstream when something before it in here fails.
     segment: u64,
@@ -117,6 +127,7 @@ impl Pipeline {
     /// Appends a request and returns its position.
     pub(super) fn push(&mut self, entry: Entry) -> u64 {
         let position = self.next;
+        self.running += usize::from(entry.request.runs());
         self.entries.push(entry);
         self.next += 1;
         if entry.request.ends_ready() {
@@ -127,6 +138,11 @@ impl Pipeline {
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Does a statement run, or wait to?
+    pub(super) const fn is_running(&self) -> bool {
+        self.running > 0
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -160,6 +176,7 @@ impl Pipeline {
     pub(super) fn pop(&mut self) -> Option<(u64, Entry)> {
         let position = self.next - self.entries.len() as u64;
         let entry = self.entries.pop()?;
+        self.running -= usize::from(entry.request.runs());
         Some((position, entry))
     }
 

@@ -241,7 +241,7 @@ impl Serving {
         }
         let masks: Arc<dyn Masks> = Arc::new(Veil::of(Arc::clone(masks)));
         let store = &self.shared.store;
-        let outlook = store.outlook(&self.database(), outlook.catalogue.as_ref(), &*masks);
+        let outlook = store.outlook(&self.database(), outlook.catalogue.as_ref(), &*masks, false);
         let (flow, inner) = self.flow(meaning, text, &outlook);
         let inner_touches = inner
             .as_ref()
@@ -249,7 +249,7 @@ impl Serving {
         let is_clean =
             !flow.touches && flow.uses.is_empty() && !inner_touches && masks.detectors().is_empty();
         let inner = inner.map(|(_, outputs)| outputs);
-        let veil = (!is_clean).then(|| View::new(outlook, masks, flow, inner));
+        let veil = (!is_clean).then(|| View::veiled(outlook, masks, flow, inner));
         Keeping::of(bytes, veil)
     }
 

@@ -157,6 +157,7 @@ impl Serving {
                 .as_ref()
                 .map_or(&none, |meaning| &meaning.attributes),
             phase: Phase::Query,
+            is_stale: false,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -198,6 +199,7 @@ impl Serving {
             parameters: &[],
             attributes: &attributes,
             phase: Phase::Parse,
+            is_stale: false,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -292,8 +294,14 @@ impl Serving {
         let portal = Portal {
             statement,
             parameters,
+            stamp: self.stamp(),
             _share: held.map(|bytes| self.held.share(bytes)),
         };
+        if let Ok(name) = std::str::from_utf8(name)
+            && !name.is_empty()
+        {
+            self.forget_cursor(name);
+        }
         let position = self.pipeline.next();
         let (name, unused) = self.portals.change(name, position, Some(portal));
         if let Some(portal) = unused {
@@ -324,6 +332,11 @@ impl Serving {
             Some(statement) => Cow::Borrowed(&*statement.text),
             None => format!("portal \"{}\"", String::from_utf8_lossy(name)).into(),
         };
+        // It runs as it was planned when it was bound.
+        let bound = significant(name)
+            .and_then(|name| self.portals.look_up(name, segment).one())
+            .and_then(|portal| portal.stamp);
+        let is_stale = self.stamp() != bound;
         // They are kept with the statement, unless it means something else by now.
         let attributes = match &statement {
             Some(statement) if statement.means(meaning.as_ref()) => {
@@ -337,6 +350,7 @@ impl Serving {
             parameters: &[],
             attributes: &attributes,
             phase: Phase::Execute,
+            is_stale,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),

@@ -1,5 +1,6 @@
 //! Prepared statements and portals: what the gateway keeps of them until they are executed.
 use super::judge::{Phase, Reading, attributes};
+use super::masking::Stamp;
 use super::names::Same;
 use crate::codec::types::TypeNames;
 use crate::interpret::{Classification, PlainStrings, TextEncoding};
@@ -131,6 +132,8 @@ pub(super) struct Portal {
     pub(super) statement: Option<Arc<Statement>>,
     /// The values, as they are recorded.
     pub(super) parameters: Vec<Parameter>,
+    /// When it was made, where the policy calls something sensitive.
+    pub(super) stamp: Option<Stamp>,
     /// For a named one: of the unnamed ones only the last is kept.
     pub(super) _share: Option<Share>,
 }

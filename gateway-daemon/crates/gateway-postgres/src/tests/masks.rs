@@ -92,10 +92,12 @@ pub(super) fn catalogue() -> Vec<u8> {
     let answer = |rows: &[Vec<u8>]| {
         all(&[
             bare('3'),
+            bare('3'),
             bare('1'),
             bare('2'),
             all(rows),
             complete("SELECT 1"),
+            bare('3'),
             bare('3'),
         ])
     };
@@ -132,6 +134,8 @@ fn loaded() -> Harness {
     harness
 }
 
+/// What is asked about the catalogue.
+const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
 const ID: (u32, i16, u32) = (20_000, 1, 25);
 
@@ -144,10 +148,7 @@ fn the_catalogue_is_asked_for_before_the_first_statement_goes() {
     let mut harness = masked();
     harness.client(&query("select email from users"));
     assert!(harness.outcome.paused);
-    assert_eq!(
-        letters(&harness.take_upstream()),
-        "CPBECCPBECCPBECCPBECCPBECS"
-    );
+    assert_eq!(letters(&harness.take_upstream()), QUESTIONS);
     assert_eq!(harness.outcome.to_client, b"");
     harness.upstream(&catalogue());
     assert!(!harness.outcome.paused);
@@ -457,10 +458,7 @@ fn what_the_session_has_changed_is_not_known_any_more() {
         "nobody could ask in between"
     );
     harness.client(&query("select id from users"));
-    assert_eq!(
-        letters(&harness.take_upstream()),
-        "CPBECCPBECCPBECCPBECCPBECS"
-    );
+    assert_eq!(letters(&harness.take_upstream()), QUESTIONS);
     harness.upstream(&catalogue());
     assert_eq!(letters(&harness.take_upstream()), "Q");
     harness.upstream(&answer(&[described(&[ID]), texts(&["7"])]));

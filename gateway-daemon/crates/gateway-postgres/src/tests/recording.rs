@@ -409,6 +409,8 @@ fn what_a_principal_may_see_is_not_in_the_record() {
 
     harness.forget();
     harness.client(&query("COPY t (a, n) TO STDOUT"));
+    harness.upstream(&all(&[error("42501", "permission denied"), ready('I')]));
+    harness.forget();
     let answer = all(&[
         copied(0, 2),
         copy_data(b"alice\t\\N\n"),

@@ -1,12 +1,17 @@
 //! The names in a statement behind which something sensitive could be.
+//!
+//! Only two kinds of names are told apart: columns qualified by what is certainly a table and
+//! nothing else, and all others. As soon as something sensitive is in a sub-query, a WITH query or
+//! any other source that makes rows of its own, every name that could be one of its columns counts
+//! as sensitive, whatever it is.
 use super::{Fields, Output, Outputs};
 use crate::interpret::builtin::{self, Meaning};
 use crate::interpret::tree::{Tree, Value};
-use crate::mask::outlook::{Named, Outlook, UNKNOWN, UNPROVEN};
+use crate::mask::outlook::{FieldId, Named, Outlook, UNKNOWN, UNPROVEN};
 use pg_query::protobuf::SetOperation;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// Names are followed through so many levels of aliases; beyond that everything is sensitive.
+/// Aliases of a result list are followed so far; beyond that everything is sensitive.
 const ROUNDS_MAX: usize = 32;
 
 /// Functions that show what other sessions ask, or what is in statistics.
@@ -17,6 +22,27 @@ const TELLING_FUNCTIONS: &[&str] = &[
     "pg_stat_statements",
     "pg_cursor",
     "pg_prepared_statement",
+];
+
+/// Functions of extensions that only compute, whatever schema they are in.
+const EXTENSION_FUNCTIONS: &[&str] = &[
+    "uuid_generate_v1",
+    "uuid_generate_v1mc",
+    "uuid_generate_v3",
+    "uuid_generate_v4",
+    "uuid_generate_v5",
+    "uuid_nil",
+    "gen_random_bytes",
+    "gen_salt",
+    "crypt",
+    "digest",
+    "hmac",
+    "similarity",
+    "word_similarity",
+    "unaccent",
+    "levenshtein",
+    "soundex",
+    "metaphone",
 ];
 
 /// Columns that every table has.
@@ -36,14 +62,16 @@ struct Range<'a> {
 /// The names of one statement.
 pub(super) struct Names<'a> {
     ranges: Vec<Range<'a>>,
-    /// Columns.
+    /// Sensitive columns, and aliases in result lists of what is made of them.
     columns: FxHashMap<&'a str, Fields>,
-    /// What has rows: tables, sub-queries, WITH queries and their aliases.
+    /// What has rows with something sensitive in them, by table name and alias.
     rows: FxHashMap<&'a str, Fields>,
-    /// Names that certainly are columns.
-    plain: FxHashSet<Box<str>>,
-    /// What could be behind any name.
+    /// What could be behind any name that is not certainly a column of a table.
+    loose: Fields,
+    /// What could be behind any name at all.
     all: Fields,
+    /// The names of sources that are no tables: of WITH queries, sub-queries, functions, joins.
+    derived: FxHashSet<&'a str>,
     /// The names of WITH queries.
     with: FxHashSet<&'a str>,
     /// The statement does more than read.
@@ -61,8 +89,9 @@ impl<'a> Names<'a> {
             ranges: Vec::new(),
             columns: FxHashMap::default(),
             rows: FxHashMap::default(),
-            plain: FxHashSet::default(),
+            loose: Fields::default(),
             all: Fields::default(),
+            derived: FxHashSet::default(),
             with: FxHashSet::default(),
             changes: changes(tree),
             unproven: false,
@@ -71,7 +100,7 @@ impl<'a> Names<'a> {
         if outlook.catalogue.is_none() {
             names.all = Fields::one(UNKNOWN);
         }
-        with_names(tree, &mut names.with);
+        names.collect_sources(tree);
         names.collect(tree, outlook);
         names.follow(tree);
         names
@@ -87,59 +116,77 @@ impl<'a> Names<'a> {
         !self.unproven
     }
 
-    /// What could be behind the name of a column.
-    pub(super) fn column(&self, name: &str) -> Fields {
-        self.columns
-            .get(name)
-            .cloned()
-            .unwrap_or_default()
-            .and(&self.all)
+    /// Are all of its sources tables? Then what a name stands for is a column.
+    pub(super) fn is_flat(&self) -> bool {
+        self.derived.is_empty()
     }
 
-    /// All columns that could be sensitive.
+    /// What could be behind the name of a column.
+    pub(super) fn column(&self, name: &str) -> Fields {
+        let named = self.columns.get(name).cloned().unwrap_or_default();
+        named.and(&self.loose).and(&self.all)
+    }
+
+    /// All that could be sensitive.
     pub(super) fn every_column(&self) -> Fields {
-        let mut every = self.all.clone();
+        let mut every = self.all.clone().and(&self.loose);
         let known = self.columns.values().chain(self.rows.values());
         known.for_each(|fields| _ = every.add(fields));
         every
     }
 
-    /// What could be in a column of the table that a statement changes; the assigned value stays
-    /// where it is sensitive.
-    pub(super) fn is_sensitive_target(&self, range: &Tree, column: &str) -> bool {
+    /// The field that a column of the table is, which a statement changes.
+    pub(super) fn target_field(&self, range: &Tree, column: &str) -> Option<FieldId> {
         let visible = visible_name(range);
         let mut ranges = self.ranges.iter().filter(|found| found.visible == visible);
         let (Some(found), None) = (ranges.next(), ranges.next()) else {
-            return false;
+            return None;
         };
-        found.named.candidates == 1
-            && found
-                .named
-                .columns
-                .iter()
-                .any(|(name, marked)| **name == *column && marked.is_some())
+        let mut columns = found.named.columns.iter();
+        let (_, marked) = columns.find(|(name, _)| **name == *column)?;
+        marked
+            .filter(|_| found.named.candidates == 1)
+            .map(|marked| marked.field)
+    }
+
+    /// The names of sources that are no tables.
+    fn collect_sources(&mut self, tree: &'a Tree) {
+        match tree.kind() {
+            "CommonTableExpr" => {
+                self.with.insert(tree.text("ctename"));
+                self.derived.insert(tree.text("ctename"));
+            }
+            "RangeSubselect" | "RangeFunction" | "RangeTableFunc" | "JsonTable" => {
+                let alias = tree.tree("alias").map(|alias| alias.text("aliasname"));
+                self.derived.insert(alias.unwrap_or_default());
+            }
+            "JoinExpr" => {
+                for alias in join_aliases(tree) {
+                    self.derived.insert(alias.text("aliasname"));
+                }
+            }
+            // Of RETURNING: rows as they were, and as they are.
+            "ReturningOption" => {
+                self.derived.insert(tree.text("value"));
+            }
+            _ => {}
+        }
+        for (_, value) in tree.fields() {
+            each(value, &mut |below| self.collect_sources(below));
+        }
     }
 
     fn collect(&mut self, tree: &'a Tree, outlook: &Outlook) {
         match tree.kind() {
             "RangeVar" => self.range(tree, outlook),
-            "FuncCall" => self.call(tree),
-            "ResTarget" => {
-                self.plain.insert(tree.text("name").into());
-            }
+            "FuncCall" if !is_known_call(&tree.strings("funcname")) => self.unproven = true,
+            "AExpr" if !is_known_operator(tree) => self.unproven = true,
             _ => {}
         }
         for (field, value) in tree.fields() {
             if !makes_relation(tree.kind(), field) {
                 each(value, &mut |below| self.collect(below, outlook));
             }
-        }
-    }
-
-    fn call(&mut self, tree: &'a Tree) {
-        let parts = tree.strings("funcname");
-        if !is_proven_call(&parts) {
-            self.unproven = true;
         }
     }
 
@@ -151,39 +198,34 @@ impl<'a> Names<'a> {
         // What a trigger or a rule does, nobody sees here.
         self.unproven |= named.runs_code && self.changes;
         let is_own = matches!(schema, "pg_catalog" | "information_schema")
-            || schema.is_empty() && (builtin::is_relation(name) || name.starts_with("pg_"));
+            || schema.is_empty() && builtin::is_relation(name);
         if !named.known && !is_with && !is_own {
             // It was made since the catalogue was read, or it does not exist. What the server says
             // of its columns decides; about the rest nothing is known.
             self.doubtful = true;
         }
-        let alias: Vec<&str> = tree
+        let renamed = tree
             .tree("alias")
-            .map(|alias| alias.strings("colnames"))
-            .unwrap_or_default();
+            .is_some_and(|alias| !alias.strings("colnames").is_empty());
         let mut whole = Fields::default();
-        for (index, (column, marked)) in named.columns.iter().enumerate() {
-            self.plain.insert(column.clone());
-            let Some(marked) = marked else { continue };
-            let fields = Fields::one(marked.field);
-            whole.add(&fields);
-            match (alias.get(index), named.candidates) {
-                (None, _) => {}
-                (Some(renamed), 1) => {
-                    self.columns.entry(renamed).or_default().add(&fields);
-                }
-                (Some(_), _) => _ = self.all.add(&fields),
+        for (_, marked) in &named.columns {
+            if let Some(marked) = marked {
+                whole.add(&Fields::one(marked.field));
             }
         }
         if !whole.is_empty() {
             for row in [visible, name, "old", "new", "excluded"] {
                 self.rows.entry(row).or_default().add(&whole);
             }
+            if renamed {
+                // Which name is which is the server's to say.
+                self.loose.add(&whole);
+            }
         }
         self.ranges.push(Range {
             visible,
             named,
-            renamed: !alias.is_empty(),
+            renamed,
             is_with,
         });
     }
@@ -198,7 +240,8 @@ impl<'a> Names<'a> {
                 return;
             }
         }
-        self.all.add(&Fields::one(UNPROVEN));
+        let every = self.every_column();
+        self.all.add(&every);
     }
 
     /// The sensitive columns of tables, by their own names, as far as the statement has the names.
@@ -228,45 +271,16 @@ impl<'a> Names<'a> {
         match tree.kind() {
             "SelectStmt" => self.carry_targets(tree, "target_list", more),
             "ReturningClause" => self.carry_targets(tree, "exprs", more),
-            "RangeSubselect" => {
-                if let Some(query) = tree.tree("subquery") {
-                    let outputs = self.outputs(query);
-                    self.carry_alias(tree.tree("alias"), &outputs, more);
-                }
-            }
-            "CommonTableExpr" => self.carry_with(tree, more),
-            "RangeVar" => {
-                let name = tree.text("relname");
-                if let (true, Some(fields)) = (
-                    tree.text("schemaname").is_empty(),
-                    self.rows.get(name).cloned(),
-                ) && let Some(alias) = tree.tree("alias")
-                {
-                    self.enter_row(alias.text("aliasname"), &fields, more);
-                    if self.with.contains(name) && !alias.strings("colnames").is_empty() {
-                        *more |= self.all.add(&fields);
-                    }
-                }
-            }
-            "RangeFunction" | "RangeTableFunc" | "JsonTable" => {
-                // The names of what they return are not known here.
+            // Rows of their own: the names and the order of what is in them are not followed.
+            "RangeSubselect" | "CommonTableExpr" | "RangeFunction" | "RangeTableFunc"
+            | "JsonTable" => {
                 let fields = self.mention_below(tree);
-                if !fields.is_empty() {
-                    *more |= self.all.add(&fields);
-                }
+                *more |= self.loose.add(&fields);
             }
-            "JoinExpr" => {
-                let aliases = [tree.tree("alias"), tree.tree("join_using_alias")];
-                for alias in aliases.into_iter().flatten() {
-                    let mut whole = Fields::default();
-                    self.rows.values().for_each(|fields| _ = whole.add(fields));
-                    if !whole.is_empty() {
-                        self.enter_row(alias.text("aliasname"), &whole, more);
-                        if !alias.strings("colnames").is_empty() {
-                            *more |= self.all.add(&whole);
-                        }
-                    }
-                }
+            "JoinExpr" if join_aliases(tree).next().is_some() => {
+                let mut whole = Fields::default();
+                self.rows.values().for_each(|fields| _ = whole.add(fields));
+                *more |= self.loose.add(&whole);
             }
             _ => {}
         }
@@ -277,76 +291,16 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn enter_row(&mut self, name: &'a str, fields: &Fields, more: &mut bool) {
-        if !fields.is_empty() {
-            *more |= self.rows.entry(name).or_default().add(fields);
-        }
-    }
-
-    fn enter_column(&mut self, name: &'a str, fields: &Fields, more: &mut bool) {
-        if !fields.is_empty() {
-            *more |= self.columns.entry(name).or_default().add(fields);
-        }
-    }
-
+    /// A result's alias can be meant in ORDER BY.
     fn carry_targets(&mut self, tree: &'a Tree, list: &str, more: &mut bool) {
-        for target in tree
-            .trees(list)
-            .filter(|target| target.kind() == "ResTarget")
-        {
-            let Some(value) = target.tree("val") else {
-                continue;
-            };
-            let fields = self.mention(value);
-            if fields.is_empty() || is_star(value) {
+        for target in tree.trees(list) {
+            if target.kind() != "ResTarget" || target.text("name").is_empty() {
                 continue;
             }
-            let name = target.text("name");
-            if !name.is_empty() {
-                self.enter_column(name, &fields, more);
-                continue;
-            }
-            match derived_names(value) {
-                Some(names) => {
-                    for name in names {
-                        self.enter_column(name, &fields, more);
-                    }
-                }
-                None => *more |= self.all.add(&fields),
-            }
-        }
-    }
-
-    fn carry_alias(&mut self, alias: Option<&'a Tree>, outputs: &Outputs, more: &mut bool) {
-        let Some(alias) = alias else { return };
-        self.enter_row(alias.text("aliasname"), &outputs.any(), more);
-        self.carry_columns(alias.strings("colnames"), outputs, more);
-    }
-
-    fn carry_columns(&mut self, columns: Vec<&'a str>, outputs: &Outputs, more: &mut bool) {
-        for (index, column) in columns.into_iter().enumerate() {
-            let fields = match outputs {
-                Outputs::Each(each) if each.iter().all(|output| !output.star) => {
-                    outputs.fields(index, each.len())
-                }
-                _ => outputs.any(),
-            };
-            self.enter_column(column, &fields, more);
-        }
-    }
-
-    fn carry_with(&mut self, tree: &'a Tree, more: &mut bool) {
-        let Some(query) = tree.tree("ctequery") else {
-            return;
-        };
-        let outputs = self.outputs(query);
-        self.enter_row(tree.text("ctename"), &outputs.any(), more);
-        self.carry_columns(tree.strings("aliascolnames"), &outputs, more);
-        // SEARCH and CYCLE make columns of others.
-        if tree.tree("search_clause").is_some() || tree.tree("cycle_clause").is_some() {
-            let any = outputs.any();
-            if !any.is_empty() {
-                *more |= self.all.add(&any);
+            let fields = target.tree("val").map(|value| self.mention(value));
+            if let Some(fields) = fields.filter(|fields| !fields.is_empty()) {
+                let entry = self.columns.entry(target.text("name")).or_default();
+                *more |= entry.add(&fields);
             }
         }
     }
@@ -358,14 +312,12 @@ impl<'a> Names<'a> {
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 match tree.tree("returning_clause") {
                     Some(clause) => self.targets(clause, "exprs"),
+                    // A rule can return rows of its own.
+                    None if self.unproven => Outputs::unproven(),
                     None => Outputs::default(),
                 }
             }
-            "CopyStmt" => match tree.tree("query") {
-                Some(query) => self.outputs(query),
-                None => Outputs::default(),
-            },
-            "DeclareCursorStmt" => tree
+            "CopyStmt" | "DeclareCursorStmt" => tree
                 .tree("query")
                 .map_or(Outputs::default(), |query| self.outputs(query)),
             // What the cursor or the prepared statement returns is known elsewhere.
@@ -390,7 +342,7 @@ impl<'a> Names<'a> {
         if !tree.list("values_lists").is_empty() {
             let mut fields = Fields::default();
             each(tree.get("values_lists"), &mut |value| {
-                _ = fields.add(&self.mention(value))
+                fields.add(&self.mention(value));
             });
             return Outputs::All(fields);
         }
@@ -409,7 +361,7 @@ impl<'a> Names<'a> {
             }
             outputs.push(Output {
                 star: is_star(value),
-                plain: is_plain(value),
+                plain: is_plain(value) && self.is_flat(),
                 fields,
             });
         }
@@ -456,6 +408,14 @@ impl<'a> Names<'a> {
                     }
                 }
             }
+            "JoinExpr" => {
+                for column in tree.strings("using_clause") {
+                    fields.add(&self.column(column));
+                }
+                if tree.flag("is_natural") {
+                    fields.add(&self.every_column());
+                }
+            }
             _ => {}
         }
         for (field, value) in tree.fields() {
@@ -476,29 +436,37 @@ impl<'a> Names<'a> {
             }
         }
         let mut found = self.all.clone();
-        match (parts.as_slice(), star) {
-            ([], _) => self.rows.values().for_each(|fields| _ = found.add(fields)),
-            ([.., row], true) => match self.rows.get(row) {
-                Some(fields) => _ = found.add(fields),
-                None if self.is_table(row) => {}
-                None => self.rows.values().for_each(|fields| _ = found.add(fields)),
-            },
+        let (row, name) = match (parts.as_slice(), star) {
+            ([], _) => {
+                found.add(&self.loose);
+                self.rows.values().for_each(|fields| _ = found.add(fields));
+                return found;
+            }
+            ([.., row], true) => (*row, None),
             ([name], false) => {
                 for map in [&self.columns, &self.rows] {
                     found.add(&map.get(name).cloned().unwrap_or_default());
                 }
+                found.add(&self.loose);
+                return found;
             }
-            ([.., row, name], false) => {
+            ([.., row, name], false) => (*row, Some(*name)),
+        };
+        if !self.is_table(row) {
+            found.add(&self.loose);
+        }
+        let whole = self.rows.get(row).cloned().unwrap_or_default();
+        match name {
+            None => _ = found.add(&whole),
+            Some(name) => {
                 if let Some(fields) = self.columns.get(name)
                     && !self.is_clean(row, name)
                 {
                     found.add(fields);
                 }
                 // `u.f` is `f(u)` where there is no such column.
-                if let Some(fields) = self.rows.get(row)
-                    && !self.is_column(row, name)
-                {
-                    found.add(fields);
+                if !self.is_column(row, name) {
+                    found.add(&whole);
                 }
             }
         }
@@ -512,46 +480,32 @@ impl<'a> Names<'a> {
             .iter()
             .filter(|range| range.visible == row)
             .peekable();
-        ranges.peek().is_some() && ranges.all(|range| range.named.known && !range.is_with)
+        ranges.peek().is_some()
+            && ranges.all(|range| range.named.known && !range.is_with && !range.renamed)
+            && !self.derived.contains(row)
+            && !matches!(row, "old" | "new" | "excluded")
     }
 
     /// Is `row.name` certainly a column of a known table, in which it is not sensitive?
     fn is_clean(&self, row: &str, name: &str) -> bool {
-        self.is_table(row)
-            && self
-                .ranges
-                .iter()
-                .filter(|range| range.visible == row)
-                .all(|range| {
-                    let mut same = range
-                        .named
-                        .columns
-                        .iter()
-                        .filter(|(column, _)| **column == *name);
-                    !range.renamed && same.all(|(_, marked)| marked.is_none())
-                })
-            && !matches!(row, "old" | "new" | "excluded")
+        let mut same = self
+            .ranges
+            .iter()
+            .filter(|range| range.visible == row)
+            .flat_map(|range| &range.named.columns)
+            .filter(|(column, _)| **column == *name);
+        self.is_table(row) && same.all(|(_, marked)| marked.is_none())
     }
 
+    /// Is `row.name` certainly a column, and no call?
     fn is_column(&self, row: &str, name: &str) -> bool {
-        if SYSTEM_COLUMNS.contains(&name) {
-            return true;
-        }
-        if self.is_table(row) {
-            return self
-                .ranges
-                .iter()
-                .filter(|range| range.visible == row)
-                .any(|range| {
-                    range.renamed
-                        || range
-                            .named
-                            .columns
-                            .iter()
-                            .any(|(column, _)| **column == *name)
-                });
-        }
-        self.plain.contains(name) || self.columns.contains_key(name)
+        let mut ranges = self.ranges.iter().filter(|range| range.visible == row);
+        SYSTEM_COLUMNS.contains(&name)
+            || self.is_table(row)
+                && ranges.all(|range| {
+                    let mut columns = range.named.columns.iter();
+                    columns.any(|(column, _)| **column == *name)
+                })
     }
 }
 
@@ -576,15 +530,6 @@ fn united([left, right]: [Outputs; 2]) -> Outputs {
     }
 }
 
-/// Is there anything in a statement that is not a query?
-fn changes(tree: &Tree) -> bool {
-    let mut found = tree.kind().ends_with("Stmt") && tree.kind() != "SelectStmt";
-    for (_, value) in tree.fields() {
-        each(value, &mut |below| found = found || changes(below));
-    }
-    found
-}
-
 /// Visits the nodes that a field holds.
 pub(super) fn each<'a>(value: &'a Value, work: &mut impl FnMut(&'a Tree)) {
     match value {
@@ -596,6 +541,15 @@ pub(super) fn each<'a>(value: &'a Value, work: &mut impl FnMut(&'a Tree)) {
         }
         Value::Nothing | Value::Flag(_) | Value::Number(_) | Value::Text(_) => {}
     }
+}
+
+/// Is there anything in a statement that is not a query?
+fn changes(tree: &Tree) -> bool {
+    let mut found = tree.kind().ends_with("Stmt") && tree.kind() != "SelectStmt";
+    for (_, value) in tree.fields() {
+        each(value, &mut |below| found = found || changes(below));
+    }
+    found
 }
 
 /// Does the field hold the name of a relation that the statement makes, and not one that it reads?
@@ -611,13 +565,11 @@ fn makes_relation(kind: &str, field: &str) -> bool {
     )
 }
 
-fn with_names<'a>(tree: &'a Tree, names: &mut FxHashSet<&'a str>) {
-    if tree.kind() == "CommonTableExpr" {
-        names.insert(tree.text("ctename"));
-    }
-    for (_, value) in tree.fields() {
-        each(value, &mut |below| with_names(below, names));
-    }
+/// The names that a join goes by.
+fn join_aliases(join: &Tree) -> impl Iterator<Item = &Tree> {
+    ["alias", "join_using_alias"]
+        .into_iter()
+        .filter_map(|field| join.tree(field))
 }
 
 /// Every text of a `String` node, and every text that names something.
@@ -636,8 +588,14 @@ pub(super) fn visible_name(range: &Tree) -> &str {
         .map_or(range.text("relname"), |alias| alias.text("aliasname"))
 }
 
+/// `*`, `u.*`, or `(u).*`.
 pub(super) fn is_star(value: &Tree) -> bool {
-    value.kind() == "ColumnRef" && value.trees("fields").any(|part| part.kind() == "AStar")
+    let list = match value.kind() {
+        "ColumnRef" => "fields",
+        "AIndirection" => "indirection",
+        _ => return false,
+    };
+    value.trees(list).any(|part| part.kind() == "AStar")
 }
 
 fn is_plain(value: &Tree) -> bool {
@@ -653,11 +611,9 @@ pub(super) fn is_proven_call(parts: &[&str]) -> bool {
     }
 }
 
-/// Is it a function of PostgreSQL's own that returns nothing of a table?
+/// Is it a function that returns nothing of a table?
 fn is_known_call(parts: &[&str]) -> bool {
-    let telling = parts
-        .last()
-        .is_some_and(|name| TELLING_FUNCTIONS.contains(name));
+    let last = parts.last().copied().unwrap_or_default();
     let is_own = match parts {
         [name] | ["pg_catalog", name] => matches!(
             builtin::function(name),
@@ -665,66 +621,10 @@ fn is_known_call(parts: &[&str]) -> bool {
         ),
         _ => is_proven_call(parts),
     };
-    is_own && !telling
+    (is_own || EXTENSION_FUNCTIONS.contains(&last)) && !TELLING_FUNCTIONS.contains(&last)
 }
 
 fn is_known_operator(expression: &Tree) -> bool {
     let parts = expression.strings("name");
     parts.is_empty() || parts.last().is_some_and(|name| builtin::is_operator(name))
-}
-
-/// The names that a column of a sub-query without an alias can have (`FigureColname`). `None` when
-/// that is not known.
-fn derived_names(value: &Tree) -> Option<Vec<&str>> {
-    const UNNAMED: &str = "?column?";
-    Some(match value.kind() {
-        "ColumnRef" => {
-            let last = value
-                .trees("fields")
-                .filter(|part| part.kind() == "String")
-                .last()?;
-            vec![last.text("sval")]
-        }
-        "FuncCall" => vec![value.strings("funcname").last().copied()?],
-        "TypeCast" => {
-            let mut names = value.tree("arg").and_then(derived_names)?;
-            let of_type = value.tree("type_name")?;
-            names.extend(of_type.strings("names").last());
-            names
-        }
-        "CollateClause" => derived_names(value.tree("arg")?)?,
-        "AIndirection" => {
-            let mut names = derived_names(value.tree("arg")?)?;
-            let parts = value
-                .trees("indirection")
-                .filter(|part| part.kind() == "String");
-            names.extend(parts.map(|part| part.text("sval")));
-            names
-        }
-        "CaseExpr" => {
-            let mut names = vec!["case", UNNAMED];
-            if let Some(default) = value.tree("defresult") {
-                names.extend(derived_names(default)?);
-            }
-            names
-        }
-        "AArrayExpr" => vec!["array"],
-        "CoalesceExpr" => vec!["coalesce"],
-        "MinMaxExpr" => vec!["greatest", "least"],
-        "RowExpr" => vec!["row"],
-        "SubLink" => {
-            let mut names = vec!["exists", "array", UNNAMED];
-            let query = value.tree("subselect")?;
-            let first = query.trees("target_list").next()?;
-            if !first.text("name").is_empty() {
-                names.push(first.text("name"));
-            } else {
-                names.extend(derived_names(first.tree("val")?)?);
-            }
-            names
-        }
-        "AExpr" => vec![UNNAMED, "nullif"],
-        "AConst" | "ParamRef" | "BoolExpr" | "NullTest" | "BooleanTest" => vec![UNNAMED, "bool"],
-        _ => return None,
-    })
 }

@@ -1,10 +1,10 @@
-//! Expressions that do not fail, whatever value they are given: whether one fails would tell
-//! something about a value that is covered.
+//! Expressions that do not fail, whatever value they are given, and that are NULL only where the
+//! value is: whether one fails would tell something about a value that is covered.
 use super::names::{Names, is_proven_call};
 use crate::interpret::tree::{Tree, Value};
 use pg_query::protobuf::{AExprKind, SubLinkType};
 
-/// Functions that take any value in any of their arguments.
+/// Functions of one argument, or of several of which any may be any value.
 const OF_ANYTHING: &[&str] = &[
     "upper",
     "lower",
@@ -12,7 +12,6 @@ const OF_ANYTHING: &[&str] = &[
     "concat",
     "concat_ws",
     "md5",
-    "length",
     "char_length",
     "character_length",
     "octet_length",
@@ -31,30 +30,13 @@ const OF_ANYTHING: &[&str] = &[
     "jsonb_build_array",
     "json_agg",
     "jsonb_agg",
-    "array_agg",
     "count",
     "min",
     "max",
     "any_value",
 ];
-/// Functions that take any value in their first argument.
-const OF_FIRST: &[&str] = &[
-    "left",
-    "right",
-    "substr",
-    "substring",
-    "replace",
-    "translate",
-    "split_part",
-    "regexp_replace",
-    "string_agg",
-    "lpad",
-    "rpad",
-    "strpos",
-    "starts_with",
-    "to_char",
-    "encode",
-];
+/// Functions that take any value in their first argument, where the others are constants.
+const OF_FIRST: &[&str] = &["left", "right", "split_part", "string_agg"];
 /// Functions that take any value in every second argument.
 const OF_SECOND: &[&str] = &["json_build_object", "jsonb_build_object"];
 
@@ -69,12 +51,11 @@ impl<'a> Names<'a> {
             "TypeCast" => to_text(tree) && self.field(tree, "arg"),
             "CollateClause" | "NamedArgExpr" | "NullTest" => self.field(tree, "arg"),
             "CoalesceExpr" | "RowExpr" => self.list(tree, "args"),
-            "AArrayExpr" => self.list(tree, "elements"),
             "AExpr" => {
                 tree.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp)
                     && tree.strings("name") == ["||"]
-                    && self.field(tree, "lexpr")
-                    && self.field(tree, "rexpr")
+                    && self.operand(tree, "lexpr")
+                    && self.operand(tree, "rexpr")
             }
             "FuncCall" => self.call_cannot_fail(tree),
             // The query in it is looked at by itself.
@@ -82,6 +63,8 @@ impl<'a> Names<'a> {
                 tree.choice::<SubLinkType>("sub_link_type"),
                 Some(SubLinkType::ExprSublink | SubLinkType::ArraySublink)
             ),
+            // `(u).*` is a list of columns.
+            "AIndirection" => super::names::is_star(tree) && self.field(tree, "arg"),
             _ => false,
         }
     }
@@ -92,6 +75,16 @@ impl<'a> Names<'a> {
 
     fn list(&self, tree: &'a Tree, field: &str) -> bool {
         tree.trees(field).all(|below| self.cannot_fail(below))
+    }
+
+    /// What is computed beside a sensitive value could be so long that the two together are too
+    /// long.
+    fn operand(&self, tree: &'a Tree, field: &str) -> bool {
+        tree.tree(field)
+            .is_none_or(|below| match self.mention(below).is_empty() {
+                true => is_short(below),
+                false => self.cannot_fail(below),
+            })
     }
 
     fn call_cannot_fail(&self, tree: &'a Tree) -> bool {
@@ -108,18 +101,34 @@ impl<'a> Names<'a> {
             OF_ANYTHING.contains(name)
                 || OF_FIRST.contains(name) && index == 0
                 || OF_SECOND.contains(name) && index % 2 == 1
+                || *name == "length" && tree.list("args").len() == 1
         };
         tree.trees("args").enumerate().all(|(index, argument)| {
-            self.mention(argument).is_empty() || may_be(index) && self.cannot_fail(argument)
+            match self.mention(argument).is_empty() {
+                true => is_short(argument),
+                false => may_be(index) && self.cannot_fail(argument),
+            }
         })
     }
 }
 
-/// A cast that takes every value.
+/// A constant or a column, and nothing computed.
+fn is_short(tree: &Tree) -> bool {
+    match tree.kind() {
+        "AConst" | "ParamRef" | "ColumnRef" => true,
+        "TypeCast" => tree.tree("arg").is_some_and(is_short),
+        _ => false,
+    }
+}
+
+/// A cast that takes every value. A type of that name elsewhere could be a domain that does not.
 fn to_text(cast: &Tree) -> bool {
     let Some(target) = cast.tree("type_name") else {
         return false;
     };
-    let name = target.strings("names").last().copied().unwrap_or_default();
-    target.list("array_bounds").is_empty() && matches!(name, "text" | "varchar" | "bpchar" | "name")
+    let name = match target.strings("names").as_slice() {
+        [name] | ["pg_catalog", name] => *name,
+        _ => return false,
+    };
+    target.list("array_bounds").is_empty() && matches!(name, "text" | "varchar" | "bpchar")
 }

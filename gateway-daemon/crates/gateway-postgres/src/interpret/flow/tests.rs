@@ -83,7 +83,7 @@ fn outlook() -> Outlook {
         7,
         Arc::new(catalogue),
         &Named(&["public.users.email"]),
-        &mut Default::default(),
+        &Default::default(),
     )
 }
 
@@ -116,7 +116,12 @@ fn read(sql: &str) -> String {
         };
         text.push_str(&letters(&statement.outputs));
     }
+    let mut kinds: Vec<UseKind> = Vec::new();
     for (kind, _) in &flow.uses {
+        if kinds.contains(kind) {
+            continue;
+        }
+        kinds.push(*kind);
         text.push_str(match kind {
             UseKind::Asks => " asks",
             UseKind::Takes => " takes",
@@ -161,7 +166,7 @@ fn columns_of_an_answer() {
         ("select row_to_json(u), u.id from users u", "c."),
         ("select u.row_to_json from users u", "c"),
         ("select email(u) from users u", "c takes asks"),
-        ("select x, y from (select email x, id y from users) s", "c."),
+        ("select x, y from (select email x, id y from users) s", "cc"),
         ("select upper from (select upper(email) from users) s", "c"),
         ("select s.* from (select email from users) s", "+"),
         (
@@ -170,7 +175,7 @@ fn columns_of_an_answer() {
         ),
         (
             "with c(a, b) as (select id, email from users) select a, b, upper(b) from c",
-            ".cc",
+            "ccc",
         ),
         (
             "select id::text from plain union all select email from users",
@@ -178,7 +183,7 @@ fn columns_of_an_answer() {
         ),
         ("select (select email from users limit 1), 1", "c."),
         ("select c from users a(x, y, c)", "c"),
-        ("select y from users a(x, y, c)", "."),
+        ("select y from users a(x, y, c)", "c"),
         ("select f(1), now()", "u."),
         ("select x from (select f(1) as x) s", "u"),
         ("select * from f(1)", "+"),
@@ -192,9 +197,11 @@ fn columns_of_an_answer() {
         ("fetch all from c", "*"),
         ("select a.unknown from elsewhere a", "u"),
     ];
-    for (sql, expected) in rows {
-        assert_eq!(read(sql), expected, "{sql}");
-    }
+    let found = rows.map(|(sql, _)| (sql, read(sql)));
+    assert_eq!(
+        found,
+        rows.map(|(sql, expected)| (sql, expected.to_owned()))
+    );
 }
 
 #[test]
@@ -254,7 +261,7 @@ fn what_else_is_done_with_values() {
         ("do 'begin end'", "- unproven"),
         (
             "alter table users alter name type text using email",
-            "- takes",
+            "- asks takes",
         ),
         ("alter table users rename email to mail", "-"),
         ("copy users to '/tmp/x'", "- takes"),
@@ -265,9 +272,11 @@ fn what_else_is_done_with_values() {
             "- asks",
         ),
     ];
-    for (sql, expected) in rows {
-        assert_eq!(read(sql), expected, "{sql}");
-    }
+    let found = rows.map(|(sql, _)| (sql, read(sql)));
+    assert_eq!(
+        found,
+        rows.map(|(sql, expected)| (sql, expected.to_owned()))
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::interpret::builtin;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
-use pg_query::protobuf::{ObjectType, SetOperation};
+use pg_query::protobuf::{AlterTableType, ObjectType, SetOperation};
 
 /// Collects the uses of one statement.
 pub(super) struct Uses<'n, 'a> {
@@ -29,9 +29,12 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     fn add(&mut self, kind: UseKind, fields: &Fields) {
         for field in fields.iter() {
-            // What cannot be shown to be clean is covered; that is no reason to refuse it.
-            let counts = field != UNPROVEN && self.outlook.is_covered(field);
-            if counts && !self.found.contains(&(kind, field)) {
+            let kind = match (kind, field) {
+                // Nobody knows what it is that is taken.
+                (UseKind::Takes, UNPROVEN) => UseKind::Unproven,
+                (kind, _) => kind,
+            };
+            if self.outlook.is_covered(field) && !self.found.contains(&(kind, field)) {
                 self.found.push((kind, field));
             }
         }
@@ -68,14 +71,31 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "IndexStmt" => {
-                for element in tree.trees("index_params") {
-                    let column = self.names.column(element.text("name"));
-                    self.add(UseKind::Asks, &column);
-                }
+                self.elements(tree, "index_params");
                 self.ask(tree);
+            }
+            "AlterTableStmt" => {
+                if !tree.trees("cmds").all(looks_at_no_row) {
+                    let every = self.names.every_column();
+                    self.add(UseKind::Asks, &every);
+                }
+                self.other(tree);
+            }
+            // In which order the rows lie then shows.
+            "ClusterStmt" => {
+                let every = self.names.every_column();
+                self.add(UseKind::Asks, &every);
             }
             kind if brings_code(kind) => self.code(),
             _ => self.other(tree),
+        }
+    }
+
+    /// The columns of an index, or those that it is inferred from.
+    fn elements(&mut self, tree: &'a Tree, list: &str) {
+        for element in tree.trees(list) {
+            let column = self.names.column(element.text("name"));
+            self.add(UseKind::Asks, &column);
         }
     }
 
@@ -198,12 +218,8 @@ impl<'n, 'a> Uses<'n, 'a> {
     /// `ORDER BY 2`, `GROUP BY 1`: the number is a literal, and what is known of a statement is kept
     /// for all that differ in literals only, so it stands for any column.
     fn ask_by_number(&mut self, tree: &'a Tree) {
-        let mut sorts = tree
-            .trees("sort_clause")
-            .filter_map(|sort| sort.tree("node"));
-        let mut groups = tree.trees("group_clause");
-        let is_number = |tree: &Tree| tree.kind() == "AConst";
-        if sorts.any(is_number) || groups.any(is_number) {
+        let mut clauses = ["sort_clause", "group_clause"].into_iter();
+        if clauses.any(|clause| holds_constant(tree.get(clause))) {
             let returned = self.outputs(tree);
             self.add(UseKind::Asks, &returned);
         }
@@ -218,7 +234,11 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     /// An expression whose value is returned, and covered.
     fn expression(&mut self, value: &'a Tree) {
-        if !is_star(value) && !self.names.cannot_fail(value) {
+        if value.kind() == "FuncCall" && !is_proven_call(&value.strings("funcname")) {
+            // What it returns is covered. What it is given counts.
+            let given = self.names.mention_below(value);
+            self.add(UseKind::Asks, &given);
+        } else if !is_star(value) && !self.names.cannot_fail(value) {
             self.ask(value);
         }
         self.sub_queries(value);
@@ -261,7 +281,13 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.add(UseKind::Asks, &every);
                 }
             }
-            _ => self.ask(item),
+            _ => {
+                // How many rows a function returns depends on what it is given. What it reads itself
+                // is covered, and no reason to refuse it.
+                let mut given = self.names.mention(item);
+                given.remove(UNPROVEN);
+                self.add(UseKind::Asks, &given);
+            }
         }
     }
 
@@ -289,6 +315,14 @@ impl<'n, 'a> Uses<'n, 'a> {
             }
         }
         self.ask_value(conflict.get("where_clause"));
+        if let Some(infer) = conflict.tree("infer") {
+            self.elements(infer, "index_elems");
+            self.ask(infer);
+            if !infer.text("conname").is_empty() {
+                let every = self.names.every_column();
+                self.add(UseKind::Asks, &every);
+            }
+        }
     }
 
     fn update(&mut self, tree: &'a Tree) {
@@ -301,16 +335,15 @@ impl<'n, 'a> Uses<'n, 'a> {
         self.ask_value(tree.get("where_clause"));
     }
 
-    /// What is computed of a sensitive column may be stored in one that is sensitive as well.
+    /// What is computed of a sensitive column may be stored in that column.
     fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree) {
         let Some(value) = assignment.tree("val") else {
             return;
         };
         let taken = self.names.mention(value);
-        let stays = self
-            .names
-            .is_sensitive_target(range, assignment.text("name"))
-            && value.kind() != "MultiAssignRef";
+        let target = self.names.target_field(range, assignment.text("name"));
+        let mut own = target.map(Fields::one).unwrap_or_default();
+        let stays = !own.add(&taken) && value.kind() != "MultiAssignRef";
         if stays {
             self.expression(value);
         } else {
@@ -351,6 +384,46 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 }
 
+/// Is there a constant anywhere below?
+fn holds_constant(value: &Value) -> bool {
+    let mut found = false;
+    each(value, &mut |tree| {
+        found = found
+            || tree.kind() == "AConst"
+            || tree.fields().any(|(_, below)| holds_constant(below));
+    });
+    found
+}
+
+/// Does a part of ALTER TABLE leave the rows that are there unread?
+fn looks_at_no_row(command: &Tree) -> bool {
+    let plain = match command.tree("def") {
+        Some(def) if def.kind() == "ColumnDef" => def.list("constraints").is_empty(),
+        _ => true,
+    };
+    match command.choice::<AlterTableType>("subtype") {
+        Some(AlterTableType::AtAddColumn) => plain,
+        Some(
+            AlterTableType::AtColumnDefault
+            | AlterTableType::AtDropNotNull
+            | AlterTableType::AtDropColumn
+            | AlterTableType::AtDropConstraint
+            | AlterTableType::AtDropExpression
+            | AlterTableType::AtChangeOwner
+            | AlterTableType::AtSetStatistics
+            | AlterTableType::AtSetStorage
+            | AlterTableType::AtSetRelOptions
+            | AlterTableType::AtResetRelOptions
+            | AlterTableType::AtDropInherit
+            | AlterTableType::AtDetachPartition
+            | AlterTableType::AtReplicaIdentity
+            | AlterTableType::AtEnableRowSecurity
+            | AlterTableType::AtDisableRowSecurity,
+        ) => true,
+        _ => false,
+    }
+}
+
 /// Statements after which the server runs code that came with them.
 fn brings_code(kind: &str) -> bool {
     matches!(
@@ -377,6 +450,8 @@ fn brings_code(kind: &str) -> bool {
             | "CreateForeignTableStmt"
             | "CreateUserMappingStmt"
             | "ImportForeignSchemaStmt"
+            | "CreateDomainStmt"
+            | "AlterDomainStmt"
             | "CreateSubscriptionStmt"
             | "AlterSubscriptionStmt"
             | "CreatePublicationStmt"
