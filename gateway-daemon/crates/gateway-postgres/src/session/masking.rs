@@ -15,7 +15,7 @@ use crate::mask::catalogue::{self, Ask, Catalogue, Loading, REQUESTS};
 use crate::mask::columns::{Action, Column, Columns, Description, action_for, describe};
 use crate::mask::copy::CopyStream;
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
-use crate::mask::store::{Database, Fresh};
+use crate::mask::store::Fresh;
 use crate::mask::value::{Kind, Shape};
 use crate::mask::words;
 use gateway_core::mask::{Use, UseKind};
@@ -302,7 +302,7 @@ impl Serving {
                 is_shifting: question.is_stale
                     || shifts && flow.statements.len() > 1
                     || fetches && !is_current,
-                generation: self.shared.store.generation(&self.database()),
+                generation: self.shared.store.generation(&self.database),
                 outlook,
                 masks,
                 flow,
@@ -317,7 +317,7 @@ impl Serving {
 
     /// What the policy says about the database; `None`: it has to be asked first.
     fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
-        let database = self.database();
+        let database = Arc::clone(&self.database);
         let can_load = self.pipeline.is_empty()
             && self.settings.text_is_utf8()
             && !self.up.unsynced
@@ -345,13 +345,6 @@ impl Serving {
         let is_shared = !masking.changed;
         let store = &shared.store;
         Some(store.outlook(&database, catalogue.as_ref(), masks, is_shared))
-    }
-
-    pub(super) fn database(&self) -> Database {
-        Database {
-            address: self.origin.destination,
-            name: self.database.clone(),
-        }
     }
 
     /// What a text does, and what it executes, where that is one prepared statement.
@@ -428,7 +421,7 @@ impl Serving {
     /// Now. `None`: the policy has called nothing sensitive so far.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let masking = self.masking.as_ref()?;
-        let generation = self.shared.store.generation(&self.database());
+        let generation = self.shared.store.generation(&self.database);
         Some(Stamp(generation, masking.alterations))
     }
 
@@ -494,7 +487,7 @@ impl Serving {
 
     /// The catalogue was read, or could not be.
     pub(super) fn end_loading(&mut self, out: &mut dyn Effects) {
-        let database = self.database();
+        let database = Arc::clone(&self.database);
         let shared = Arc::clone(&self.shared);
         let open = self.transaction != Transaction::Idle;
         let masking = self.masking();
@@ -534,7 +527,7 @@ impl Serving {
                 masking.own = None;
                 masking.replaced |= replacing;
                 if replacing {
-                    let database = self.database();
+                    let database = Arc::clone(&self.database);
                     self.shared.store.changed(&database, true);
                 }
             }
@@ -606,7 +599,7 @@ impl Serving {
 
     /// Is the database what it was when the request was looked at, as far as is known?
     fn is_current(&self, view: &View) -> bool {
-        !view.outlook.covers || self.shared.store.generation(&self.database()) == view.generation
+        !view.outlook.covers || self.shared.store.generation(&self.database) == view.generation
     }
 
     /// The columns of the row that comes; `None`: it need not be looked into.
@@ -728,7 +721,7 @@ impl Serving {
 
     /// ReadyForQuery.
     pub(super) fn masking_ready(&mut self, transaction: Transaction) {
-        let database = self.database();
+        let database = Arc::clone(&self.database);
         let Some(masking) = &mut self.masking else {
             return;
         };

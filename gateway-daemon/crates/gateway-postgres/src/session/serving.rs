@@ -15,6 +15,7 @@ use crate::codec::response::Transaction;
 use crate::codec::{Header, header};
 use crate::error::Error;
 use crate::interpret::{Classification, SearchPath};
+use crate::mask::store::Database;
 use gateway_core::mask::FieldCounts;
 use gateway_core::{Clearance, OperationId, Parameter};
 use gateway_protocol::{Effects, ProtocolError, Side};
@@ -197,7 +198,7 @@ pub(super) struct Serving {
     /// The clearance of `authenticate`, under which bytes go that ask for nothing by themselves.
     pub(super) admitted: Clearance,
     /// The database that the client asked for.
-    pub(super) database: Box<[u8]>,
+    pub(super) database: Arc<Database>,
     /// Present until the upstream is ready for the first query.
     pub(super) login: Option<Login>,
     pub(super) up: Upward,
@@ -271,7 +272,10 @@ impl Serving {
         search_path: SearchPath,
     ) -> Serving {
         Serving {
-            database: database.into(),
+            database: Arc::new(Database {
+                address: origin.destination,
+                name: database.into(),
+            }),
             views: Queue::default(),
             masking: None,
             looked: None,
