@@ -6,6 +6,8 @@ import struct
 class Wire:
     def __init__(self, host, port, user, database):
         self.socket = socket.create_connection((host, int(port)))
+        # A request is several small writes, which would wait for each other's acknowledgement.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.held = b""
         body = struct.pack(">i", 196608) + f"user\0{user}\0database\0{database}\0\0".encode()
         self.socket.sendall(struct.pack(">i", len(body) + 4) + body)
