@@ -323,6 +323,7 @@ impl Serving {
             && !self.up.unsynced
             && !out.is_holding()
             && self.transaction != Transaction::Failed;
+        let is_open = self.transaction != Transaction::Idle;
         let shared = Arc::clone(&self.shared);
         let masking = self.masking();
         if masking.loading.is_some() {
@@ -331,6 +332,8 @@ impl Serving {
         let catalogue = match (&masking.own, masking.changed, shared.store.fresh(&database)) {
             (Some(own), true, _) => own.clone(),
             (_, false, Fresh::Yes(catalogue)) => Some(catalogue),
+            // A question that fails would fail the client's transaction.
+            (_, false, Fresh::Old(catalogue)) if is_open => Some(catalogue),
             _ if can_load && masking.loads < LOADS_MAX => {
                 masking.loads += 1;
                 masking.loading = Some(Loading::default());
