@@ -166,19 +166,17 @@ pub(crate) enum CopySource {
     Query(Box<str>),
 }
 
+/// What stands for NULL in the text format; in CSV it is nothing.
+pub(crate) const NULL_TEXT: &str = "\\N";
+
 /// How the copied data is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopyFormat {
     /// A line for a row, with backslashes before what is special.
-    Text {
-        delimiter: u8,
-        null: Box<[u8]>,
-        header: bool,
-    },
+    Text { delimiter: u8, header: bool },
     /// Values in quotes where needed.
     Csv {
         delimiter: u8,
-        null: Box<[u8]>,
         header: bool,
         quote: u8,
         escape: u8,
@@ -449,8 +447,8 @@ fn copy_format(tree: &Tree) -> CopyFormat {
         Some([byte]) if !matches!(byte, b'\n' | b'\r') => Some(*byte),
         Some(_) => None,
     };
-    // A value that equals it could not be told from NULL, and would be shown.
-    let plain = if format == "csv" { "" } else { "\\N" };
+    // A value that equals another marker could not be told from NULL, and would be shown.
+    let plain = if format == "csv" { "" } else { NULL_TEXT };
     if null.is_some_and(|null| null != plain) {
         return CopyFormat::Other;
     }
@@ -459,11 +457,7 @@ fn copy_format(tree: &Tree) -> CopyFormat {
             let Some(delimiter) = byte(delimiter, b'\t') else {
                 return CopyFormat::Other;
             };
-            CopyFormat::Text {
-                delimiter,
-                null: plain.as_bytes().into(),
-                header,
-            }
+            CopyFormat::Text { delimiter, header }
         }
         "csv" => {
             let quote = byte(quote, b'"');
@@ -475,7 +469,6 @@ fn copy_format(tree: &Tree) -> CopyFormat {
             };
             CopyFormat::Csv {
                 delimiter,
-                null: plain.as_bytes().into(),
                 header,
                 quote,
                 escape,

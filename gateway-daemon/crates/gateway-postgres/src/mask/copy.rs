@@ -4,7 +4,7 @@
 use super::columns::{Became, Columns};
 use super::row::set_length;
 use crate::error::Error;
-use crate::interpret::flow::CopyFormat;
+use crate::interpret::flow::{CopyFormat, NULL_TEXT};
 use gateway_core::Masker;
 
 /// What a binary copy begins with (`COPY`, file header).
@@ -140,30 +140,29 @@ impl CopyStream {
                 out.extend_from_slice(row);
                 continue;
             }
-            match self.format.clone() {
-                CopyFormat::Text {
-                    delimiter, null, ..
-                } => {
-                    self.text_row(row, delimiter, &null, masker, out)?;
+            match self.format {
+                CopyFormat::Text { delimiter, .. } => {
+                    self.delimited_row(row, Style::text(delimiter), masker, out)?;
                 }
                 CopyFormat::Csv {
                     delimiter,
-                    null,
                     quote,
                     escape,
                     ..
-                } => self.csv_row(row, [delimiter, quote, escape], &null, masker, out)?,
+                } => {
+                    let style = Style::csv(delimiter, quote, escape);
+                    self.delimited_row(row, style, masker, out)?;
+                }
                 CopyFormat::Binary => self.binary_values(row, masker, out)?,
                 CopyFormat::Other => return Err(CopyFault::Malformed),
             }
         }
     }
 
-    fn text_row(
+    fn delimited_row(
         &mut self,
         row: &[u8],
-        delimiter: u8,
-        null: &[u8],
+        style: Style,
         masker: &dyn Masker,
         out: &mut Vec<u8>,
     ) -> Result<(), CopyFault> {
@@ -173,79 +172,22 @@ impl CopyStream {
         let mut raw = Vec::new();
         loop {
             let rest = row.get(at..).unwrap_or_default();
-            let length = text_field(rest, delimiter);
+            let length = style.read(rest, &mut raw);
             let field = rest.get(..length).unwrap_or_default();
             if index > 0 {
-                out.push(delimiter);
-            }
-            self.made.clear();
-            let became = if field == null {
-                self.columns.null(index, masker, &mut self.made)
-            } else {
-                unescape(field, &mut raw);
-                let mut made = std::mem::take(&mut self.made);
-                let became = self.columns.value(index, &raw, masker, &mut made);
-                self.made = made;
-                became
-            };
-            match became {
-                Became::Same => out.extend_from_slice(field),
-                Became::Null => out.extend_from_slice(null),
-                Became::Written => escape(&self.made, delimiter, out),
-            }
-            index += 1;
-            at += length;
-            if at >= row.len() {
-                break;
-            }
-            at += 1;
-        }
-        out.extend_from_slice(end);
-        self.check_count(index)
-    }
-
-    fn csv_row(
-        &mut self,
-        row: &[u8],
-        [delimiter, quote, escape]: [u8; 3],
-        null: &[u8],
-        masker: &dyn Masker,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CopyFault> {
-        let (row, end) = without_end(row);
-        let mut index = 0;
-        let mut at = 0;
-        let mut raw = Vec::new();
-        loop {
-            let rest = row.get(at..).unwrap_or_default();
-            let length = csv_field(rest, delimiter, quote, escape, &mut raw);
-            let field = rest.get(..length).unwrap_or_default();
-            if index > 0 {
-                out.push(delimiter);
+                out.push(style.delimiter);
             }
             self.made.clear();
             // A quoted text is never NULL.
-            let became = if field == null {
+            let became = if field == style.null {
                 self.columns.null(index, masker, &mut self.made)
             } else {
-                let mut made = std::mem::take(&mut self.made);
-                let became = self.columns.value(index, &raw, masker, &mut made);
-                self.made = made;
-                became
+                self.columns.value(index, &raw, masker, &mut self.made)
             };
             match became {
                 Became::Same => out.extend_from_slice(field),
-                Became::Null => out.extend_from_slice(null),
-                Became::Written => {
-                    out.push(quote);
-                    for byte in &self.made {
-                        if *byte == quote || *byte == escape {
-                            out.push(escape);
-                        }
-                        out.push(*byte);
-                    }
-                    out.push(quote);
-                }
+                Became::Null => out.extend_from_slice(style.null),
+                Became::Written => style.write(&self.made, out),
             }
             index += 1;
             at += length;
@@ -344,6 +286,59 @@ impl CopyStream {
     }
 }
 
+/// How the fields of a line are written.
+#[derive(Clone, Copy)]
+struct Style {
+    delimiter: u8,
+    null: &'static [u8],
+    /// What quotes a field, and what stands before a quote in it. `None`: backslashes.
+    quoting: Option<(u8, u8)>,
+}
+
+impl Style {
+    const fn text(delimiter: u8) -> Style {
+        Style {
+            delimiter,
+            null: NULL_TEXT.as_bytes(),
+            quoting: None,
+        }
+    }
+
+    const fn csv(delimiter: u8, quote: u8, escape: u8) -> Style {
+        Style {
+            delimiter,
+            null: b"",
+            quoting: Some((quote, escape)),
+        }
+    }
+
+    /// How long the first field is; its value is in `raw`.
+    fn read(self, data: &[u8], raw: &mut Vec<u8>) -> usize {
+        match self.quoting {
+            Some((quote, escape)) => csv_field(data, self.delimiter, quote, escape, raw),
+            None => {
+                let length = text_field(data, self.delimiter);
+                unescape(data.get(..length).unwrap_or_default(), raw);
+                length
+            }
+        }
+    }
+
+    fn write(self, value: &[u8], out: &mut Vec<u8>) {
+        let Some((quote, escape)) = self.quoting else {
+            return escape_text(value, self.delimiter, out);
+        };
+        out.push(quote);
+        for byte in value {
+            if *byte == quote || *byte == escape {
+                out.push(escape);
+            }
+            out.push(*byte);
+        }
+        out.push(quote);
+    }
+}
+
 /// How long the first line is, with its end.
 fn line(data: &[u8], quoting: Option<(u8, u8)>) -> Option<usize> {
     let Some((quote, escape)) = quoting else {
@@ -407,7 +402,7 @@ fn unescape(field: &[u8], raw: &mut Vec<u8>) {
     }
 }
 
-fn escape(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
+fn escape_text(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
     for byte in value {
         let letter = match byte {
             0x08 => b'b',

@@ -1,7 +1,7 @@
 //! The upstream's messages once it is ready: which request each answers, and what that settles.
 use super::names::Outcome;
 use super::pipeline::{Entry, Own, Request};
-use super::serving::{Change, Copy, Fault, Rest, Serving, Step, whole};
+use super::serving::{Change, Copy, Fault, Rest, Serving, Step};
 use crate::codec::response::{self, Transaction};
 use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
@@ -164,8 +164,7 @@ impl Serving {
             None => (entry.viewed, entry.recorded),
         };
         let step = if own || viewed || recorded {
-            let limit = self.shared.limits.control_bytes;
-            let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            let Some(body) = self.control(header, bytes)? else {
                 return Ok(Step::Wait);
             };
             if viewed {
@@ -197,8 +196,7 @@ impl Serving {
     ) -> Result<Step, Fault> {
         let entry = self.front_for(header, out)?;
         if entry.own != Own::No {
-            let limit = self.shared.limits.control_bytes;
-            let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+            let Some(body) = self.control(header, bytes)? else {
                 return Ok(Step::Wait);
             };
             self.own_row(body);
@@ -272,8 +270,7 @@ impl Serving {
         if self.masking.is_none() {
             return Ok(self.down.begin(header.size, bytes.len(), false));
         }
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let front = self.pipeline.front();
@@ -289,8 +286,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let entry = self.expect(header, out)?;
@@ -308,8 +304,7 @@ impl Serving {
     }
 
     fn parameter_status(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Fault> {
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let (name, value) = response::parameter_status(body)?;
@@ -323,8 +318,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let entry = self.expect(header, out)?;
@@ -398,8 +392,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let tag = response::command_tag(body)?;
@@ -497,8 +490,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let fields = response::error(body)?;

@@ -113,8 +113,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let limit = self.shared.limits.control_bytes;
-        let Some(body) = whole(header, bytes, limit, "limits.control_bytes")? else {
+        let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let Some(login) = &mut self.login else {

@@ -7,7 +7,7 @@ use super::recording::Keeping;
 use super::serving::{Fault, Serving};
 use super::statement::Statement;
 use crate::codec::response::{Complaint, Severity, Transaction};
-use crate::codec::{HEADER_BYTES, frame, push_text};
+use crate::codec::{frame, push_text};
 use crate::error::Error;
 use crate::interpret::Classification;
 use crate::interpret::flow::{CopyFormat, CopyOut, CopySource, Flow, Outputs};
@@ -215,8 +215,6 @@ pub(super) struct Masking {
     /// The columns of the query that is copied next.
     copied: Option<Vec<Description>>,
     copy: Option<CopyStream>,
-    /// Which statement of the text the answer is about.
-    statement: usize,
     /// The rest of the answer is not for the client.
     swallow: bool,
     cursors: FxHashMap<Box<str>, Cursor>,
@@ -530,8 +528,7 @@ impl Serving {
                 masking.own = None;
                 masking.replaced |= replacing;
                 if replacing {
-                    let database = Arc::clone(&self.database);
-                    self.shared.store.changed(&database, true);
+                    self.shared.store.changed(&self.database, true);
                 }
             }
         }
@@ -591,12 +588,12 @@ impl Serving {
         let Some(view) = self.views.front().cloned() else {
             return Ok(());
         };
-        let is_current = self.is_current(&view);
-        let masking = self.masking();
-        masking.columns = Some(match is_current {
-            true => view.columns(masking.statement, &described),
+        let statement = self.reply.statements;
+        let columns = match self.is_current(&view) {
+            true => view.columns(statement, &described),
             false => Columns::blind(Arc::clone(&view.masks), &described),
-        });
+        };
+        self.masking().columns = Some(columns);
         Ok(())
     }
 
@@ -653,26 +650,23 @@ impl Serving {
         let Some(view) = self.views.front().cloned() else {
             return Ok(true);
         };
-        let is_current = self.is_current(&view);
+        let statement = self.reply.statements;
+        let plan = view.copy(statement).filter(|_| self.is_current(&view));
         let masking = self.masking.get_or_insert_default();
-        let found = view.flow.statement(masking.statement);
         let copied = masking.copied.take();
         let mut reader = crate::codec::Reader::new(body);
         reader.byte()?;
         let count = usize::from(reader.u16()?);
-        let (Some(plan), false) = (
-            found.and_then(|found| found.copy.as_ref()),
-            view.is_shifting || !is_current,
-        ) else {
+        let Some(plan) = plan else {
             return Ok(!view.outlook.covers);
         };
         let columns = match &plan.source {
             CopySource::Query(_) => copied
                 .filter(|described| described.len() == count)
-                .map(|described| view.columns(masking.statement, &described)),
+                .map(|described| view.columns(statement, &described)),
             CopySource::Table { .. } => table_columns(&view, plan)
                 .filter(|columns| columns.len() == count)
-                .map(|list| Columns::of(Arc::clone(&view.outlook), Arc::clone(&view.masks), list)),
+                .map(|list| view.listed(list)),
         };
         let columns = columns.unwrap_or_else(|| {
             Columns::covered(Arc::clone(&view.outlook), Arc::clone(&view.masks), count)
@@ -681,7 +675,7 @@ impl Serving {
             return Ok(true);
         }
         let limit = self.shared.limits.masked_row_bytes;
-        let stream = CopyStream::new(plan.format.clone(), columns, limit);
+        let stream = CopyStream::new(plan.format, columns, limit);
         if !stream.is_readable()
             || !self.settings.text_is_utf8() && plan.format != CopyFormat::Binary
         {
@@ -700,7 +694,6 @@ impl Serving {
         let Some(masking) = &mut self.masking else {
             return;
         };
-        masking.statement += 1;
         let columns = masking.columns.take();
         let copy = masking.copy.take();
         let (masked, disclosed) = (&mut self.reply.masked, &mut self.reply.disclosed);
@@ -717,14 +710,12 @@ impl Serving {
         self.statement_answered();
         self.views.pop();
         if let Some(masking) = &mut self.masking {
-            masking.statement = 0;
             masking.copied = None;
         }
     }
 
     /// ReadyForQuery.
     pub(super) fn masking_ready(&mut self, transaction: Transaction) {
-        let database = Arc::clone(&self.database);
         let Some(masking) = &mut self.masking else {
             return;
         };
@@ -733,7 +724,7 @@ impl Serving {
             if std::mem::take(&mut masking.changed) {
                 masking.own = None;
                 let replaced = std::mem::take(&mut masking.replaced);
-                self.shared.store.changed(&database, replaced);
+                self.shared.store.changed(&self.database, replaced);
             }
         } else if masking.changed {
             // It may have changed once more.
@@ -814,33 +805,25 @@ impl Serving {
         }
     }
 
+    fn loading(&mut self) -> Option<&mut Loading> {
+        self.masking.as_mut()?.loading.as_mut()
+    }
+
     /// A row of the gateway's own question.
     pub(super) fn own_row(&mut self, body: &[u8]) {
-        if let Some(loading) = self
-            .masking
-            .as_mut()
-            .and_then(|masking| masking.loading.as_mut())
-        {
+        if let Some(loading) = self.loading() {
             loading.row(body);
         }
     }
 
     pub(super) fn own_answered(&mut self) {
-        if let Some(loading) = self
-            .masking
-            .as_mut()
-            .and_then(|masking| masking.loading.as_mut())
-        {
+        if let Some(loading) = self.loading() {
             loading.answered();
         }
     }
 
     pub(super) fn own_failed(&mut self) {
-        if let Some(loading) = self
-            .masking
-            .as_mut()
-            .and_then(|masking| masking.loading.as_mut())
-        {
+        if let Some(loading) = self.loading() {
             loading.fail();
         }
     }
@@ -873,12 +856,10 @@ fn copied_query(flow: &Flow) -> Option<&str> {
 }
 
 fn describe_message(kind: u8, name: &[u8]) -> Vec<u8> {
-    let message = frame(b'D', |body| {
+    frame(b'D', |body| {
         body.push(kind);
         push_text(body, name);
-    });
-    debug_assert!(message.len() > HEADER_BYTES);
-    message
+    })
 }
 
 /// The columns of COPY table TO; `None` when it is not certain which those are.
@@ -892,7 +873,7 @@ pub(super) fn table_columns(view: &View, plan: &CopyOut) -> Option<Vec<Column>> 
         return None;
     };
     let catalogue = view.outlook.catalogue.as_ref()?;
-    let mut candidates: Vec<_> = catalogue.named(schema, name).collect();
+    let candidates: Vec<_> = catalogue.named(schema, name).collect();
     let marked = |oid: u32| view.outlook.marks(oid).next().is_some();
     let (oid, relation) = match candidates.as_slice() {
         [one] => *one,
@@ -900,7 +881,6 @@ pub(super) fn table_columns(view: &View, plan: &CopyOut) -> Option<Vec<Column>> 
         [first, ..] if !candidates.iter().any(|(oid, _)| marked(*oid)) => *first,
         _ => return None,
     };
-    candidates.clear();
     let column = |number: i16, type_oid: u32, not_null: bool| {
         let action = match view.outlook.marked(oid, number) {
             None => Action::Show,

@@ -384,11 +384,7 @@ impl Serving {
         };
         let list = actions.into_iter().enumerate().map(column).collect();
         let columns = veil.listed(list);
-        Some(CopyStream::new(
-            plan.format.clone(),
-            columns,
-            READ_BYTES_MAX,
-        ))
+        Some(CopyStream::new(plan.format, columns, READ_BYTES_MAX))
     }
 
     /// Copy data, as the client gets it.

@@ -316,8 +316,10 @@ impl Serving {
     fn execute(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let name = request::execute(body)?;
         let segment = self.pipeline.segment();
-        let statement = significant(name)
-            .and_then(|name| self.portals.look_up(name, segment).one()?.statement.clone());
+        let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
+        // It runs as it was planned when it was bound.
+        let is_stale = self.stamp() != portal.and_then(|portal| portal.stamp);
+        let statement = portal.and_then(|portal| portal.statement.clone());
         let own = statement
             .as_deref()
             .and_then(|statement| self.read_again(statement));
@@ -332,11 +334,6 @@ impl Serving {
             Some(statement) => Cow::Borrowed(&*statement.text),
             None => format!("portal \"{}\"", String::from_utf8_lossy(name)).into(),
         };
-        // It runs as it was planned when it was bound.
-        let bound = significant(name)
-            .and_then(|name| self.portals.look_up(name, segment).one())
-            .and_then(|portal| portal.stamp);
-        let is_stale = self.stamp() != bound;
         // They are kept with the statement, unless it means something else by now.
         let attributes = match &statement {
             Some(statement) if statement.means(meaning.as_ref()) => {

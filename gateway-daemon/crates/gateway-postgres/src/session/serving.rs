@@ -314,6 +314,20 @@ impl Serving {
         }
     }
 
+    /// The body of a message of the upstream that has to be understood; `None` when it is not whole
+    /// yet.
+    ///
+    /// # Errors
+    /// It is larger than `limits.control_bytes`.
+    pub(super) fn control<'a>(
+        &self,
+        header: Header,
+        bytes: &'a [u8],
+    ) -> Result<Option<&'a [u8]>, Error> {
+        let limit = self.shared.limits.control_bytes;
+        whole(header, bytes, limit, "limits.control_bytes")
+    }
+
     /// Takes `bytes[start..]` from the client.
     pub(super) fn receive_client(
         &mut self,

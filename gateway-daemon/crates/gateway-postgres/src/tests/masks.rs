@@ -5,39 +5,14 @@ use super::messages::{
     parameter_description, parse, query, raw, ready, sync,
 };
 use crate::Limits;
-use gateway_core::Masks;
-use gateway_core::mask::{Detector, Mask, Predicates, Sensitive, Treatment};
+use gateway_testkit::FakeMasks;
 use std::sync::Arc;
 
-/// Covers `public.users.email`, and refuses questions about it.
-#[derive(Debug)]
-struct Email;
-
-impl Masks for Email {
-    fn id(&self) -> u64 {
-        1
-    }
-
-    fn field(&self, name: &str) -> Option<Sensitive> {
-        let mask = Mask {
-            name: "personal".into(),
-            with: Treatment::Redact,
-            predicates: Predicates::Deny,
-        };
-        (name == "public.users.email").then(|| Sensitive {
-            mask: Arc::new(mask),
-            covered: true,
-        })
-    }
-
-    fn detectors(&self) -> &[(Detector, Sensitive)] {
-        &[]
-    }
-
-    fn cover(&self) -> bool {
-        true
-    }
-}
+/// Covers one column, and refuses questions about it.
+const EMAIL_MASKED: FakeMasks = FakeMasks {
+    covered: &["public.users.email"],
+    watched: &[],
+};
 
 /// The kinds of the messages in a stream.
 fn letters(mut bytes: &[u8]) -> String {
@@ -113,7 +88,7 @@ pub(super) fn catalogue() -> Vec<u8> {
 
 fn masked() -> Harness {
     let policy = Policy::allowing();
-    policy.mask(Arc::new(Email));
+    policy.mask(Arc::new(EMAIL_MASKED));
     Harness::ready(policy)
 }
 
@@ -381,7 +356,7 @@ fn a_copy_is_masked_however_it_is_cut() {
 #[test]
 fn an_answer_that_cannot_be_looked_into_ends() {
     let policy = Policy::allowing();
-    policy.mask(Arc::new(Email));
+    policy.mask(Arc::new(EMAIL_MASKED));
     let limits = Limits {
         masked_row_bytes: 64,
         ..Limits::default()

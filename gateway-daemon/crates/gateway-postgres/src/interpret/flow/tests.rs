@@ -2,40 +2,9 @@
 use super::{Flow, Outputs};
 use crate::mask::catalogue::{Catalogue, Column, Relation};
 use crate::mask::outlook::Outlook;
-use gateway_core::Masks;
-use gateway_core::mask::{Detector, Mask, Predicates, Sensitive, Treatment, UseKind};
+use gateway_core::mask::UseKind;
+use gateway_testkit::FakeMasks;
 use std::sync::Arc;
-
-/// Covers what has one of these names, and watches what ends with `phone`.
-#[derive(Debug)]
-struct Named(&'static [&'static str]);
-
-impl Masks for Named {
-    fn id(&self) -> u64 {
-        1
-    }
-
-    fn field(&self, name: &str) -> Option<Sensitive> {
-        let covered = self.0.contains(&name);
-        let mask = Mask {
-            name: "m".into(),
-            with: Treatment::Redact,
-            predicates: Predicates::Deny,
-        };
-        (covered || name.ends_with("phone")).then(|| Sensitive {
-            mask: Arc::new(mask),
-            covered,
-        })
-    }
-
-    fn detectors(&self) -> &[(Detector, Sensitive)] {
-        &[]
-    }
-
-    fn cover(&self) -> bool {
-        true
-    }
-}
 
 fn relation(oid: u32, name: &str, columns: &[&str], definition: Option<&str>) -> (u32, Relation) {
     let column = |(index, name): (usize, &&str)| Column {
@@ -82,7 +51,10 @@ fn outlook() -> Outlook {
     Outlook::new(
         7,
         Arc::new(catalogue),
-        &Named(&["public.users.email"]),
+        &FakeMasks {
+            covered: &["public.users.email"],
+            watched: &["public.users.phone"],
+        },
         &Default::default(),
     )
 }
