@@ -1,8 +1,8 @@
 //! Logging in with a credential that the job never has.
 use crate::postgres_tls::World;
+use gateway_tests::place;
 use gateway_tests::running::{self, Outcome};
 use std::path::Path;
-use std::process::Command;
 
 /// Found nowhere but in the store.
 const CANARY: &str = "canary-4c1d-of-the-service";
@@ -49,10 +49,8 @@ fn is_svc(world: &World) {
 
 /// Is this nowhere in a directory, in any file?
 fn is_nowhere(directory: &Path, text: &str) {
-    let mut grep = Command::new("grep");
-    grep.args(["-r", "-l", "-a", "-F", text]).arg(directory);
-    let outcome = running::run(&mut grep).unwrap();
-    assert_eq!(outcome.stdout, "", "{text}");
+    let found = place::files_with(directory, text).unwrap();
+    assert!(found.is_empty(), "{text}: {found:?}");
 }
 
 #[test]

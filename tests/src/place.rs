@@ -141,3 +141,17 @@ pub fn raise_file_limit() -> Result<()> {
     let wanted = most.max(20_000);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).context("the limit of open files")
 }
+
+/// The files below a directory that have this text in them. The journal's segments are large, and
+/// grep is quick.
+///
+/// # Errors
+/// They cannot be searched.
+pub fn files_with(directory: &Path, text: &str) -> Result<Vec<String>> {
+    let mut grep = std::process::Command::new("grep");
+    grep.args(["-r", "-l", "-a", "-F", "-e", text])
+        .arg(directory);
+    let outcome = crate::running::run(&mut grep)?;
+    ensure!(outcome.code() <= 1, "{outcome:?}");
+    Ok(outcome.stdout.lines().map(str::to_owned).collect())
+}

@@ -52,6 +52,11 @@ const PACKAGES: &[Package] = &[
         "network namespaces for the attack tests",
     ),
     package(
+        "curl",
+        Part::Peers,
+        "asks for the metrics over the control socket in the tests",
+    ),
+    package(
         "openssl",
         Part::Peers,
         "makes certificates and checks signatures in the tests",
