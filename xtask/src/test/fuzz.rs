@@ -6,7 +6,9 @@ use super::tally::Tally;
 use crate::process;
 use crate::project::Project;
 use anyhow::{Context, Result, bail, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use toml::Table;
 
@@ -81,8 +83,13 @@ fn fuzz(project: &Project, target: &str) -> Result<()> {
         seeds.is_dir(),
         "{target} has no corpus in tests/fuzz/corpus"
     );
-    let (found, artifacts) = (build.join("corpus").join(target), build.join("artifacts"));
+    let found = build.join("corpus").join(target);
+    let artifacts = build.join("artifacts").join(target);
     fs::create_dir_all(&found)?;
+    if artifacts.exists() {
+        // Those of an earlier run are not what this one found.
+        fs::remove_dir_all(&artifacts)?;
+    }
     fs::create_dir_all(&artifacts)?;
     let mut command = Command::new(build.join(HOST).join("release").join(target));
     command
@@ -95,21 +102,38 @@ fn fuzz(project: &Project, target: &str) -> Result<()> {
             "-verbosity=0",
             "-print_final_stats=1",
         ])
-        .arg(format!(
-            "-artifact_prefix={}/{target}-",
-            artifacts.display()
-        ))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .env("ASAN_OPTIONS", "detect_leaks=0");
     println!("fuzz: {target}, {SECONDS_EACH} s");
     if let Err(error) = process::run(&mut command) {
-        bail!("{error:#}; the input is in {}", project.shown(&artifacts));
+        bail!("{error:#}; {}", finds(&artifacts)?);
     }
     Ok(())
+}
+
+/// The inputs that a run failed on, to be taken from a log where the build directory is gone:
+/// `echo … | base64 -d`.
+fn finds(artifacts: &Path) -> Result<String> {
+    let mut inputs = Vec::new();
+    for entry in fs::read_dir(artifacts)? {
+        let path = entry?.path();
+        let input = BASE64_STANDARD.encode(fs::read(&path)?);
+        inputs.push(format!("{} in base64: {input}", path.display()));
+    }
+    Ok(inputs.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_find_can_be_taken_from_the_log() {
+        let artifacts = tempfile::tempdir().unwrap();
+        fs::write(artifacts.path().join("crash-1"), [0, 255]).unwrap();
+        let finds = finds(artifacts.path()).unwrap();
+        assert!(finds.ends_with("crash-1 in base64: AP8="), "{finds}");
+    }
 
     #[test]
     fn targets_are_those_of_the_manifest() {
