@@ -1,4 +1,4 @@
-//! Drivers cannot tell the gateway from the server either: psycopg, asyncpg, tokio-postgres.
+//! Drivers cannot tell the gateway from the server either: psycopg, asyncpg, tokio-postgres, sqlx.
 use gateway_tests::{Job, Outcome, Running, Scene, daemon, place};
 use std::path::PathBuf;
 use std::process::Command;
@@ -101,14 +101,25 @@ fn example(name: &str) -> PathBuf {
     example
 }
 
-#[test]
-fn tokio_postgres_speaks_every_part_of_the_protocol() {
-    let scene = Scene::allow_all().unwrap();
-    let program = example("tokio_postgres_features");
-    let outcome = same(&scene, |job| {
+fn same_example(scene: &Scene, name: &str) -> Outcome {
+    let program = example(name);
+    same(scene, |job| {
         let mut command = job.map_or_else(|| Command::new(&program), |job| job.command(&program));
         command.arg(scene.cluster.address());
         Running::start(&mut command).unwrap().wait(LONG).unwrap()
-    });
+    })
+}
+
+#[test]
+fn tokio_postgres_speaks_every_part_of_the_protocol() {
+    let scene = Scene::allow_all().unwrap();
+    let outcome = same_example(&scene, "tokio_postgres_features");
+    assert!(outcome.stdout.trim_end().ends_with("done"), "{outcome:?}");
+}
+
+#[test]
+fn sqlx_pools_prepares_and_streams() {
+    let scene = Scene::allow_all().unwrap();
+    let outcome = same_example(&scene, "sqlx_features");
     assert!(outcome.stdout.trim_end().ends_with("done"), "{outcome:?}");
 }
