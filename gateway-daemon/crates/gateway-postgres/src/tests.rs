@@ -9,6 +9,7 @@ mod malformed;
 mod masks;
 mod messages;
 mod model;
+mod races;
 mod recognise;
 mod recording;
 mod simple;

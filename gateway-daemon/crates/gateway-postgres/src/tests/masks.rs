@@ -9,13 +9,13 @@ use gateway_testkit::FakeMasks;
 use std::sync::Arc;
 
 /// Covers one column, and refuses questions about it.
-const EMAIL_MASKED: FakeMasks = FakeMasks {
+pub(super) const EMAIL_MASKED: FakeMasks = FakeMasks {
     covered: &["public.users.email"],
     watched: &[],
 };
 
 /// The kinds of the messages in a stream.
-fn letters(mut bytes: &[u8]) -> String {
+pub(super) fn letters(mut bytes: &[u8]) -> String {
     let mut letters = String::new();
     while let Some((kind, rest)) = bytes.split_first() {
         letters.push(char::from(*kind));
@@ -39,7 +39,7 @@ fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
     raw(b'D', &body)
 }
 
-fn texts(values: &[&str]) -> Vec<u8> {
+pub(super) fn texts(values: &[&str]) -> Vec<u8> {
     let values: Vec<_> = values.iter().map(|value| Some(value.as_bytes())).collect();
     row(&values)
 }
@@ -61,6 +61,11 @@ pub(super) fn described(columns: &[(u32, i16, u32)]) -> Vec<u8> {
 
 /// The answers to what is asked about the catalogue.
 pub(super) fn catalogue() -> Vec<u8> {
+    catalogue_in('I')
+}
+
+/// The same, in a transaction or not.
+pub(super) fn catalogue_in(transaction: char) -> Vec<u8> {
     let column = |number: &str, name: &str| {
         texts(&["20000", "public", "users", "r", number, name, "25", "f", ""])
     };
@@ -82,7 +87,7 @@ pub(super) fn catalogue() -> Vec<u8> {
         answer(&[]),
         answer(&[]),
         answer(&[]),
-        ready('I'),
+        ready(transaction),
     ])
 }
 
@@ -93,7 +98,7 @@ fn masked() -> Harness {
 }
 
 /// The catalogue has been read, and nothing of that is in the streams any more.
-fn loaded() -> Harness {
+pub(super) fn loaded() -> Harness {
     let mut harness = masked();
     harness.client(&query("select 1"));
     harness.upstream(&catalogue());
@@ -110,11 +115,11 @@ fn loaded() -> Harness {
 }
 
 /// What is asked about the catalogue.
-const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
+pub(super) const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
-const ID: (u32, i16, u32) = (20_000, 1, 25);
+pub(super) const ID: (u32, i16, u32) = (20_000, 1, 25);
 
-fn answer(rows: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn answer(rows: &[Vec<u8>]) -> Vec<u8> {
     all(&[all(rows), complete("SELECT 1"), ready('I')])
 }
 

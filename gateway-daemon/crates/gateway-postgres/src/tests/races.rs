@@ -1,0 +1,184 @@
+//! Masks while the database changes: by another session, or by this one after it asked.
+use super::harness::{Harness, Policy, origin, welcome};
+use super::masks::{
+    EMAIL_MASKED, ID, QUESTIONS, answer, catalogue, catalogue_in, described, letters, loaded, texts,
+};
+use super::messages::{all, bare, bind, complete, execute, parse, query, ready, startup, sync};
+use crate::{Limits, Shared};
+use std::sync::Arc;
+
+/// Two sessions of one gateway in the same database, which has been read.
+fn two_sessions() -> [Harness; 2] {
+    let shared = Arc::new(Shared::new(Limits::default()));
+    [7, 8].map(|number| {
+        let policy = Policy::allowing();
+        policy.mask(Arc::new(EMAIL_MASKED));
+        let mut harness = Harness::in_gateway(&shared, policy, number, origin(number));
+        harness.client(&startup(0, &[("user", "ci"), ("database", "app")]));
+        harness.upstream(&welcome());
+        harness.client(&query("select 1"));
+        if number == 7 {
+            harness.upstream(&catalogue());
+        }
+        harness.upstream(&answer(&[described(&[(0, 0, 23)]), texts(&["1"])]));
+        assert_eq!(harness.outcome.error, None);
+        harness.forget();
+        harness
+    })
+}
+
+/// What was there is not what is there now.
+fn replace(harness: &mut Harness) {
+    harness.client(&query("alter table users rename to people"));
+    assert_eq!(letters(&harness.take_upstream()), "Q");
+    harness.upstream(&all(&[complete("ALTER TABLE"), ready('I')]));
+    assert_eq!(harness.outcome.error, None);
+}
+
+fn is_covered(harness: &Harness) -> bool {
+    let seen = &harness.outcome.to_client;
+    assert!(seen.contains(&b'D'), "there is a row");
+    seen.windows(8).any(|window| window == b"[masked]") && !seen.windows(5).any(|w| w == b"value")
+}
+
+#[test]
+fn a_change_elsewhere_while_the_answer_comes_covers_it() {
+    let [mut asks, mut changes] = two_sessions();
+    asks.client(&query("select id from users"));
+    assert_eq!(letters(&asks.take_upstream()), "Q");
+    replace(&mut changes);
+    asks.upstream(&answer(&[described(&[ID]), texts(&["value"])]));
+    assert!(is_covered(&asks));
+}
+
+#[test]
+fn a_change_elsewhere_before_the_question_has_the_catalogue_read_anew() {
+    let [mut asks, mut changes] = two_sessions();
+    replace(&mut changes);
+    asks.client(&query("select id from users"));
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+    asks.upstream(&catalogue());
+    asks.upstream(&answer(&[described(&[ID]), texts(&["value"])]));
+    assert_eq!(
+        asks.outcome.to_client,
+        answer(&[described(&[ID]), texts(&["value"])])
+    );
+}
+
+#[test]
+fn a_change_elsewhere_while_the_catalogue_is_read_has_it_read_again() {
+    let [mut asks, mut changes] = two_sessions();
+    replace(&mut changes);
+    asks.client(&query("select id from users"));
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+    // It has to read the catalogue first itself.
+    changes.client(&query("alter table people rename to users"));
+    changes.upstream(&catalogue());
+    changes.upstream(&all(&[complete("ALTER TABLE"), ready('I')]));
+    asks.upstream(&catalogue());
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS, "once more");
+    asks.upstream(&catalogue());
+    assert_eq!(letters(&asks.take_upstream()), "Q");
+}
+
+#[test]
+fn who_changes_all_the_time_makes_nobody_wait_for_ever() {
+    let [mut asks, mut changes] = two_sessions();
+    replace(&mut changes);
+    asks.client(&query("select id from users"));
+    for _ in 0..3 {
+        assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+        changes.client(&query("alter table people rename to users"));
+        changes.upstream(&catalogue());
+        changes.upstream(&all(&[complete("ALTER TABLE"), ready('I')]));
+        asks.upstream(&catalogue());
+    }
+    assert_eq!(letters(&asks.take_upstream()), "Q");
+    asks.upstream(&answer(&[described(&[ID]), texts(&["value"])]));
+    assert!(is_covered(&asks), "nobody knows what it is");
+}
+
+#[test]
+fn a_portal_from_before_a_change_elsewhere_is_covered() {
+    let [mut asks, mut changes] = two_sessions();
+    asks.client(&query("begin"));
+    asks.upstream(&all(&[complete("BEGIN"), ready('T')]));
+    asks.client(&all(&[
+        parse("s", "select id from users"),
+        bind("p", "s"),
+        sync(),
+    ]));
+    asks.upstream(&all(&[bare('1'), bare('2'), ready('T')]));
+    replace(&mut changes);
+    asks.forget();
+    asks.client(&all(&[execute("p"), sync()]));
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+    asks.upstream(&catalogue_in('T'));
+    assert_eq!(letters(&asks.take_upstream()), "DES");
+    asks.upstream(&all(&[
+        described(&[ID]),
+        texts(&["value"]),
+        complete("SELECT 1"),
+        ready('T'),
+    ]));
+    assert!(is_covered(&asks));
+}
+
+#[test]
+fn a_portal_from_before_a_change_of_its_own_session_is_covered() {
+    let mut harness = loaded();
+    harness.client(&query("begin"));
+    harness.upstream(&all(&[complete("BEGIN"), ready('T')]));
+    harness.client(&all(&[
+        parse("s", "select id from users"),
+        bind("p", "s"),
+        sync(),
+    ]));
+    harness.upstream(&all(&[bare('1'), bare('2'), ready('T')]));
+    harness.client(&query("alter table users rename to people"));
+    harness.upstream(&all(&[complete("ALTER TABLE"), ready('T')]));
+    harness.forget();
+    harness.client(&all(&[execute("p"), sync()]));
+    assert_eq!(letters(&harness.take_upstream()), QUESTIONS);
+    harness.upstream(&catalogue_in('T'));
+    assert_eq!(letters(&harness.take_upstream()), "DES");
+    harness.upstream(&all(&[
+        described(&[ID]),
+        texts(&["value"]),
+        complete("SELECT 1"),
+        ready('T'),
+    ]));
+    assert!(is_covered(&harness));
+}
+
+#[test]
+fn a_cursor_from_before_a_change_is_covered() {
+    let mut harness = loaded();
+    harness.client(&query("begin"));
+    harness.upstream(&all(&[complete("BEGIN"), ready('T')]));
+    harness.client(&query("declare c cursor for select id from users"));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    harness.forget();
+    harness.client(&query("fetch c"));
+    harness.upstream(&all(&[
+        described(&[ID]),
+        texts(&["value"]),
+        complete("FETCH 1"),
+        ready('T'),
+    ]));
+    assert!(!is_covered(&harness), "nothing has changed yet");
+    harness.client(&query("alter table users rename to people"));
+    harness.upstream(&all(&[complete("ALTER TABLE"), ready('T')]));
+    harness.forget();
+    harness.client(&query("fetch c"));
+    assert_eq!(letters(&harness.take_upstream()), QUESTIONS);
+    harness.upstream(&catalogue_in('T'));
+    assert_eq!(letters(&harness.take_upstream()), "Q");
+    harness.upstream(&all(&[
+        described(&[ID]),
+        texts(&["value"]),
+        complete("FETCH 1"),
+        ready('T'),
+    ]));
+    assert!(is_covered(&harness));
+}
