@@ -206,6 +206,11 @@ impl Config {
         self.state_dir.join("masks.key")
     }
 
+    /// Which columns were found to be sensitive.
+    pub(crate) fn columns_file(&self) -> PathBuf {
+        self.state_dir.join("columns.json")
+    }
+
     /// Where the daemon keeps its things, by name.
     pub(crate) fn paths(&self) -> BTreeMap<String, String> {
         let text = |path: &Path| path.display().to_string();

@@ -8,6 +8,7 @@ pub(crate) mod callers;
 pub(crate) mod capture;
 pub(crate) mod cgroups;
 pub(crate) mod clock;
+pub(crate) mod columns;
 pub(crate) mod follower;
 pub(crate) mod governance;
 pub(crate) mod identity;

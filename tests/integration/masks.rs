@@ -127,6 +127,14 @@ fn metrics(daemon: &Daemon) -> String {
     outcome.stdout
 }
 
+/// The number of a counter or of a histogram.
+fn metric(daemon: &Daemon, name: &str) -> u64 {
+    let text = metrics(daemon);
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let found = lines.find(|(label, _)| *label == name);
+    found.and_then(|(_, value)| value.parse().ok()).unwrap()
+}
+
 #[test]
 fn nothing_of_a_masked_column_is_on_the_wire_or_on_record() {
     for predicates in ["allow", "deny"] {
@@ -335,6 +343,10 @@ fn who_sees_what_in_the_clear_is_on_record() {
     masked.sees("select 'card 4111 1111 1111 1111' from plain");
     masked.sees("copy users (id, ssn) to stdout");
 
+    let daemon = &masked.scene.daemon;
+    assert!(metric(daemon, "gateway_mask_seconds_count") >= 4);
+    assert!(metric(daemon, "gateway_overhead_seconds_count") >= 5);
+    assert_eq!(metric(daemon, "gateway_approvals_pending"), 0);
     let record = masked.record("select id, email, ssn");
     let both = ["public.users.email", "public.users.ssn"];
     assert_eq!(record["disclosed"], serde_json::json!(both));
@@ -425,6 +437,37 @@ fn a_mask_follows_what_is_renamed_elsewhere() {
     assert_eq!(
         masked.sees("select mail from members where id = 1"),
         "[masked]"
+    );
+}
+
+#[test]
+fn a_mask_follows_a_renamed_column_over_a_crash() {
+    let mut masked = Masked::new("");
+    masked.sees("select id from users where id = 1");
+    let file = masked.scene.daemon.state().join("columns.json");
+    wait::until("the columns on disk", PATIENCE, || {
+        let text = fs::read_to_string(&file).ok()?;
+        text.contains("public.users.email").then_some(())
+    })
+    .unwrap();
+    masked.scene.daemon.crash().unwrap();
+    masked
+        .scene
+        .cluster
+        .query("alter table users rename email to mail; alter table users rename to members")
+        .unwrap();
+    masked.scene.daemon.restart().unwrap();
+    assert_eq!(
+        masked.sees("select mail from members where id = 1"),
+        "[masked]"
+    );
+    masked.scene.daemon.terminate().unwrap().success().unwrap();
+    fs::write(&file, "{}").unwrap();
+    let refusal = masked.scene.daemon.restart().unwrap_err().to_string();
+    let said = masked.scene.daemon.said();
+    assert!(
+        said.contains("columns.json does not list sensitive columns"),
+        "{refusal}: {said}"
     );
 }
 

@@ -13,6 +13,7 @@ use crate::wiring::approvals::Questions;
 use crate::wiring::boundaries::Boundaries;
 use crate::wiring::callers::TaggedCallers;
 use crate::wiring::cgroups::RunCgroups;
+use crate::wiring::columns::ColumnsFile;
 use crate::wiring::follower::Follower;
 use crate::wiring::governance::Governance;
 use crate::wiring::identity::Principals;
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     pub(super) principals: Arc<Principals>,
     pub(super) runs: Arc<RunCgroups>,
     pub(super) people: Arc<People>,
+    pub(super) columns: Arc<ColumnsFile>,
     pub(super) journal: Arc<Journal>,
     pub(super) ending: Arc<AtomicBool>,
     pub(super) state: State,
@@ -81,6 +83,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         principals: kernel.principals,
         runs: kernel.runs,
         people: ground.people,
+        columns: gate.columns,
         journal: ground.journal,
         ending,
         state: ground.state,
@@ -171,6 +174,7 @@ fn console(
         proxy: Arc::clone(&gate.proxy),
         recorder: Arc::clone(&gate.recorder),
         judge: Arc::clone(&gate.judge),
+        delays: Arc::clone(&gate.delays),
         approvals: Arc::clone(&gate.approvals),
         people: Arc::clone(&ground.people),
         notes: ground.notes.clone(),

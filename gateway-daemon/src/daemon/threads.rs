@@ -4,6 +4,7 @@ use super::parts::Parts;
 use crate::exit::Failure;
 use crate::wiring::cgroups::RunCgroups;
 use crate::wiring::clock;
+use crate::wiring::columns::ColumnsFile;
 use crate::wiring::follower::Follower;
 use crate::wiring::identity::Principals;
 use crate::wiring::people::People;
@@ -54,6 +55,7 @@ impl Threads {
             principals: Arc::clone(&parts.principals),
             runs: Arc::clone(&parts.runs),
             people: Arc::clone(&parts.people),
+            columns: Arc::clone(&parts.columns),
             lineage_file,
         };
         let keeping = Arc::clone(&stop);
@@ -115,6 +117,7 @@ struct House {
     principals: Arc<Principals>,
     runs: Arc<RunCgroups>,
     people: Arc<People>,
+    columns: Arc<ColumnsFile>,
     lineage_file: StateFile,
 }
 
@@ -196,6 +199,9 @@ impl House {
     fn save(&mut self) {
         if let Err(error) = self.forest.save(&mut self.lineage_file) {
             tracing::error!(%error, "the lineage could not be saved");
+        }
+        if let Err(error) = self.columns.save() {
+            tracing::error!(%error, "the sensitive columns could not be saved");
         }
     }
 }

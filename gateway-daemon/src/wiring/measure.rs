@@ -5,9 +5,10 @@ use gateway_core::{
     AnswerRecord, Decision, Destination, Judge, LinkTerms, OperationOutcome, OperationRecord,
     RecordError, Recorder, Resolution, SessionClosed, SessionOpened, Verdict, mask,
 };
+use gateway_protocol::Meter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What operations are decided to be. What comes of those that are held, the approvals count.
 const VERDICTS: [Verdict; 3] = [Verdict::Allow, Verdict::Deny, Verdict::Hold];
@@ -121,35 +122,86 @@ impl Recorder for CountedRecorder {
     }
 }
 
-/// The judge, timed. Decisions that a session remembers do not come here.
-pub(crate) struct TimedJudge {
-    inner: Arc<dyn Judge>,
+/// How long something takes, counted in buckets.
+#[derive(Debug)]
+pub(crate) struct Times {
     counts: [AtomicU64; BUCKETS_SECONDS.len() + 1],
     nanos: AtomicU64,
 }
 
+impl Times {
+    fn new() -> Times {
+        Times {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            nanos: AtomicU64::new(0),
+        }
+    }
+
+    fn add(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BUCKETS_SECONDS.iter().position(|bound| seconds <= *bound);
+        if let Some(count) = self.counts.get(bucket.unwrap_or(BUCKETS_SECONDS.len())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// All until now.
+    pub(crate) fn histogram(&self) -> Histogram {
+        let counts = self.counts.each_ref();
+        Histogram {
+            counts: counts.map(|count| count.load(Ordering::Relaxed)),
+            sum_seconds: self.nanos.load(Ordering::Relaxed) as f64 / 1e9,
+        }
+    }
+}
+
+/// How long the gateway keeps what passes.
+#[derive(Debug)]
+pub(crate) struct Delays {
+    /// Operations.
+    pub(crate) cleared: Times,
+    /// Answers in which values were covered or searched.
+    pub(crate) masked: Times,
+}
+
+impl Delays {
+    pub(crate) fn new() -> Delays {
+        Delays {
+            cleared: Times::new(),
+            masked: Times::new(),
+        }
+    }
+}
+
+impl Meter for Delays {
+    fn cleared(&self, took: Duration) {
+        self.cleared.add(took);
+    }
+
+    fn masked(&self, took: Duration) {
+        self.masked.add(took);
+    }
+}
+
+/// The judge, timed. Decisions that a session remembers do not come here.
+pub(crate) struct TimedJudge {
+    inner: Arc<dyn Judge>,
+    times: Times,
+}
+
 impl TimedJudge {
     pub(crate) fn new(inner: Arc<dyn Judge>) -> TimedJudge {
-        let counts = std::array::from_fn(|_| AtomicU64::new(0));
         TimedJudge {
             inner,
-            counts,
-            nanos: AtomicU64::new(0),
+            times: Times::new(),
         }
     }
 
     /// How long decisions took.
     pub(crate) fn histogram(&self) -> Histogram {
-        let counts = std::array::from_fn(|index: usize| {
-            self.counts
-                .get(index)
-                .map_or(0, |count| count.load(Ordering::Relaxed))
-        });
-        let sum_seconds = self.nanos.load(Ordering::Relaxed) as f64 / 1e9;
-        Histogram {
-            counts,
-            sum_seconds,
-        }
+        self.times.histogram()
     }
 }
 
@@ -161,18 +213,29 @@ impl Judge for TimedJudge {
     fn decide(&self, case: &Case<'_>) -> Decision {
         let started = Instant::now();
         let decision = self.inner.decide(case);
-        let took = started.elapsed();
-        let seconds = took.as_secs_f64();
-        let bucket = BUCKETS_SECONDS.iter().position(|bound| seconds <= *bound);
-        if let Some(count) = self.counts.get(bucket.unwrap_or(BUCKETS_SECONDS.len())) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.times.add(started.elapsed());
         decision
     }
 
     fn terms(&self, policy: &str, destination: &Destination) -> Arc<LinkTerms> {
         self.inner.terms(policy, destination)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_fall_into_the_first_bucket_that_holds_them() {
+        let times = Times::new();
+        for took in [1_000, 1_001, 5_000, 11_000_000_000] {
+            times.add(Duration::from_nanos(took));
+        }
+        let histogram = times.histogram();
+        assert_eq!(histogram.counts[..2], [1, 2]);
+        assert_eq!(histogram.counts.last(), Some(&1));
+        assert_eq!(histogram.counts.iter().sum::<u64>(), 4);
+        assert!((histogram.sum_seconds - 11.000_007_001).abs() < 1e-9);
     }
 }

@@ -2,7 +2,7 @@
 use super::acts::Acts;
 use super::governance::Governance;
 use super::lineage::Shown;
-use super::measure::{CountedRecorder, TimedJudge};
+use super::measure::{CountedRecorder, Delays, TimedJudge};
 use super::people::People;
 use crate::config::Config;
 use crate::terminal::moment;
@@ -27,6 +27,7 @@ pub(crate) struct Health {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) recorder: Arc<CountedRecorder>,
     pub(crate) judge: Arc<TimedJudge>,
+    pub(crate) delays: Arc<Delays>,
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) people: Arc<People>,
     /// What was found at the start and stays worth knowing.
@@ -175,7 +176,9 @@ impl Overview for Health {
             sessions_active: self.proxy.counts().active,
             operations: self.recorder.counts(),
             policy: self.judge.histogram(),
-            overhead: None,
+            overhead: self.delays.cleared.histogram(),
+            masking: self.delays.masked.histogram(),
+            approvals_pending: self.approvals.pending() as u64,
             orphans: losses.orphans,
             backstop_drops: losses.backstop_drops,
             events_lost: losses.events,

@@ -23,6 +23,7 @@ mod tests;
 pub use cancel::{CancelTable, Origin};
 pub use error::Error;
 pub use limits::Limits;
+pub use mask::marks::{ColumnKeeper, SensitiveColumn, SensitiveColumns};
 pub use session::{Channel, Injected, PgSession};
 
 use codec::startup::{self, Packet};
@@ -56,12 +57,24 @@ impl Shared {
     /// Ready for the first session.
     #[must_use]
     pub fn new(limits: Limits) -> Shared {
+        Shared::remembering(limits, Vec::new(), Arc::new(mask::marks::Nowhere))
+    }
+
+    /// The same, with the sensitive columns that were found `before`; those that are found from now
+    /// on are kept with `keeper`.
+    #[must_use]
+    pub fn remembering(
+        limits: Limits,
+        before: Vec<SensitiveColumns>,
+        keeper: Arc<dyn ColumnKeeper>,
+    ) -> Shared {
+        let marks = mask::marks::Marks::new(before, keeper);
         let objects = vec![Object::Unresolved(Arc::from("*"))];
         Shared {
             classifier: Classifier::new(limits.classifications),
             cancels: Arc::new(CancelTable::new(limits.cancel_keys)),
             types: TypeNames::new(),
-            store: mask::store::Store::new(std::time::Instant::now),
+            store: mask::store::Store::new(std::time::Instant::now, marks),
             anything: vec![Effect {
                 verb: Verb::Unknown,
                 objects,
@@ -81,9 +94,20 @@ impl Postgres {
     /// Ready for the first session.
     #[must_use]
     pub fn new(limits: Limits) -> Postgres {
-        Postgres {
-            shared: Arc::new(Shared::new(limits)),
-        }
+        let shared = Arc::new(Shared::new(limits));
+        Postgres { shared }
+    }
+
+    /// The same, with the sensitive columns that were found `before`; those that are found from now
+    /// on are kept with `keeper`.
+    #[must_use]
+    pub fn remembering(
+        limits: Limits,
+        before: Vec<SensitiveColumns>,
+        keeper: Arc<dyn ColumnKeeper>,
+    ) -> Postgres {
+        let shared = Arc::new(Shared::remembering(limits, before, keeper));
+        Postgres { shared }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`catalogue`]: what the database knows of its tables, types and views, and how it is asked.
 //! - [`outlook`]: what a policy says about that: the columns that are sensitive, through renames,
 //!   inheritance, partitions, composite types and views.
+//! - [`marks`]: the columns that were found so, in this database and before.
 //! - [`flow`](crate::interpret::flow): where the values in the answer to a statement come from, and
 //!   what else the statement does with them.
 //! - [`columns`], [`value`], [`row`], [`copy`]: what becomes of the values on their way to the
@@ -17,6 +18,7 @@
 pub(crate) mod catalogue;
 pub(crate) mod columns;
 pub(crate) mod copy;
+pub(crate) mod marks;
 pub(crate) mod outlook;
 pub(crate) mod row;
 pub(crate) mod store;

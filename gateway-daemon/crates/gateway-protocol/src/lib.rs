@@ -16,6 +16,7 @@
 pub mod encryption;
 pub mod hello;
 pub mod login;
+pub mod meter;
 pub mod opening;
 pub mod protocol;
 pub mod relay;
@@ -25,6 +26,7 @@ pub mod wire;
 
 pub use encryption::{Accepted, Alpn, Encryption, SecureError};
 pub use login::{Login, LoginError, Logins, Proof};
+pub use meter::{Meter, Unmetered};
 pub use opening::{Opening, Recognition};
 pub use protocol::{BoxFuture, Closed, Interpretation, Link, Protocol, Secured};
 pub use session::{Answer, Effects, ProtocolError, Session, Side};

@@ -1,6 +1,7 @@
 //! The face of a protocol towards the proxy.
 use crate::encryption::{Encryption, SecureError};
 use crate::login::{Login, LoginError};
+use crate::meter::Meter;
 use crate::opening::{Opening, Recognition};
 use crate::relay::reactor::Reactor;
 use crate::session::ProtocolError;
@@ -35,6 +36,8 @@ pub struct Link {
     pub login: Option<Result<Arc<Login>, LoginError>>,
     /// Ends the link from outside.
     pub stop: Arc<Stop>,
+    /// Is told how long the relay keeps bytes.
+    pub meter: Arc<dyn Meter>,
     /// Where the relay runs the link; `None`: in the task that waits for it.
     pub reactor: Option<Reactor>,
 }

@@ -28,6 +28,7 @@ pub mod turn;
 
 pub use stream::Stream;
 
+use crate::meter::Meter;
 use crate::protocol::{Closed, Link};
 use crate::session::{Session, Side};
 use crate::stop::Stop;
@@ -108,12 +109,13 @@ pub fn run_with(
         stop,
         terms: _,
         login: _,
+        meter,
         reactor,
     } = link;
     let Some(reactor) = reactor else {
         let client = End::new(client, from_client);
         let upstream = End::new(upstream, from_upstream);
-        let relay = Relay::new(client, upstream, stop, governor, session, limits);
+        let relay = Relay::new(client, upstream, stop, meter, governor, session, limits);
         return Run::Here(Box::new(relay));
     };
     let leave = |stream: TcpStream| stream.into_std().map(Socket::new);
@@ -121,7 +123,7 @@ pub fn run_with(
         (Ok(client), Ok(upstream)) => {
             let client = End::new(client, from_client);
             let upstream = End::new(upstream, from_upstream);
-            let relay = Relay::new(client, upstream, stop, governor, session, limits);
+            let relay = Relay::new(client, upstream, stop, meter, governor, session, limits);
             Run::There(reactor.hand_over(relay))
         }
         (client, upstream) => {
@@ -181,11 +183,14 @@ impl<S: Stream> Relay<S> {
         client: End<S>,
         upstream: End<S>,
         stop: Arc<Stop>,
+        meter: Arc<dyn Meter>,
         governor: Governor,
         session: Box<dyn Session>,
         limits: RelayLimits,
     ) -> Relay<S> {
-        Relay::Open(Open::new(client, upstream, stop, governor, session, limits))
+        Relay::Open(Open::new(
+            client, upstream, stop, meter, governor, session, limits,
+        ))
     }
 }
 

@@ -256,6 +256,7 @@ async fn prepare(
         terms,
         login: None,
         stop,
+        meter: Arc::clone(&shared.ports.meter),
         // A flow that nobody takes apart is often over before handing it over would pay.
         reactor: None,
     };

@@ -1,6 +1,6 @@
 //! What the proxy needs from others. The binary wires the rest of the product into these.
 use gateway_core::{Approver, Judge, Masker, Recorder, Subject, Timestamp, TreeId};
-use gateway_protocol::{Encryption, Logins, Protocol};
+use gateway_protocol::{Encryption, Logins, Meter, Protocol};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
@@ -115,6 +115,8 @@ pub struct Ports {
     pub encryption: Arc<dyn Encryption>,
     /// Has what the gateway logs in with.
     pub logins: Arc<dyn Logins>,
+    /// Is told how long the gateway keeps bytes.
+    pub meter: Arc<dyn Meter>,
     /// What can be recognised, in the order in which it is asked.
     pub protocols: Vec<Arc<dyn Protocol>>,
 }

@@ -5,8 +5,9 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::wiring::attribution::Attributor;
 use crate::wiring::capture::KernelFlows;
+use crate::wiring::columns::ColumnsFile;
 use crate::wiring::logins::StoredLogins;
-use crate::wiring::measure::{CountedRecorder, TimedJudge};
+use crate::wiring::measure::{CountedRecorder, Delays, TimedJudge};
 use crate::wiring::page;
 use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
@@ -25,7 +26,9 @@ pub(super) struct Gate {
     pub(super) proxy: Arc<Proxy>,
     pub(super) recorder: Arc<CountedRecorder>,
     pub(super) judge: Arc<TimedJudge>,
+    pub(super) delays: Arc<Delays>,
     pub(super) approvals: Arc<Approvals>,
+    pub(super) columns: Arc<ColumnsFile>,
     /// To the page that shows a question, where there is one.
     pub(super) links: Option<Arc<Links>>,
 }
@@ -53,6 +56,9 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         .map_err(|error| Failure::no(format!("the gateway's authority: {error}")))?;
     let key = Key::open_or_make(&config.masks_key())
         .map_err(|error| Failure::no(format!("the key of the masks: {error}")))?;
+    let columns = ColumnsFile::open(config.columns_file());
+    let columns = Arc::new(columns.map_err(|error| Failure::no(error.to_string()))?);
+    let delays = Arc::new(Delays::new());
     let ports = Ports {
         capture: Arc::new(KernelFlows(Arc::clone(&kernel.capture))),
         attribution: Arc::new(attribution),
@@ -63,7 +69,8 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         clock: Arc::new(SystemClock),
         encryption: Arc::new(Rustls::new(authority)),
         logins: Arc::new(StoredLogins(Arc::clone(&ground.vault))),
-        protocols: protocols::all(&config.limits),
+        meter: Arc::clone(&delays) as _,
+        protocols: protocols::all(&config.limits, &columns),
     };
     let listeners = kernel.capture.listen().map_err(capture_failure)?;
     let proxy = Proxy::start(listeners, ports, proxy_limits(config))
@@ -72,7 +79,9 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         proxy: Arc::new(proxy),
         recorder,
         judge,
+        delays,
         approvals,
+        columns,
         links,
     })
 }

@@ -1,7 +1,8 @@
 //! What all sessions share about databases: their catalogues, what policies say about those, and
 //! what statements do.
 use super::catalogue::Catalogue;
-use super::outlook::{Outlook, Remembered};
+use super::marks::Marks;
+use super::outlook::Outlook;
 use crate::interpret::flow::Flow;
 use gateway_core::Masks;
 use parking_lot::Mutex;
@@ -34,7 +35,6 @@ struct Known {
     read: Option<Instant>,
     /// How often a session has changed it.
     generation: u64,
-    remembered: Remembered,
 }
 
 /// Whether a catalogue can be used.
@@ -60,16 +60,18 @@ type Flows = FxHashMap<(u64, u64), Arc<Flow>>;
 pub(crate) struct Store {
     now: fn() -> Instant,
     databases: Mutex<FxHashMap<Database, Known>>,
+    marks: Marks,
     outlooks: Mutex<Vec<Seen>>,
     flows: Mutex<Flows>,
     next: AtomicU64,
 }
 
 impl Store {
-    pub(crate) fn new(now: fn() -> Instant) -> Store {
+    pub(crate) fn new(now: fn() -> Instant, marks: Marks) -> Store {
         Store {
             now,
             databases: Mutex::default(),
+            marks,
             outlooks: Mutex::default(),
             flows: Mutex::default(),
             next: AtomicU64::new(1),
@@ -145,12 +147,11 @@ impl Store {
         let outlook = Arc::new(match catalogue {
             None => Outlook::blind(id, masks),
             Some(catalogue) => {
-                let mut databases = self.databases.lock();
-                let known = databases.entry(database.clone()).or_default();
-                let outlook = Outlook::new(id, Arc::clone(catalogue), masks, &known.remembered);
+                let before = self.marks.of(database);
+                let outlook = Outlook::new(id, Arc::clone(catalogue), masks, &before);
                 // What a transaction sees alone may never be there for others.
                 if is_shared {
-                    outlook.remember(&mut known.remembered);
+                    self.marks.update(database, |known| outlook.remember(known));
                 }
                 outlook
             }

@@ -7,6 +7,7 @@ use super::scratch::{self, Scratch};
 use super::stream::Stream;
 use super::turn::{self, Output, Outputs};
 use super::{ROUNDS_MAX, RelayLimits, send};
+use crate::meter::Meter;
 use crate::protocol::Closed;
 use crate::session::{ProtocolError, Session, Side};
 use crate::stop::{Stop, StopReason};
@@ -17,6 +18,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 use tokio::io::ReadBuf;
 
 /// An incomplete frame up to this size is copied before what is read next, so that it needs no
@@ -45,6 +47,7 @@ pub(super) struct Open<S> {
     bytes_up: u64,
     bytes_down: u64,
     limits: RelayLimits,
+    meter: Arc<dyn Meter>,
     idle: Option<Idle>,
     governor: Governor,
 }
@@ -54,6 +57,7 @@ impl<S: Stream> Open<S> {
         client: End<S>,
         upstream: End<S>,
         stop: Arc<Stop>,
+        meter: Arc<dyn Meter>,
         governor: Governor,
         session: Box<dyn Session>,
         limits: RelayLimits,
@@ -63,6 +67,7 @@ impl<S: Stream> Open<S> {
             client,
             upstream,
             stop,
+            meter,
             governor,
             session,
             limits,
@@ -377,7 +382,13 @@ impl<S: Stream> Open<S> {
         context: &mut Context<'_>,
         outputs: &mut Outputs,
     ) -> Result<usize, Cause> {
+        let began = Instant::now();
         let result = turn::receive(&mut *self.session, from, bytes, &mut self.governor, outputs);
+        match from {
+            Side::Client if outputs.cleared > 0 => self.meter.cleared(began.elapsed()),
+            Side::Upstream if outputs.masked => self.meter.masked(began.elapsed()),
+            _ => {}
+        }
         self.deliver(from, bytes, context, outputs, result)
     }
 

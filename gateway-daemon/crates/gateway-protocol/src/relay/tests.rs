@@ -5,6 +5,7 @@ mod wire;
 use super::end::End;
 use super::turn::{self, Outputs};
 use super::{Relay, RelayLimits};
+use crate::meter::Unmetered;
 use crate::protocol::Closed;
 use crate::session::{Effects, ProtocolError, Session, Side};
 use crate::stop::{Stop, StopReason};
@@ -176,7 +177,16 @@ async fn run_from(
     let upstream = End::new(Plug(Arc::clone(upstream)), before[1].to_vec());
     let session = Box::new(Framed { clearance });
     let stop = Arc::clone(stop);
-    Relay::new(client, upstream, stop, governor, session, limits).await
+    Relay::new(
+        client,
+        upstream,
+        stop,
+        Arc::new(Unmetered),
+        governor,
+        session,
+        limits,
+    )
+    .await
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

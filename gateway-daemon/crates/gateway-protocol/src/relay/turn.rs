@@ -8,6 +8,7 @@ use gateway_core::{
     AnswerPart, AnswerTerms, Clearance, Governor, Masker, Obstacle, Operation, OperationId,
     OperationOutcome, RecordError, Timestamp,
 };
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::time::SystemTime;
@@ -176,6 +177,8 @@ pub struct Outputs {
     /// An operation waits for a human: the client's input is to be offered again when
     /// [`Governor::poll_answer`] is ready.
     pub held: bool,
+    /// Values were covered, or searched.
+    pub masked: bool,
     /// The client's input is not wanted for now; or it is again, though nothing of it is new.
     pub paused: Option<bool>,
 }
@@ -188,6 +191,7 @@ impl Outputs {
         self.cleared = 0;
         self.refused = 0;
         self.held = false;
+        self.masked = false;
         self.paused = None;
     }
 }
@@ -211,11 +215,18 @@ pub fn receive(
         input: input.len(),
         governor,
         outputs,
+        masked: Cell::default(),
         fault: None,
         failure: None,
     };
     let result = session.receive(from, input, &mut turn);
-    let Turn { fault, failure, .. } = turn;
+    let Turn {
+        fault,
+        failure,
+        masked,
+        ..
+    } = turn;
+    outputs.masked = masked.get();
     let used = *result.as_ref().unwrap_or(&input.len());
     let passed = outputs
         .to_client
@@ -249,6 +260,7 @@ pub fn finish(
         input: 0,
         governor,
         outputs,
+        masked: Cell::default(),
         fault: None,
         failure: None,
     };
@@ -280,6 +292,8 @@ struct Turn<'a> {
     input: usize,
     governor: &'a mut Governor,
     outputs: &'a mut Outputs,
+    /// The session has asked for the masker, and so covers or searches values.
+    masked: Cell<bool>,
     fault: Option<&'static str>,
     failure: Option<ProtocolError>,
 }
@@ -356,6 +370,7 @@ impl Effects for Turn<'_> {
     }
 
     fn masker(&self) -> &dyn Masker {
+        self.masked.set(true);
         self.governor.masker()
     }
 

@@ -1,5 +1,6 @@
 //! The same relay over real sockets, run by the thread of a reactor.
 use super::{Framed, frame, frames, of_kinds, same, traffic};
+use crate::meter::Unmetered;
 use crate::protocol::{Closed, Link};
 use crate::relay::reactor::{Reactor, ReactorThread};
 use crate::relay::{self, RelayLimits};
@@ -105,6 +106,7 @@ impl Place {
             terms: Arc::default(),
             login: None,
             stop: Arc::clone(&stop),
+            meter: Arc::new(Unmetered),
             reactor,
         };
         let session = Box::new(Framed { clearance });

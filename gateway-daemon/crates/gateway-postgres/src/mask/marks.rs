@@ -1,0 +1,170 @@
+//! Columns that were found to be sensitive. They stay so when they are renamed, detached or computed
+//! no more, and beyond the life of a daemon.
+use super::outlook::Remembered;
+use super::store::Database;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The sensitive columns of so many databases are remembered.
+const DATABASES_MAX: usize = 4096;
+
+/// The columns of a database that were found to be sensitive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SensitiveColumns {
+    /// Where sessions reach the server.
+    pub address: SocketAddr,
+    /// The name of the database, in the server's encoding.
+    pub database: Box<[u8]>,
+    /// Ordered by relation and number.
+    pub columns: Vec<SensitiveColumn>,
+}
+
+/// A column that was found to be sensitive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SensitiveColumn {
+    /// `pg_class.oid` of its relation.
+    pub relation: u32,
+    /// `pg_attribute.attnum`.
+    pub number: i16,
+    /// The field that it was found by, as policies name it: `public.users.email`.
+    pub field: Arc<str>,
+    /// It is that field, and not something made of it.
+    pub itself: bool,
+}
+
+/// Keeps what was found for the next daemon.
+pub trait ColumnKeeper: Send + Sync {
+    /// What is known of a database now; takes the place of what was known of it before. Called from
+    /// the threads of sessions: it must not wait.
+    fn keep(&self, columns: SensitiveColumns);
+}
+
+/// For who has no next daemon.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl ColumnKeeper for Nowhere {
+    fn keep(&self, _: SensitiveColumns) {}
+}
+
+/// What was found, by database.
+pub(crate) struct Marks {
+    known: Mutex<FxHashMap<Database, Remembered>>,
+    keeper: Arc<dyn ColumnKeeper>,
+}
+
+impl Marks {
+    /// Begins with what was found before.
+    pub(crate) fn new(before: Vec<SensitiveColumns>, keeper: Arc<dyn ColumnKeeper>) -> Marks {
+        let known = before.into_iter().map(|found| {
+            let database = Database {
+                address: found.address,
+                name: found.database,
+            };
+            let columns = found.columns.into_iter();
+            let columns = columns.map(|column| {
+                (
+                    (column.relation, column.number),
+                    (column.field, column.itself),
+                )
+            });
+            (database, columns.collect())
+        });
+        Marks {
+            known: Mutex::new(known.collect()),
+            keeper,
+        }
+    }
+
+    /// What is known of a database.
+    pub(crate) fn of(&self, database: &Database) -> Remembered {
+        let known = self.known.lock();
+        known.get(database).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is known of a database.
+    pub(crate) fn update(&self, database: &Database, change: impl FnOnce(&mut Remembered)) {
+        let mut known = self.known.lock();
+        let before = known.get(database);
+        if before.is_none() && known.len() >= DATABASES_MAX {
+            return;
+        }
+        let mut now = before.cloned().unwrap_or_default();
+        change(&mut now);
+        if before.unwrap_or(&Remembered::default()) == &now {
+            return;
+        }
+        // Under the lock: what is kept last is what is known.
+        self.keeper.keep(written(database, &now));
+        match now.is_empty() {
+            true => known.remove(database),
+            false => known.insert(database.clone(), now),
+        };
+    }
+}
+
+fn written(database: &Database, remembered: &Remembered) -> SensitiveColumns {
+    let columns = remembered.iter();
+    let mut columns: Vec<_> = columns
+        .map(|((relation, number), (field, itself))| SensitiveColumn {
+            relation: *relation,
+            number: *number,
+            field: Arc::clone(field),
+            itself: *itself,
+        })
+        .collect();
+    columns.sort_unstable_by_key(|column| (column.relation, column.number));
+    SensitiveColumns {
+        address: database.address,
+        database: database.name.clone(),
+        columns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<SensitiveColumns>>);
+
+    impl ColumnKeeper for Kept {
+        fn keep(&self, columns: SensitiveColumns) {
+            self.0.lock().push(columns);
+        }
+    }
+
+    fn orders() -> Database {
+        Database {
+            address: ([10, 0, 0, 7], 5432).into(),
+            name: (*b"orders").into(),
+        }
+    }
+
+    #[test]
+    fn what_changes_is_kept_and_known_to_the_next() {
+        let kept = Arc::new(Kept::default());
+        let marks = Marks::new(Vec::new(), kept.clone());
+        let email = (Arc::from("public.users.email"), true);
+        marks.update(&orders(), |_| {});
+        assert_eq!(*kept.0.lock(), [], "nothing is known");
+        marks.update(&orders(), |known| {
+            _ = known.insert((20_000, 2), email.clone())
+        });
+        marks.update(&orders(), |known| {
+            _ = known.insert((20_000, 2), email.clone())
+        });
+        let before = kept.0.lock().clone();
+        assert_eq!(before.len(), 1, "the same is not kept again");
+
+        let kept = Arc::new(Kept::default());
+        let next = Marks::new(before, kept.clone());
+        assert_eq!(next.of(&orders()).get(&(20_000, 2)), Some(&email));
+        next.update(&orders(), Remembered::clear);
+        assert_eq!(kept.0.lock()[0].columns, []);
+        assert!(next.of(&orders()).is_empty());
+    }
+}
