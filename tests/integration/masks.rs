@@ -595,6 +595,26 @@ fn a_row_that_is_too_long_to_be_masked_is_refused() {
 }
 
 #[test]
+fn a_row_that_is_too_long_to_be_masked_is_cut_where_the_policy_says_so() {
+    let masked = Masked::new("long_rows = \"cut\"");
+    masked
+        .scene
+        .cluster
+        .query("update users set ssn = repeat('k4n4ry', 12 * 1024 * 1024) where id = 2")
+        .unwrap();
+    assert_eq!(
+        masked.sees("select id, name, ssn from users where id < 4 order by id"),
+        "1|user 1|[masked]\n0|[masked]|[masked]\n3|user 3|[masked]"
+    );
+    let record = masked.record("select id, name, ssn");
+    assert_eq!(record["masked"]["row:cut"], 1);
+    assert_eq!(record["masked"]["public.users.ssn"], 3);
+    assert_eq!(record["error"], Value::Null);
+    let refusal = masked.fails("copy users (ssn) to stdout");
+    assert!(refusal.contains("limits.masked_row_bytes"), "{refusal}");
+}
+
+#[test]
 fn a_trigger_or_a_rule_of_the_database_does_not_speak_for_itself() {
     let masked = Masked::new("");
     let outcome = masked.psql("insert into audited values (1, 'x')");

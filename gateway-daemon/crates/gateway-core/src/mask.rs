@@ -124,6 +124,12 @@ pub trait Masks: Send + Sync + fmt::Debug {
 
     /// Is there anything that is to be covered? Otherwise sensitive fields are only counted.
     fn cover(&self) -> bool;
+
+    /// What becomes of a row that is too long to be looked into: the client gets another one
+    /// without any of its values. Otherwise the answer ends there, with an error.
+    fn cuts_long_rows(&self) -> bool {
+        false
+    }
 }
 
 impl PartialEq for dyn Masks {

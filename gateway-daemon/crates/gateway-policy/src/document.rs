@@ -124,6 +124,7 @@ pub(crate) struct MaskTable {
     pub(crate) detectors: Vec<Detector>,
     pub(crate) with: Treatment,
     pub(crate) predicates: PredicatesTable,
+    pub(crate) cuts_long_rows: bool,
 }
 
 /// What a mask says about operations that only ask about its fields.

@@ -34,6 +34,8 @@ struct Table {
     fields: PatternIndex,
     /// Those that somebody looks for, in the order of [`Detector::ALL`].
     detectors: Vec<(Detector, RuleSet)>,
+    /// Those that would rather cut a long row than end the answer.
+    cut_long_rows: RuleSet,
 }
 
 /// What the masks say where some of them are covered and the others are only watched.
@@ -64,7 +66,10 @@ impl Maskbook {
             (detector, of.map(|(_, number)| number).collect::<RuleSet>())
         });
         let detectors = detectors.into_iter().filter(|(_, set)| !set.is_empty());
+        let cutting = numbered().filter(|(table, _)| table.cuts_long_rows);
+        let cutting = cutting.map(|(_, number)| number).collect();
         let table = Table {
+            cut_long_rows: cutting,
             fields: PatternIndex::new(globs.iter().map(|(glob, number)| (glob, *number))),
             detectors: detectors.collect(),
             masks: tables.into_iter().map(mask).collect(),
@@ -147,6 +152,10 @@ impl Masks for Coverage {
 
     fn cover(&self) -> bool {
         !self.covered.is_empty()
+    }
+
+    fn cuts_long_rows(&self) -> bool {
+        self.cover() && self.covered.and(&self.table.cut_long_rows) == self.covered
     }
 }
 

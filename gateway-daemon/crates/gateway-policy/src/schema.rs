@@ -117,6 +117,8 @@ pub(crate) enum Form {
     Detectors,
     Treatment,
     Predicates,
+    /// A word of [`mask::LONG_ROWS`].
+    LongRows,
 }
 
 /// The JSON schema (draft 7) of a policy file, as `docs/policy.schema.json` has it.
@@ -290,6 +292,7 @@ impl Form {
             }
             Form::Treatment => json!({ "enum": mask::TREATMENTS.map(|(word, _)| word) }),
             Form::Predicates => json!({ "enum": mask::PREDICATES }),
+            Form::LongRows => json!({ "enum": mask::LONG_ROWS.map(|(word, _)| word) }),
         }
     }
 }

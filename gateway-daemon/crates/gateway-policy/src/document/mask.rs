@@ -8,7 +8,7 @@ use gateway_core::mask::{Detector, Treatment};
 use toml::de::DeValue;
 
 /// The keys of a mask.
-pub(crate) const KEYS: [Key; 8] = [
+pub(crate) const KEYS: [Key; 9] = [
     Key::needed("name", Form::Name, "By which rules name it"),
     Key::new(
         "fields",
@@ -29,6 +29,11 @@ pub(crate) const KEYS: [Key; 8] = [
         "predicates",
         Form::Predicates,
         "What becomes of operations that ask about a field without returning it; by default deny",
+    ),
+    Key::new(
+        "long_rows",
+        Form::LongRows,
+        "What becomes of rows that are too long to be looked into; by default refuse",
     ),
     Key::new("approvers", Form::Lines, "Of a hold: who may answer"),
     Key::new(
@@ -53,6 +58,9 @@ pub(crate) const TREATMENTS: [(&str, Treatment); 4] = [
 
 /// What can become of an operation that only asks.
 pub(crate) const PREDICATES: [&str; 3] = ["allow", "deny", "hold"];
+
+/// What can become of a row that is too long to be looked into. True: it is cut.
+pub(crate) const LONG_ROWS: [(&str, bool); 2] = [("refuse", false), ("cut", true)];
 
 const FIELDS: &str = "a list of patterns like [\"public.users.email\", \"*.ssn\"]";
 
@@ -83,6 +91,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> MaskTable 
     let with = section
         .get("with")
         .and_then(|value| reader.word("with", value, &TREATMENTS));
+    let cuts_long_rows = section
+        .get("long_rows")
+        .and_then(|value| reader.word("long_rows", value, &LONG_ROWS));
     let predicates = read_predicates(reader, section);
     MaskTable {
         name,
@@ -91,6 +102,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> MaskTable 
         with: with.unwrap_or(Treatment::Redact),
         // What is missing was said; denial is what cannot do harm till then.
         predicates: predicates.unwrap_or(PredicatesTable::Deny),
+        cuts_long_rows: cuts_long_rows.unwrap_or(false),
     }
 }
 

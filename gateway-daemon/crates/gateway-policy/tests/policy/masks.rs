@@ -355,6 +355,29 @@ with = "null"
 "#;
 
 #[test]
+fn long_rows_are_cut_where_all_masks_that_are_put_on_say_so() {
+    let masks = "[[mask]]\nname = \"a\"\nfields = [\"*.a\"]\nlong_rows = \"cut\"\n\
+                 [[mask]]\nname = \"b\"\nfields = [\"*.b\"]\n\
+                 [[mask]]\nname = \"c\"\ndetect = [\"iban\"]\nlong_rows = \"cut\"\n";
+    for (put_on, cut) in [
+        ("\"a\"", true),
+        ("\"a\", \"c\"", true),
+        ("\"b\"", false),
+        ("\"a\", \"b\"", false),
+        ("", false),
+    ] {
+        let rule = format!("{ALLOW}masks = [{put_on}]");
+        let rule = if put_on.is_empty() {
+            ALLOW.to_owned()
+        } else {
+            rule
+        };
+        let masks = masked(&policy(&(masks.to_owned() + &rules(&[("r", &rule)]))));
+        assert_eq!(masks.cuts_long_rows(), cut, "{put_on}");
+    }
+}
+
+#[test]
 fn several_masks_say_one_thing_about_a_field() {
     let of = |put_on: &str| {
         let rule = format!("{ALLOW}masks = [{put_on}]");

@@ -111,6 +111,10 @@ fn mistakes_in_predicates() {
         in_mask(&format!("{some}{good}"), &[]);
     }
     in_mask(
+        &format!("{some}long_rows = \"drop\""),
+        &["6:13: `long_rows` is \"drop\" (expected \"refuse\" or \"cut\")"],
+    );
+    in_mask(
         &format!("{some}predicates = \"ask\""),
         &["6:14: `predicates` is \"ask\" (expected \"allow\", \"deny\" or \"hold\")"],
     );

@@ -54,6 +54,9 @@ pub(crate) fn describe(body: &[u8]) -> Result<Vec<Description>, Error> {
     Ok(columns)
 }
 
+/// How rows that were cut are recorded, among the fields that were masked.
+const CUT_ROWS: &str = "row:cut";
+
 /// What becomes of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -82,6 +85,8 @@ pub(crate) struct Columns {
     plain: Vec<bool>,
     counts: Vec<u64>,
     detected: Vec<(Detector, bool, u64)>,
+    /// Rows that were too long to be looked into.
+    cut_rows: u64,
     /// Rows have to be looked into.
     looks: bool,
 }
@@ -137,6 +142,7 @@ impl Columns {
             masks,
             list,
             detected: Vec::new(),
+            cut_rows: 0,
             looks,
         }
     }
@@ -243,6 +249,28 @@ impl Columns {
         }
     }
 
+    /// What a column of a row becomes that nobody looks into: nothing of the value is needed.
+    /// Written to `out`; false: it becomes NULL.
+    pub(crate) fn cut(&mut self, index: usize, masker: &dyn Masker, out: &mut Vec<u8>) -> bool {
+        let Some(column) = self.list.get(index).copied() else {
+            return false;
+        };
+        if column.action != Action::Show {
+            self.tell(index);
+        }
+        cover(column.kind, Treatment::Redact, &[], masker, out)
+    }
+
+    /// Counts a row that was cut.
+    pub(crate) fn tell_cut(&mut self) {
+        self.cut_rows += 1;
+    }
+
+    /// May a row that is too long be cut? Otherwise the answer ends.
+    pub(crate) fn may_cut(&self) -> bool {
+        self.masks.cuts_long_rows()
+    }
+
     fn tell(&mut self, index: usize) {
         if let Some(count) = self.counts.get_mut(index) {
             *count += 1;
@@ -335,6 +363,9 @@ impl Columns {
                     }
                 }
             }
+        }
+        if self.cut_rows > 0 {
+            count(masked, &Arc::from(CUT_ROWS), self.cut_rows);
         }
         for (detector, covered, sum) in &self.detected {
             let name = Arc::from(format!("detected:{detector}"));

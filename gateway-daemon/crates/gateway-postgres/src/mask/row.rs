@@ -56,6 +56,22 @@ pub(crate) fn rewrite(
     Ok(true)
 }
 
+/// Appends a DataRow of so many columns without a value of the one that came, as a frame.
+pub(crate) fn cut(count: u16, columns: &mut Columns, masker: &dyn Masker, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[b'D', 0, 0, 0, 0]);
+    out.extend_from_slice(&count.to_be_bytes());
+    for index in 0..usize::from(count) {
+        let length = out.len();
+        out.extend_from_slice(&NULL);
+        if columns.cut(index, masker, out) {
+            set_length(out, length, length + NULL.len());
+        }
+    }
+    columns.tell_cut();
+    set_length(out, start + 1, start + 1);
+}
+
 /// Writes how much there is from `from` on, as four bytes at `at`.
 pub(crate) fn set_length(out: &mut [u8], at: usize, from: usize) {
     let length = u32::try_from(out.len() - from).unwrap_or(u32::MAX);

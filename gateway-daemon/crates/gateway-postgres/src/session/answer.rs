@@ -212,7 +212,7 @@ impl Serving {
         if entry.viewed && self.columns_of_row().is_some() {
             if header.size > limit {
                 self.expect(header, out)?;
-                return Ok(self.cut(header, bytes));
+                return self.long_row(header, bytes, out);
             }
             let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
                 return Ok(Step::Wait);
@@ -245,6 +245,30 @@ impl Serving {
         Ok(self.down.begin(header.size, bytes.len(), false))
     }
 
+    /// A row that is too long to be looked into: the client gets another one in its place, or the
+    /// answer ends, as the policy says.
+    fn long_row(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        let count = bytes.get(HEADER_BYTES..HEADER_BYTES + 2);
+        let count = count.and_then(|count| count.first_chunk());
+        let columns = self.columns_of_row().filter(|columns| columns.may_cut());
+        let (Some(count), Some(columns)) = (count, columns) else {
+            return Ok(self.cut(header, bytes));
+        };
+        let mut made = Vec::new();
+        row::cut(u16::from_be_bytes(*count), columns, out.masker(), &mut made);
+        self.reply.data_rows += 1;
+        if self.pipeline.front().is_some_and(|entry| entry.recorded) {
+            self.record_row(made.get(HEADER_BYTES..).unwrap_or_default(), out)?;
+        }
+        self.made.extend_from_slice(&made);
+        Ok(self.drop_rest(header, bytes))
+    }
+
     /// The answer cannot be looked into: it ends here with an error.
     fn cut(&mut self, header: Header, bytes: &[u8]) -> Step {
         let words = self.cut_answer(
@@ -252,6 +276,11 @@ impl Serving {
              read",
         );
         self.made.extend_from_slice(&words);
+        self.drop_rest(header, bytes)
+    }
+
+    /// What was made takes the place of this message, which may still be on its way.
+    fn drop_rest(&mut self, header: Header, bytes: &[u8]) -> Step {
         let taken = header.size.min(bytes.len());
         self.down = Rest {
             bytes: header.size - taken,

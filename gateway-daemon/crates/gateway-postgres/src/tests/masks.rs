@@ -5,6 +5,8 @@ use super::messages::{
     parameter_description, parse, query, raw, ready, sync,
 };
 use crate::Limits;
+use gateway_core::Masks;
+use gateway_core::mask::{Detector, Sensitive};
 use gateway_testkit::FakeMasks;
 use std::sync::Arc;
 
@@ -388,6 +390,68 @@ fn an_answer_that_cannot_be_looked_into_ends() {
     harness.client(&query("select email from users"));
     harness.upstream(&answer(&[described(&[EMAIL]), texts(&["short"])]));
     assert_eq!(letters(&harness.outcome.to_client), "TDCZ");
+}
+
+/// As [`EMAIL_MASKED`], but that a long row is cut.
+#[derive(Debug)]
+struct Cutting;
+
+impl Masks for Cutting {
+    fn id(&self) -> u64 {
+        2
+    }
+
+    fn field(&self, name: &str) -> Option<Sensitive> {
+        EMAIL_MASKED.field(name)
+    }
+
+    fn detectors(&self) -> &[(Detector, Sensitive)] {
+        &[]
+    }
+
+    fn cover(&self) -> bool {
+        true
+    }
+
+    fn cuts_long_rows(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_long_row_is_cut_where_the_policy_says_so() {
+    let long = "x".repeat(100);
+    let rows = answer(&[
+        described(&[ID, EMAIL]),
+        texts(&["1", "short"]),
+        texts(&["2", &long]),
+        texts(&["3", "short"]),
+    ]);
+    let expected = answer(&[
+        described(&[ID, EMAIL]),
+        texts(&["1", "[masked]"]),
+        texts(&["[masked]", "[masked]"]),
+        texts(&["3", "[masked]"]),
+    ]);
+    for piece in [1, 50, usize::MAX] {
+        let policy = Policy::allowing();
+        policy.mask(Arc::new(Cutting));
+        let limits = Limits {
+            masked_row_bytes: 64,
+            ..Limits::default()
+        };
+        let mut harness = Harness::ready_with(policy, limits);
+        harness.client(&query("select id, email from users"));
+        harness.upstream(&catalogue());
+        for piece in rows.chunks(piece) {
+            harness.upstream(piece);
+        }
+        assert_eq!(harness.outcome.error, None);
+        assert_eq!(harness.outcome.to_client, expected);
+        let (_, answered) = harness.outcome.answers.pop().unwrap();
+        let counts = [("public.users.email".into(), 3), ("row:cut".into(), 1)];
+        assert_eq!(answered.masked, counts);
+    }
 }
 
 #[test]
