@@ -6,6 +6,7 @@
 //! the answers and the state of the transaction truthful, and its complaint is exchanged for the
 //! refusal on the way back.
 mod answer;
+mod cursors;
 mod inject;
 mod judge;
 mod login;

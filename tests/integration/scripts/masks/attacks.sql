@@ -397,3 +397,60 @@ alter table plain add foreign key (note) references users (email)
 cluster users using users_email_key
 select array[mails, array['a', 'b']] from users
 select email || repeat('x', 1073741800) from users
+create table ja (id int primary key, j jsonb, a int[])
+insert into ja values (1, '{}', null) on conflict do nothing
+update ja set j[(select email from users where id = 1)] = '1', a[(select salary from users where id = 1)] = 1 returning *
+insert into ja (id, j[(select email from users where id = 2)]) values (2, '1');;select j from ja
+insert into ja values (1, '{}') on conflict (id) do update set j[(select email from users where id = 1)] = '1';;select j from ja
+merge into ja using (select 1 as id) s on ja.id = s.id when matched then update set j[(select ssn from users where id = 1)] = '2';;select j from ja
+merge into ja using (select 9 as id) s on ja.id = s.id when not matched then insert (id, j[(select ssn from users where id = 1)]) values (9, '2');;select j from ja
+close c9;;begin;;declare c9 cursor with hold for select upper(email) as x from users;;commit;;select 1/0 \; close c9 \; declare c9 cursor with hold for select upper(name) as x from users;;fetch all from c9;;close c9
+begin;;declare c10 cursor for select upper(email) x from users;;savepoint s;;select 1/0 \; close c10 \; declare c10 cursor for select upper(name) x from users;;rollback to s;;fetch all from c10;;commit
+begin;;declare c11 cursor for select upper(email) x from users;;savepoint s;;close c11;;rollback to s;;declare c11 cursor for select upper(name) x from users;;fetch all from c11;;commit
+begin;;declare c12 cursor for select upper(name) x from users;;savepoint s;;close c12;;declare c12 cursor for select upper(email) x from users;;fetch all from c12;;commit
+begin;;create table newq partition of events for values from ('2028-01-01') to ('2029-01-01');;update events set day = '2028-05-05';;alter table events detach partition newq;;commit;;select email from newq
+begin;;create table newp (day date, who text, email text);;alter table events attach partition newp for values from ('2027-01-01') to ('2028-01-01');;update events set day = '2027-05-05';;alter table events detach partition newp;;commit;;select email from newp
+begin;;create table people2 () inherits (people);;alter table people2 no inherit people;;commit;;select email from people2
+begin;;create view pv3 as select email as m from users;;create materialized view mv3 as select m from pv3;;create or replace view pv3 as select note as m from plain;;commit;;select m from mv3
+create view pv4 as select email as m from users \; create materialized view mv4 as select m from pv4 \; create or replace view pv4 as select note as m from plain;;select m from mv4
+create view pv0 as select mail_of(1) as m, 'x'::text as n;;create materialized view mvx0 as select m from pv0;;create or replace view pv0 as select note as m, 'x'::text as n from plain;;select m from mvx0
+create view pst2 as select most_common_vals::text as m from pg_stats;;create materialized view mst as select m from pst2;;create or replace view pst2 as select note as m from plain;;select m from mst
+create view vz as select p.a as id, p.c as note, (select max(e) from (select email as e from users) s) as x from plain p(a,b,c);;update vz set note = (select u.email from users u where u.id = 2);;select note from plain;;drop view vz
+values ((select string_agg(convert_from(chunk_data, 'UTF8'), '') from pg_toast.pg_toast_16391))
+insert into sink values (77, (select chunk_data::text from pg_toast.pg_toast_16391 limit 1));;select stolen from sink where id = 77
+select set_config('a.b', (select string_agg(chunk_data::text, '') from pg_toast.pg_toast_16391), false);;select current_setting('a.b')
+select c.secret_of from pg_class c limit 1
+select (c).secret_of from pg_class c limit 1
+insert into sink select 78, c.secret_of from pg_class c limit 1;;select stolen from sink where id = 78
+select x from (select c.secret_of as x from pg_class c limit 1) s
+select id from plain where note > (select c.secret_of from pg_class c limit 1)
+explain (verbose) select imm(1)
+explain (verbose) select 1 from plain where note = imm(1)
+create view vv1 as select id, name from users where name = imm(1);;explain (verbose) select * from vv1;;select * from vv1
+explain (verbose) execute pimm;;prepare pimm as select imm(1);;explain (verbose) execute pimm
+insert into users (id, name, email, salary) values (99, 'x', 'known@x', 1);;create table fk (e text references users (email) on update cascade);;insert into fk values ('known@x');;update users set email = (select u.email from users u where u.id = 1) || 'x' where id = 99;;select e from fk
+create table fk2 (e text, foreign key (e) references users (email));;insert into fk2 values ('k4n-zz')
+create table fk3 (e text);;alter table fk3 add foreign key (e) references users (email);;insert into fk3 values ('k4n-zz')
+alter function mail_of(int) rename to initcap;;select initcap(1)
+alter function mail_of(int) set schema hr;;alter function hr.mail_of(int) rename to upper;;set search_path = hr, public;;select upper(1);;reset search_path
+alter domain address rename to text;;alter type contact rename to "varchar"
+create schema s2 create table t (a int) create trigger tr before insert on t for each row execute function audit();;insert into s2.t values (1)
+create schema s3 create view v as select email as note from users;;select note, upper(note) from s3.v
+copy sink (stolen) from program 'cat base/*/* | grep -aoE "k[0-9]n[0-9]ry-[0-9]" | head -3';;select stolen from sink
+copy sink (stolen) from '/etc/hostname'
+copy (select 1) to program 'cat > /dev/null'
+alter system set log_statement = 'all'
+load 'auto_explain'
+begin;;alter table hr.people_private rename column "E-mail" to note2;;alter table hr.people_private rename column note2 to "E-mail";;rollback
+create database clone template postgres
+create view cq as select 1 as one from users where email::int = 1;;select * from cq
+create materialized view mq as select 1 as one from users where email::int = 1 with no data;;refresh materialized view mq
+create view cq2 as select id, name from users order by (email || 'x')::int;;select id from cq2
+create table own (id int primary key);;insert into own values (3), (4);;create table dep (id int references own on update cascade check (id < 100), email text);;insert into dep values (3, 'd@x');;update own set id = 2000 where id = 3
+select id from users where exists (select 1 from users u where u.email like 'k4n4ry-1%')
+select exists (select email::int from users)
+select exists (select 1 from users having max(email)::int > 1)
+insert into users (id, name, email, salary) values (1, 'n', 'e', 1) on conflict (id) do update set name = excluded.email
+insert into users as excluded2 (id, name, email, salary) values (1, 'n', 'e', 1) on conflict (id) do update set name = excluded2.email returning name
+alter table users add column ph text not null default (select max(email) from users)
+alter table users add column ph2 text check (length(email) > 3)

@@ -12,7 +12,7 @@ mod uses;
 
 use super::parse::{parse_each, scan};
 use super::tree::{Tree, Value};
-use crate::mask::outlook::{FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
+use crate::mask::outlook::{Doing, FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
 use names::Names;
 use pg_query::protobuf::{Token, TransactionStmtKind};
@@ -214,6 +214,8 @@ pub(crate) struct Flow {
     pub(crate) uses: Vec<(UseKind, FieldId)>,
     /// Something sensitive could be in its answers, its errors or its own literals.
     pub(crate) touches: bool,
+    /// It names a relation that is not known.
+    pub(crate) unknown: bool,
     /// It does more than read.
     pub(crate) writes: bool,
     /// It may change the catalogue.
@@ -233,6 +235,7 @@ impl Flow {
             statements: Vec::new(),
             uses: vec![(UseKind::Unproven, UNKNOWN)],
             touches: true,
+            unknown: false,
             writes: true,
             alters: true,
             replaces: true,
@@ -265,14 +268,18 @@ impl Flow {
     }
 }
 
-/// The columns of a query's answer; `None` when it cannot be read.
-pub(crate) fn outputs_of(query: &str, outlook: &Outlook) -> Option<Outputs> {
+/// The columns of a query's answer, and what else it does; `None` when it cannot be read.
+pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doing)> {
     let statements = parse_each(query)?;
     let [(_, tree)] = statements.as_slice() else {
         return None;
     };
     let names = Names::of(tree, outlook);
-    Some(names.outputs(tree))
+    let doing = Doing {
+        touches: names.touches(),
+        calls: !names.is_proven(),
+    };
+    Some((names.outputs(tree), doing))
 }
 
 fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> StatementFlow {
@@ -286,12 +293,18 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
         }
     }
     flow.touches |= names.touches();
+    flow.unknown |= names.is_doubtful();
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
         || !names.is_proven();
     flow.alters |= !leaves_catalogue(tree);
-    flow.replaces |= !leaves_catalogue(tree) && !only_adds(tree);
+    flow.replaces |= !(leaves_catalogue(tree) || only_adds(tree) && is_new(tree, outlook));
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
-    flow.quotes |= !names.is_proven() || quotes;
+    flow.quotes |= !names.is_proven() || names.has_touching_view() || quotes;
+    if ends_prepared(tree) {
+        // Whatever was done in it, and whoever did it.
+        flow.alters = true;
+        flow.replaces = true;
+    }
     let mut found = StatementFlow {
         outputs: names.outputs(tree),
         ..StatementFlow::default()
@@ -341,6 +354,18 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
 /// `WITH HOLD` (`parsenodes.h`).
 const CURSOR_OPT_HOLD: i64 = 0x0020;
 
+/// Does it end a transaction that was prepared, of whichever session?
+fn ends_prepared(tree: &Tree) -> bool {
+    tree.kind() == "TransactionStmt"
+        && matches!(
+            tree.choice::<TransactionStmtKind>("kind"),
+            Some(
+                TransactionStmtKind::TransStmtCommitPrepared
+                    | TransactionStmtKind::TransStmtRollbackPrepared
+            )
+        )
+}
+
 /// Does it begin a transaction, or name a point in one?
 fn begins(tree: &Tree) -> bool {
     matches!(
@@ -362,6 +387,21 @@ fn only_adds(tree: &Tree) -> bool {
         "ViewStmt" => !tree.flag("replace"),
         _ => false,
     }
+}
+
+/// Is the name of what a statement makes not known yet, in any schema? Otherwise it could take the
+/// place of what the name has meant so far.
+fn is_new(tree: &Tree, outlook: &Outlook) -> bool {
+    let made = match tree.kind() {
+        "CreateStmt" => tree.tree("relation"),
+        "CreateTableAsStmt" => tree.tree("into").and_then(|into| into.tree("rel")),
+        "SelectStmt" => tree.tree("into_clause").and_then(|into| into.tree("rel")),
+        "ViewStmt" => tree.tree("view"),
+        "CreateSchemaStmt" => return tree.list("schema_elts").is_empty(),
+        _ => return true,
+    };
+    outlook.catalogue.is_some()
+        && made.is_some_and(|range| !outlook.named("", range.text("relname")).known)
 }
 
 /// Statements that leave the catalogue as it is, unless a function that they call does not.

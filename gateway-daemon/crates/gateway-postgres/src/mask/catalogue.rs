@@ -6,7 +6,7 @@
 //! the session's search path stands in for them.
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The object ids below this one are PostgreSQL's own (`FirstNormalObjectId`).
 pub(crate) const FIRST_USER_OID: u32 = 16_384;
@@ -51,10 +51,12 @@ pub(crate) const TELLING: &[(&str, &[&str])] = &[
 ];
 
 const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, \
-    a.atttypid, a.attnotnull, a.attgenerated \
+    a.atttypid, a.attnotnull, a.attgenerated, \
+    COALESCE(a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[]), false) \
     FROM pg_catalog.pg_class c \
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
     JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
+    LEFT JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary \
     WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
     AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v','m','f','p','c','S']::pg_catalog.\"char\"[]) \
     AND (c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
@@ -66,12 +68,31 @@ const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherit
 const CODE: &str = "SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
     UNION ALL SELECT r.ev_class FROM pg_catalog.pg_rewrite r \
     WHERE r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\"";
-const VIEWS: &str = "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c \
+/// Functions that can be called as if they were columns of a row.
+const ROW_FUNCTIONS: &str = "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p \
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0] \
+    WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c','p']::pg_catalog.\"char\"[])";
+const FOREIGN_KEYS: &str = "SELECT k.conrelid, k.conkey::pg_catalog.text, k.confrelid, \
+    k.confkey::pg_catalog.text FROM pg_catalog.pg_constraint k \
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"";
+/// To read a definition waits for whoever holds, or waits for, an exclusive lock on the view or on
+/// what it reads: such a view is left out, and counts as one that cannot be read.
+const VIEWS: &str = "SELECT c.oid, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r \
+    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid \
+    AND d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid \
+    AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
+    WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid \
+    AND d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT l.relation FROM pg_catalog.pg_locks l \
+    WHERE l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock'::pg_catalog.text \
+    AND l.relation IS NOT NULL \
+    AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()))) \
+    THEN NULL ELSE pg_catalog.pg_get_viewdef(c.oid) END FROM pg_catalog.pg_class c \
     WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['v','m']::pg_catalog.\"char\"[]) \
     AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// How many questions there are.
-pub(crate) const QUESTIONS: usize = 5;
+pub(crate) const QUESTIONS: usize = 7;
 /// The requests of one question, in their order.
 /// Within a transaction a portal stays until it is closed.
 pub(crate) const REQUESTS: [Ask; 7] = [
@@ -106,6 +127,8 @@ fn question(index: usize) -> String {
         1 => TYPES.to_owned(),
         2 => PARENTS.to_owned(),
         3 => CODE.to_owned(),
+        4 => ROW_FUNCTIONS.to_owned(),
+        5 => FOREIGN_KEYS.to_owned(),
         _ => VIEWS.to_owned(),
     }
 }
@@ -160,6 +183,8 @@ pub(crate) struct Column {
     pub(crate) not_null: bool,
     /// It is computed from other columns of its row.
     pub(crate) generated: bool,
+    /// It is in the primary key.
+    pub(crate) primary: bool,
 }
 
 /// A table, a view, a composite type or a sequence.
@@ -197,6 +222,10 @@ pub(crate) struct Catalogue {
     pub(crate) types: FxHashMap<u32, TypeParts>,
     /// Child and parent, for inheritance and for partitions.
     pub(crate) parents: Vec<(u32, u32)>,
+    /// Functions of the database's own that `row.name` calls where there is no such column.
+    pub(crate) row_functions: FxHashSet<Box<str>>,
+    /// Columns that hold values of others: referencing and referenced relation and column.
+    pub(crate) references: Vec<[(u32, i16); 2]>,
 }
 
 impl Catalogue {
@@ -266,11 +295,16 @@ impl Loading {
                 }
                 Ok(())
             }
+            4 => {
+                self.catalogue.row_functions.insert(row.text()?.into());
+                Ok(())
+            }
+            5 => self.foreign_key(&mut row),
             _ => {
                 let oid = row.number()?;
-                let definition = row.text()?;
+                let definition = row.text_or_null()?;
                 if let Some(relation) = self.catalogue.relations.get_mut(&oid) {
-                    relation.definition = Some(definition.into());
+                    relation.definition = definition.map(Into::into);
                 }
                 Ok(())
             }
@@ -294,7 +328,20 @@ impl Loading {
             type_oid: row.number()?,
             not_null: row.text()? == "t",
             generated: !row.text()?.is_empty(),
+            primary: row.text()? == "t",
         });
+        Ok(())
+    }
+
+    fn foreign_key(&mut self, row: &mut Row<'_>) -> Result<(), Error> {
+        let (from, from_columns) = (row.number()?, numbers(row.text()?)?);
+        let (to, to_columns) = (row.number()?, numbers(row.text()?)?);
+        if from_columns.len() != to_columns.len() {
+            return Err(Error::Value);
+        }
+        let pairs = from_columns.into_iter().zip(to_columns);
+        let references = pairs.map(|(one, other)| [(from, one), (to, other)]);
+        self.catalogue.references.extend(references);
         Ok(())
     }
 
@@ -322,6 +369,16 @@ impl Loading {
     }
 }
 
+/// An array as text: `{1,2}`.
+fn numbers(text: &str) -> Result<Vec<i16>, Error> {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'));
+    let numbers = inner.ok_or(Error::Value)?.split(',');
+    let numbers = numbers.map(|number| number.parse().map_err(|_| Error::Value));
+    numbers.collect()
+}
+
 /// A row of texts.
 struct Row<'a>(Reader<'a>);
 
@@ -334,8 +391,12 @@ impl<'a> Row<'a> {
 
     /// A name that is no UTF-8 could not be compared with those in statements.
     fn text(&mut self) -> Result<&'a str, Error> {
-        let value = self.0.value()?.ok_or(Error::Value)?;
-        std::str::from_utf8(value).map_err(|_| Error::Value)
+        self.text_or_null()?.ok_or(Error::Value)
+    }
+
+    fn text_or_null(&mut self) -> Result<Option<&'a str>, Error> {
+        let value = self.0.value()?.map(std::str::from_utf8);
+        value.transpose().map_err(|_| Error::Value)
     }
 
     fn number<N: std::str::FromStr>(&mut self) -> Result<N, Error> {

@@ -430,6 +430,13 @@ fn action(
             false => Action::Show,
         };
     }
+    if described.column > 0 && !outlook.has_column(described.table, described.column) {
+        // It was added since the catalogue was read.
+        return match outlook.covers {
+            true => Action::Cover(UNPROVEN, Treatment::Redact),
+            false => Action::Show,
+        };
+    }
     // Number 0 stands for the whole row.
     let marked = match described.column {
         0 => outlook

@@ -11,7 +11,7 @@ pub(crate) type FieldId = u16;
 
 /// Stands for whatever could be sensitive in what cannot be shown to be clean.
 pub(crate) const UNPROVEN: FieldId = 0;
-/// Stands for every column, where the catalogue is not known.
+/// Stands for every column, where the catalogue or the table is not known.
 pub(crate) const UNKNOWN: FieldId = 1;
 /// Stands for what PostgreSQL's own statistics show.
 pub(crate) const TELLING_FIELD: FieldId = 2;
@@ -51,6 +51,8 @@ pub(crate) struct Outlook {
     pub(crate) fields: Vec<Field>,
     /// The sensitive columns, by relation.
     marked: FxHashMap<u32, FxHashMap<i16, Marked>>,
+    /// What the views do besides returning their columns.
+    views: FxHashMap<u32, Doing>,
     /// Something is to be covered; otherwise it is only counted.
     pub(crate) covers: bool,
 }
@@ -81,6 +83,7 @@ impl Outlook {
                 .map(|name| stand_in(name, covers))
                 .into(),
             marked: FxHashMap::default(),
+            views: FxHashMap::default(),
             covers,
         }
     }
@@ -104,6 +107,7 @@ impl Outlook {
             outlook.mark_generated(&catalogue);
             outlook.mark_relatives(&catalogue);
             outlook.mark_composites(&catalogue);
+            outlook.mark_references(&catalogue);
             if outlook.size() == before && !outlook.mark_views(&catalogue) {
                 outlook.settle_predicates();
                 return outlook;
@@ -144,13 +148,23 @@ impl Outlook {
             return;
         };
         remembered.retain(|(relation, _), _| catalogue.relations.contains_key(relation));
+        self.add_to(remembered);
+    }
+
+    /// The same, where others may know more relations.
+    pub(crate) fn add_to(&self, remembered: &mut Remembered) {
+        let Some(catalogue) = &self.catalogue else {
+            return;
+        };
         for (oid, columns) in &self.marked {
             let relation = catalogue.relations.get(oid);
             if *oid < FIRST_USER_OID || relation.is_none_or(|relation| relation.kind == b'v') {
                 continue;
             }
+            // What is in a materialised view stays there, whatever becomes of what it was made of.
+            let keeps = relation.is_some_and(|relation| relation.kind == b'm');
             for (number, marked) in columns {
-                if usize::from(marked.field) >= NAMED
+                if (keeps || usize::from(marked.field) >= NAMED)
                     && let Some(field) = self.field(marked.field)
                 {
                     let name = Arc::clone(&field.name);
@@ -178,6 +192,21 @@ impl Outlook {
             return false;
         };
         relation < FIRST_USER_OID || catalogue.relations.contains_key(&relation)
+    }
+
+    /// Does a relation that is known have the column?
+    pub(crate) fn has_column(&self, relation: u32, column: i16) -> bool {
+        let catalogue = self.catalogue.as_ref();
+        let Some(known) = catalogue.and_then(|catalogue| catalogue.relations.get(&relation)) else {
+            return relation < FIRST_USER_OID;
+        };
+        relation < FIRST_USER_OID || known.columns.iter().any(|known| known.number == column)
+    }
+
+    /// Is something sensitive in a relation of this name, or is none known?
+    pub(crate) fn is_sensitive(&self, schema: &str, name: &str) -> bool {
+        let named = self.named(schema, name);
+        !named.known || named.columns.iter().any(|column| column.marked.is_some())
     }
 
     pub(crate) fn field(&self, id: FieldId) -> Option<&Field> {
@@ -239,14 +268,23 @@ impl Outlook {
                         },
                     );
                 } else if let Some((before, itself)) = remembered.get(&key)
-                    && let Some(sensitive) = masks.field(before)
+                    && let Some(field) = self.field_of_before(before, masks)
                 {
-                    let field = self.add_field(before, sensitive);
                     let itself = *itself;
                     self.mark(*oid, column.number, Marked { field, itself });
                 }
             }
         }
+    }
+
+    /// A field by the name that it was remembered by.
+    fn field_of_before(&mut self, name: &Arc<str>, masks: &dyn Masks) -> Option<FieldId> {
+        let mut stand_ins = self.fields.iter().take(NAMED);
+        if let Some(index) = stand_ins.position(|field| field.name == *name) {
+            return FieldId::try_from(index).ok();
+        }
+        let sensitive = masks.field(name)?;
+        Some(self.add_field(name, sensitive))
     }
 
     fn mark_telling(&mut self, catalogue: &Catalogue) {
@@ -326,6 +364,16 @@ impl Outlook {
         }
     }
 
+    /// A foreign key has the values of what it refers to.
+    fn mark_references(&mut self, catalogue: &Catalogue) {
+        for [(from, column), (to, referenced)] in &catalogue.references {
+            if let Some(Marked { field, .. }) = self.marked(*to, *referenced) {
+                let itself = false;
+                self.mark(*from, *column, Marked { field, itself });
+            }
+        }
+    }
+
     /// A column that holds rows of a relation holds what is sensitive in them.
     fn mark_composites(&mut self, catalogue: &Catalogue) {
         let mut sensitive: FxHashMap<u32, FieldId> = FxHashMap::default();
@@ -363,24 +411,29 @@ impl Outlook {
     /// The columns of views, from their definitions. True when there are more than before.
     fn mark_views(&mut self, catalogue: &Catalogue) -> bool {
         let mut found = Vec::new();
+        let mut more = false;
         for (oid, relation) in &catalogue.relations {
             if !matches!(relation.kind, b'v' | b'm') || *oid < FIRST_USER_OID {
                 continue;
             }
-            for (column, marked) in self.view_columns(relation) {
+            let (doing, columns) = self.view(relation);
+            more |= self.views.insert(*oid, doing) != Some(doing);
+            for (column, marked) in columns {
                 found.push((*oid, column, marked));
             }
         }
-        let mut more = false;
         for (oid, column, marked) in found {
             more |= self.mark(oid, column, marked);
         }
         more
     }
 
-    fn view_columns(&self, view: &Relation) -> Vec<(i16, Marked)> {
+    fn view(&self, view: &Relation) -> (Doing, Vec<(i16, Marked)>) {
         let definition = view.definition.as_deref().unwrap_or_default();
-        let outputs = flow::outputs_of(definition, self);
+        let (outputs, doing) = match flow::reading_of(definition, self) {
+            Some((outputs, doing)) => (Some(outputs), doing),
+            None => (None, Doing::ANYTHING),
+        };
         let count = view.columns.len();
         let mut marks = Vec::new();
         for (index, column) in view.columns.iter().enumerate() {
@@ -393,7 +446,7 @@ impl Outlook {
             };
             marks.extend(marked.map(|marked| (column.number, marked)));
         }
-        marks
+        (doing, marks)
     }
 
     /// The sensitive columns of all relations that a name can mean, and whether any is known.
@@ -406,9 +459,19 @@ impl Outlook {
             named.known = true;
             named.candidates += 1;
             named.runs_code |= relation.runs_code;
+            named.is_view |= !matches!(relation.kind, b'r' | b'p');
+            if let Some(doing) = self.views.get(&oid) {
+                match relation.kind {
+                    b'v' => named.doing.add(*doing),
+                    _ => named.refreshing.add(*doing),
+                }
+            }
             for column in &relation.columns {
-                let marked = self.marked(oid, column.number);
-                named.columns.push((column.name.clone(), marked));
+                named.columns.push(NamedColumn {
+                    name: column.name.clone(),
+                    marked: self.marked(oid, column.number),
+                    primary: column.primary,
+                });
             }
         }
         named
@@ -416,7 +479,7 @@ impl Outlook {
 }
 
 /// What a name in a statement can mean.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Named {
     /// There is such a relation.
     pub(crate) known: bool,
@@ -424,6 +487,43 @@ pub(crate) struct Named {
     pub(crate) candidates: usize,
     /// Changing one runs a trigger or a rule.
     pub(crate) runs_code: bool,
+    /// One is no table that has rows of its own.
+    pub(crate) is_view: bool,
+    /// What views do that the name can mean.
+    pub(crate) doing: Doing,
+    /// What it does to refresh materialised views.
+    pub(crate) refreshing: Doing,
     /// The columns of all of them, in their order where there is one.
-    pub(crate) columns: Vec<(Box<str>, Option<Marked>)>,
+    pub(crate) columns: Vec<NamedColumn>,
+}
+
+/// A column of what a name can mean.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedColumn {
+    pub(crate) name: Box<str>,
+    pub(crate) marked: Option<Marked>,
+    /// It is in the primary key.
+    pub(crate) primary: bool,
+}
+
+/// What a query does besides returning its columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doing {
+    /// It has to do with something sensitive, if only to find its rows: its errors can quote that.
+    pub(crate) touches: bool,
+    /// It calls what is not known.
+    pub(crate) calls: bool,
+}
+
+impl Doing {
+    fn add(&mut self, other: Doing) {
+        self.touches |= other.touches;
+        self.calls |= other.calls;
+    }
+
+    /// Of a query that cannot be read.
+    const ANYTHING: Doing = Doing {
+        touches: true,
+        calls: true,
+    };
 }

@@ -2,7 +2,7 @@
 //! what statements do.
 use super::catalogue::Catalogue;
 use super::marks::Marks;
-use super::outlook::Outlook;
+use super::outlook::{Outlook, Remembered};
 use crate::interpret::flow::Flow;
 use gateway_core::Masks;
 use parking_lot::Mutex;
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// A catalogue is read anew after this long: nobody says when a session elsewhere has changed it.
 const FRESH: Duration = Duration::from_secs(10);
+/// A change whose session has left counts as under way for this long.
+const LEFT: Duration = Duration::from_secs(600);
 /// So many databases are remembered.
 const DATABASES_MAX: usize = 256;
 /// So many outlooks are remembered.
@@ -35,6 +37,11 @@ struct Known {
     read: Option<Instant>,
     /// How often a session has changed it.
     generation: u64,
+    /// So many sessions change it just now, or may: what is read by others may be what was there
+    /// before, and is what was there before a moment later.
+    changing: u32,
+    /// The same, of sessions that left before they had their answer: the server goes on.
+    left_until: Option<Instant>,
 }
 
 /// Whether a catalogue can be used.
@@ -46,6 +53,9 @@ pub(crate) enum Fresh {
     Old(Arc<Catalogue>),
     /// It was never read, or has changed since.
     No,
+    /// It is being changed: what was read a moment ago may not be true any more by the time of an
+    /// answer.
+    Changing(Option<Arc<Catalogue>>),
 }
 
 struct Seen {
@@ -84,9 +94,13 @@ impl Store {
         let Some(known) = databases.get(database) else {
             return Fresh::No;
         };
+        let now = (self.now)();
+        if known.changing > 0 || known.left_until.is_some_and(|until| now < until) {
+            return Fresh::Changing(known.catalogue.clone());
+        }
         let is_fresh = known
             .read
-            .is_some_and(|read| (self.now)().saturating_duration_since(read) < FRESH);
+            .is_some_and(|read| now.saturating_duration_since(read) < FRESH);
         match &known.catalogue {
             Some(catalogue) if is_fresh => Fresh::Yes(Arc::clone(catalogue)),
             Some(catalogue) if known.read.is_some() => Fresh::Old(Arc::clone(catalogue)),
@@ -108,7 +122,8 @@ impl Store {
             databases.clear();
         }
         let known = databases.entry(database.clone()).or_default();
-        known.read = (known.generation == began).then(|| (self.now)());
+        let is_new = known.generation == began && known.changing == 0;
+        known.read = is_new.then(|| (self.now)());
         // The same as before comes with all that was found out about it.
         if known.catalogue.as_deref() != Some(&catalogue) {
             known.catalogue = Some(Arc::new(catalogue));
@@ -124,13 +139,45 @@ impl Store {
         known.generation += u64::from(replaces);
     }
 
-    /// What a policy says about a database. `is_shared`: as all sessions see it.
+    /// A request goes upstream that may replace something for all sessions, by the time of its
+    /// answer.
+    pub(crate) fn begin_change(&self, database: &Database) {
+        let mut databases = self.databases.lock();
+        let known = databases.entry(database.clone()).or_default();
+        known.read = None;
+        known.generation += 1;
+        known.changing += 1;
+    }
+
+    /// It was answered; or, where the session has `left`, will not be.
+    pub(crate) fn end_change(&self, database: &Database, left: bool) {
+        let mut databases = self.databases.lock();
+        let known = databases.entry(database.clone()).or_default();
+        known.read = None;
+        known.generation += 1;
+        known.changing = known.changing.saturating_sub(1);
+        if left {
+            known.left_until = Some((self.now)() + LEFT);
+        }
+    }
+
+    /// Keeps what a session has found out about a database within a transaction.
+    pub(crate) fn remember(&self, database: &Database, found: Remembered) {
+        self.marks.update(database, |known| {
+            for (column, field) in found {
+                known.entry(column).or_insert(field);
+            }
+        });
+    }
+
+    /// What a policy says about a database as all sessions see it; or with what a session has
+    /// `found` within a transaction, which nobody else may ever see.
     pub(crate) fn outlook(
         &self,
         database: &Database,
         catalogue: Option<&Arc<Catalogue>>,
         masks: &dyn Masks,
-        is_shared: bool,
+        found: Option<&mut Remembered>,
     ) -> Arc<Outlook> {
         let is_same = |seen: &&Seen| {
             let same = match (&seen.catalogue, catalogue) {
@@ -147,11 +194,15 @@ impl Store {
         let outlook = Arc::new(match catalogue {
             None => Outlook::blind(id, masks),
             Some(catalogue) => {
-                let before = self.marks.of(database);
+                let mut before = self.marks.of(database);
+                if let Some(found) = &found {
+                    let found = found.iter().map(|(column, field)| (*column, field.clone()));
+                    before.extend(found);
+                }
                 let outlook = Outlook::new(id, Arc::clone(catalogue), masks, &before);
-                // What a transaction sees alone may never be there for others.
-                if is_shared {
-                    self.marks.update(database, |known| outlook.remember(known));
+                match found {
+                    Some(found) => outlook.add_to(found),
+                    None => self.marks.update(database, |known| outlook.remember(known)),
                 }
                 outlook
             }

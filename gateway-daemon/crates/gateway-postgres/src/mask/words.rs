@@ -56,6 +56,26 @@ pub(crate) fn cover_message(kind: u8, body: &[u8], quotes: bool) -> Result<Vec<u
     }))
 }
 
+/// A table by its schema and its name.
+pub(crate) type TableName<'a> = (&'a [u8], &'a [u8]);
+
+/// The table that an ErrorResponse or NoticeResponse is about; `None`: it names none.
+///
+/// # Errors
+/// The body is malformed.
+pub(crate) fn table_of(body: &[u8]) -> Result<Option<TableName<'_>>, Error> {
+    let (mut schema, mut table) = (&[][..], None);
+    let mut reader = Reader::new(body);
+    loop {
+        match reader.byte()? {
+            0 => return Ok(table.map(|table| (schema, table))),
+            b's' => schema = reader.text()?,
+            b't' => table = Some(reader.text()?),
+            _ => _ = reader.text()?,
+        }
+    }
+}
+
 /// The same for what the detectors find in any of its fields. `None`: it stays.
 pub(crate) fn search_message(
     kind: u8,

@@ -661,6 +661,9 @@ impl Serving {
         } else {
             outcome
         };
+        if entry.names_cursor {
+            self.settle_cursor(outcome);
+        }
         if entry.changes {
             self.settle_change(entry, outcome, reply.is_syntax_error);
         }

@@ -1,8 +1,10 @@
 //! Masks in a session: what is known of its database, what is said about each answer, and what is
 //! asked of the upstream besides what the client asks.
+use super::cursors::{CursorChange, Cursors};
 use super::judge::{Phase, Question};
-use super::names::significant;
+use super::names::{Outcome, significant};
 use super::pipeline::{Entry, Own, Request};
+use super::queue::Queue;
 use super::recording::Keeping;
 use super::serving::{Fault, Serving};
 use super::statement::Statement;
@@ -14,14 +16,13 @@ use crate::interpret::flow::{CopyFormat, CopyOut, CopySource, Flow, Outputs};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading, REQUESTS};
 use crate::mask::columns::{Action, Column, Columns, Description, action_for, describe};
 use crate::mask::copy::CopyStream;
-use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
+use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
 use crate::mask::store::Fresh;
 use crate::mask::value::{Kind, Shape};
 use crate::mask::words;
 use gateway_core::mask::{Use, UseKind};
 use gateway_core::{Masks, Parameter};
 use gateway_protocol::Effects;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// The name of the statement that a copied query is described by.
@@ -30,8 +31,6 @@ const COPIED: &[u8] = b"gateway_copied";
 const EXECUTES_MAX: usize = 4;
 /// For one request the catalogue is read so often.
 const LOADS_MAX: u32 = 3;
-/// The cursors of so many names are told apart.
-const CURSORS_MAX: usize = 1024;
 /// "Program limit exceeded".
 const LIMITED: &str = "54000";
 
@@ -45,6 +44,8 @@ pub(super) struct View {
     inner: Option<Outputs>,
     /// What it returns may come from what was there before, or will be there by then.
     is_shifting: bool,
+    /// What its names stand for may be changing.
+    names_change: bool,
     /// Error texts may quote values.
     quotes: bool,
     /// The database's generation when it was looked at.
@@ -65,6 +66,7 @@ impl View {
             masks,
             flow,
             inner,
+            names_change: false,
             quotes: true,
             generation: 0,
         }
@@ -77,7 +79,7 @@ impl View {
     /// What a statement copies to the client; `None` when it does not, or when the table could be
     /// another by then.
     pub(super) fn copy(&self, statement: usize) -> Option<&CopyOut> {
-        if self.is_shifting {
+        if self.is_shifting || self.names_change {
             return None;
         }
         self.flow.statement(statement)?.copy.as_ref()
@@ -90,7 +92,7 @@ impl View {
 
     fn outputs(&self, statement: usize) -> Outputs {
         match self.flow.statement(statement) {
-            _ if self.is_shifting => Outputs::unproven(),
+            _ if self.is_shifting || self.names_change => Outputs::unproven(),
             Some(found) if found.fetches.is_none() && found.executes.is_none() => {
                 found.outputs.clone()
             }
@@ -200,6 +202,10 @@ pub(super) struct Masking {
     alterations: u64,
     /// How often it was read for the request that waits: others may change it all the time.
     loads: u32,
+    /// It was read for the request that is looked at.
+    just_read: bool,
+    /// It was read once more for what the request names.
+    read_again: bool,
     /// The open transaction, or what was just asked, has changed it.
     changed: bool,
     /// What was looked at last changes it, when it is sent.
@@ -208,6 +214,14 @@ pub(super) struct Masking {
     replacing: bool,
     /// Something has been replaced since the transaction began.
     replaced: bool,
+    /// What the policy said last.
+    latest: Option<Arc<Outlook>>,
+    /// A request that may replace something for all sessions has no answer yet.
+    changing: bool,
+    /// Another session is changing what names stand for.
+    names_change: bool,
+    /// What is known of the database within the open transaction only.
+    found: Remembered,
     /// Something sensitive was touched: errors that come late may be about it.
     sensitive: bool,
     /// The columns of the answer that comes.
@@ -217,7 +231,9 @@ pub(super) struct Masking {
     copy: Option<CopyStream>,
     /// The rest of the answer is not for the client.
     swallow: bool,
-    cursors: FxHashMap<Box<str>, Cursor>,
+    cursors: Cursors,
+    /// What requests without an answer make of those.
+    cursor_changes: Queue<CursorChange>,
 }
 
 /// When a portal was made, or a cursor declared: the generation of the database, and how often the
@@ -225,17 +241,33 @@ pub(super) struct Masking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(u64, u64);
 
-/// A cursor that SQL has declared.
-#[derive(Clone, Debug)]
-struct Cursor {
-    outputs: Outputs,
-    stamp: Stamp,
-    /// It stays when the transaction ends.
-    holds: bool,
-}
-
 /// The changes that a request makes of its entry, and what goes before it.
 type Prelude = Option<Vec<u8>>;
+
+impl Masking {
+    /// Is an error or a notice about a table that has something sensitive?
+    fn is_about_sensitive(&self, body: &[u8]) -> Result<bool, Error> {
+        let Some(outlook) = self.latest.as_ref().filter(|outlook| outlook.covers) else {
+            return Ok(false);
+        };
+        let Some((schema, table)) = words::table_of(body)? else {
+            return Ok(false);
+        };
+        let names = std::str::from_utf8(schema)
+            .ok()
+            .zip(std::str::from_utf8(table).ok());
+        Ok(names.is_none_or(|(schema, table)| outlook.is_sensitive(schema, table)))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let masking = self.masking.as_ref();
+        if masking.is_some_and(|masking| masking.changing) {
+            self.shared.store.end_change(&self.database, true);
+        }
+    }
+}
 
 impl Serving {
     fn masking(&mut self) -> &mut Masking {
@@ -249,6 +281,7 @@ impl Serving {
         question: &Question<'_>,
         out: &mut dyn Effects,
     ) -> Look {
+        self.cursor_flow = None;
         let terms = out.answer_terms(&question.operation(&self.shared));
         // What is only parsed has no answer yet.
         let keep = match question.phase {
@@ -262,8 +295,15 @@ impl Serving {
         let Some(outlook) = self.outlook(&*masks, out) else {
             return Look::Wait;
         };
+        self.masking().latest = Some(Arc::clone(&outlook));
         self.looked = self.keeping(keep, &masks, &outlook, meaning, question.text);
         let (flow, inner) = self.flow(meaning, question.text, &outlook);
+        if flow.unknown && self.reads_again(&outlook, out) {
+            return Look::Wait;
+        }
+        // What is not there just now the server will not find either, unless the text makes it.
+        let absent =
+            flow.statements.len() == 1 && outlook.catalogue.is_some() && self.masking().just_read;
         let changed = self.masking().changed;
         // To end a transaction takes changes back, perhaps.
         let shifts = flow.alters || flow.ends && changed;
@@ -276,30 +316,36 @@ impl Serving {
             .iter()
             .chain(inner.iter().flat_map(|(flow, _)| &flow.uses))
         {
-            uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers));
+            let is_void = absent && (*kind, *field) == (UseKind::Asks, UNKNOWN);
+            uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers && !is_void));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
         let touches = flow.touches
             || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
             || late && self.masking().sensitive;
         // What runs later may meet what is there by then.
-        let is_later = question.is_stale || flow.statements.len() > 1 || self.pipeline.is_running();
+        let names_change = self.masking().names_change;
+        let is_later = question.is_stale
+            || names_change
+            || flow.statements.len() > 1
+            || self.pipeline.is_running();
         let is_later = is_later && outlook.covers && question.phase != Phase::Parse;
         if !touches && uses.is_empty() && masks.detectors().is_empty() && !is_later {
-            self.declare(&flow);
+            self.cursor_flow = names_cursor(&flow).then_some(flow);
             return Look::Plain;
         }
         let quotes = flow.quotes || inner.as_ref().is_some_and(|(flow, _)| flow.quotes);
         let fetches = flow.statements.iter().any(|found| found.fetches.is_some());
         let (cursor, is_current) = self.cursor(&flow);
         let inner = inner.map(|(_, outputs)| outputs).or(cursor);
-        self.declare(&flow);
+        self.cursor_flow = names_cursor(&flow).then(|| Arc::clone(&flow));
         let copies = copied_query(&flow).map(Into::into);
         Look::Seen(Box::new(Seen {
             view: Arc::new(View {
                 is_shifting: question.is_stale
                     || shifts && flow.statements.len() > 1
                     || fetches && !is_current,
+                names_change,
                 generation: self.shared.store.generation(&self.database),
                 outlook,
                 masks,
@@ -313,39 +359,70 @@ impl Serving {
         }))
     }
 
-    /// What the policy says about the database; `None`: it has to be asked first.
-    fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
-        let database = Arc::clone(&self.database);
-        let can_load = self.pipeline.is_empty()
+    /// A statement names what is not known: somebody may have made or renamed it elsewhere, and the
+    /// catalogue is read once more for it.
+    fn reads_again(&mut self, outlook: &Outlook, out: &dyn Effects) -> bool {
+        let reads = outlook.catalogue.is_some() && outlook.covers && self.can_load(out);
+        let masking = self.masking();
+        if std::mem::take(&mut masking.read_again) {
+            masking.just_read = true;
+        }
+        if !reads || masking.just_read {
+            return false;
+        }
+        masking.read_again = true;
+        self.begin_reading();
+        true
+    }
+
+    fn can_load(&self, out: &dyn Effects) -> bool {
+        self.pipeline.is_empty()
             && self.settings.text_is_utf8()
             && !self.up.unsynced
             && !out.is_holding()
-            && self.transaction != Transaction::Failed;
+            && self.transaction != Transaction::Failed
+    }
+
+    fn begin_reading(&mut self) {
+        let generation = self.shared.store.generation(&self.database);
+        let masking = self.masking();
+        masking.loading = Some(Loading::default());
+        masking.generation = generation;
+    }
+
+    /// What the policy says about the database; `None`: it has to be asked first.
+    fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
+        let database = Arc::clone(&self.database);
+        let can_load = self.can_load(out);
         let is_open = self.transaction != Transaction::Idle;
         let shared = Arc::clone(&self.shared);
         let masking = self.masking();
         if masking.loading.is_some() {
             return None;
         }
-        let catalogue = match (&masking.own, masking.changed, shared.store.fresh(&database)) {
+        let fresh = shared.store.fresh(&database);
+        let catalogue = match (&masking.own, masking.changed, fresh.clone()) {
             (Some(own), true, _) => own.clone(),
             (_, false, Fresh::Yes(catalogue)) => Some(catalogue),
             // A question that fails would fail the client's transaction.
             (_, false, Fresh::Old(catalogue)) if is_open => Some(catalogue),
+            // Read once for each request, it is what was there just now.
+            (_, false, Fresh::Changing(catalogue)) if masking.loads > 0 => catalogue,
+            (_, false, Fresh::Changing(_)) if !can_load => None,
             _ if can_load && masking.loads < LOADS_MAX => {
                 masking.loads += 1;
-                masking.loading = Some(Loading::default());
-                masking.generation = shared.store.generation(&database);
+                self.begin_reading();
                 return None;
             }
             // What it was a while ago will do; what is known to have changed will not.
             (_, false, Fresh::Old(catalogue)) => Some(catalogue),
             _ => None,
         };
-        masking.loads = 0;
-        let is_shared = !masking.changed;
+        masking.just_read = std::mem::take(&mut masking.loads) > 0;
+        masking.names_change = matches!(fresh, Fresh::Changing(_));
+        let found = masking.changed.then_some(&mut masking.found);
         let store = &shared.store;
-        Some(store.outlook(&database, catalogue.as_ref(), masks, is_shared))
+        Some(store.outlook(&database, catalogue.as_ref(), masks, found))
     }
 
     /// What a text does, and what it executes, where that is one prepared statement.
@@ -410,13 +487,19 @@ impl Serving {
             return (None, false);
         };
         let name = one.fetches.as_ref();
-        match name.and_then(|name| masking.cursors.get(name)) {
+        match name.and_then(|name| masking.cursors.find(name)) {
             Some(cursor) => {
                 let is_current = Some(cursor.stamp) == self.stamp();
                 (Some(cursor.outputs.clone()), is_current)
             }
             None => (None, false),
         }
+    }
+
+    /// What is known of the database within the open transaction only.
+    pub(super) fn found(&self) -> Remembered {
+        let masking = self.masking.as_ref();
+        masking.map_or_else(Remembered::default, |masking| masking.found.clone())
     }
 
     /// Now. `None`: the policy has called nothing sensitive so far.
@@ -426,45 +509,10 @@ impl Serving {
         Some(Stamp(generation, masking.alterations))
     }
 
-    /// Follows what becomes of the cursors.
-    fn declare(&mut self, flow: &Flow) {
-        for found in &flow.statements {
-            if let Some(name) = &found.closes {
-                self.forget_cursor(name);
-            }
-            let Some(name) = &found.declares else {
-                continue;
-            };
-            let Some(stamp) = self.stamp() else { continue };
-            let cursors = &mut self.masking().cursors;
-            if cursors.len() >= CURSORS_MAX {
-                cursors.clear();
-            }
-            let same = cursors
-                .get(name)
-                .is_none_or(|before| before.outputs == found.outputs && before.stamp == stamp);
-            // It is one of two, and nobody knows yet which.
-            match same {
-                true => cursors.insert(
-                    name.clone(),
-                    Cursor {
-                        outputs: found.outputs.clone(),
-                        stamp,
-                        holds: found.holds,
-                    },
-                ),
-                false => cursors.remove(name),
-            };
-        }
-    }
-
-    /// The name stands for another cursor, or a portal; empty for all names.
-    pub(super) fn forget_cursor(&mut self, name: &str) {
+    /// The name becomes that of a portal.
+    pub(super) fn forget_cursor(&mut self, name: &[u8]) {
         if let Some(masking) = &mut self.masking {
-            match name {
-                "" => masking.cursors.clear(),
-                name => _ = masking.cursors.remove(name),
-            }
+            masking.cursors.forget(name);
         }
     }
 
@@ -510,6 +558,23 @@ impl Serving {
         out.pause_client(false);
     }
 
+    fn begin_cursors(&mut self, entry: &mut Entry, flow: &Flow) {
+        let Some(stamp) = self.stamp() else { return };
+        let masking = self.masking();
+        if let Some(change) = masking.cursors.begin(flow, stamp) {
+            masking.cursor_changes.push(change);
+            entry.names_cursor = true;
+        }
+    }
+
+    /// A request is answered that makes something of the name of a cursor.
+    pub(super) fn settle_cursor(&mut self, outcome: Outcome) {
+        let masking = self.masking();
+        if let Some(change) = masking.cursor_changes.pop() {
+            masking.cursors.settle(change, outcome);
+        }
+    }
+
     /// A request that was looked at goes upstream: its entry is marked, and what goes before it is
     /// returned. `portal`: of an Execute.
     pub(super) fn see(
@@ -527,10 +592,17 @@ impl Serving {
                 // What was read before is not what is behind it.
                 masking.own = None;
                 masking.replaced |= replacing;
-                if replacing {
-                    self.shared.store.changed(&self.database, true);
+                if replacing && !std::mem::replace(&mut masking.changing, true) {
+                    self.shared.store.begin_change(&self.database);
                 }
             }
+        }
+        if let Some(flow) = self
+            .cursor_flow
+            .take()
+            .filter(|_| entry.request != Request::Parse)
+        {
+            self.begin_cursors(entry, &flow);
         }
         if let Some(keeping) = self.looked.take() {
             entry.recorded = true;
@@ -719,12 +791,17 @@ impl Serving {
         let Some(masking) = &mut self.masking else {
             return;
         };
+        let store = &self.shared.store;
+        if self.pipeline.is_empty() && std::mem::take(&mut masking.changing) {
+            store.end_change(&self.database, false);
+        }
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
-            masking.cursors.retain(|_, cursor| cursor.holds);
+            masking.cursors.end_transaction();
             if std::mem::take(&mut masking.changed) {
                 masking.own = None;
+                store.remember(&self.database, std::mem::take(&mut masking.found));
                 let replaced = std::mem::take(&mut masking.replaced);
-                self.shared.store.changed(&self.database, replaced);
+                store.changed(&self.database, replaced);
             }
         } else if masking.changed {
             // It may have changed once more.
@@ -763,6 +840,10 @@ impl Serving {
         if covers {
             let quotes = view.is_some_and(|view| view.quotes || view.is_shifting);
             return words::cover_message(kind, body, quotes).map(Some);
+        }
+        if !own && masking.is_about_sensitive(body)? {
+            // Something was done to it that the statement does not show: by a foreign key, perhaps.
+            return words::cover_message(kind, body, true).map(Some);
         }
         Ok(view.and_then(|view| words::search_message(kind, body, &*view.masks, out.masker())))
     }
@@ -843,6 +924,11 @@ pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
 /// Does nothing of a view reach beyond the statement itself? The end of a transaction does.
 fn asks_cleanly(view: &View) -> bool {
     !view.flow.statements.is_empty() && !view.flow.writes
+}
+
+fn names_cursor(flow: &Flow) -> bool {
+    let mut statements = flow.statements.iter();
+    statements.any(|found| found.declares.is_some() || found.closes.is_some())
 }
 
 fn copied_query(flow: &Flow) -> Option<&str> {

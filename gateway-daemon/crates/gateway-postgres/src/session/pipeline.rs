@@ -76,6 +76,8 @@ pub(super) struct Entry {
     pub(super) viewed: bool,
     /// Its answer is kept; how is in the queue of keepings.
     pub(super) recorded: bool,
+    /// It makes something of the name of a cursor; what is in the queue of those changes.
+    pub(super) names_cursor: bool,
     /// Nothing sensitive is in what it is about.
     pub(super) clean: bool,
     /// The gateway asked it, and its answer is not for the client.
@@ -95,6 +97,7 @@ impl Entry {
             describes: false,
             viewed: false,
             recorded: false,
+            names_cursor: false,
             clean: false,
             own: Own::No,
             operation: 0,

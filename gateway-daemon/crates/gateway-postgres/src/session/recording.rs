@@ -241,7 +241,9 @@ impl Serving {
         }
         let masks: Arc<dyn Masks> = Arc::new(Veil::of(Arc::clone(masks)));
         let store = &self.shared.store;
-        let outlook = store.outlook(&self.database, outlook.catalogue.as_ref(), &*masks, false);
+        let mut found = self.found();
+        let catalogue = outlook.catalogue.as_ref();
+        let outlook = store.outlook(&self.database, catalogue, &*masks, Some(&mut found));
         let (flow, inner) = self.flow(meaning, text, &outlook);
         let inner_touches = inner
             .as_ref()

@@ -297,11 +297,7 @@ impl Serving {
             stamp: self.stamp(),
             _share: held.map(|bytes| self.held.share(bytes)),
         };
-        if let Ok(name) = std::str::from_utf8(name)
-            && !name.is_empty()
-        {
-            self.forget_cursor(name);
-        }
+        self.forget_cursor(name);
         let position = self.pipeline.next();
         let (name, unused) = self.portals.change(name, position, Some(portal));
         if let Some(portal) = unused {

@@ -14,6 +14,7 @@ use crate::cancel::{CancelKey, Origin};
 use crate::codec::response::Transaction;
 use crate::codec::{Header, header};
 use crate::error::Error;
+use crate::interpret::flow::Flow;
 use crate::interpret::{Classification, SearchPath};
 use crate::mask::store::Database;
 use gateway_core::mask::FieldCounts;
@@ -225,6 +226,8 @@ pub(super) struct Serving {
     pub(super) transaction: Transaction,
     /// What the policy says about the answers to come, in the order of their requests.
     pub(super) views: Queue<Arc<View>>,
+    /// The text that was looked at last makes something of the name of a cursor.
+    pub(super) cursor_flow: Option<Arc<Flow>>,
     /// Present once the policy calls something sensitive.
     pub(super) masking: Option<Box<Masking>>,
     /// How the answer to what was looked at last is to be kept, when it is sent.
@@ -277,6 +280,7 @@ impl Serving {
                 name: database.into(),
             }),
             views: Queue::default(),
+            cursor_flow: None,
             masking: None,
             looked: None,
             keepings: Queue::default(),

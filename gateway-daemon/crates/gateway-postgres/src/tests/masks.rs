@@ -69,7 +69,9 @@ pub(super) fn catalogue() -> Vec<u8> {
 /// The same, in a transaction or not.
 pub(super) fn catalogue_in(transaction: char) -> Vec<u8> {
     let column = |number: &str, name: &str| {
-        texts(&["20000", "public", "users", "r", number, name, "25", "f", ""])
+        texts(&[
+            "20000", "public", "users", "r", number, name, "25", "f", "", "f",
+        ])
     };
     let answer = |rows: &[Vec<u8>]| {
         all(&[
@@ -85,6 +87,8 @@ pub(super) fn catalogue_in(transaction: char) -> Vec<u8> {
     };
     all(&[
         answer(&[column("1", "id"), column("2", "email")]),
+        answer(&[]),
+        answer(&[]),
         answer(&[]),
         answer(&[]),
         answer(&[]),
@@ -117,7 +121,7 @@ pub(super) fn loaded() -> Harness {
 }
 
 /// What is asked about the catalogue.
-pub(super) const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
+pub(super) const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
 pub(super) const ID: (u32, i16, u32) = (20_000, 1, 25);
 

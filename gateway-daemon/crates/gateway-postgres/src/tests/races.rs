@@ -3,7 +3,9 @@ use super::harness::{Harness, Policy, origin, welcome};
 use super::masks::{
     EMAIL_MASKED, ID, QUESTIONS, answer, catalogue, catalogue_in, described, letters, loaded, texts,
 };
-use super::messages::{all, bare, bind, complete, execute, parse, query, ready, startup, sync};
+use super::messages::{
+    all, bare, bind, complete, error, execute, parse, query, raw, ready, startup, sync,
+};
 use crate::{Limits, Shared};
 use std::sync::Arc;
 
@@ -181,4 +183,183 @@ fn a_cursor_from_before_a_change_is_covered() {
         ready('T'),
     ]));
     assert!(is_covered(&harness));
+}
+
+/// One request that changes the database and commits, and goes on for as long as it likes.
+fn change_slowly(harness: &mut Harness) {
+    harness.client(&query(
+        "begin; alter table users rename to people; commit; select pg_sleep(100)",
+    ));
+    assert_eq!(letters(&harness.take_upstream()), "Q");
+}
+
+#[test]
+fn what_names_stand_for_is_doubtful_while_somebody_changes_them() {
+    let [mut asks, mut changes] = two_sessions();
+    change_slowly(&mut changes);
+    for _ in 0..2 {
+        asks.client(&query("select id, upper(name) from users"));
+        // It is asked for each request anew, and still an expression is not believed.
+        assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+        asks.upstream(&catalogue());
+        assert_eq!(letters(&asks.take_upstream()), "Q");
+        asks.upstream(&answer(&[
+            described(&[ID, (0, 0, 25)]),
+            texts(&["7", "value"]),
+        ]));
+        assert!(is_covered(&asks));
+        asks.forget();
+    }
+    changes.upstream(&all(&[
+        complete("BEGIN"),
+        complete("ALTER TABLE"),
+        complete("COMMIT"),
+        answer(&[described(&[(0, 0, 2278)]), texts(&[""])]),
+    ]));
+    asks.client(&query("select id, upper(name) from users"));
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+    asks.upstream(&catalogue());
+    asks.upstream(&answer(&[
+        described(&[ID, (0, 0, 25)]),
+        texts(&["7", "value"]),
+    ]));
+    assert!(!is_covered(&asks));
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_a_change_leaves_it_under_way() {
+    let [mut asks, mut changes] = two_sessions();
+    change_slowly(&mut changes);
+    drop(changes);
+    asks.client(&query("select upper(name) from users"));
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+    asks.upstream(&catalogue());
+    asks.upstream(&answer(&[described(&[(0, 0, 25)]), texts(&["value"])]));
+    assert!(is_covered(&asks));
+}
+
+#[test]
+fn a_name_that_is_not_known_has_the_catalogue_read_once_more() {
+    let mut harness = loaded();
+    harness.client(&query("select id from new_one where id = 1"));
+    assert_eq!(letters(&harness.take_upstream()), QUESTIONS);
+    harness.upstream(&catalogue());
+    // The server says what is the matter with it.
+    assert_eq!(
+        harness.take_upstream(),
+        query("select id from new_one where id = 1")
+    );
+    harness.upstream(&all(&[error("42P01", "no"), ready('I')]));
+    harness.client(&query(
+        "create table new_one (id int); select id from new_one where id = 1",
+    ));
+    harness.upstream(&catalogue());
+    assert!(
+        harness.records().last().unwrap().denied,
+        "it makes it itself"
+    );
+}
+
+/// In a transaction with a cursor over something sensitive.
+fn with_cursor() -> Harness {
+    let mut harness = loaded();
+    harness.client(&query("begin"));
+    harness.upstream(&all(&[complete("BEGIN"), ready('T')]));
+    harness.client(&query(
+        "declare c cursor for select upper(email) from users",
+    ));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    harness.forget();
+    harness
+}
+
+/// A row of the cursor comes.
+fn fetched(harness: &mut Harness) {
+    harness.upstream(&all(&[
+        described(&[(0, 0, 25)]),
+        texts(&["value"]),
+        complete("FETCH 1"),
+        ready('T'),
+    ]));
+}
+
+#[test]
+fn a_declare_that_fails_makes_nothing_of_the_name() {
+    for text in [
+        "select 1/0; close c; declare c cursor for select upper(name) from users",
+        "declare c cursor for select upper(name) from users",
+    ] {
+        let mut harness = with_cursor();
+        harness.client(&query(text));
+        harness.upstream(&all(&[error("22012", "no"), ready('T')]));
+        harness.forget();
+        harness.client(&query("fetch c"));
+        fetched(&mut harness);
+        assert!(is_covered(&harness), "{text}");
+    }
+}
+
+#[test]
+fn a_close_that_is_skipped_closes_nothing() {
+    let mut harness = with_cursor();
+    harness.client(&all(&[
+        parse("", "select 1/0"),
+        bind("", ""),
+        execute(""),
+        parse("", "close c"),
+        bind("", ""),
+        execute(""),
+        parse("", "declare c cursor for select upper(name) from users"),
+        bind("", ""),
+        execute(""),
+        sync(),
+    ]));
+    harness.upstream(&all(&[error("22012", "no"), ready('T')]));
+    harness.forget();
+    harness.client(&query("fetch c"));
+    fetched(&mut harness);
+    assert!(is_covered(&harness));
+}
+
+#[test]
+fn a_cursor_that_was_declared_anew_is_known() {
+    let mut harness = with_cursor();
+    harness.client(&query("close c"));
+    harness.upstream(&all(&[complete("CLOSE CURSOR"), ready('T')]));
+    harness.client(&query("declare c cursor for select upper(name) from users"));
+    // While it may still fail, nobody knows what the name stands for.
+    harness.client(&query("fetch c"));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    harness.forget();
+    fetched(&mut harness);
+    assert!(is_covered(&harness));
+    harness.forget();
+    harness.client(&query("fetch c"));
+    fetched(&mut harness);
+    assert!(!is_covered(&harness));
+    // A portal of that name takes its place, perhaps.
+    harness.client(&all(&[
+        parse("s", "select upper(email) from users"),
+        bind("c", "s"),
+        sync(),
+    ]));
+    harness.upstream(&all(&[bare('1'), bare('2'), ready('T')]));
+    harness.forget();
+    harness.client(&query("fetch c"));
+    fetched(&mut harness);
+    assert!(is_covered(&harness));
+}
+
+#[test]
+fn errors_about_a_sensitive_table_do_not_quote_it_whatever_was_done() {
+    let mut harness = loaded();
+    for (table, quotes) in [("users", false), ("unknown", false)] {
+        harness.forget();
+        harness.client(&query("select 1"));
+        let mut body = b"SERROR\0C23514\0Mfailing row\0DFailing row contains (x)\0".to_vec();
+        body.extend(format!("spublic\0t{table}\0\0").bytes());
+        harness.upstream(&all(&[raw(b'E', &body), ready('I')]));
+        let seen = &harness.outcome.to_client;
+        assert_eq!(seen.windows(8).any(|window| window == b"contains"), quotes);
+    }
 }

@@ -7,9 +7,11 @@
 use super::{Fields, Output, Outputs};
 use crate::interpret::builtin::{self, Meaning};
 use crate::interpret::tree::{Tree, Value};
-use crate::mask::outlook::{FieldId, Named, Outlook, UNKNOWN, UNPROVEN};
-use pg_query::protobuf::SetOperation;
+use crate::mask::catalogue::Catalogue;
+use crate::mask::outlook::{FieldId, Named, NamedColumn, Outlook, UNKNOWN, UNPROVEN};
+use pg_query::protobuf::{SetOperation, SubLinkType};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
 
 /// Aliases of a result list are followed so far; beyond that everything is sensitive.
 const ROUNDS_MAX: usize = 32;
@@ -76,10 +78,15 @@ pub(super) struct Names<'a> {
     with: FxHashSet<&'a str>,
     /// The statement does more than read.
     changes: bool,
+    /// The statement runs the query of a materialised view.
+    refreshes: bool,
     /// A call of something that is not proven to be what it seems.
     unproven: bool,
     /// A table that is not known, or nothing is known.
     doubtful: bool,
+    /// A view that has to do with something sensitive, whatever it returns.
+    touching_view: bool,
+    catalogue: Option<Arc<Catalogue>>,
 }
 
 impl<'a> Names<'a> {
@@ -94,26 +101,62 @@ impl<'a> Names<'a> {
             derived: FxHashSet::default(),
             with: FxHashSet::default(),
             changes: changes(tree),
+            refreshes: tree.kind() == "RefreshMatViewStmt",
             unproven: false,
             doubtful: outlook.catalogue.is_none(),
+            touching_view: false,
+            catalogue: outlook.catalogue.clone(),
         };
         if outlook.catalogue.is_none() {
             names.all = Fields::one(UNKNOWN);
         }
         names.collect_sources(tree);
         names.collect(tree, outlook);
+        names.enter_excluded(tree);
+        names.unproven |= names.calls_by_name(tree);
         names.follow(tree);
         names
     }
 
     /// Could something sensitive be in what the statement names?
     pub(super) fn touches(&self) -> bool {
-        self.doubtful || self.unproven || !self.rows.is_empty() || !self.all.is_empty()
+        self.doubtful
+            || self.unproven
+            || self.touching_view
+            || !self.rows.is_empty()
+            || !self.all.is_empty()
     }
 
     /// Does it call nothing but what is known?
     pub(super) fn is_proven(&self) -> bool {
         !self.unproven
+    }
+
+    /// Is there a view in it that has to do with something sensitive, whatever it returns?
+    pub(super) fn has_touching_view(&self) -> bool {
+        self.touching_view
+    }
+
+    /// Is there a table in it that is not known?
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// What is sensitive in the columns of these names of a relation; without names, in its primary
+    /// key.
+    pub(super) fn referenced(&self, range: &Tree, columns: &[&str]) -> Fields {
+        let mut fields = Fields::default();
+        let visible = visible_name(range);
+        for found in self.ranges.iter().filter(|found| found.visible == visible) {
+            let meant = found.named.columns.iter().filter(|column| match columns {
+                [] => column.primary,
+                names => names.contains(&&*column.name),
+            });
+            for marked in meant.filter_map(|column| column.marked) {
+                fields.add(&Fields::one(marked.field));
+            }
+        }
+        fields
     }
 
     /// Are all of its sources tables? Then what a name stands for is a column.
@@ -143,10 +186,11 @@ impl<'a> Names<'a> {
             return None;
         };
         let mut columns = found.named.columns.iter();
-        let (_, marked) = columns.find(|(name, _)| **name == *column)?;
-        marked
-            .filter(|_| found.named.candidates == 1)
-            .map(|marked| marked.field)
+        let marked = columns.find(|named| *named.name == *column)?.marked?;
+        // What is stored in a view's column lands in the column of a table that may not be
+        // sensitive.
+        let is_own = marked.itself && found.named.candidates == 1 && !found.named.is_view;
+        is_own.then_some(marked.field)
     }
 
     /// The names of sources that are no tables.
@@ -196,7 +240,12 @@ impl<'a> Names<'a> {
         let visible = visible_name(tree);
         let named = outlook.named(schema, name);
         // What a trigger or a rule does, nobody sees here.
-        self.unproven |= named.runs_code && self.changes;
+        self.unproven |= named.runs_code && self.changes || named.doing.calls;
+        self.touching_view |= named.doing.touches;
+        if self.refreshes {
+            self.unproven |= named.refreshing.calls;
+            self.touching_view |= named.refreshing.touches;
+        }
         let is_own = matches!(schema, "pg_catalog" | "information_schema")
             || schema.is_empty() && builtin::is_relation(name);
         if !named.known && !is_with && !is_own {
@@ -208,10 +257,15 @@ impl<'a> Names<'a> {
             .tree("alias")
             .is_some_and(|alias| !alias.strings("colnames").is_empty());
         let mut whole = Fields::default();
-        for (_, marked) in &named.columns {
-            if let Some(marked) = marked {
-                whole.add(&Fields::one(marked.field));
-            }
+        for marked in named.columns.iter().filter_map(|column| column.marked) {
+            whole.add(&Fields::one(marked.field));
+        }
+        if !named.known && !is_with && !is_own {
+            // The pieces of long values are in tables that no catalogue of columns lists.
+            let is_hidden = schema.starts_with("pg_toast") || name.starts_with("pg_toast");
+            let field = if is_hidden { UNPROVEN } else { UNKNOWN };
+            whole.add(&Fields::one(field));
+            self.loose.add(&whole);
         }
         if !whole.is_empty() {
             for row in [visible, name, "old", "new", "excluded"] {
@@ -228,6 +282,61 @@ impl<'a> Names<'a> {
             renamed,
             is_with,
         });
+    }
+
+    /// `excluded` has the columns of what is inserted into, where there is one such table.
+    fn enter_excluded(&mut self, tree: &'a Tree) {
+        const EXCLUDED: &str = "excluded";
+        let mut targets = Vec::new();
+        inserts(tree, &mut targets);
+        let [target] = targets.as_slice() else { return };
+        let mut named = self.ranges.iter().filter(|range| {
+            range.visible == visible_name(target) && !range.is_with && !range.renamed
+        });
+        let (Some(range), None) = (named.next(), named.next()) else {
+            return;
+        };
+        if self.ranges.iter().any(|range| range.visible == EXCLUDED) {
+            return;
+        }
+        let named = range.named.clone();
+        self.ranges.push(Range {
+            visible: EXCLUDED,
+            named,
+            renamed: false,
+            is_with: false,
+        });
+    }
+
+    /// Is there a call that looks like a column: `row.name`?
+    fn calls_by_name(&self, tree: &'a Tree) -> bool {
+        let calls = match tree.kind() {
+            "ColumnRef" => match tree.strings("fields").as_slice() {
+                [.., row, name] => self.is_call(row, name),
+                _ => false,
+            },
+            "AIndirection" => tree
+                .strings("indirection")
+                .iter()
+                .any(|name| self.is_row_function(name)),
+            _ => false,
+        };
+        let mut found = calls;
+        for (_, value) in tree.fields() {
+            each(value, &mut |below| {
+                found = found || self.calls_by_name(below)
+            });
+        }
+        found
+    }
+
+    fn is_call(&self, row: &str, name: &str) -> bool {
+        self.is_row_function(name) && !self.is_column(row, name)
+    }
+
+    fn is_row_function(&self, name: &str) -> bool {
+        let catalogue = self.catalogue.as_ref();
+        catalogue.is_some_and(|catalogue| catalogue.row_functions.contains(name))
     }
 
     /// Carries what is sensitive through aliases, until nothing more is found.
@@ -248,7 +357,7 @@ impl<'a> Names<'a> {
     fn enter_columns(&mut self, tree: &'a Tree) {
         let mut sensitive: FxHashMap<Box<str>, Fields> = FxHashMap::default();
         for range in &self.ranges {
-            for (name, marked) in &range.named.columns {
+            for NamedColumn { name, marked, .. } in &range.named.columns {
                 if let Some(marked) = marked {
                     let fields = sensitive.entry(name.clone()).or_default();
                     fields.add(&Fields::one(marked.field));
@@ -322,7 +431,9 @@ impl<'a> Names<'a> {
                 .map_or(Outputs::default(), |query| self.outputs(query)),
             // What the cursor or the prepared statement returns is known elsewhere.
             "FetchStmt" | "ExecuteStmt" | "CallStmt" => Outputs::unproven(),
-            // EXPLAIN shows the statement's own words and no value of a table; SHOW, settings.
+            // It shows the statement's own words, and what the planner has computed of them:
+            // functions that are called immutable have run by then.
+            "ExplainStmt" if self.unproven => Outputs::unproven(),
             _ => Outputs::default(),
         }
     }
@@ -405,6 +516,9 @@ impl<'a> Names<'a> {
                 for part in tree.trees("indirection") {
                     if part.kind() == "String" {
                         fields.add(&self.column(part.text("sval")));
+                        if self.is_row_function(part.text("sval")) {
+                            fields.add(&Fields::one(UNPROVEN));
+                        }
                     }
                 }
             }
@@ -416,10 +530,25 @@ impl<'a> Names<'a> {
                     fields.add(&self.every_column());
                 }
             }
+            "SubLink" if is_exists(tree) => {
+                if let Some(query) = tree.tree("subselect").filter(|query| is_simple(query)) {
+                    self.mention_rows(query, fields);
+                    return;
+                }
+            }
             _ => {}
         }
         for (field, value) in tree.fields() {
             if !makes_relation(tree.kind(), field) {
+                each(value, &mut |below| self.mention_into(below, fields));
+            }
+        }
+    }
+
+    /// What decides which rows a query has, whatever it returns of them.
+    fn mention_rows(&self, query: &'a Tree, fields: &mut Fields) {
+        for (field, value) in query.fields() {
+            if field != "target_list" {
                 each(value, &mut |below| self.mention_into(below, fields));
             }
         }
@@ -468,6 +597,9 @@ impl<'a> Names<'a> {
                 if !self.is_column(row, name) {
                     found.add(&whole);
                 }
+                if self.is_call(row, name) {
+                    found.add(&Fields::one(UNPROVEN));
+                }
             }
         }
         found
@@ -483,7 +615,7 @@ impl<'a> Names<'a> {
         ranges.peek().is_some()
             && ranges.all(|range| range.named.known && !range.is_with && !range.renamed)
             && !self.derived.contains(row)
-            && !matches!(row, "old" | "new" | "excluded")
+            && !matches!(row, "old" | "new")
     }
 
     /// Is `row.name` certainly a column of a known table, in which it is not sensitive?
@@ -493,8 +625,8 @@ impl<'a> Names<'a> {
             .iter()
             .filter(|range| range.visible == row)
             .flat_map(|range| &range.named.columns)
-            .filter(|(column, _)| **column == *name);
-        self.is_table(row) && same.all(|(_, marked)| marked.is_none())
+            .filter(|column| *column.name == *name);
+        self.is_table(row) && same.all(|column| column.marked.is_none())
     }
 
     /// Is `row.name` certainly a column, and no call?
@@ -504,7 +636,7 @@ impl<'a> Names<'a> {
             || self.is_table(row)
                 && ranges.all(|range| {
                     let mut columns = range.named.columns.iter();
-                    columns.any(|(column, _)| **column == *name)
+                    columns.any(|column| *column.name == *name)
                 })
     }
 }
@@ -563,6 +695,32 @@ fn makes_relation(kind: &str, field: &str) -> bool {
             | ("CompositeTypeStmt", "typevar")
             | ("LockingClause", "locked_rels")
     )
+}
+
+/// The tables that a statement inserts into.
+fn inserts<'a>(tree: &'a Tree, targets: &mut Vec<&'a Tree>) {
+    if tree.kind() == "InsertStmt" {
+        targets.extend(tree.tree("relation"));
+    }
+    for (_, value) in tree.fields() {
+        each(value, &mut |below| inserts(below, targets));
+    }
+}
+
+fn is_exists(link: &Tree) -> bool {
+    link.choice::<SubLinkType>("sub_link_type") == Some(SubLinkType::ExistsSublink)
+}
+
+/// Is it a SELECT whose rows do not depend on what it returns of them?
+fn is_simple(query: &Tree) -> bool {
+    let is_set = !matches!(
+        query.choice::<SetOperation>("op"),
+        None | Some(SetOperation::Undefined | SetOperation::SetopNone)
+    );
+    query.kind() == "SelectStmt"
+        && !is_set
+        && query.list("distinct_clause").is_empty()
+        && query.list("values_lists").is_empty()
 }
 
 /// The names that a join goes by.

@@ -61,7 +61,11 @@ impl<'a> Names<'a> {
             // The query in it is looked at by itself.
             "SubLink" => matches!(
                 tree.choice::<SubLinkType>("sub_link_type"),
-                Some(SubLinkType::ExprSublink | SubLinkType::ArraySublink)
+                Some(
+                    SubLinkType::ExprSublink
+                        | SubLinkType::ArraySublink
+                        | SubLinkType::ExistsSublink
+                )
             ),
             // `(u).*` is a list of columns.
             "AIndirection" => super::names::is_star(tree) && self.field(tree, "arg"),

@@ -9,7 +9,7 @@ use crate::interpret::builtin;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
-use pg_query::protobuf::{AlterTableType, ObjectType, SetOperation};
+use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType, SetOperation};
 
 /// Collects the uses of one statement.
 pub(super) struct Uses<'n, 'a> {
@@ -59,12 +59,35 @@ impl<'n, 'a> Uses<'n, 'a> {
                     return;
                 };
                 self.query(query);
-                // A mask follows what is in a materialised view.
-                if tree.choice::<ObjectType>("objtype") != Some(ObjectType::ObjectMatview) {
+                // A mask follows what is in a materialised view, where it is known what that is.
+                let is_followed = tree.choice::<ObjectType>("objtype")
+                    == Some(ObjectType::ObjectMatview)
+                    && !self.names.is_doubtful();
+                if !is_followed {
                     let outputs = self.outputs(query);
                     self.add(UseKind::Takes, &outputs);
                 }
             }
+            "CreateSchemaStmt" => {
+                for element in tree.trees("schema_elts") {
+                    self.statement(element);
+                }
+            }
+            "CreateStmt" => {
+                self.foreign_keys(tree);
+                self.other(tree);
+            }
+            "CreatedbStmt" => {
+                // A copy has the tables, and nobody knows what they were called before.
+                let template = tree
+                    .trees("options")
+                    .find(|option| option.text("defname") == "template");
+                if template.is_some_and(|option| !is_empty_database(option)) {
+                    self.code();
+                }
+            }
+            "RenameStmt" if !renames_data(tree) => self.code(),
+            "AlterObjectSchemaStmt" if !moves_data(tree) => self.code(),
             "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
                 if let Some(query) = tree.tree("query") {
                     self.statement(query);
@@ -75,6 +98,11 @@ impl<'n, 'a> Uses<'n, 'a> {
                 self.ask(tree);
             }
             "AlterTableStmt" => {
+                if tree.trees("cmds").any(regroups) {
+                    let every = self.names.every_column();
+                    self.add(UseKind::Takes, &every);
+                }
+                self.foreign_keys(tree);
                 if !tree.trees("cmds").all(looks_at_no_row) {
                     let every = self.names.every_column();
                     self.add(UseKind::Asks, &every);
@@ -86,8 +114,23 @@ impl<'n, 'a> Uses<'n, 'a> {
                 let every = self.names.every_column();
                 self.add(UseKind::Asks, &every);
             }
-            kind if brings_code(kind) => self.code(),
-            _ => self.other(tree),
+            kind if is_known_to_bring_no_code(kind) => self.other(tree),
+            _ => self.code(),
+        }
+    }
+
+    /// A foreign key can hold, and follow, the values of what it refers to; and whether it takes one
+    /// tells whether that is there.
+    fn foreign_keys(&mut self, tree: &'a Tree) {
+        if tree.kind() == "Constraint"
+            && let Some(range) = tree.tree("pktable")
+        {
+            let columns = tree.strings("pk_attrs");
+            let referenced = self.names.referenced(range, &columns);
+            self.add(UseKind::Takes, &referenced);
+        }
+        for (_, value) in tree.fields() {
+            each(value, &mut |below| self.foreign_keys(below));
         }
     }
 
@@ -301,6 +344,9 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 
     fn insert(&mut self, tree: &'a Tree) {
+        for column in tree.trees("cols") {
+            self.subscripts(column);
+        }
         if let Some(source) = tree.tree("select_stmt") {
             self.query(source);
             let taken = self.outputs(source);
@@ -337,6 +383,7 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     /// What is computed of a sensitive column may be stored in that column.
     fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree) {
+        self.subscripts(assignment);
         let Some(value) = assignment.tree("val") else {
             return;
         };
@@ -348,6 +395,15 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.expression(value);
         } else {
             self.add(UseKind::Takes, &taken);
+        }
+    }
+
+    /// `SET a[…] = `: where in a column a value is stored is stored with it.
+    fn subscripts(&mut self, target: &'a Tree) {
+        for part in target.trees("indirection") {
+            let taken = self.names.mention_below(part);
+            self.add(UseKind::Takes, &taken);
+            self.sub_queries(part);
         }
     }
 
@@ -373,8 +429,12 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.query(query);
         }
         self.ask_value(tree.get("where_clause"));
-        let to_server = !tree.text("filename").is_empty() || tree.flag("is_program");
-        if to_server && !tree.flag("is_from") {
+        let at_server = !tree.text("filename").is_empty();
+        if tree.flag("is_program") || at_server && tree.flag("is_from") {
+            // The server's files hold all tables, and a program reads them.
+            self.code();
+        }
+        if at_server && !tree.flag("is_from") {
             let taken = match tree.tree("query") {
                 Some(query) => self.outputs(query),
                 None => self.names.every_column(),
@@ -398,7 +458,7 @@ fn holds_constant(value: &Value) -> bool {
 /// Does a part of ALTER TABLE leave the rows that are there unread?
 fn looks_at_no_row(command: &Tree) -> bool {
     let plain = match command.tree("def") {
-        Some(def) if def.kind() == "ColumnDef" => def.list("constraints").is_empty(),
+        Some(def) if def.kind() == "ColumnDef" => def.trees("constraints").all(takes_any_row),
         _ => true,
     };
     match command.choice::<AlterTableType>("subtype") {
@@ -424,37 +484,120 @@ fn looks_at_no_row(command: &Tree) -> bool {
     }
 }
 
-/// Statements after which the server runs code that came with them.
-fn brings_code(kind: &str) -> bool {
+/// Is it a constraint of a new column that no other column of a row decides about?
+fn takes_any_row(constraint: &Tree) -> bool {
+    matches!(
+        constraint.choice::<ConstrType>("contype"),
+        Some(ConstrType::ConstrNull | ConstrType::ConstrNotnull | ConstrType::ConstrDefault)
+    )
+}
+
+/// Does a part of ALTER TABLE put a table with others, or take it from them? Rows of one then are
+/// rows of the other, and masks follow only as long as they are together.
+fn regroups(command: &Tree) -> bool {
+    matches!(
+        command.choice::<AlterTableType>("subtype"),
+        Some(
+            AlterTableType::AtAttachPartition
+                | AlterTableType::AtDetachPartition
+                | AlterTableType::AtDetachPartitionFinalize
+                | AlterTableType::AtAddInherit
+                | AlterTableType::AtDropInherit
+                | AlterTableType::AtAddOf
+                | AlterTableType::AtDropOf
+        )
+    )
+}
+
+/// Does a statement rename what holds data, or nothing that a statement could call? A function with
+/// the name of one that only computes would pass for that.
+fn renames_data(rename: &Tree) -> bool {
+    matches!(
+        rename.choice::<ObjectType>("rename_type"),
+        Some(
+            ObjectType::ObjectTable
+                | ObjectType::ObjectView
+                | ObjectType::ObjectMatview
+                | ObjectType::ObjectSequence
+                | ObjectType::ObjectIndex
+                | ObjectType::ObjectColumn
+                | ObjectType::ObjectTabconstraint
+                | ObjectType::ObjectSchema
+                | ObjectType::ObjectRole
+                | ObjectType::ObjectTrigger
+                | ObjectType::ObjectPolicy
+        )
+    )
+}
+
+/// The same of SET SCHEMA.
+fn moves_data(statement: &Tree) -> bool {
+    matches!(
+        statement.choice::<ObjectType>("object_type"),
+        Some(
+            ObjectType::ObjectTable
+                | ObjectType::ObjectView
+                | ObjectType::ObjectMatview
+                | ObjectType::ObjectSequence
+        )
+    )
+}
+
+/// Does the option name a database that comes with PostgreSQL?
+fn is_empty_database(option: &Tree) -> bool {
+    let name = option.tree("arg").filter(|name| name.kind() == "String");
+    let name = name.map(|name| name.text("sval"));
+    matches!(name, Some("template0" | "template1"))
+}
+
+/// Statements after which the server runs no code that came with them, nor is told how to find
+/// some. What is not among them could be anything.
+fn is_known_to_bring_no_code(kind: &str) -> bool {
     matches!(
         kind,
-        "CreateFunctionStmt"
-            | "AlterFunctionStmt"
-            | "DoStmt"
-            | "CreateTrigStmt"
-            | "CreateEventTrigStmt"
-            | "RuleStmt"
-            | "CreatePolicyStmt"
-            | "AlterPolicyStmt"
-            | "DefineStmt"
-            | "AlterOperatorStmt"
-            | "CreateCastStmt"
-            | "CreateOpClassStmt"
-            | "CreateTransformStmt"
-            | "CreatePlangStmt"
-            | "CreateExtensionStmt"
-            | "CreateConversionStmt"
-            | "CreateAmStmt"
-            | "CreateFdwStmt"
-            | "CreateForeignServerStmt"
-            | "CreateForeignTableStmt"
-            | "CreateUserMappingStmt"
-            | "ImportForeignSchemaStmt"
-            | "CreateDomainStmt"
-            | "AlterDomainStmt"
-            | "CreateSubscriptionStmt"
-            | "AlterSubscriptionStmt"
-            | "CreatePublicationStmt"
-            | "AlterPublicationStmt"
+        "AlterDatabaseRefreshCollStmt"
+            | "AlterDatabaseStmt"
+            | "AlterDefaultPrivilegesStmt"
+            | "AlterEnumStmt"
+            | "AlterObjectSchemaStmt"
+            | "AlterOwnerStmt"
+            | "AlterRoleStmt"
+            | "AlterSeqStmt"
+            | "AlterStatsStmt"
+            | "CallStmt"
+            | "CheckPointStmt"
+            | "ClosePortalStmt"
+            | "CommentStmt"
+            | "CompositeTypeStmt"
+            | "ConstraintsSetStmt"
+            | "CreateEnumStmt"
+            | "CreateRoleStmt"
+            | "CreateSeqStmt"
+            | "CreateStatsStmt"
+            | "CreateTableSpaceStmt"
+            | "DeallocateStmt"
+            | "DiscardStmt"
+            | "DropOwnedStmt"
+            | "DropRoleStmt"
+            | "DropStmt"
+            | "DropTableSpaceStmt"
+            | "DropdbStmt"
+            | "ExecuteStmt"
+            | "FetchStmt"
+            | "GrantRoleStmt"
+            | "GrantStmt"
+            | "ListenStmt"
+            | "LockStmt"
+            | "NotifyStmt"
+            | "ReassignOwnedStmt"
+            | "RefreshMatViewStmt"
+            | "ReindexStmt"
+            | "RenameStmt"
+            | "TransactionStmt"
+            | "TruncateStmt"
+            | "UnlistenStmt"
+            | "VacuumStmt"
+            | "VariableSetStmt"
+            | "VariableShowStmt"
     )
 }
