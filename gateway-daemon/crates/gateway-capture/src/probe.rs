@@ -38,7 +38,10 @@ pub fn load_programs(object: Object) -> Result<usize, CaptureError> {
         .map_err(|error| CaptureError::new("load the eBPF object", &error))?;
     scan::load(&mut ebpf, &types)?;
     let mut loaded = 0;
-    for (name, program) in ebpf.programs_mut() {
+    let mut programs: Vec<_> = ebpf.programs_mut().collect();
+    // The same one is named each time.
+    programs.sort_by_key(|(name, _)| *name);
+    for (name, program) in programs {
         match load_one(name, program, &types) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => loaded += 1,
             Err(error) => {

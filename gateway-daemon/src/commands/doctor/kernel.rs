@@ -131,7 +131,30 @@ pub(super) fn programs(config: &Config, viewer: Viewer) -> Check {
             let detail = format!("the kernel verified all {count}, and they were dropped again");
             Check::ok(NAME, detail)
         }
-        Err(error) => viewer.failed(NAME, &error, "see the checks before this one"),
+        Err(error @ CaptureError::NotPermitted { .. }) => {
+            viewer.failed(NAME, &error, "see the check capabilities")
+        }
+        Err(error) => {
+            let remedy = "where all other checks are ok: another kernel; please report it";
+            Check::missing(NAME, refusal(&error.to_string()), remedy)
+        }
+    }
+}
+
+/// The verifier tells its whole way through a program, and at the end why it went no further, and
+/// what that took (kernel/bpf/verifier.c, print_verification_stats). The why is kept.
+fn refusal(text: &str) -> String {
+    const LOG: &str = "Verifier output: ";
+    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    let Some((what, log)) = text.split_once(LOG) else {
+        return text.to_owned();
+    };
+    let is_statistics = |line: &&str| STATISTICS.iter().any(|start| line.starts_with(start));
+    let told = log.lines().take_while(|line| !is_statistics(line));
+    let what = what.trim_end().trim_end_matches('.');
+    match told.filter(|line| !line.trim().is_empty()).last() {
+        Some(why) => format!("{what}: the verifier says: {why}"),
+        None => what.to_owned(),
     }
 }
 
@@ -273,6 +296,23 @@ mod tests {
             assert_eq!(check.result, result, "{check:?}");
             assert!(check.detail.contains(word), "{check:?}");
         }
+    }
+
+    /// As Debian's 6.1 says it.
+    #[test]
+    fn of_the_verifiers_log_the_why_is_kept() {
+        const LOG: &str = include_str!("kernel/verifier.txt");
+        assert_eq!(
+            refusal(LOG),
+            "cannot load the program redirect4: the BPF_PROG_LOAD syscall returned Invalid \
+             argument (os error 22): the verifier says: unknown func bpf_send_signal#109"
+        );
+        let plain = "cannot load the eBPF object: no such file";
+        assert_eq!(refusal(plain), plain);
+        let empty = "refused (os error 1). Verifier output: ";
+        assert_eq!(refusal(empty), "refused (os error 1)");
+        let cut = "refused. Verifier output: 0: R1=ctx()\nR1 invalid mem access 'scalar'";
+        assert!(refusal(cut).ends_with("says: R1 invalid mem access 'scalar'"));
     }
 
     #[test]
