@@ -12,6 +12,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SOMEBODY_ELSE: &str = include_str!("scripts/somebody_else.py");
+/// What is looked at, in this order: scripts know it by these names. `policy` is there for each.
+const CHECKS: [&str; 20] = [
+    "caller",
+    "kernel",
+    "btf",
+    "capabilities",
+    "namespaces",
+    "cgroup2",
+    "bpffs",
+    "pins",
+    "programs",
+    "other-programs",
+    "descriptors",
+    "lsm",
+    "lockdown",
+    "modules",
+    "kexec",
+    "unprivileged-bpf",
+    "service",
+    "daemon",
+    "policies",
+    "policy",
+];
 /// No user has this id.
 const NOBODY_KNOWN: u32 = 61_234;
 
@@ -134,7 +157,12 @@ fn without_a_daemon_the_doctor_says_what_the_host_can_and_leaves_nothing() {
     said.check("cgroup2", "warning", subtree.name());
     said.check("daemon", "warning", "nothing is governed");
     said.check("policy", "ok", "test (enforce)");
-    for check in said.objects.iter().filter(|one| one["kind"] == "check") {
+    let checks = || said.objects.iter().filter(|one| one["kind"] == "check");
+    let names: Vec<&str> = checks()
+        .map(|check| check["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, CHECKS);
+    for check in checks() {
         let fine = check["result"] == "ok";
         assert_eq!(check["remedy"].is_null(), fine, "{check}");
     }
@@ -216,6 +244,29 @@ fn the_doctor_and_the_daemon_say_the_same() {
     }
     // Not the least is changed by it.
     assert_eq!(daemon.status().unwrap()["attached"], true);
+    // Others learn that a daemon is there, and no more.
+    let mut other = daemon.gateway_as(job::NOBODY).unwrap();
+    let other = Said::of(&running::run(other.args(["doctor", "--json"])).unwrap());
+    other.check("daemon", "unknown", "");
+    assert_eq!(other.code, 4);
+
+    daemon.reload("bad", "[policy]\nname = 7\n").unwrap();
+    let rejected = || {
+        !daemon.status().unwrap()["rejected"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    };
+    wait::until_true("the file to be rejected", running::PATIENCE, rejected).unwrap();
+    assert_eq!(daemon.run(&["status"]).unwrap().code(), 1);
+    let said = Said::by(&daemon);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.checks("policy")
+            .iter()
+            .any(|check| check["result"] == "missing")
+    );
+    fs::remove_file(daemon.policies().join("bad.toml")).unwrap();
 
     daemon.crash().unwrap();
     let said = Said::by(&daemon);
@@ -290,6 +341,13 @@ fn a_policy_that_relies_on_what_is_not_there_is_exit_1() {
 }
 
 #[test]
+fn the_programs_for_debugging_are_tried_where_they_are_asked_for() {
+    let (_subtree, prepared) = prepared(policy::deny_all);
+    let daemon = prepared.config("debug_log = true\n").stopped().unwrap();
+    Said::by(&daemon).check("programs", "ok", "verified");
+}
+
+#[test]
 fn others_are_told_what_could_not_be_looked_at() {
     let (_subtree, daemon) = stopped();
     let mut command = daemon.gateway_as(job::NOBODY).unwrap();
@@ -323,9 +381,11 @@ fn pins_are_told_by_whose_they_are() {
         somebody_else(&["pin", path.to_str().unwrap(), map, bytes, word]);
     };
     pin("cilium", "their_map", "8", "0");
+    fs::create_dir(pins.join("globals")).unwrap();
     let said = Said::by(&daemon);
     assert_eq!(said.code, 0, "they do no harm: {:?}", said.objects);
     said.check("pins", "warning", "the map \"their_map\"");
+    said.check("pins", "warning", "a directory at");
 
     pin("maps/CONFIG", "CONFIG", "48", "77");
     let said = Said::by(&daemon);

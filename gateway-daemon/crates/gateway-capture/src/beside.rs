@@ -29,7 +29,7 @@ const HOOKS: [(u32, &str, bool); 9] = [
 const OVERRIDE: u32 = 1;
 const MULTI: u32 = 2;
 /// How many cgroups below the root are looked at.
-const CGROUPS_MAX: usize = 4096;
+pub const CGROUPS_MAX: usize = 16_384;
 
 /// A program of somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,23 +58,36 @@ impl std::fmt::Display for Other {
     }
 }
 
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// The programs of others.
+    pub programs: Vec<Other>,
+    /// There are more than [`CGROUPS_MAX`] cgroups, and the rest was not looked at.
+    pub cut: bool,
+}
+
 /// The programs of others at, above and below the root; those of this gateway are known by their
 /// pins.
 ///
 /// # Errors
 /// The caller may not look.
-pub fn others(root: &Root, bpffs_dir: &Path) -> Result<Vec<Other>, CaptureError> {
-    let own = inspect::programs(bpffs_dir);
+pub fn others(root: &Root, bpffs_dir: &Path) -> Result<Others, CaptureError> {
+    let own = inspect::programs(bpffs_dir)?;
     let names = names()?;
     let mut found = Vec::new();
-    for (cgroup, place) in cgroups(root) {
+    let (cgroups, cut) = cgroups(root);
+    for (cgroup, place) in cgroups {
         // One that vanishes meanwhile has no programs any more.
         let Ok(file) = File::open(&cgroup) else {
             continue;
         };
         look(&file, &cgroup, place, &own, &names, &mut found)?;
     }
-    Ok(found)
+    Ok(Others {
+        programs: found,
+        cut,
+    })
 }
 
 /// Where a cgroup is, from the root.
@@ -85,21 +98,21 @@ enum Relation {
     Below,
 }
 
-fn cgroups(root: &Root) -> Vec<(PathBuf, Relation)> {
+/// Those above, the root, and those below; and whether there are more of these.
+fn cgroups(root: &Root) -> (Vec<(PathBuf, Relation)>, bool) {
     let above = root.directory.ancestors().skip(1);
     let above = above.take_while(|path| path.starts_with(&root.mount));
     let mut all: Vec<_> = above
         .map(|path| (path.to_owned(), Relation::Above))
         .collect();
     all.push((root.directory.clone(), Relation::At));
-    let below = root.cgroups().into_iter();
-    let below = below.filter(|cgroup| cgroup.path != root.path);
-    all.extend(
-        below
-            .take(CGROUPS_MAX)
-            .map(|cgroup| (root.mount.join(cgroup.path), Relation::Below)),
-    );
-    all
+    let mut below = root.cgroups();
+    below.retain(|cgroup| cgroup.path != root.path);
+    let cut = below.len() > CGROUPS_MAX;
+    below.truncate(CGROUPS_MAX);
+    let below = below.into_iter();
+    all.extend(below.map(|cgroup| (root.mount.join(cgroup.path), Relation::Below)));
+    (all, cut)
 }
 
 fn look(
@@ -184,7 +197,9 @@ mod tests {
             path: "a/b".into(),
             mount: "/nowhere/unified".into(),
         };
-        let all: Vec<PathBuf> = cgroups(&root).into_iter().map(|(path, _)| path).collect();
+        let (all, cut) = cgroups(&root);
+        assert!(!cut);
+        let all: Vec<PathBuf> = all.into_iter().map(|(path, _)| path).collect();
         let expected = ["a", "", "a/b"].map(|path| root.mount.join(path));
         let plain = |paths: &[PathBuf]| -> Vec<PathBuf> {
             paths

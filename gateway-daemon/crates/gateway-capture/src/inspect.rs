@@ -118,9 +118,7 @@ pub fn left(directory: &Path) -> Result<Left, CaptureError> {
     let own = [Object::Plain, Object::Debug].map(|object| pins.links(object));
     for entry in std::fs::read_dir(directory).map_err(|error| fail(&error))? {
         let path = entry.map_err(|error| fail(&error))?.path();
-        let name = path
-            .file_name()
-            .map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
+        let name = name_of(&path);
         if name == "maps" {
             look_at_maps(&path, &mut left)?;
         } else if own.contains(&path) || name.starts_with("new-") {
@@ -129,7 +127,7 @@ pub fn left(directory: &Path) -> Result<Left, CaptureError> {
             look_at_links(&path, &mut left)?;
             left.other_builds.push(path);
         } else if !KERNELS_OWN.contains(&name.as_str()) {
-            left.foreign.push(describe(&path));
+            left.foreign.push(describe(&path)?);
         }
     }
     left.foreign.sort();
@@ -157,15 +155,12 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, CaptureError> {
 
 fn look_at_maps(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
     for path in entries(directory)? {
-        let name = path
-            .file_name()
-            .map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
+        let name = name_of(&path);
         let known = PINNED.contains(&name.as_str()) || name == debug::MAP;
-        let is_ours = known && map_name(&path).is_some_and(|found| found == name);
-        if is_ours {
+        if known && map_name(&path)?.is_some_and(|found| found == name) {
             continue;
         }
-        let what = describe(&path);
+        let what = describe(&path)?;
         if known {
             // A start would take it for its own map.
             left.conflict = Some(CaptureError::System {
@@ -177,56 +172,69 @@ fn look_at_maps(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
     }
     let config = directory.join("CONFIG");
     if left.conflict.is_none() && config.exists() {
-        left.conflict = version_conflict(directory, &config);
+        left.conflict = version_conflict(directory, &config)?;
     }
     Ok(())
 }
 
-fn version_conflict(directory: &Path, config: &Path) -> Option<CaptureError> {
+fn version_conflict(directory: &Path, config: &Path) -> Result<Option<CaptureError>, CaptureError> {
     let expected = u64::from(ABI_VERSION);
     match configuration_at(config) {
         // 0: a daemon died before it could write itself into the map.
-        Ok(config) if config.abi == 0 || config.abi == expected => None,
-        Ok(config) => Some(CaptureError::OtherVersion {
+        Ok(config) if config.abi == 0 || config.abi == expected => Ok(None),
+        Ok(config) => Ok(Some(CaptureError::OtherVersion {
             path: directory.parent().unwrap_or(directory).to_owned(),
             found: config.abi,
             expected,
-        }),
-        Err(error) => Some(error),
+        })),
+        Err(error @ CaptureError::NotPermitted { .. }) => Err(error),
+        Err(error) => Ok(Some(error)),
     }
 }
 
 fn look_at_links(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
     for path in entries(directory)? {
-        let name = path
-            .file_name()
-            .map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
-        let known = load::names().any(|known| known == name);
-        if !known || program_of(&path).is_none() {
-            left.foreign.push(describe(&path));
+        let known = load::names().any(|known| known == name_of(&path));
+        if !known || program_of(&path)?.is_none() {
+            left.foreign.push(describe(&path)?);
         }
     }
     Ok(())
 }
 
 /// The ids of the programs whose links are pinned in this directory.
-#[must_use]
-pub fn programs(directory: &Path) -> HashSet<u32> {
+///
+/// # Errors
+/// The caller may not look.
+pub fn programs(directory: &Path) -> Result<HashSet<u32>, CaptureError> {
     let pins = Pins::new(directory);
-    let sets = ["links-", "new-"].map(|prefix| pins.entries(prefix).unwrap_or_default());
-    sets.into_iter()
-        .flatten()
-        .flat_map(|set| entries(&set).unwrap_or_default())
-        .filter_map(|path| program_of(&path))
-        .collect()
+    let mut ids = HashSet::new();
+    if !directory.is_dir() {
+        return Ok(ids);
+    }
+    for prefix in ["links-", "new-"] {
+        for set in pins.entries(prefix)? {
+            for path in entries(&set)? {
+                ids.extend(program_of(&path)?);
+            }
+        }
+    }
+    Ok(ids)
 }
 
-fn program_of(path: &Path) -> Option<u32> {
-    if kind(path) != Some(Kind::Link) {
-        return None;
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+fn program_of(path: &Path) -> Result<Option<u32>, CaptureError> {
+    if kind(path)? != Some(Kind::Link) {
+        return Ok(None);
     }
-    let link = PinnedLink::from_pin(path).ok()?;
-    Some(FdLink::from(link).info().ok()?.program_id())
+    let link = PinnedLink::from_pin(path).map_err(|error| look(path, &error))?;
+    let info = FdLink::from(link).info();
+    let info = info.map_err(|error| look(path, &error))?;
+    Ok(Some(info.program_id()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,44 +244,60 @@ enum Kind {
     Link,
 }
 
-/// What a pin is. The kernel says it in the name of the descriptor (bpf_anon_inode).
-fn kind(path: &Path) -> Option<Kind> {
-    let pin = open_pin(path).ok()?;
-    let name = std::fs::read_link(format!("/proc/self/fd/{}", pin.as_raw_fd())).ok()?;
-    match name.to_str()? {
-        "anon_inode:bpf-map" => Some(Kind::Map),
-        "anon_inode:bpf-prog" => Some(Kind::Program),
-        "anon_inode:bpf_link" | "anon_inode:bpf-link" => Some(Kind::Link),
-        _ => None,
-    }
+fn look(path: &Path, error: &(dyn std::error::Error + 'static)) -> CaptureError {
+    CaptureError::new(format!("look at {}", path.display()), error)
 }
 
-fn map_name(path: &Path) -> Option<String> {
-    if kind(path) != Some(Kind::Map) {
-        return None;
+/// What a pin is; `None` when it is none. The kernel says it in the name of the descriptor
+/// (bpf_anon_inode).
+fn kind(path: &Path) -> Result<Option<Kind>, CaptureError> {
+    let fail = |error: nix::Error| look(path, &std::io::Error::from(error));
+    let pin = match open_pin(path) {
+        Ok(pin) => pin,
+        Err(error @ nix::Error::EPERM) => return Err(fail(error)),
+        // The kernel's word for what is no pin, too.
+        Err(nix::Error::EACCES) => {
+            eaccess(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(fail)?;
+            return Ok(None);
+        }
+        Err(_) => return Ok(None),
+    };
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", pin.as_raw_fd()))
+        .map_err(|error| look(path, &error))?;
+    Ok(match name.to_str() {
+        Some("anon_inode:bpf-map") => Some(Kind::Map),
+        Some("anon_inode:bpf-prog") => Some(Kind::Program),
+        Some("anon_inode:bpf_link" | "anon_inode:bpf-link") => Some(Kind::Link),
+        _ => None,
+    })
+}
+
+fn map_name(path: &Path) -> Result<Option<String>, CaptureError> {
+    if kind(path)? != Some(Kind::Map) {
+        return Ok(None);
     }
-    let info = MapInfo::from_pin(path).ok()?;
-    info.name_as_str().map(str::to_owned)
+    let info = MapInfo::from_pin(path).map_err(|error| look(path, &error))?;
+    Ok(info.name_as_str().map(str::to_owned))
 }
 
 /// A pin in words: what it is, and whose.
-fn describe(path: &Path) -> String {
-    let owner = std::fs::symlink_metadata(path).map_or_else(
-        |_| "of nobody".into(),
-        |found| format!("of uid {}", found.uid()),
-    );
-    let what = match kind(path) {
-        Some(Kind::Map) => format!("the map {:?}", map_name(path).unwrap_or_default()),
+fn describe(path: &Path) -> Result<String, CaptureError> {
+    let found = std::fs::metadata(path).map_err(|error| look(path, &error))?;
+    let what = match kind(path)? {
+        Some(Kind::Map) => format!("the map {:?}", map_name(path)?.unwrap_or_default()),
         Some(Kind::Program) => {
-            let info = ProgramInfo::from_pin(path).ok();
-            let name = info.as_ref().and_then(|info| info.name_as_str());
-            format!("the program {:?}", name.unwrap_or_default())
+            let info = ProgramInfo::from_pin(path).map_err(|error| look(path, &error))?;
+            format!("the program {:?}", info.name_as_str().unwrap_or_default())
         }
         Some(Kind::Link) => "a link".to_owned(),
-        None if path.is_dir() => "a directory".to_owned(),
+        None if found.is_dir() => "a directory".to_owned(),
         None => "a file".to_owned(),
     };
-    format!("{what} at {} {owner}", path.display())
+    Ok(format!(
+        "{what} at {} of uid {}",
+        path.display(),
+        found.uid()
+    ))
 }
 
 #[cfg(test)]
@@ -290,7 +314,7 @@ mod tests {
         );
         let left = left(directory.path()).unwrap();
         assert!(left.foreign.is_empty() && !left.attached && left.conflict.is_none());
-        assert!(programs(directory.path()).is_empty());
+        assert!(programs(directory.path()).unwrap().is_empty());
         assert!(!directory.path().join("a").exists(), "it only looks");
     }
 }

@@ -1,7 +1,7 @@
 //! What the kernel half needs, tried as the daemon does it, without leaving anything.
 use super::check::{Check, Viewer};
 use crate::config::Config;
-use gateway_capture::beside::{self, Other};
+use gateway_capture::beside::{self, Other, Others};
 use gateway_capture::cgroup::Root;
 use gateway_capture::inspect::{self, Left, Place};
 use gateway_capture::{CaptureError, host, probe};
@@ -171,15 +171,19 @@ pub(super) fn others(config: &Config, root: Option<&Root>, viewer: Viewer) -> Ch
     }
 }
 
-fn others_check(others: &[Other]) -> Check {
+fn others_check(others: &Others) -> Check {
     const NAME: &str = "other-programs";
-    let alone: Vec<_> = others.iter().filter(|other| other.alone).collect();
+    let which = |which: fn(&Other) -> bool| {
+        let of = others.programs.iter();
+        of.filter(|other| which(other)).collect::<Vec<_>>()
+    };
+    let alone = which(|other| other.alone);
     if !alone.is_empty() {
         let detail = format!("nothing can be attached beside {}", some(&alone));
         let remedy = "have their owner attach them with BPF_F_ALLOW_MULTI";
         return Check::missing(NAME, detail, remedy);
     }
-    let changing: Vec<_> = others.iter().filter(|other| other.changes).collect();
+    let changing = which(|other| other.changes);
     if !changing.is_empty() {
         let detail = format!(
             "what runs before ours can change what ours see: {}",
@@ -188,9 +192,14 @@ fn others_check(others: &[Other]) -> Check {
         let remedy = "be sure of their owner; the daemon judges the address that they leave";
         return Check::warning(NAME, detail, remedy);
     }
+    if others.cut {
+        let most = beside::CGROUPS_MAX;
+        let detail = format!("none in the first {most} cgroups; the rest was not looked at");
+        return Check::warning(NAME, detail, "bpftool cgroup tree shows the rest");
+    }
     Check::ok(
         NAME,
-        match others.len() {
+        match others.programs.len() {
             0 => "none".to_owned(),
             count => format!("{count}, which can refuse and not change"),
         },
@@ -220,6 +229,13 @@ mod tests {
         }
     }
 
+    const fn these(programs: Vec<Other>) -> Others {
+        Others {
+            programs,
+            cut: false,
+        }
+    }
+
     #[test]
     fn programs_of_others_count_by_what_they_can_do() {
         for (others, expected) in [
@@ -234,7 +250,7 @@ mod tests {
                 Finding::Missing,
             ),
         ] {
-            let check = others_check(&others);
+            let check = others_check(&these(others));
             assert_eq!(check.result, expected, "{check:?}");
             if expected != Finding::Ok {
                 assert!(
@@ -244,7 +260,12 @@ mod tests {
             }
         }
         let many = vec![other(true, false); 10];
-        assert!(others_check(&many).detail.ends_with("and 2 more"));
+        assert!(others_check(&these(many)).detail.ends_with("and 2 more"));
+        let cut = Others {
+            cut: true,
+            ..Others::default()
+        };
+        assert_eq!(others_check(&cut).result, Finding::Warning);
     }
 
     #[test]
