@@ -46,6 +46,13 @@ pub(crate) enum CommandArguments {
     SshSession(SshSessionArguments),
     /// What is in force, what lives, what was lost; exit 0 only when a policy is enforced
     Status(JsonArguments),
+    /// What this kernel and host can enforce: the tier, every way out that is open, how to close it
+    #[command(
+        after_help = "Works without a daemon, and leaves nothing. Exit codes: 1 something is missing \
+                      that the gateway or a policy relies on, 4 the caller could not look at \
+                      everything."
+    )]
+    Doctor(DoctorArguments),
     /// The governed trees
     Trees(JsonArguments),
     /// One lineage drawn as a tree, with who and why
@@ -99,6 +106,16 @@ pub(crate) enum TrustArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct JsonArguments {
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The ways out that are closed too
+    #[arg(long)]
+    pub(crate) all: bool,
     /// One JSON object per line
     #[arg(long)]
     pub(crate) json: bool,

@@ -32,6 +32,11 @@ pub(crate) enum Command {
     Status {
         json: bool,
     },
+    Doctor {
+        /// The ways out that are closed too.
+        all: bool,
+        json: bool,
+    },
     Trees {
         json: bool,
     },
@@ -184,6 +189,10 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
             })
         }
         CommandArguments::Status(status) => Command::Status { json: status.json },
+        CommandArguments::Doctor(doctor) => Command::Doctor {
+            all: doctor.all,
+            json: doctor.json,
+        },
         CommandArguments::Trees(trees) => Command::Trees { json: trees.json },
         CommandArguments::Lineage(lineage) => {
             let target = lineage
@@ -461,6 +470,13 @@ mod tests {
                 Command::Status { json: true },
             ),
             (
+                "doctor --all --json".to_owned(),
+                Command::Doctor {
+                    all: true,
+                    json: true,
+                },
+            ),
+            (
                 "login --issuer acme --json".to_owned(),
                 Command::Login {
                     issuer: Some("acme".into()),
@@ -661,6 +677,8 @@ mod tests {
             "nope",
             "status extra",
             "status --jso",
+            "doctor extra",
+            "doctor --tier",
             "login acme",
             "login --saml",
             "login --saml x --issuer acme",
@@ -720,7 +738,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_does_not_exist() {
-        for command in ["doctor", "export", "verify", "help"] {
+        for command in ["export", "verify", "help"] {
             assert_eq!(parsed(command), Err(Exit::Usage), "{command}");
         }
     }

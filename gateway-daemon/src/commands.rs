@@ -1,6 +1,7 @@
 //! What each command does, one file each.
 pub(crate) mod approvals;
 pub(crate) mod credentials;
+pub(crate) mod doctor;
 pub(crate) mod kill;
 pub(crate) mod lineage;
 pub(crate) mod login;

@@ -6,6 +6,7 @@ mod place;
 mod resolve;
 
 use gateway_approvals::{Form, WebhookUrl};
+use gateway_capture::Object;
 use gateway_credentials::Name;
 use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use std::collections::BTreeMap;
@@ -191,6 +192,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Which form of the programs is attached.
+    pub(crate) const fn object(&self) -> Object {
+        if self.debug_log {
+            Object::Debug
+        } else {
+            Object::Plain
+        }
+    }
+
     /// Where the journal is.
     pub(crate) fn journal_dir(&self) -> PathBuf {
         self.state_dir.join("journal")

@@ -110,6 +110,7 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
             commands::login::login(&config, issuer.as_deref(), *json)
         }
         Command::Status { json } => commands::status::status(&config, *json),
+        Command::Doctor { all, json } => commands::doctor::doctor(&config, *all, *json),
         Command::Trees { json } => commands::trees::trees(&config, *json),
         Command::Lineage { target, json } => commands::lineage::lineage(&config, *target, *json),
         Command::Sessions { filter, json } => commands::records::sessions(&config, filter, *json),

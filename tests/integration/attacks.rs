@@ -1,7 +1,7 @@
 //! The ways out of capture.md that this kernel can try without BPF LSM. Each sends a token to a
 //! sink in another network namespace, first from an ungoverned process, which shows that the way
 //! is one, then from a governed one, where it must not arrive.
-mod ways;
+pub(crate) mod ways;
 
 use gateway_tests::running::{self, PATIENCE};
 use gateway_tests::sniffer::Sniffer;

@@ -76,6 +76,21 @@ macro_rules! limits {
     };
 }
 
+/// Descriptors beside those of sessions.
+const DESCRIPTORS_MORE: u64 = 4096;
+/// A session has two sockets, and for a moment a third.
+const DESCRIPTORS_PER_SESSION: u64 = 3;
+
+impl Limits {
+    /// How many descriptors the daemon may need.
+    pub(crate) fn descriptors(&self) -> u64 {
+        let sessions = u64::try_from(self.sessions).unwrap_or(u64::MAX);
+        sessions
+            .saturating_mul(DESCRIPTORS_PER_SESSION)
+            .saturating_add(DESCRIPTORS_MORE)
+    }
+}
+
 limits! {
     /// Sessions at once; above it connections are reset.
     sessions: count = 20_000, 1..=1_000_000;

@@ -2,7 +2,7 @@
 
 /// What the same program does when nothing governs it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Control {
+pub(crate) enum Control {
     /// The token arrives: the way is one.
     Arrives,
     /// This kernel or host may lack the protocol or the permission.
@@ -10,13 +10,13 @@ pub(super) enum Control {
 }
 
 /// One way out.
-pub(super) struct Way {
-    pub(super) row: u8,
-    pub(super) name: &'static str,
+pub(crate) struct Way {
+    pub(crate) row: u8,
+    pub(crate) name: &'static str,
     /// Tried by root; otherwise by `nobody`.
-    pub(super) root: bool,
-    pub(super) control: Control,
-    pub(super) program: &'static str,
+    pub(crate) root: bool,
+    pub(crate) control: Control,
+    pub(crate) program: &'static str,
 }
 
 const fn way(row: u8, name: &'static str, program: &'static str) -> Way {
@@ -50,7 +50,7 @@ const fn rare(row: u8, name: &'static str, program: &'static str) -> Way {
 }
 
 /// Names for what the map says, and a report instead of a traceback.
-pub(super) const PRELUDE: &str = r#"
+pub(crate) const PRELUDE: &str = r#"
 import ctypes, json, os, socket, struct, subprocess, sys, time
 where = json.loads(sys.argv[1])
 host, host6, port, device = where["host"], where["host6"], where["port"], where["device"]
@@ -65,7 +65,7 @@ def tcp(address):
         s.recv(1)
 "#;
 
-pub(super) const WAYS: &[Way] = &[
+pub(crate) const WAYS: &[Way] = &[
     way(0, "plain-tcp", "tcp((host, port))"),
     way(0, "plain-tcp6", "tcp((host6, port))"),
     way(

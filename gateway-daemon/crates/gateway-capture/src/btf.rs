@@ -1,16 +1,22 @@
 //! Offsets of kernel fields, from the kernel's own type information (BTF).
 //!
 //! The format is that of the kernel's `Documentation/bpf/btf.rst`: a header, a list of types, a
-//! string table. Only structs, their members and their anonymous parts are looked at, in one pass
-//! over the file, which is not kept.
+//! string table. Structs with their members and their anonymous parts are looked at, and which
+//! hooks there are by name, in one pass over the file, which is not kept.
 use crate::error::CaptureError;
 use gateway_common::config::Offsets;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
+/// What a typedef is called that stands for a tracepoint, before the tracepoint's name.
+const TRACEPOINT: &[u8] = b"btf_trace_";
+/// The same for functions that stand for hooks of BPF LSM.
+const LSM_HOOK: &[u8] = b"bpf_lsm_";
 
 /// Where a kernel says its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -29,6 +35,8 @@ pub struct Types {
     members: HashMap<u32, Vec<Member>>,
     /// Structs by name.
     named: HashMap<Vec<u8>, u32>,
+    /// Tracepoints and hooks of BPF LSM, with what stands before their names.
+    hooks: HashSet<Vec<u8>>,
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -79,6 +87,7 @@ impl Types {
             strings,
             members: HashMap::new(),
             named: HashMap::new(),
+            hooks: HashSet::new(),
         };
         all.read(&Bytes(types))
             .ok_or("a type is cut or of a kind that is not known")?;
@@ -113,6 +122,18 @@ impl Types {
                     self.named.entry(name).or_insert(id);
                 }
             }
+            let hook = match kind {
+                KIND_TYPEDEF => Some(TRACEPOINT),
+                KIND_FUNC => Some(LSM_HOOK),
+                _ => None,
+            };
+            if let Some(prefix) = hook
+                && let name = self.string(name)?
+                && name.starts_with(prefix)
+            {
+                let name = name.to_vec();
+                self.hooks.insert(name);
+            }
             at = at + 12 + extra_len(kind, count)?;
             id += 1;
         }
@@ -131,6 +152,19 @@ impl Types {
         Some(self.find(id, field.as_bytes(), 8)? / 8)
     }
 
+    /// Is there a tracepoint of this name?
+    #[must_use]
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.hooks.contains(&[TRACEPOINT, name.as_bytes()].concat())
+    }
+
+    /// Was the kernel built with BPF LSM (CONFIG_BPF_LSM)?
+    #[must_use]
+    pub fn has_lsm(&self) -> bool {
+        self.hooks
+            .contains(&[LSM_HOOK, b"socket_create".as_slice()].concat())
+    }
+
     fn find(&self, id: u32, field: &[u8], depth: u32) -> Option<u32> {
         let members = self.members.get(&id)?;
         for member in members {
@@ -146,17 +180,31 @@ impl Types {
     }
 }
 
+/// Reads the types that a kernel says.
+///
+/// # Errors
+/// There is no BTF, or it cannot be understood.
+pub fn read(path: &Path) -> Result<Types, CaptureError> {
+    let data = std::fs::read(path).map_err(|_| CaptureError::NoBtf { path: path.into() })?;
+    Types::parse(&data).map_err(|what| CaptureError::BadBtf {
+        path: path.into(),
+        what,
+    })
+}
+
 /// Resolves the offsets that the programs need.
 ///
 /// # Errors
 /// There is no BTF, or it lacks a field.
 pub fn offsets(path: &Path) -> Result<Offsets, CaptureError> {
-    let data = std::fs::read(path).map_err(|_| CaptureError::NoBtf { path: path.into() })?;
-    let types = Types::parse(&data).map_err(|what| CaptureError::BadBtf {
-        path: path.into(),
-        what,
-    })?;
-    drop(data);
+    offsets_in(&read(path)?)
+}
+
+/// The same in types that were read.
+///
+/// # Errors
+/// A field is lacking.
+pub fn offsets_in(types: &Types) -> Result<Offsets, CaptureError> {
     let get = |structure: &str, field: &str| {
         types
             .offset(structure, field)
@@ -199,6 +247,14 @@ mod tests {
             "pid_t pid; pid_t tgid;"
         );
         assert_eq!(offsets.mm_arg_end, offsets.mm_arg_start + 8);
+    }
+
+    #[test]
+    fn tracepoints_are_known_by_their_names() {
+        let types = read(Path::new(VMLINUX)).unwrap();
+        assert!(types.has_tracepoint("sched_wakeup_new"));
+        assert!(!types.has_tracepoint("sched_wakeup_old"));
+        assert!(!types.has_tracepoint(""));
     }
 
     #[test]

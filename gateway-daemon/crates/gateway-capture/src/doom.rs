@@ -11,7 +11,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// Kills whoever is of a doomed tree at its next system call.
-const PROGRAM: &str = "end_doomed";
+pub(crate) const PROGRAM: &str = "end_doomed";
+/// Where it is attached.
+pub(crate) const TRACEPOINT: &str = "sys_enter";
 /// So often in a row nobody may be found. Once is not enough: a process that was being forked
 /// when the tags were read gets its own behind that.
 const EMPTY_PASSES: u32 = 2;
@@ -46,7 +48,7 @@ impl Capture {
         let types = Btf::from_sys_fs().map_err(|error| fail(&error))?;
         let mut ebpf = lock(&self.ebpf);
         let program = program(&mut ebpf)?;
-        match program.load("sys_enter", &types) {
+        match program.load(TRACEPOINT, &types) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
             Err(error) => return Err(fail(&error)),
         }

@@ -6,16 +6,19 @@ use std::path::Path;
 /// The oldest kernel that the programs were tested on.
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
-/// Refuses a kernel that is too old.
+/// Where a bpffs is on every host; the kernel makes the directory.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Refuses a kernel that is too old. Gives what it calls itself.
 ///
 /// # Errors
 /// It is.
-pub fn check_kernel() -> Result<(), CaptureError> {
+pub fn check_kernel() -> Result<String, CaptureError> {
     let name = nix::sys::utsname::uname()
         .map_err(|error| CaptureError::new("ask for the kernel's version", &error))?;
     let release = name.release().to_string_lossy().into_owned();
     if parse_release(&release).is_some_and(|version| version >= KERNEL_MIN) {
-        return Ok(());
+        return Ok(release);
     }
     Err(CaptureError::KernelTooOld { found: release })
 }
@@ -67,6 +70,16 @@ pub(crate) fn pid_max() -> u32 {
         .unwrap_or(4_194_304)
 }
 
+/// Where a bpffs belongs so that this directory is on it.
+pub(crate) fn bpffs_place(directory: &Path) -> &Path {
+    let standard = Path::new(BPFFS);
+    if directory.starts_with(standard) {
+        standard
+    } else {
+        directory
+    }
+}
+
 /// Makes a directory on a bpffs: mounts one where there is none.
 ///
 /// # Errors
@@ -74,13 +87,8 @@ pub(crate) fn pid_max() -> u32 {
 pub(crate) fn make_bpffs(directory: &Path) -> Result<(), CaptureError> {
     use nix::mount::{MsFlags, mount};
     use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-    let standard = Path::new("/sys/fs/bpf");
-    let place = if directory.starts_with(standard) {
-        standard
-    } else {
-        directory
-    };
-    if place != standard {
+    let place = bpffs_place(directory);
+    if place != Path::new(BPFFS) {
         std::fs::create_dir_all(place)
             .map_err(|error| CaptureError::new(format!("make {}", place.display()), &error))?;
     }

@@ -13,6 +13,7 @@
 //! capture.flow(accepted_socket)?;                          // per connection
 //! ```
 
+pub mod beside;
 mod boundary;
 pub mod btf;
 pub mod cgroup;
@@ -22,6 +23,7 @@ mod error;
 pub mod events;
 pub mod globs;
 pub mod host;
+pub mod inspect;
 mod listen;
 mod load;
 mod maps;
@@ -29,7 +31,9 @@ mod missed;
 mod object;
 mod pins;
 pub mod policies;
+pub mod probe;
 mod scan;
+mod syscall;
 mod wire;
 
 pub use debug::DebugLog;

@@ -13,7 +13,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use gateway_common::ABI_VERSION;
-use gateway_common::config::Config;
+use gateway_common::config::{Config, Offsets};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The tracing programs, and the tracepoints that they are for.
-const TRACING: [(&str, &str); 4] = [
+pub(crate) const TRACING: [(&str, &str); 4] = [
     ("tag_new_task", "sched_wakeup_new"),
     ("report_exec", "sched_process_exec"),
     ("drop_tag", "sched_process_exit"),
@@ -102,10 +102,7 @@ impl Capture {
         let kernel_types = Btf::from_sys_fs()
             .map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
         let offsets = Wire(offsets);
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&kernel_types));
-        loader.override_global("OFFSETS", &offsets, true);
-        loader.map_max_entries("TAGS", host::pid_max());
+        let mut loader = loader(&kernel_types, &offsets);
         for name in PINNED {
             loader.map_pin_path(name, pins.map(name));
         }
@@ -259,12 +256,24 @@ fn introduce(maps: &mut Maps, pins: &Pins) -> Result<u64, CaptureError> {
     Ok(generation)
 }
 
-fn is_complete(links: &Path) -> bool {
+/// What the objects are loaded with, here and where it is only tried.
+pub(crate) fn loader<'a>(types: &'a Btf, offsets: &'a Wire<Offsets>) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(types));
+    loader.override_global("OFFSETS", offsets, true);
+    loader.map_max_entries("TAGS", host::pid_max());
+    loader
+}
+
+/// The programs that have links.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     CGROUP
-        .iter()
-        .copied()
-        .chain(TRACING.map(|(name, _)| name))
-        .all(|name| links.join(name).exists())
+        .into_iter()
+        .chain(TRACING.into_iter().map(|(name, _)| name))
+}
+
+pub(crate) fn is_complete(links: &Path) -> bool {
+    names().all(|name| links.join(name).exists())
 }
 
 /// Attaches all programs and pins their links. Tracing first: who is tagged later is judged less.

@@ -11,6 +11,7 @@ use gateway_common::{address, counter};
 use gateway_core::TreeId;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 /// The names of all maps that are pinned.
 pub(crate) const PINNED: [&str; 15] = [
@@ -115,6 +116,17 @@ pub(crate) struct Maps {
     pub(crate) doomed: HashMap<MapData, u64, u32>,
     pub(crate) boundaries: HashMap<MapData, u32, u64>,
     counters: PerCpuArray<MapData, u64>,
+}
+
+/// What a daemon wrote about itself, read from the pin of the map.
+pub(crate) fn configuration_at(pin: &Path) -> Result<Config, CaptureError> {
+    let fail = |error: &(dyn std::error::Error + 'static)| {
+        CaptureError::new(format!("read {}", pin.display()), error)
+    };
+    let data = MapData::from_pin(pin).map_err(|error| fail(&error))?;
+    let map: Array<MapData, Wire<Config>> =
+        Array::try_from(Map::Array(data)).map_err(|error| fail(&error))?;
+    Ok(map.get(&0, 0).map_err(|error| fail(&error))?.0)
 }
 
 fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, CaptureError>

@@ -70,7 +70,7 @@ impl Pins {
         Ok(())
     }
 
-    fn entries(&self, prefix: &str) -> Result<Vec<PathBuf>, CaptureError> {
+    pub(crate) fn entries(&self, prefix: &str) -> Result<Vec<PathBuf>, CaptureError> {
         let what = || format!("read {}", self.directory.display());
         let mut found = Vec::new();
         for entry in

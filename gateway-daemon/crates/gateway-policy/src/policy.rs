@@ -170,6 +170,12 @@ impl Policy {
         }
     }
 
+    /// What it says about the ways to its resources, where it says something.
+    pub fn links(&self) -> impl Iterator<Item = &Arc<LinkTerms>> {
+        let resources = self.catalogue.resources().iter();
+        resources.filter_map(|resource| resource.terms.as_ref())
+    }
+
     /// Does a condition look at the time? If not, it does not matter which one is handed over.
     #[must_use]
     pub fn asks_time(&self) -> bool {

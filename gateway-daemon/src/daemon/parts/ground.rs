@@ -19,10 +19,6 @@ use std::sync::Arc;
 const SEGMENT_BYTES_MIN: usize = 64 << 20;
 /// What a record has around its longest statement, in bytes.
 const RECORD_BYTES_MORE: usize = 32 << 20;
-/// Descriptors beside those of sessions.
-const DESCRIPTORS_MORE: u64 = 4096;
-/// A session has two sockets, and for a moment a third.
-const DESCRIPTORS_PER_SESSION: u64 = 3;
 
 /// What stands when the kernel half comes.
 pub(super) struct Ground {
@@ -41,7 +37,7 @@ pub(super) struct Ground {
 
 /// Makes it, or says what is wrong.
 pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
-    let few = raise_descriptors(config.limits.sessions);
+    let few = raise_descriptors(config.limits.descriptors());
     let state = State::open(&config.state_dir)?;
     if let Some(above) = config.control_socket.parent() {
         make_directory(above, 0o755)?;
@@ -157,12 +153,8 @@ fn journal_failure(error: JournalError) -> Failure {
 }
 
 /// Sessions need descriptors; root may have as many as the kernel allows.
-fn raise_descriptors(sessions: usize) -> Option<String> {
+fn raise_descriptors(wanted: u64) -> Option<String> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
-    let wanted = sessions
-        .saturating_mul(DESCRIPTORS_PER_SESSION)
-        .saturating_add(DESCRIPTORS_MORE);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok() {
         return None;

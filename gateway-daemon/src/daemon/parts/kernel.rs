@@ -9,7 +9,7 @@ use crate::wiring::follower::Follower;
 use crate::wiring::governance::Governance;
 use crate::wiring::identity::Principals;
 use crate::wiring::tokens;
-use gateway_capture::{Capture, CaptureError, CaptureOptions, Object};
+use gateway_capture::{Capture, CaptureError, CaptureOptions};
 use gateway_lineage::{CgroupNames, Forest, Limits as LineageLimits, StateFile, SystemProc};
 use std::net::IpAddr;
 use std::path::Path;
@@ -47,11 +47,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         cgroup_root: config.cgroup_root.clone(),
         bpffs_dir: config.bpffs_dir.clone(),
         resolvers: resolvers(),
-        object: if config.debug_log {
-            Object::Debug
-        } else {
-            Object::Plain
-        },
+        object: config.object(),
     };
     let (capture, attached) = Capture::start(&options).map_err(capture_failure)?;
     let capture = Arc::new(capture);

@@ -1,0 +1,108 @@
+//! The two commands of bpf(2) that aya keeps to itself. Both only look.
+use nix::errno::Errno;
+use nix::libc;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_QUERY: libc::c_int = 16;
+/// As many as the kernel allows on one cgroup (`BPF_CGROUP_MAX_PROGS`).
+const PROGRAMS_MAX: usize = 64;
+
+/// `union bpf_attr`, as far as `BPF_PROG_QUERY` uses it. The kernel writes up to its end.
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    target: u32,
+    hook: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+    program_flags: u64,
+    links: u64,
+    link_flags: u64,
+    revision: u64,
+}
+
+/// The same, as far as `BPF_OBJ_GET` uses it.
+#[repr(C)]
+#[derive(Default)]
+struct Get {
+    path: u64,
+    unused: u32,
+    flags: u32,
+}
+
+/// The programs that are attached to one hook of one cgroup, by themselves.
+pub(crate) struct OnHook {
+    pub(crate) programs: Vec<u32>,
+    /// As they were attached: who may attach beside them.
+    pub(crate) flags: u32,
+}
+
+/// What is attached to this hook of a cgroup; what is attached above it does not count.
+pub(crate) fn programs_on(cgroup: impl AsFd, hook: u32) -> Result<OnHook, Errno> {
+    let mut ids = [0_u32; PROGRAMS_MAX];
+    let mut query = Query {
+        target: cgroup.as_fd().as_raw_fd() as u32,
+        hook,
+        ids: ids.as_mut_ptr() as u64,
+        count: PROGRAMS_MAX as u32,
+        ..Query::default()
+    };
+    // SAFETY: the attribute and the list live across the call, and are as long as they say.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &raw mut query,
+            size_of::<Query>(),
+        )
+    };
+    Errno::result(result)?;
+    let programs = ids.into_iter().take(query.count as usize).collect();
+    Ok(OnHook {
+        programs,
+        flags: query.attach_flags,
+    })
+}
+
+/// Opens a pin, whatever it is.
+pub(crate) fn open_pin(path: &Path) -> Result<OwnedFd, Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let mut get = Get {
+        path: path.as_ptr() as u64,
+        ..Get::default()
+    };
+    // SAFETY: the attribute and the path live across the call.
+    #[allow(unsafe_code)]
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw mut get, size_of::<Get>()) };
+    let descriptor = Errno::result(result)? as RawFd;
+    // SAFETY: the kernel has made it for us, and nobody else knows it.
+    #[allow(unsafe_code)]
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_pin_is_an_error() {
+        assert!(open_pin(Path::new("/proc/self/stat")).is_err());
+        assert!(open_pin(Path::new("/nowhere")).is_err());
+        assert!(open_pin(Path::new("a\0b")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_cgroup_is_an_error() {
+        let file = std::fs::File::open("/").unwrap();
+        assert!(programs_on(&file, 10).is_err());
+    }
+}

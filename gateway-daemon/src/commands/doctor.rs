@@ -1,0 +1,192 @@
+//! `gateway doctor`: what this kernel and host can enforce, what is missing for it, and every way
+//! out that is open. Needs no daemon, attaches nothing, leaves nothing.
+mod check;
+mod daemon;
+mod host;
+mod kernel;
+mod policies;
+mod shown;
+mod ways;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::terminal::screen::{Screen, print, print_json};
+use check::{Check, Finding, Viewer};
+use host::Host;
+use nix::sys::resource::{Resource, getrlimit};
+use serde::Serialize;
+use ways::{Facts, Footing, Row, State};
+
+/// All that was found.
+struct Report {
+    checks: Vec<Check>,
+    rows: Vec<Row>,
+    summary: Summary,
+}
+
+/// The last line.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Summary {
+    /// `none`: nothing can be enforced; `unknown`: not everything could be looked at.
+    tier: &'static str,
+    /// How many ways out are open.
+    open: usize,
+    /// How many checks say that something is missing.
+    missing: usize,
+}
+
+/// Exit 1 when something is missing; 4 when the caller could not look at everything.
+pub(crate) fn doctor(config: &Config, all: bool, json: bool) -> Result<Exit, Failure> {
+    let (mut report, exit) = examine(config)?;
+    if !all {
+        report.rows.retain(|row| row.result == State::Open);
+    }
+    if json {
+        for object in shown::objects(&report) {
+            if !print_json(&object)? {
+                break;
+            }
+        }
+    } else {
+        for line in shown::lines(&report, &Screen::of_stdout()) {
+            if !print(&line)? {
+                break;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn examine(config: &Config) -> Result<(Report, Exit), Failure> {
+    let viewer = Viewer::of_process();
+    let host = Host::this();
+    let (root, mut checks, built_with_lsm, attached) = ground(config, &host, viewer);
+    let footing = footing(&checks);
+    checks.extend(notes(config, &host, built_with_lsm));
+    checks.push(daemon::daemon(config, attached, viewer)?);
+    let policies = policies::policies(config, root.as_ref(), viewer);
+    let exit = exit(&checks, footing, &policies);
+    checks.extend(policies);
+    let facts = Facts {
+        no_kernel_code: host.no_kernel_code(),
+        subtree: root.as_ref().is_some_and(|root| !root.path.is_empty()),
+    };
+    let rows = ways::rows(footing, &facts);
+    let summary = Summary {
+        tier: tier(footing),
+        open: count(&rows, |row| row.result == State::Open),
+        missing: count(&checks, |check| check.result == Finding::Missing),
+    };
+    let report = Report {
+        checks,
+        rows,
+        summary,
+    };
+    Ok((report, exit))
+}
+
+fn count<T>(all: &[T], which: impl Fn(&T) -> bool) -> usize {
+    all.iter().filter(|one| which(one)).count()
+}
+
+type Ground = (
+    Option<gateway_capture::cgroup::Root>,
+    Vec<Check>,
+    Option<bool>,
+    Option<bool>,
+);
+
+/// What nothing can be enforced without.
+fn ground(config: &Config, host: &Host, viewer: Viewer) -> Ground {
+    let (types, built_with_lsm) = kernel::types();
+    let (cgroup2, root) = kernel::cgroup2(config);
+    let (pins, attached) = kernel::pins(config, viewer);
+    let others = kernel::others(config, root.as_ref(), viewer);
+    let checks = vec![
+        viewer.check(),
+        kernel::release(),
+        types,
+        host.capabilities(viewer),
+        host.namespaces(),
+        cgroup2,
+        kernel::bpffs(config, viewer),
+        pins,
+        kernel::programs(config, viewer),
+        others,
+    ];
+    (root, checks, built_with_lsm, attached)
+}
+
+/// What the gateway works without.
+fn notes(config: &Config, host: &Host, built_with_lsm: Option<bool>) -> Vec<Check> {
+    let wanted = config.limits.descriptors();
+    let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
+    vec![
+        host.descriptors(wanted, hard),
+        host.lsm(built_with_lsm),
+        host.lockdown(),
+        host.modules(),
+        host.kexec(),
+        host.unprivileged_bpf(),
+        host.service(),
+    ]
+}
+
+fn any(checks: &[Check], result: Finding) -> bool {
+    checks.iter().any(|check| check.result == result)
+}
+
+fn footing(ground: &[Check]) -> Footing {
+    if any(ground, Finding::Missing) {
+        Footing::Missing
+    } else if any(ground, Finding::Unknown) {
+        Footing::Unknown
+    } else {
+        Footing::Firm
+    }
+}
+
+/// The strongest tier that this version and this host give. `contain` and `seal` are not built.
+const fn tier(footing: Footing) -> &'static str {
+    match footing {
+        Footing::Firm => "attest",
+        Footing::Missing => "none",
+        Footing::Unknown => "unknown",
+    }
+}
+
+/// What policies rely on counts, and what all of them do; notes do not.
+fn exit(checks: &[Check], footing: Footing, policies: &[Check]) -> Exit {
+    if any(checks, Finding::Missing) || any(policies, Finding::Missing) {
+        Exit::No
+    } else if footing == Footing::Unknown || any(policies, Finding::Unknown) {
+        Exit::NotPermitted
+    } else {
+        Exit::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_before_what_is_not_known() {
+        let ok = || Check::ok("a", "fine");
+        let missing = || Check::missing("b", "gone", "put it back");
+        let unknown = || Check::unknown("c", "hidden", "be root");
+        let warning = || Check::warning("d", "odd", "look");
+        for (ground, policies, tier_name, expected) in [
+            (vec![ok(), warning()], vec![ok()], "attest", Exit::Done),
+            (vec![ok(), missing(), unknown()], vec![], "none", Exit::No),
+            (vec![ok(), unknown()], vec![], "unknown", Exit::NotPermitted),
+            (vec![unknown()], vec![missing()], "unknown", Exit::No),
+            (vec![ok()], vec![missing()], "attest", Exit::No),
+            (vec![ok()], vec![unknown()], "attest", Exit::NotPermitted),
+        ] {
+            let footing = footing(&ground);
+            assert_eq!(tier(footing), tier_name, "{ground:?}");
+            assert_eq!(exit(&ground, footing, &policies), expected, "{policies:?}");
+        }
+    }
+}
