@@ -107,27 +107,34 @@ pub(crate) fn end_boundary(process: Process) {
 pub(crate) fn begin(child: Process, parent: Process, tag: &Tag, cgroup: u64) {
     let salt = configuration().map_or(0, |config| config.boot_salt);
     let tag = tag.begun(parent.tgid, child.tgid, child.start, salt);
-    write(child.tgid, &tag);
+    write_or_kill(child.tgid, &tag);
     report::rooted(child, &tag, cgroup, rooted::BOUNDARY);
 }
 
-/// Makes a process the root of a new tree.
+/// The tag of the root of a new tree.
 #[inline(always)]
-fn root(process: Process, slot: u32, cgroup: u64, how: u32) -> Tag {
+fn root(process: Process, slot: u32) -> Tag {
     let salt = configuration().map_or(0, |config| config.boot_salt);
-    let tag = Tag::root(process.tgid, process.start, salt, slot);
-    write(process.tgid, &tag);
-    report::rooted(process, &tag, cgroup, how);
-    tag
+    Tag::root(process.tgid, process.start, salt, slot)
 }
 
-/// Writes a tag. When there is no memory for it, the task that runs is killed, and untagged
-/// processes that are younger than this moment may not connect until the daemon has looked.
+/// Writes a tag. When there is no memory for it, untagged processes that are younger than this
+/// moment may not connect until the daemon has looked.
 #[inline(always)]
-pub(crate) fn write(tgid: u32, tag: &Tag) {
-    if TAGS.insert(tgid, tag, 0).is_err() {
+fn write(tgid: u32, tag: &Tag) -> bool {
+    let written = TAGS.insert(tgid, tag, 0).is_ok();
+    if !written {
         count(counter::TAGS_FAILED);
         fail();
+    }
+    written
+}
+
+/// Writes a tag in a tracing hook. When there is no memory for it, the task that runs is killed.
+/// Not for socket hooks: before 6.2 the kernel does not let them signal.
+#[inline(always)]
+pub(crate) fn write_or_kill(tgid: u32, tag: &Tag) {
+    if !write(tgid, tag) {
         // SAFETY: signals the task that runs.
         unsafe { bpf_send_signal(SIGKILL) };
     }
@@ -158,7 +165,10 @@ pub(crate) fn govern(task: Address, process: Process, how: u32) -> Option<Tag> {
     if is_daemon(process) {
         return None;
     }
-    Some(root(process, slot, cgroup, how))
+    let tag = root(process, slot);
+    write_or_kill(process.tgid, &tag);
+    report::rooted(process, &tag, cgroup, how);
+    Some(tag)
 }
 
 /// What a socket hook has to know about the process that runs.
@@ -185,7 +195,12 @@ pub(crate) fn standing() -> Standing {
     }
     if let Some(slot) = slot_of_current_cgroups() {
         let cgroup = kernel::cgroup_of(kernel::current()).unwrap_or(0);
-        return Standing::Governed(process, root(process, slot, cgroup, rooted::CONNECT));
+        let tag = root(process, slot);
+        if !write(process.tgid, &tag) {
+            return Standing::Unsure;
+        }
+        report::rooted(process, &tag, cgroup, rooted::CONNECT);
+        return Standing::Governed(process, tag);
     }
     match configuration() {
         Some(config) if config.failed_at != 0 && process.start >= config.failed_at => {

@@ -39,7 +39,7 @@ fn inherit(child: Address) -> Option<()> {
         }
         Some(tag) => {
             let inherited = tag.inherited(parent.tgid, process.start);
-            governed::write(process.tgid, &inherited);
+            governed::write_or_kill(process.tgid, &inherited);
             debug::inherited(process.tgid, parent.tgid, inherited.tree);
             report::forked(process, &inherited, kernel::cgroup_of(child).unwrap_or(0));
         }
