@@ -1,24 +1,30 @@
-//! Masks in a session: what is known of its database, what is said about each answer, and what is
-//! asked of the upstream besides what the client asks.
+//! Masks in a session: what is said about each request, and what is asked of the upstream besides
+//! what the client asks.
+//!
+//! - [`reading`]: what is known of the database.
+//! - [`view`], [`answers`]: what becomes of an answer.
+mod answers;
+mod reading;
+mod view;
+
+pub(super) use answers::table_columns;
+pub(super) use view::View;
+
 use super::cursors::{CursorChange, Cursors};
 use super::judge::{Phase, Question};
 use super::names::{Outcome, significant};
 use super::pipeline::{Entry, Own, Request};
 use super::queue::Queue;
 use super::recording::Keeping;
-use super::serving::{Fault, Serving};
+use super::serving::Serving;
 use super::statement::Statement;
-use crate::codec::response::{Complaint, Severity, Transaction};
 use crate::codec::{frame, push_text};
-use crate::error::Error;
 use crate::interpret::Classification;
-use crate::interpret::flow::{CopyFormat, CopyOut, CopySource, Flow, Outputs};
-use crate::mask::catalogue::{self, Ask, Catalogue, Loading, REQUESTS};
-use crate::mask::columns::{Action, Column, Columns, Description, action_for, describe};
+use crate::interpret::flow::{CopySource, Flow, Outputs};
+use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
+use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
 use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
-use crate::mask::store::Fresh;
-use crate::mask::value::{Kind, Shape};
 use crate::mask::words;
 use gateway_core::mask::{Use, UseKind};
 use gateway_core::{Masks, Parameter};
@@ -29,89 +35,6 @@ use std::sync::Arc;
 const COPIED: &[u8] = b"gateway_copied";
 /// Prepared statements that execute prepared statements are followed so far.
 const EXECUTES_MAX: usize = 4;
-/// For one request the catalogue is read so often.
-const LOADS_MAX: u32 = 3;
-/// "Program limit exceeded".
-const LIMITED: &str = "54000";
-
-/// What the policy says about one answer.
-#[derive(Debug)]
-pub(super) struct View {
-    outlook: Arc<Outlook>,
-    masks: Arc<dyn Masks>,
-    flow: Arc<Flow>,
-    /// What a cursor or a prepared statement returns, where the text is one FETCH or EXECUTE.
-    inner: Option<Outputs>,
-    /// What it returns may come from what was there before, or will be there by then.
-    is_shifting: bool,
-    /// What its names stand for may be changing.
-    names_change: bool,
-    /// Error texts may quote values.
-    quotes: bool,
-    /// The database's generation when it was looked at.
-    generation: u64,
-}
-
-impl View {
-    /// The same through a veil: of what is kept.
-    pub(super) fn veiled(
-        outlook: Arc<Outlook>,
-        masks: Arc<dyn Masks>,
-        flow: Arc<Flow>,
-        inner: Option<Outputs>,
-    ) -> View {
-        View {
-            is_shifting: flow.alters && flow.statements.len() > 1,
-            outlook,
-            masks,
-            flow,
-            inner,
-            names_change: false,
-            quotes: true,
-            generation: 0,
-        }
-    }
-
-    pub(super) fn masks(&self) -> &Arc<dyn Masks> {
-        &self.masks
-    }
-
-    /// What a statement copies to the client; `None` when it does not, or when the table could be
-    /// another by then.
-    pub(super) fn copy(&self, statement: usize) -> Option<&CopyOut> {
-        if self.is_shifting || self.names_change {
-            return None;
-        }
-        self.flow.statement(statement)?.copy.as_ref()
-    }
-
-    /// Columns that are known.
-    pub(super) fn listed(&self, list: Vec<Column>) -> Columns {
-        Columns::of(Arc::clone(&self.outlook), Arc::clone(&self.masks), list)
-    }
-
-    fn outputs(&self, statement: usize) -> Outputs {
-        match self.flow.statement(statement) {
-            _ if self.is_shifting || self.names_change => Outputs::unproven(),
-            Some(found) if found.fetches.is_none() && found.executes.is_none() => {
-                found.outputs.clone()
-            }
-            Some(_) if self.flow.statements.len() == 1 => {
-                self.inner.clone().unwrap_or_else(Outputs::unproven)
-            }
-            _ => Outputs::unproven(),
-        }
-    }
-
-    pub(super) fn columns(&self, statement: usize, described: &[Description]) -> Columns {
-        let outputs = self.outputs(statement);
-        let outlook = match self.is_shifting {
-            true => Arc::new(Outlook::blind(0, &*self.masks)),
-            false => Arc::clone(&self.outlook),
-        };
-        Columns::new(outlook, Arc::clone(&self.masks), described, &outputs)
-    }
-}
 
 /// What a request is asked permission with, besides what it says itself.
 #[derive(Debug)]
@@ -244,31 +167,6 @@ pub(super) struct Stamp(u64, u64);
 /// The changes that a request makes of its entry, and what goes before it.
 type Prelude = Option<Vec<u8>>;
 
-impl Masking {
-    /// Is an error or a notice about a table that has something sensitive?
-    fn is_about_sensitive(&self, body: &[u8]) -> Result<bool, Error> {
-        let Some(outlook) = self.latest.as_ref().filter(|outlook| outlook.covers) else {
-            return Ok(false);
-        };
-        let Some((schema, table)) = words::table_of(body)? else {
-            return Ok(false);
-        };
-        let names = std::str::from_utf8(schema)
-            .ok()
-            .zip(std::str::from_utf8(table).ok());
-        Ok(names.is_none_or(|(schema, table)| outlook.is_sensitive(schema, table)))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let masking = self.masking.as_ref();
-        if masking.is_some_and(|masking| masking.changing) {
-            self.shared.store.end_change(&self.database, true);
-        }
-    }
-}
-
 impl Serving {
     fn masking(&mut self) -> &mut Masking {
         self.masking.get_or_insert_default()
@@ -359,72 +257,6 @@ impl Serving {
         }))
     }
 
-    /// A statement names what is not known: somebody may have made or renamed it elsewhere, and the
-    /// catalogue is read once more for it.
-    fn reads_again(&mut self, outlook: &Outlook, out: &dyn Effects) -> bool {
-        let reads = outlook.catalogue.is_some() && outlook.covers && self.can_load(out);
-        let masking = self.masking();
-        if std::mem::take(&mut masking.read_again) {
-            masking.just_read = true;
-        }
-        if !reads || masking.just_read {
-            return false;
-        }
-        masking.read_again = true;
-        self.begin_reading();
-        true
-    }
-
-    fn can_load(&self, out: &dyn Effects) -> bool {
-        self.pipeline.is_empty()
-            && self.settings.text_is_utf8()
-            && !self.up.unsynced
-            && !out.is_holding()
-            && self.transaction != Transaction::Failed
-    }
-
-    fn begin_reading(&mut self) {
-        let generation = self.shared.store.generation(&self.database);
-        let masking = self.masking();
-        masking.loading = Some(Loading::default());
-        masking.generation = generation;
-    }
-
-    /// What the policy says about the database; `None`: it has to be asked first.
-    fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
-        let database = Arc::clone(&self.database);
-        let can_load = self.can_load(out);
-        let is_open = self.transaction != Transaction::Idle;
-        let shared = Arc::clone(&self.shared);
-        let masking = self.masking();
-        if masking.loading.is_some() {
-            return None;
-        }
-        let fresh = shared.store.fresh(&database);
-        let catalogue = match (&masking.own, masking.changed, fresh.clone()) {
-            (Some(own), true, _) => own.clone(),
-            (_, false, Fresh::Yes(catalogue)) => Some(catalogue),
-            // A question that fails would fail the client's transaction.
-            (_, false, Fresh::Old(catalogue)) if is_open => Some(catalogue),
-            // Read once for each request, it is what was there just now.
-            (_, false, Fresh::Changing(catalogue)) if masking.loads > 0 => catalogue,
-            (_, false, Fresh::Changing(_)) if !can_load => None,
-            _ if can_load && masking.loads < LOADS_MAX => {
-                masking.loads += 1;
-                self.begin_reading();
-                return None;
-            }
-            // What it was a while ago will do; what is known to have changed will not.
-            (_, false, Fresh::Old(catalogue)) => Some(catalogue),
-            _ => None,
-        };
-        masking.just_read = std::mem::take(&mut masking.loads) > 0;
-        masking.names_change = matches!(fresh, Fresh::Changing(_));
-        let found = masking.changed.then_some(&mut masking.found);
-        let store = &shared.store;
-        Some(store.outlook(&database, catalogue.as_ref(), masks, found))
-    }
-
     /// What a text does, and what it executes, where that is one prepared statement.
     pub(super) fn flow(
         &self,
@@ -496,66 +328,11 @@ impl Serving {
         }
     }
 
-    /// What is known of the database within the open transaction only.
-    pub(super) fn found(&self) -> Remembered {
-        let masking = self.masking.as_ref();
-        masking.map_or_else(Remembered::default, |masking| masking.found.clone())
-    }
-
-    /// Now. `None`: the policy has called nothing sensitive so far.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
-        let masking = self.masking.as_ref()?;
-        let generation = self.shared.store.generation(&self.database);
-        Some(Stamp(generation, masking.alterations))
-    }
-
     /// The name becomes that of a portal.
     pub(super) fn forget_cursor(&mut self, name: &[u8]) {
         if let Some(masking) = &mut self.masking {
             masking.cursors.forget(name);
         }
-    }
-
-    /// The questions about the catalogue go upstream.
-    pub(super) fn begin_loading(&mut self, out: &mut dyn Effects) {
-        for _ in 0..catalogue::QUESTIONS {
-            for ask in REQUESTS {
-                let request = match ask {
-                    Ask::Close | Ask::ClosePortal => Request::Close,
-                    Ask::Parse => Request::Parse,
-                    Ask::Bind => Request::Bind,
-                    Ask::Execute => Request::Execute,
-                };
-                self.pipeline.push_own(request, Own::Apart);
-            }
-        }
-        self.pipeline.push_own(Request::Sync, Own::Apart);
-        out.send_upstream(&self.admitted, &catalogue::questions());
-        out.pause_client(true);
-    }
-
-    /// The catalogue was read, or could not be.
-    pub(super) fn end_loading(&mut self, out: &mut dyn Effects) {
-        let database = Arc::clone(&self.database);
-        let shared = Arc::clone(&self.shared);
-        let open = self.transaction != Transaction::Idle;
-        let masking = self.masking();
-        let Some(loading) = masking.loading.take() else {
-            return;
-        };
-        match loading.finish() {
-            Some(catalogue) if masking.changed && open => {
-                masking.own = Some(Some(Arc::new(catalogue)));
-            }
-            Some(catalogue) => {
-                masking.changed = false;
-                masking.own = None;
-                shared.store.read(&database, catalogue, masking.generation);
-            }
-            // It is this session that could not read it; others may.
-            None => masking.loads = LOADS_MAX,
-        }
-        out.pause_client(false);
     }
 
     fn begin_cursors(&mut self, entry: &mut Entry, flow: &Flow) {
@@ -649,265 +426,6 @@ impl Serving {
         self.pipeline.push_own(Request::DescribePortal, Own::Within);
         describe_message(b'P', portal)
     }
-
-    /// What the server says about the columns of an answer.
-    pub(super) fn described(&mut self, own: bool, copied: bool, body: &[u8]) -> Result<(), Error> {
-        let described = describe(body)?;
-        if own && copied {
-            self.masking().copied = Some(described);
-            return Ok(());
-        }
-        let Some(view) = self.views.front().cloned() else {
-            return Ok(());
-        };
-        let statement = self.reply.statements;
-        let columns = match self.is_current(&view) {
-            true => view.columns(statement, &described),
-            false => Columns::blind(Arc::clone(&view.masks), &described),
-        };
-        self.masking().columns = Some(columns);
-        Ok(())
-    }
-
-    /// Is the database what it was when the request was looked at, as far as is known?
-    fn is_current(&self, view: &View) -> bool {
-        !view.outlook.covers || self.shared.store.generation(&self.database) == view.generation
-    }
-
-    /// The columns of the row that comes; `None`: it need not be looked into.
-    pub(super) fn columns_of_row(&mut self) -> Option<&mut Columns> {
-        let view = self.views.front()?.clone();
-        let masking = self.masking.get_or_insert_default();
-        let columns = masking.columns.get_or_insert_with(|| {
-            // Rows that nobody has described.
-            Columns::covered(Arc::clone(&view.outlook), Arc::clone(&view.masks), 0)
-        });
-        (columns.looks() || columns.len() == 0).then_some(columns)
-    }
-
-    /// The columns of the result that comes, as far as they were looked at.
-    pub(super) fn columns_for_client(&self) -> Option<&Columns> {
-        self.masking.as_ref()?.columns.as_ref()
-    }
-
-    /// The columns of the copy that comes.
-    pub(super) fn client_copy(&self) -> Option<&Columns> {
-        Some(self.masking.as_ref()?.copy.as_ref()?.columns())
-    }
-
-    /// The columns of the query that is copied next.
-    pub(super) fn copied_query(&self) -> Option<Vec<Description>> {
-        self.masking.as_ref()?.copied.clone()
-    }
-
-    /// A row has as many values as its columns were described: `count` is how its body begins.
-    pub(super) fn check_row(&self, count: &[u8]) -> Result<(), Error> {
-        let columns = self
-            .masking
-            .as_ref()
-            .and_then(|masking| masking.columns.as_ref());
-        let said = count.first_chunk().map(|count| u16::from_be_bytes(*count));
-        match (columns, said) {
-            (Some(columns), Some(said))
-                if columns.len() > 0 && columns.len() != usize::from(said) =>
-            {
-                Err(Error::Value)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A copy to the client begins. False: it cannot be read on its way.
-    pub(super) fn begin_copy_out(&mut self, body: &[u8]) -> Result<bool, Error> {
-        let Some(view) = self.views.front().cloned() else {
-            return Ok(true);
-        };
-        let statement = self.reply.statements;
-        let plan = view.copy(statement).filter(|_| self.is_current(&view));
-        let masking = self.masking.get_or_insert_default();
-        let copied = masking.copied.take();
-        let mut reader = crate::codec::Reader::new(body);
-        reader.byte()?;
-        let count = usize::from(reader.u16()?);
-        let Some(plan) = plan else {
-            return Ok(!view.outlook.covers);
-        };
-        let columns = match &plan.source {
-            CopySource::Query(_) => copied
-                .filter(|described| described.len() == count)
-                .map(|described| view.columns(statement, &described)),
-            CopySource::Table { .. } => table_columns(&view, plan)
-                .filter(|columns| columns.len() == count)
-                .map(|list| view.listed(list)),
-        };
-        let columns = columns.unwrap_or_else(|| {
-            Columns::covered(Arc::clone(&view.outlook), Arc::clone(&view.masks), count)
-        });
-        if !columns.looks() {
-            return Ok(true);
-        }
-        let limit = self.shared.limits.masked_row_bytes;
-        let stream = CopyStream::new(plan.format, columns, limit);
-        if !stream.is_readable()
-            || !self.settings.text_is_utf8() && plan.format != CopyFormat::Binary
-        {
-            return Ok(!view.outlook.covers);
-        }
-        masking.copy = Some(stream);
-        Ok(true)
-    }
-
-    pub(super) fn copy_stream(&mut self) -> Option<&mut CopyStream> {
-        self.masking.as_mut()?.copy.as_mut()
-    }
-
-    /// The answer to one statement of a text is whole.
-    pub(super) fn statement_answered(&mut self) {
-        let Some(masking) = &mut self.masking else {
-            return;
-        };
-        let columns = masking.columns.take();
-        let copy = masking.copy.take();
-        let (masked, disclosed) = (&mut self.reply.masked, &mut self.reply.disclosed);
-        if let Some(columns) = &columns {
-            columns.settle(masked, disclosed);
-        }
-        if let Some(copy) = &copy {
-            copy.columns().settle(masked, disclosed);
-        }
-    }
-
-    /// The answer to a request is whole.
-    pub(super) fn view_answered(&mut self) {
-        self.statement_answered();
-        self.views.pop();
-        if let Some(masking) = &mut self.masking {
-            masking.copied = None;
-        }
-    }
-
-    /// ReadyForQuery.
-    pub(super) fn masking_ready(&mut self, transaction: Transaction) {
-        let Some(masking) = &mut self.masking else {
-            return;
-        };
-        let store = &self.shared.store;
-        if self.pipeline.is_empty() && std::mem::take(&mut masking.changing) {
-            store.end_change(&self.database, false);
-        }
-        if transaction == Transaction::Idle && self.pipeline.is_empty() {
-            masking.cursors.end_transaction();
-            if std::mem::take(&mut masking.changed) {
-                masking.own = None;
-                store.remember(&self.database, std::mem::take(&mut masking.found));
-                let replaced = std::mem::take(&mut masking.replaced);
-                store.changed(&self.database, replaced);
-            }
-        } else if masking.changed {
-            // It may have changed once more.
-            masking.own = None;
-        }
-    }
-
-    /// What an error or a notice becomes; `None`: it stays.
-    pub(super) fn cover_words(
-        &mut self,
-        kind: u8,
-        front: Option<Entry>,
-        body: &[u8],
-        out: &dyn Effects,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let Some(masking) = &self.masking else {
-            return Ok(None);
-        };
-        let view = front
-            .filter(|entry| entry.viewed)
-            .and_then(|_| self.views.front());
-        let own = front.is_some_and(|entry| entry.own != Own::No);
-        let asks = front.is_some_and(|entry| {
-            let judged = matches!(
-                entry.request,
-                Request::Query | Request::Execute | Request::Parse
-            );
-            !own && (judged || entry.clean)
-        });
-        let covers = match view {
-            Some(view) => {
-                view.flow.touches && view.outlook.covers || masking.sensitive && !asks_cleanly(view)
-            }
-            None => masking.sensitive && !asks,
-        };
-        if covers {
-            let quotes = view.is_some_and(|view| view.quotes || view.is_shifting);
-            return words::cover_message(kind, body, quotes).map(Some);
-        }
-        if !own && masking.is_about_sensitive(body)? {
-            // Something was done to it that the statement does not show: by a foreign key, perhaps.
-            return words::cover_message(kind, body, true).map(Some);
-        }
-        Ok(view.and_then(|view| words::search_message(kind, body, &*view.masks, out.masker())))
-    }
-
-    /// Tells the client that the answer ends here; the rest of it is not for the client.
-    pub(super) fn cut_answer(&mut self, message: &str) -> Vec<u8> {
-        self.masking().swallow = true;
-        self.reply
-            .error
-            .get_or_insert_with(|| Arc::from(format!("{LIMITED}: {message}")));
-        Complaint {
-            severity: Severity::Error,
-            code: LIMITED,
-            message,
-            detail: None,
-            utf8: self.settings.text_is_utf8(),
-        }
-        .encode()
-    }
-
-    /// Is the rest of an answer kept from the client?
-    pub(super) fn is_swallowing(&self) -> bool {
-        self.masking.as_ref().is_some_and(|masking| masking.swallow)
-    }
-
-    /// Is a message of this kind kept from the client? The end of the answer is not.
-    pub(super) fn swallows(&mut self, kind: u8) -> Result<bool, Fault> {
-        let Some(masking) = self.masking.as_mut().filter(|masking| masking.swallow) else {
-            return Ok(false);
-        };
-        match kind {
-            b'Z' => {
-                masking.swallow = false;
-                Ok(false)
-            }
-            // The client would have to answer it.
-            b'G' | b'W' => Err(Error::Unasked.into()),
-            b'S' | b'A' => Ok(false),
-            _ => Ok(true),
-        }
-    }
-
-    fn loading(&mut self) -> Option<&mut Loading> {
-        self.masking.as_mut()?.loading.as_mut()
-    }
-
-    /// A row of the gateway's own question.
-    pub(super) fn own_row(&mut self, body: &[u8]) {
-        if let Some(loading) = self.loading() {
-            loading.row(body);
-        }
-    }
-
-    pub(super) fn own_answered(&mut self) {
-        if let Some(loading) = self.loading() {
-            loading.answered();
-        }
-    }
-
-    pub(super) fn own_failed(&mut self) {
-        if let Some(loading) = self.loading() {
-            loading.fail();
-        }
-    }
 }
 
 /// What a function returns that is called by its number, nobody knows.
@@ -919,11 +437,6 @@ pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
     use_of(&outlook, UseKind::Unproven, UNPROVEN)
         .into_iter()
         .collect()
-}
-
-/// Does nothing of a view reach beyond the statement itself? The end of a transaction does.
-fn asks_cleanly(view: &View) -> bool {
-    !view.flow.statements.is_empty() && !view.flow.writes
 }
 
 fn names_cursor(flow: &Flow) -> bool {
@@ -946,54 +459,4 @@ fn describe_message(kind: u8, name: &[u8]) -> Vec<u8> {
         body.push(kind);
         push_text(body, name);
     })
-}
-
-/// The columns of COPY table TO; `None` when it is not certain which those are.
-pub(super) fn table_columns(view: &View, plan: &CopyOut) -> Option<Vec<Column>> {
-    let CopySource::Table {
-        schema,
-        name,
-        columns,
-    } = &plan.source
-    else {
-        return None;
-    };
-    let catalogue = view.outlook.catalogue.as_ref()?;
-    let candidates: Vec<_> = catalogue.named(schema, name).collect();
-    let marked = |oid: u32| view.outlook.marks(oid).next().is_some();
-    let (oid, relation) = match candidates.as_slice() {
-        [one] => *one,
-        // Any of these: nothing needs to be covered if nothing is sensitive in any.
-        [first, ..] if !candidates.iter().any(|(oid, _)| marked(*oid)) => *first,
-        _ => return None,
-    };
-    let column = |number: i16, type_oid: u32, not_null: bool| {
-        let action = match view.outlook.marked(oid, number) {
-            None => Action::Show,
-            Some(marked) => action_for(&view.outlook, marked.field, marked.itself),
-        };
-        Column {
-            action,
-            kind: Kind {
-                shape: Shape::of(type_oid, 0),
-                binary: false,
-                not_null,
-            },
-        }
-    };
-    if columns.is_empty() {
-        // Generated columns are not copied.
-        let all = relation.columns.iter().filter(|column| !column.generated);
-        return Some(
-            all.map(|found| column(found.number, found.type_oid, found.not_null))
-                .collect(),
-        );
-    }
-    columns
-        .iter()
-        .map(|name| {
-            let found = relation.columns.iter().find(|found| found.name == *name)?;
-            Some(column(found.number, found.type_oid, found.not_null))
-        })
-        .collect()
 }
