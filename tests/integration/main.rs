@@ -13,6 +13,7 @@ mod crash;
 mod credentials;
 mod debug_log;
 mod doctor;
+mod harden;
 mod harness;
 mod hostile_wire;
 mod identity;

@@ -4,6 +4,7 @@
 //! with the command's exit code. The other one, started from the same binary, asks the daemon to
 //! govern *it*, by the credentials of its own connection, and only then becomes the command. If
 //! anything fails on the way, the command is not executed.
+mod harden;
 mod wait;
 
 use super::ask;
@@ -11,7 +12,7 @@ use crate::command::Run;
 use crate::config::Config;
 use crate::exit::Failure;
 use gateway_control::Client;
-use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -81,9 +82,7 @@ fn become_command(config: &Config, run: &Run) -> Result<u8, Failure> {
     let token = run.token_file.as_deref().map(read_token).transpose()?;
     let (policy, token) = (run.policy.as_deref(), token.as_deref());
     let view = ask(async { client.run(policy, token).await.map_err(Failure::from) })?;
-    for measure in &view.harden {
-        harden(measure)?;
-    }
+    harden::apply(&view.harden)?;
     let mut command = Command::new(&run.program);
     command.args(&run.arguments).env_remove(WAITING);
     let error = command.exec();
@@ -112,42 +111,4 @@ fn read_token(file: &Path) -> Result<String, Failure> {
         Ok(_) if text.trim().is_empty() => Err(failed("expected a token; it is empty".to_owned())),
         Ok(_) => Ok(text.trim().to_owned()),
     }
-}
-
-/// Applies one of a policy's measures to this process. What is not known is not ignored.
-fn harden(measure: &str) -> Result<(), Failure> {
-    match measure {
-        "close-sockets" => close_sockets(),
-        "no-new-privs" => Ok(set_no_new_privs().map_err(std::io::Error::from)?),
-        other => Err(Failure::no(format!(
-            "the policy asks for {other:?}, which is not built"
-        ))),
-    }
-}
-
-/// Sockets that were opened outside do not follow inside. Other descriptors stay as they are:
-/// a job server's pipes and process substitution pass through `env` too.
-fn close_sockets() -> Result<(), Failure> {
-    let mut keep = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let entry = entry?;
-        let Some(number) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        let target = std::fs::read_link(entry.path()).unwrap_or_default();
-        if !target
-            .as_os_str()
-            .as_encoded_bytes()
-            .starts_with(b"socket:")
-        {
-            keep.push(number);
-        }
-    }
-    keep.sort_unstable();
-    close_fds::set_fds_cloexec(3, &keep);
-    Ok(())
 }

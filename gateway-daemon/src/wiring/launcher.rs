@@ -13,9 +13,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a command applies to itself. A policy cannot say otherwise in this version.
-const HARDEN: &str = "close-sockets";
-
 /// Starts trees.
 pub(crate) struct TreeLauncher {
     pub(crate) callers: Arc<TaggedCallers>,
@@ -58,9 +55,9 @@ impl TreeLauncher {
         }
         Ok(RunView {
             tree,
+            harden: self.harden(&own)?,
             policy: own,
             stayed: true,
-            harden: vec![HARDEN.to_owned()],
         })
     }
 
@@ -93,6 +90,16 @@ impl TreeLauncher {
             .slot_of(&name)
             .ok_or_else(|| RunError::NoPolicy(format!("no policy named {name:?} is in force")))?;
         Ok((name, slot))
+    }
+
+    /// What the policy takes from a command.
+    fn harden(&self, policy: &str) -> Result<Vec<String>, RunError> {
+        let set = self.callers.governance.policies().set();
+        let policy = set.policy(policy).ok_or_else(|| {
+            RunError::NoPolicy(format!("no policy named {policy:?} is in force any more"))
+        })?;
+        let measures = policy.harden().iter();
+        Ok(measures.map(|measure| measure.name().to_owned()).collect())
     }
 
     /// Tags the process, and sees to it that it was the caller all the while.
@@ -148,6 +155,7 @@ impl Launcher for TreeLauncher {
             return Ok(view);
         }
         let (policy, slot) = self.policy_for(peer, policy)?;
+        let harden = self.harden(&policy)?;
         let govern = |cgroup: &Path| {
             let (tree, process) = self.govern(peer, slot, cgroup)?;
             if let Some(token) = &token {
@@ -162,7 +170,7 @@ impl Launcher for TreeLauncher {
             tree,
             policy,
             stayed: false,
-            harden: vec![HARDEN.to_owned()],
+            harden,
         })
     }
 }

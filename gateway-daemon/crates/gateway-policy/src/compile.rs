@@ -3,6 +3,7 @@ use crate::catalogue::{Catalogue, Ports, Resource};
 use crate::diagnostic::{Diagnostic, Source, quoted};
 use crate::document::{self, CaseTable, MaskTable, PolicyFile, ResourceTable, RuleTable};
 use crate::glob::Glob;
+use crate::harden;
 use crate::maskbook::{self, Maskbook};
 use crate::network::{Network, is_host_name};
 use crate::policy::{CasePlace, Places, Policy, PolicyCase};
@@ -72,6 +73,7 @@ fn build(
         mode: file.mode,
         allow_by_default: file.allow_by_default,
         boundaries: file.boundaries,
+        harden: file.harden.unwrap_or_else(harden::by_default),
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
         rules,
         masks,

@@ -9,8 +9,9 @@ pub(crate) mod rule;
 use crate::cgroup::CgroupGlob;
 use crate::condition::Condition;
 use crate::diagnostic::{Source, quoted};
+use crate::harden::Measure;
 use crate::network::Network;
-use crate::reader::{Located, Reader, Section, Value};
+use crate::reader::{Located, Reader, Section, Value, list};
 use crate::rule::PrincipalPattern;
 use crate::schema::{Form, Key, names};
 use crate::unbuilt;
@@ -50,7 +51,7 @@ pub(crate) const KEYS: [Key; 5] = [
 ];
 
 /// The keys of `[policy]` that this version obeys.
-pub(crate) const POLICY_KEYS: [Key; 5] = [
+pub(crate) const POLICY_KEYS: [Key; 6] = [
     Key::needed("name", Form::Name, "By which the policy is named"),
     Key::new(
         "cgroups",
@@ -68,6 +69,11 @@ pub(crate) const POLICY_KEYS: [Key; 5] = [
         Form::Paths,
         "Programs of services that run many jobs: what they start begins a tree of its own",
     ),
+    Key::new(
+        "harden",
+        Form::Measures,
+        "What `gateway run` takes from a command; by default its sockets from outside",
+    ),
 ];
 
 /// The file form of a policy. Where the reader found a mistake, something is missing here.
@@ -78,6 +84,8 @@ pub(crate) struct PolicyFile {
     pub(crate) mode: Mode,
     pub(crate) allow_by_default: bool,
     pub(crate) boundaries: Vec<Box<str>>,
+    /// `None`: it does not say.
+    pub(crate) harden: Option<Vec<Measure>>,
     pub(crate) resources: Vec<ResourceTable>,
     pub(crate) rules: Vec<RuleTable>,
     pub(crate) masks: Vec<MaskTable>,
@@ -257,6 +265,9 @@ fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile
     if let Some(value) = section.get("boundaries") {
         file.boundaries = read_boundaries(reader, value);
     }
+    file.harden = section
+        .get("harden")
+        .map(|value| read_measures(reader, value));
 }
 
 /// Paths of programs, as they are compared: absolute, each component a name.
@@ -275,6 +286,25 @@ fn read_boundaries(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Box<str>> 
         }
     }
     paths
+}
+
+/// In the order in which they are applied, each once.
+fn read_measures(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Measure> {
+    let words = list(&Measure::ALL.map(Measure::name), '"');
+    let mut measures = Vec::new();
+    let texts = reader.strings("harden", value, &format!("a list of {words}"));
+    for text in texts.unwrap_or_default() {
+        match Measure::named(&text.value) {
+            Some(measure) => measures.push(measure),
+            None => {
+                let message = format!("`harden` has no value {}", quoted(&text.value));
+                reader.error(text.span, message, words.clone());
+            }
+        }
+    }
+    measures.sort_unstable();
+    measures.dedup();
+    measures
 }
 
 /// What a rule can say, and what a case can want.

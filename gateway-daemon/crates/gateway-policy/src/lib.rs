@@ -26,6 +26,7 @@ mod document;
 mod evaluate;
 mod explain;
 mod glob;
+mod harden;
 mod hold;
 mod last_good;
 mod learn;
@@ -48,6 +49,7 @@ pub use directory::{DirectoryError, FILE_MAX, FILES_MAX};
 pub use explain::{
     ConditionResult, ExplainedAnswers, ExplainedEffect, ExplainedMask, Explanation, MatchedRule,
 };
+pub use harden::Measure;
 pub use hold::speaks_of;
 pub use learn::{Head, KINDS_MAX, LearnError, Learner, Observation, Seen};
 pub use policies::{Clock, OpenError, Policies, RejectedFile, ReloadReport, Snapshot};

@@ -5,6 +5,7 @@ use crate::condition::Conditions;
 use crate::diagnostic::Location;
 use crate::document::Asked;
 use crate::evaluate::{Cause, Place, Question};
+use crate::harden::Measure;
 use crate::maskbook::Maskbook;
 use crate::rule_set::RuleSet;
 use crate::rulebook::Rulebook;
@@ -24,6 +25,7 @@ pub struct Policy {
     pub(crate) mode: Mode,
     pub(crate) allow_by_default: bool,
     pub(crate) boundaries: Vec<Box<str>>,
+    pub(crate) harden: Vec<Measure>,
     pub(crate) cgroups: Vec<CgroupGlob>,
     pub(crate) catalogue: Catalogue,
     pub(crate) rules: Rulebook,
@@ -102,6 +104,12 @@ impl Policy {
     #[must_use]
     pub fn boundaries(&self) -> &[Box<str>] {
         &self.boundaries
+    }
+
+    /// What `gateway run` takes from a command, in this order.
+    #[must_use]
+    pub fn harden(&self) -> &[Measure] {
+        &self.harden
     }
 
     /// The file that it came from.

@@ -5,6 +5,7 @@
 //! does not. The schema is the coarser of the two: it knows no reference from one part of a file
 //! to another, no pattern's meaning and no condition.
 use crate::document::{self, case, hold, link, mask, resource, rule};
+use crate::harden::Measure;
 use crate::{size, unbuilt};
 use gateway_core::mask::Detector;
 use gateway_core::{Assurance, ClientTls, Mode, UpstreamTls, Verb, Verdict};
@@ -115,6 +116,8 @@ pub(crate) enum Form {
     Fields,
     /// Names of detectors, none included.
     Detectors,
+    /// Names of measures.
+    Measures,
     Treatment,
     Predicates,
     /// A word of [`mask::LONG_ROWS`].
@@ -285,6 +288,10 @@ impl Form {
             Form::Fields => {
                 let field = json!({ "type": "string", "pattern": "^[^$]", "maxLength": 1024 });
                 list(field, 0)
+            }
+            Form::Measures => {
+                let names = Measure::ALL.map(Measure::name);
+                list(json!({ "enum": names }), 0)
             }
             Form::Detectors => {
                 let names = Detector::ALL.map(Detector::name);

@@ -1,6 +1,6 @@
 //! What the policy language knows and this version does not do: refused by name, never ignored.
 use crate::diagnostic::quoted;
-use crate::reader::{Reader, Section, Value, list};
+use crate::reader::{Reader, Section, Value};
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
@@ -23,8 +23,6 @@ enum Accepts {
         default: &'static str,
         table: &'static str,
     },
-    /// The empty list; what may be in it when it is built.
-    EmptyList { known: &'static [&'static str] },
 }
 
 const UNBUILT: &[Unbuilt] = &[
@@ -44,19 +42,6 @@ const UNBUILT: &[Unbuilt] = &[
         accepts: Accepts::Word {
             default: "own-tree",
             known: &["any"],
-        },
-    },
-    Unbuilt {
-        section: "[policy]",
-        key: "harden",
-        purpose: "what `gateway run` takes away",
-        accepts: Accepts::EmptyList {
-            known: &[
-                "close-sockets",
-                "no-new-privs",
-                "drop-capabilities",
-                "seccomp",
-            ],
         },
     },
 ];
@@ -82,7 +67,6 @@ pub(crate) fn schemas(section: &str) -> impl Iterator<Item = (&'static str, Json
             Accepts::Word { default, .. } | Accepts::WordOrTable { default, .. } => {
                 json!({ "const": default })
             }
-            Accepts::EmptyList { .. } => json!({ "type": "array", "maxItems": 0 }),
         };
         (unbuilt.key, schema)
     })
@@ -118,7 +102,6 @@ impl Unbuilt {
                 }
                 _ => reader.wrong_type(key, value, &format!("\"{default}\"")),
             },
-            Accepts::EmptyList { known } => self.list(reader, value, known),
         }
     }
 
@@ -136,23 +119,6 @@ impl Unbuilt {
         } else {
             let message = format!("`{}` is {}", self.key, quoted(&text.value));
             reader.error(text.span, message, expected);
-        }
-    }
-
-    fn list(&self, reader: &mut Reader<'_>, value: &Value<'_>, known: &[&str]) {
-        let key = self.key;
-        let Some(texts) = reader.strings(key, value, "an empty list") else {
-            return;
-        };
-        for text in texts {
-            if known.contains(&text.value.as_str()) {
-                let what = format!("{} in `{key}`", quoted(&text.value));
-                reader.error(text.span, message(&what, self.purpose), "an empty list");
-            } else {
-                let message = format!("`{key}` has no value {}", quoted(&text.value));
-                let expected = format!("an empty list (later one of {})", list(known, '"'));
-                reader.error(text.span, message, expected);
-            }
         }
     }
 }

@@ -246,14 +246,14 @@ mod tests {
             &checked(GOOD, &config, &root("")),
             &[one, (Finding::Ok, "/ci.toml: ci/**")],
         );
-        let hardened = format!("{GOOD}harden = [\"seccomp\"]\n");
+        let open = format!("{GOOD}inbound = \"any\"\n");
         check(
-            &checked(&hardened, &config, &root("")),
+            &checked(&open, &config, &root("")),
             &[
                 (Finding::Ok, "0 good"),
                 (
                     Finding::Missing,
-                    "ci.toml:4:11: error: \"seccomp\" in `harden` is known, but not built",
+                    "ci.toml:4:11: error: `inbound = \"any\"` is known, but not built",
                 ),
             ],
         );

@@ -71,7 +71,12 @@ const fn open(
 }
 
 const NOT_ATTEST: &str = "not built yet";
-const NOT_CONTAIN: &str = "not built yet (harden); open to root, and to who has the capability";
+const NOT_CONTAIN: &str = "open to root, and to who has the capability";
+const NOT_HARDENED: &str =
+    "open where the policy does not harden, or the job was not started by gateway run";
+
+const FILTER: &str = "harden = [\"seccomp\"] in the policy, for jobs that gateway run starts";
+const NO_PRIVILEGE: &str = "harden = [\"no-new-privs\", \"drop-capabilities\"] in the policy, for jobs that gateway run starts as a user";
 const NOT_SEAL: &str = "not built yet (the tier seal)";
 
 const NO_CAPABILITIES: &str = "run the job as a user without capabilities";
@@ -103,32 +108,32 @@ pub(crate) const WAYS: &[Way] = &[
         Contain,
         "AF_PACKET",
         "harden; BPF LSM",
-        NOT_CONTAIN,
-        "run the job as a user without CAP_NET_RAW",
+        NOT_HARDENED,
+        FILTER,
     ),
     open(
         6,
         Contain,
         "AF_XDP",
         "harden; BPF LSM",
-        NOT_CONTAIN,
-        "run the job as a user without CAP_NET_RAW",
+        NOT_HARDENED,
+        FILTER,
     ),
     open(
         7,
         Contain,
         "AF_VSOCK",
         "harden; BPF LSM",
-        "not built yet (harden); open to every user",
-        "take the vsock modules off the host",
+        NOT_HARDENED,
+        FILTER,
     ),
     open(
         8,
         Contain,
         "AF_ALG, AF_SMC, netlink writes, TIPC, RDS, Bluetooth and others",
         "harden; BPF LSM",
-        "not built yet (harden); some are open to every user",
-        "run the job as a user without capabilities; take the modules off the host",
+        NOT_HARDENED,
+        FILTER,
     ),
     closed(
         9,
@@ -179,8 +184,8 @@ pub(crate) const WAYS: &[Way] = &[
         Contain,
         "TUN/TAP and routes of one's own",
         "harden; BPF LSM",
-        NOT_CONTAIN,
-        "run the job as a user without CAP_NET_ADMIN",
+        NOT_HARDENED,
+        NO_PRIVILEGE,
     ),
     closed(
         23,
@@ -192,8 +197,8 @@ pub(crate) const WAYS: &[Way] = &[
         Contain,
         "tc, netfilter or XDP rules of one's own, on lo too",
         "harden; BPF LSM",
-        NOT_CONTAIN,
-        "run the job as a user without CAP_NET_ADMIN and CAP_BPF",
+        NOT_HARDENED,
+        NO_PRIVILEGE,
     ),
     open(
         25,
@@ -224,7 +229,7 @@ pub(crate) const WAYS: &[Way] = &[
         Contain,
         "pidfd_getfd",
         "another user for each job; BPF LSM",
-        "not built yet (harden); open to root, and to the owner of the other process",
+        "open to root, and to the owner of the other process",
         OWN_USER,
     ),
     open(

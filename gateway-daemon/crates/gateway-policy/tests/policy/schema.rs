@@ -248,7 +248,7 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ),
         ("inbound = \"own-tree\"", "inbound = \"any\""),
         ("boundaries = [\"/usr", "boundaries = [\"usr"),
-        ("harden = []", "harden = [\"seccomp\"]"),
+        ("harden = []", "harden = [\"sandbox\"]"),
         (
             "protocol = \"postgres\"\nhosts",
             "protocol = \"Post gres\"\nhosts",
