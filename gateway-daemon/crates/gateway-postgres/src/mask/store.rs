@@ -35,13 +35,20 @@ struct Known {
     catalogue: Option<Arc<Catalogue>>,
     /// `None`: it has changed since.
     read: Option<Instant>,
-    /// How often a session has changed it.
+    /// Another number each time that a session has changed it, and after it was forgotten.
     generation: u64,
     /// So many sessions change it just now, or may: what is read by others may be what was there
     /// before, and is what was there before a moment later.
     changing: u32,
     /// The same, of sessions that left before they had their answer: the server goes on.
     left_until: Option<Instant>,
+}
+
+impl Known {
+    /// Is somebody changing it, or may somebody be who left?
+    fn is_changing(&self, now: Instant) -> bool {
+        self.changing > 0 || self.left_until.is_some_and(|until| now < until)
+    }
 }
 
 /// Whether a catalogue can be used.
@@ -64,12 +71,13 @@ struct Seen {
     outlook: Arc<Outlook>,
 }
 
+type Databases = FxHashMap<Database, Known>;
 type Flows = FxHashMap<(u64, u64), Arc<Flow>>;
 
 /// Shared by all sessions of a gateway.
 pub(crate) struct Store {
     now: fn() -> Instant,
-    databases: Mutex<FxHashMap<Database, Known>>,
+    databases: Mutex<Databases>,
     marks: Marks,
     outlooks: Mutex<Vec<Seen>>,
     flows: Mutex<Flows>,
@@ -88,6 +96,18 @@ impl Store {
         }
     }
 
+    /// One that was never given before.
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn known<'d>(&self, databases: &'d mut Databases, database: &Database) -> &'d mut Known {
+        databases.entry(database.clone()).or_insert_with(|| Known {
+            generation: self.number(),
+            ..Known::default()
+        })
+    }
+
     /// What is known of a database.
     pub(crate) fn fresh(&self, database: &Database) -> Fresh {
         let databases = self.databases.lock();
@@ -95,7 +115,7 @@ impl Store {
             return Fresh::No;
         };
         let now = (self.now)();
-        if known.changing > 0 || known.left_until.is_some_and(|until| now < until) {
+        if known.is_changing(now) {
             return Fresh::Changing(known.catalogue.clone());
         }
         let is_fresh = known
@@ -108,10 +128,9 @@ impl Store {
         }
     }
 
-    /// How often sessions have changed a database.
+    /// The number of a database as it is now.
     pub(crate) fn generation(&self, database: &Database) -> u64 {
-        let databases = self.databases.lock();
-        databases.get(database).map_or(0, |known| known.generation)
+        self.known(&mut self.databases.lock(), database).generation
     }
 
     /// A session has read the catalogue. It began in that generation: what it has
@@ -119,9 +138,10 @@ impl Store {
     pub(crate) fn read(&self, database: &Database, catalogue: Catalogue, began: u64) {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
-            databases.clear();
+            let now = (self.now)();
+            databases.retain(|_, known| known.is_changing(now));
         }
-        let known = databases.entry(database.clone()).or_default();
+        let known = self.known(&mut databases, database);
         let is_new = known.generation == began && known.changing == 0;
         known.read = is_new.then(|| (self.now)());
         // The same as before comes with all that was found out about it.
@@ -134,27 +154,29 @@ impl Store {
     /// what was found out about answers that are still to come does not count.
     pub(crate) fn changed(&self, database: &Database, replaces: bool) {
         let mut databases = self.databases.lock();
-        let known = databases.entry(database.clone()).or_default();
+        let known = self.known(&mut databases, database);
         known.read = None;
-        known.generation += u64::from(replaces);
+        if replaces {
+            known.generation = self.number();
+        }
     }
 
     /// A request goes upstream that may replace something for all sessions, by the time of its
     /// answer.
     pub(crate) fn begin_change(&self, database: &Database) {
         let mut databases = self.databases.lock();
-        let known = databases.entry(database.clone()).or_default();
+        let known = self.known(&mut databases, database);
         known.read = None;
-        known.generation += 1;
+        known.generation = self.number();
         known.changing += 1;
     }
 
     /// It was answered; or, where the session has `left`, will not be.
     pub(crate) fn end_change(&self, database: &Database, left: bool) {
         let mut databases = self.databases.lock();
-        let known = databases.entry(database.clone()).or_default();
+        let known = self.known(&mut databases, database);
         known.read = None;
-        known.generation += 1;
+        known.generation = self.number();
         known.changing = known.changing.saturating_sub(1);
         if left {
             known.left_until = Some((self.now)() + LEFT);
@@ -190,7 +212,7 @@ impl Store {
         if let Some(seen) = self.outlooks.lock().iter().find(is_same) {
             return Arc::clone(&seen.outlook);
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.number();
         let outlook = Arc::new(match catalogue {
             None => Outlook::blind(id, masks),
             Some(catalogue) => {
