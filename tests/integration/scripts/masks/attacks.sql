@@ -454,3 +454,26 @@ insert into users (id, name, email, salary) values (1, 'n', 'e', 1) on conflict 
 insert into users as excluded2 (id, name, email, salary) values (1, 'n', 'e', 1) on conflict (id) do update set name = excluded2.email returning name
 alter table users add column ph text not null default (select max(email) from users)
 alter table users add column ph2 text check (length(email) > 3)
+alter table users rename column email to foo \; insert into sink select id, foo from users \; alter table users rename column foo to email;;select stolen from sink
+alter table users rename column email to foo \; create table ctz as select id, foo from users \; alter table users rename column foo to email;;select foo from ctz
+alter table users rename column email to foo \; update users set name = foo \; alter table users rename column foo to email;;select name from users
+alter table users rename column email to foo \; select upper(foo) from users \; alter table users rename column foo to email
+create view pvx as select id, note from plain;;select note from pvx;;create or replace view pvx as select id, email as note from users \; insert into sink select 5, note from pvx \; create or replace view pvx as select id, note from plain;;select stolen from sink
+drop view pvx \; create view pvx as select id, email as note from users \; insert into sink select 6, note from pvx;;select stolen from sink
+alter table plain rename to plain0 \; alter table users rename to plain \; insert into sink select id, email from plain \; alter table plain rename to users \; alter table plain0 rename to plain;;select stolen from sink
+begin;;alter table users rename column email to foo;;select id from users;;rollback \; insert into sink select id, email from users;;select stolen from sink
+create view pvm as select note as m from plain;;create materialized view mvm as select m from pvm;;create or replace view pvm as select email as m from users \; refresh materialized view mvm \; create or replace view pvm as select note as m from plain;;select m from mvm
+set client_encoding = latin1;;create or replace view pvm as select email as m from users;;refresh materialized view mvm;;create or replace view pvm as select note as m from plain;;reset client_encoding;;select m from mvm
+set client_encoding = latin1;;alter table hr.people_private rename column "E-mail" to note2;;reset client_encoding;;select note2, upper(note2) from hr.people_private
+update users set email = left(email, 8) where id = 1 returning email
+insert into users (id, name, email, salary) values (1, 'n', 'e', 1) on conflict (id) do update set email = left(users.email, 10) returning email
+update users set ssn = (select left(u.ssn, 9) from users u where u.id = 2) where id = 2 returning ssn
+select 1 from plain where exists (select regexp_matches(email, '^k4n4r') from users where id = 1)
+select 1 from plain where exists (select generate_series(1, salary - 918273640) from users where id = 1 limit 1)
+select exists (select email::int from users offset 0)
+create type hr.bpchar as enum ('a', 'z');;set search_path = hr, public, pg_catalog;;select left(email, 1)::bpchar from users where id = 1;;reset search_path
+create type concat as enum ('a', 'b');;select concat(email) from users;;drop type concat
+create table upper (a int);;select upper(short) from users
+select array(select mails from users where id = 1 union all select array['a'])
+select stadistinct, stawidth, stanullfrac, stanumbers1 from pg_statistic where starelid = 'users'::regclass
+begin isolation level repeatable read;;select count(*) from plain;;create or replace view pvx as select id, email as note from users;;select upper(note) from pvx;;commit

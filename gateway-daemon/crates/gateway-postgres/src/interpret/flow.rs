@@ -15,7 +15,7 @@ use super::tree::{Tree, Value};
 use crate::mask::outlook::{Doing, FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
 use names::Names;
-use pg_query::protobuf::{Token, TransactionStmtKind};
+use pg_query::protobuf::{ObjectType, Token, TransactionStmtKind};
 use uses::Uses;
 
 /// Fields, each once.
@@ -216,6 +216,8 @@ pub(crate) struct Flow {
     pub(crate) touches: bool,
     /// It names a relation that is not known.
     pub(crate) unknown: bool,
+    /// It stores values of relations, perhaps elsewhere.
+    pub(crate) moves: bool,
     /// It does more than read.
     pub(crate) writes: bool,
     /// It may change the catalogue.
@@ -236,6 +238,7 @@ impl Flow {
             uses: vec![(UseKind::Unproven, UNKNOWN)],
             touches: true,
             unknown: false,
+            moves: true,
             writes: true,
             alters: true,
             replaces: true,
@@ -251,8 +254,14 @@ impl Flow {
             return Flow::unreadable();
         };
         let mut flow = Flow::default();
-        for (text, tree) in &statements {
-            let mut statement = statement(text, tree, outlook, &mut flow);
+        let mut text = Text {
+            outlook,
+            blind: None,
+            made: Vec::new(),
+        };
+        for (words, tree) in &statements {
+            let mut statement = statement(words, tree, &text, &mut flow);
+            text.go_on(tree);
             if short.is_some() {
                 // Some of its columns are missing there.
                 statement.outputs = Outputs::All(statement.outputs.any());
@@ -274,7 +283,7 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
     let [(_, tree)] = statements.as_slice() else {
         return None;
     };
-    let names = Names::of(tree, outlook);
+    let names = Names::of(tree, outlook, &[]);
     let doing = Doing {
         touches: names.touches(),
         calls: !names.is_proven(),
@@ -282,8 +291,70 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
     Some((names.outputs(tree), doing))
 }
 
-fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> StatementFlow {
-    let names = Names::of(tree, outlook);
+/// What the names in a text stand for, from one of its statements to the next.
+struct Text<'a> {
+    outlook: &'a Outlook,
+    /// Something before has changed what names stand for.
+    blind: Option<Outlook>,
+    /// The tables that it has made itself, with nothing sensitive in them.
+    made: Vec<&'a str>,
+}
+
+impl<'a> Text<'a> {
+    fn outlook(&self) -> &Outlook {
+        self.blind.as_ref().unwrap_or(self.outlook)
+    }
+
+    fn go_on(&mut self, tree: &'a Tree) {
+        if self.blind.is_none() && shifts_names(tree, self.outlook) {
+            self.blind = Some(self.outlook.blinded());
+        }
+        if let Some(name) = made_table(tree).filter(|_| is_new(tree, self.outlook())) {
+            self.made.push(name);
+        }
+    }
+}
+
+/// A table that is new when the statement is done.
+fn made_table(tree: &Tree) -> Option<&str> {
+    let range = match tree.kind() {
+        "CreateStmt" if only_adds(tree) && !tree.flag("if_not_exists") => tree.tree("relation"),
+        "CreateTableAsStmt" if !tree.flag("if_not_exists") => {
+            tree.tree("into").and_then(|into| into.tree("rel"))
+        }
+        _ => None,
+    };
+    range.map(|range| range.text("relname"))
+}
+
+/// May a name mean something else behind the statement, that it could mean before?
+fn shifts_names(tree: &Tree, outlook: &Outlook) -> bool {
+    match tree.kind() {
+        "RenameStmt" | "AlterObjectSchemaStmt" => true,
+        "ViewStmt" => tree.flag("replace") || !is_new(tree, outlook),
+        "CreateStmt" | "CreateTableAsStmt" | "SelectStmt" | "CreateSchemaStmt" => {
+            !leaves_catalogue(tree) && !is_new(tree, outlook)
+        }
+        "DropStmt" => !matches!(
+            tree.choice::<ObjectType>("remove_type"),
+            Some(
+                ObjectType::ObjectFunction
+                    | ObjectType::ObjectIndex
+                    | ObjectType::ObjectPolicy
+                    | ObjectType::ObjectRule
+                    | ObjectType::ObjectSequence
+                    | ObjectType::ObjectTrigger
+            )
+        ),
+        "AlterTableStmt" => tree.trees("cmds").any(uses::regroups),
+        "TransactionStmt" => outlook.is_own && !begins(tree),
+        _ => false,
+    }
+}
+
+fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> StatementFlow {
+    let outlook = text.outlook();
+    let names = Names::of(tree, outlook, &text.made);
     let mut uses = Uses::new(&names, outlook);
     uses.statement(tree);
     let quotes = !uses.found.is_empty();
@@ -293,11 +364,15 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
         }
     }
     flow.touches |= names.touches();
-    flow.unknown |= names.is_doubtful();
+    flow.unknown |= names.is_doubtful() && outlook.catalogue.is_some();
+    flow.moves |= moves(tree);
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
         || !names.is_proven();
     flow.alters |= !leaves_catalogue(tree);
-    flow.replaces |= !(leaves_catalogue(tree) || only_adds(tree) && is_new(tree, outlook));
+    let keeps = is_private(tree, outlook)
+        || leaves_catalogue(tree)
+        || only_adds(tree) && is_new(tree, outlook);
+    flow.replaces |= !keeps;
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
     flow.quotes |= !names.is_proven() || names.has_touching_view() || quotes;
     if ends_prepared(tree) {
@@ -311,7 +386,7 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
     };
     match tree.kind() {
         "CopyStmt" if !tree.flag("is_from") => {
-            let out = copy(text, tree);
+            let out = copy(words, tree);
             // What cannot be read on its way cannot be covered.
             let unreadable = out.format == CopyFormat::Other
                 || matches!(&out.source, CopySource::Query(query) if query.is_empty());
@@ -353,6 +428,56 @@ fn statement(text: &str, tree: &Tree, outlook: &Outlook, flow: &mut Flow) -> Sta
 
 /// `WITH HOLD` (`parsenodes.h`).
 const CURSOR_OPT_HOLD: i64 = 0x0020;
+
+/// Does a statement store what it finds in relations? What it changes in place it does not move.
+fn moves(tree: &Tree) -> bool {
+    let found = match tree.kind() {
+        "InsertStmt" => tree.tree("select_stmt").is_some_and(has_source),
+        "UpdateStmt" => {
+            !tree.list("from_clause").is_empty() || tree.trees("target_list").any(has_source)
+        }
+        "MergeStmt" | "CreateTableAsStmt" | "RefreshMatViewStmt" => true,
+        "SelectStmt" => tree.tree("into_clause").is_some(),
+        _ => false,
+    };
+    let mut below = false;
+    for (_, value) in tree.fields() {
+        names::each(value, &mut |part| below = below || moves(part));
+    }
+    found || below
+}
+
+fn has_source(tree: &Tree) -> bool {
+    let mut found = tree.kind() == "RangeVar";
+    for (_, value) in tree.fields() {
+        names::each(value, &mut |below| found = found || has_source(below));
+    }
+    found
+}
+
+/// Does it concern temporary tables only, which no other session sees?
+fn is_private(tree: &Tree, outlook: &Outlook) -> bool {
+    let is_temporary = |range: &Tree| range.text("relpersistence") == "t";
+    match tree.kind() {
+        "CreateStmt" => tree.tree("relation").is_some_and(is_temporary),
+        "CreateTableAsStmt" => {
+            let made = tree.tree("into").and_then(|into| into.tree("rel"));
+            made.is_some_and(is_temporary)
+        }
+        "DropStmt" if tree.choice::<ObjectType>("remove_type") == Some(ObjectType::ObjectTable) => {
+            let mut all = true;
+            names::each(tree.get("objects"), &mut |list| {
+                let parts = match list.kind() {
+                    "List" => list.strings("items"),
+                    _ => Vec::new(),
+                };
+                all &= matches!(parts.as_slice(), [name] if outlook.is_temporary(name));
+            });
+            all
+        }
+        _ => false,
+    }
+}
 
 /// Does it end a transaction that was prepared, of whichever session?
 fn ends_prepared(tree: &Tree) -> bool {

@@ -23,6 +23,14 @@ pub(crate) const TELLING: &[(&str, &[&str])] = &[
             "stavalues3",
             "stavalues4",
             "stavalues5",
+            "stanullfrac",
+            "stawidth",
+            "stadistinct",
+            "stanumbers1",
+            "stanumbers2",
+            "stanumbers3",
+            "stanumbers4",
+            "stanumbers5",
         ],
     ),
     (
@@ -62,7 +70,10 @@ const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, 
     AND (c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
     OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TELLING]::pg_catalog.name[])) \
     ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
-const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype \
+/// Within a transaction that keeps to one snapshot the answers to all other questions are what was
+/// there when it began.
+const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation')";
+const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typname \
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
 const CODE: &str = "SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
@@ -92,7 +103,7 @@ const VIEWS: &str = "SELECT c.oid, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg
     AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// How many questions there are.
-pub(crate) const QUESTIONS: usize = 7;
+pub(crate) const QUESTIONS: usize = 8;
 /// The requests of one question, in their order.
 /// Within a transaction a portal stays until it is closed.
 pub(crate) const REQUESTS: [Ask; 7] = [
@@ -129,6 +140,7 @@ fn question(index: usize) -> String {
         3 => CODE.to_owned(),
         4 => ROW_FUNCTIONS.to_owned(),
         5 => FOREIGN_KEYS.to_owned(),
+        6 => ISOLATION.to_owned(),
         _ => VIEWS.to_owned(),
     }
 }
@@ -220,6 +232,9 @@ pub(crate) struct Catalogue {
     /// The relations of a name, in any schema.
     pub(crate) by_name: FxHashMap<Box<str>, Vec<u32>>,
     pub(crate) types: FxHashMap<u32, TypeParts>,
+    /// What types of the database's own are called: a cast to one can fail, and so can a call of its
+    /// name.
+    pub(crate) type_names: FxHashSet<Box<str>>,
     /// Child and parent, for inheritance and for partitions.
     pub(crate) parents: Vec<(u32, u32)>,
     /// Functions of the database's own that `row.name` calls where there is no such column.
@@ -254,9 +269,15 @@ pub(crate) struct Loading {
     question: usize,
     bytes: usize,
     failed: bool,
+    is_snapshot: bool,
 }
 
 impl Loading {
+    /// Were the questions answered from a snapshot that an open transaction keeps to?
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.is_snapshot
+    }
+
     /// A DataRow.
     pub(crate) fn row(&mut self, body: &[u8]) {
         self.bytes = self.bytes.saturating_add(body.len());
@@ -281,6 +302,7 @@ impl Loading {
                     base: row.number()?,
                 };
                 self.catalogue.types.insert(oid, parts);
+                self.catalogue.type_names.insert(row.text()?.into());
                 Ok(())
             }
             2 => {
@@ -300,6 +322,10 @@ impl Loading {
                 Ok(())
             }
             5 => self.foreign_key(&mut row),
+            6 => {
+                self.is_snapshot = row.text()? != "read committed";
+                Ok(())
+            }
             _ => {
                 let oid = row.number()?;
                 let definition = row.text_or_null()?;

@@ -55,6 +55,8 @@ pub(crate) struct Outlook {
     views: FxHashMap<u32, Doing>,
     /// Something is to be covered; otherwise it is only counted.
     pub(crate) covers: bool,
+    /// It is what a session sees within a transaction, which may be taken back.
+    pub(crate) is_own: bool,
 }
 
 fn stand_in(name: &str, covered: bool) -> Field {
@@ -85,6 +87,20 @@ impl Outlook {
             marked: FxHashMap::default(),
             views: FxHashMap::default(),
             covers,
+            is_own: false,
+        }
+    }
+
+    /// The same, where a name may mean something else by now.
+    pub(crate) fn blinded(&self) -> Outlook {
+        Outlook {
+            id: self.id,
+            catalogue: None,
+            fields: self.fields.clone(),
+            marked: FxHashMap::default(),
+            views: FxHashMap::default(),
+            covers: self.covers,
+            is_own: self.is_own,
         }
     }
 
@@ -162,7 +178,9 @@ impl Outlook {
                 continue;
             }
             // What is in a materialised view stays there, whatever becomes of what it was made of.
-            let keeps = relation.is_some_and(|relation| relation.kind == b'm');
+            // Where its definition cannot be read just now, it is not known what it is.
+            let keeps = relation
+                .is_some_and(|relation| relation.kind == b'm' && relation.definition.is_some());
             for (number, marked) in columns {
                 if (keeps || usize::from(marked.field) >= NAMED)
                     && let Some(field) = self.field(marked.field)
@@ -201,6 +219,15 @@ impl Outlook {
             return relation < FIRST_USER_OID;
         };
         relation < FIRST_USER_OID || known.columns.iter().any(|known| known.number == column)
+    }
+
+    /// Is every relation of this name a temporary one of some session?
+    pub(crate) fn is_temporary(&self, name: &str) -> bool {
+        let Some(catalogue) = &self.catalogue else {
+            return false;
+        };
+        let mut named = catalogue.named("", name).peekable();
+        named.peek().is_some() && named.all(|(_, relation)| relation.schema.starts_with("pg_temp_"))
     }
 
     /// Is something sensitive in a relation of this name, or is none known?

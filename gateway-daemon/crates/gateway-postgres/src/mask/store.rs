@@ -42,12 +42,20 @@ struct Known {
     changing: u32,
     /// The same, of sessions that left before they had their answer: the server goes on.
     left_until: Option<Instant>,
+    /// So many requests are on their way that store what they find in relations.
+    moving: u32,
+    /// The same, of sessions that left.
+    moving_until: Option<Instant>,
 }
 
 impl Known {
     /// Is somebody changing it, or may somebody be who left?
     fn is_changing(&self, now: Instant) -> bool {
         self.changing > 0 || self.left_until.is_some_and(|until| now < until)
+    }
+
+    fn is_moving(&self, now: Instant) -> bool {
+        self.moving > 0 || self.moving_until.is_some_and(|until| now < until)
     }
 }
 
@@ -139,7 +147,7 @@ impl Store {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             let now = (self.now)();
-            databases.retain(|_, known| known.is_changing(now));
+            databases.retain(|_, known| known.is_changing(now) || known.is_moving(now));
         }
         let known = self.known(&mut databases, database);
         let is_new = known.generation == began && known.changing == 0;
@@ -183,6 +191,29 @@ impl Store {
         }
     }
 
+    /// A request goes upstream that stores what it finds in relations.
+    pub(crate) fn begin_move(&self, database: &Database) {
+        let mut databases = self.databases.lock();
+        self.known(&mut databases, database).moving += 1;
+    }
+
+    /// It was answered; or, where the session has `left`, will not be.
+    pub(crate) fn end_move(&self, database: &Database, left: bool) {
+        let mut databases = self.databases.lock();
+        let known = self.known(&mut databases, database);
+        known.moving = known.moving.saturating_sub(1);
+        if left {
+            known.moving_until = Some((self.now)() + LEFT);
+        }
+    }
+
+    /// Are such requests on their way?
+    pub(crate) fn is_moving(&self, database: &Database) -> bool {
+        let databases = self.databases.lock();
+        let known = databases.get(database);
+        known.is_some_and(|known| known.is_moving((self.now)()))
+    }
+
     /// Keeps what a session has found out about a database within a transaction.
     pub(crate) fn remember(&self, database: &Database, found: Remembered) {
         self.marks.update(database, |known| {
@@ -221,7 +252,8 @@ impl Store {
                     let found = found.iter().map(|(column, field)| (*column, field.clone()));
                     before.extend(found);
                 }
-                let outlook = Outlook::new(id, Arc::clone(catalogue), masks, &before);
+                let mut outlook = Outlook::new(id, Arc::clone(catalogue), masks, &before);
+                outlook.is_own = found.is_some();
                 match found {
                     Some(found) => outlook.add_to(found),
                     None => self.marks.update(database, |known| outlook.remember(known)),

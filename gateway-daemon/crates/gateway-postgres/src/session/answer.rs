@@ -38,6 +38,12 @@ const fn answers(request: Request, kind: u8) -> bool {
     }
 }
 
+/// Why an answer ends.
+const LONG_ROW: &str =
+    "gateway: a row with masked fields is longer than limits.masked_row_bytes, or cannot be read";
+const UNREADABLE_COPY: &str = "gateway: what is copied cannot be masked: its format is not known \
+     here, or the catalogue is being changed; try again later in that case";
+
 impl Serving {
     /// Takes the message that `bytes` begin with.
     pub(super) fn step_answer(
@@ -257,7 +263,7 @@ impl Serving {
         let count = count.and_then(|count| count.first_chunk());
         let columns = self.columns_of_row().filter(|columns| columns.may_cut());
         let (Some(count), Some(columns)) = (count, columns) else {
-            return Ok(self.cut(header, bytes));
+            return Ok(self.cut(header, bytes, LONG_ROW));
         };
         let mut made = Vec::new();
         row::cut(u16::from_be_bytes(*count), columns, out.masker(), &mut made);
@@ -270,11 +276,8 @@ impl Serving {
     }
 
     /// The answer cannot be looked into: it ends here with an error.
-    fn cut(&mut self, header: Header, bytes: &[u8]) -> Step {
-        let words = self.cut_answer(
-            "gateway: a row with masked fields is longer than limits.masked_row_bytes, or cannot be \
-             read",
-        );
+    fn cut(&mut self, header: Header, bytes: &[u8], why: &str) -> Step {
+        let words = self.cut_answer(why);
         self.made.extend_from_slice(&words);
         self.drop_rest(header, bytes)
     }
@@ -366,7 +369,7 @@ impl Serving {
         };
         let described = self.copied_query().filter(|_| entry.recorded);
         if header.kind == b'H' && entry.viewed && !self.begin_copy_out(body)? {
-            return Ok(self.cut(header, bytes));
+            return Ok(self.cut(header, bytes, UNREADABLE_COPY));
         }
         if header.kind == b'H' && entry.recorded {
             self.record_copy(entry.viewed, body, described)?;
@@ -394,7 +397,7 @@ impl Serving {
         }
         if header.size > limit {
             self.expect(header, out)?;
-            return Ok(self.cut(header, bytes));
+            return Ok(self.cut(header, bytes, LONG_ROW));
         }
         let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
             return Ok(Step::Wait);
@@ -410,7 +413,7 @@ impl Serving {
         self.made = made;
         if matches!(taken, Some(Err(_))) {
             self.made.clear();
-            return Ok(self.cut(header, bytes));
+            return Ok(self.cut(header, bytes, LONG_ROW));
         }
         Ok(Step::Made(header.size))
     }

@@ -139,6 +139,10 @@ pub(super) struct Masking {
     replaced: bool,
     /// What the policy said last.
     latest: Option<Arc<Outlook>>,
+    /// What was looked at last stores values of relations.
+    storing: bool,
+    /// A request that does so has no answer yet.
+    moving: bool,
     /// A request that may replace something for all sessions has no answer yet.
     changing: bool,
     /// Another session is changing what names stand for.
@@ -208,6 +212,7 @@ impl Serving {
         let masking = self.masking();
         masking.altering = shifts;
         masking.replacing = flow.replaces || flow.ends && changed;
+        masking.storing = flow.moves;
         let mut uses: Vec<Use> = Vec::new();
         for (kind, field) in flow
             .uses
@@ -216,6 +221,12 @@ impl Serving {
         {
             let is_void = absent && (*kind, *field) == (UseKind::Asks, UNKNOWN);
             uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers && !is_void));
+        }
+        // What is stored could come from what is there by then only.
+        let is_race = flow.moves && self.masking().names_change
+            || flow.replaces && self.shared.store.is_moving(&self.database);
+        if is_race && outlook.covers {
+            uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
         let touches = flow.touches
@@ -363,6 +374,11 @@ impl Serving {
         if let Some(masking) = &mut self.masking {
             let altering = std::mem::take(&mut masking.altering);
             let replacing = std::mem::take(&mut masking.replacing);
+            let storing = std::mem::take(&mut masking.storing);
+            if storing && entry.request != Request::Parse && !masking.moving {
+                masking.moving = true;
+                self.shared.store.begin_move(&self.database);
+            }
             if altering && entry.request != Request::Parse {
                 masking.changed = true;
                 masking.alterations += 1;

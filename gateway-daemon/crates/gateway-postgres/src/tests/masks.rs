@@ -68,6 +68,11 @@ pub(super) fn catalogue() -> Vec<u8> {
 
 /// The same, in a transaction or not.
 pub(super) fn catalogue_in(transaction: char) -> Vec<u8> {
+    catalogue_isolated(transaction, "read committed")
+}
+
+/// The same, at an isolation level.
+pub(super) fn catalogue_isolated(transaction: char, level: &str) -> Vec<u8> {
     let column = |number: &str, name: &str| {
         texts(&[
             "20000", "public", "users", "r", number, name, "25", "f", "", "f",
@@ -92,6 +97,7 @@ pub(super) fn catalogue_in(transaction: char) -> Vec<u8> {
         answer(&[]),
         answer(&[]),
         answer(&[]),
+        answer(&[texts(&[level])]),
         answer(&[]),
         ready(transaction),
     ])
@@ -121,7 +127,7 @@ pub(super) fn loaded() -> Harness {
 }
 
 /// What is asked about the catalogue.
-pub(super) const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
+pub(super) const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
 pub(super) const ID: (u32, i16, u32) = (20_000, 1, 25);
 

@@ -1,7 +1,8 @@
 //! Masks while the database changes: by another session, or by this one after it asked.
 use super::harness::{Harness, Policy, origin, welcome};
 use super::masks::{
-    EMAIL_MASKED, ID, QUESTIONS, answer, catalogue, catalogue_in, described, letters, loaded, texts,
+    EMAIL_MASKED, ID, QUESTIONS, answer, catalogue, catalogue_in, catalogue_isolated, described,
+    letters, loaded, texts,
 };
 use super::messages::{
     all, bare, bind, complete, error, execute, parse, query, raw, ready, startup, sync,
@@ -251,7 +252,8 @@ fn a_name_that_is_not_known_has_the_catalogue_read_once_more() {
     );
     harness.upstream(&all(&[error("42P01", "no"), ready('I')]));
     harness.client(&query(
-        "create table new_one (id int); select id from new_one where id = 1",
+        "create view new_one as select email as id from users; \
+         select id from new_one where id = 'a'",
     ));
     harness.upstream(&catalogue());
     assert!(
@@ -362,4 +364,56 @@ fn errors_about_a_sensitive_table_do_not_quote_it_whatever_was_done() {
         let seen = &harness.outcome.to_client;
         assert_eq!(seen.windows(8).any(|window| window == b"contains"), quotes);
     }
+}
+
+#[test]
+fn what_a_snapshot_shows_is_not_believed_by_anybody() {
+    let [mut asks, mut changes] = two_sessions();
+    asks.client(&query("begin isolation level repeatable read"));
+    asks.upstream(&all(&[complete("BEGIN"), ready('T')]));
+    replace(&mut changes);
+    asks.forget();
+    asks.client(&query("select id, name from users"));
+    assert_eq!(letters(&asks.take_upstream()), QUESTIONS);
+    asks.upstream(&catalogue_isolated('T', "repeatable read"));
+    assert_eq!(letters(&asks.take_upstream()), "Q");
+    asks.upstream(&all(&[
+        described(&[ID, (0, 0, 25)]),
+        texts(&["value", "value"]),
+        complete("SELECT 1"),
+        ready('T'),
+    ]));
+    assert_eq!(asks.outcome.error, None);
+    assert!(is_covered(&asks));
+    // Nor is it for others.
+    changes.forget();
+    changes.client(&query("select id from users"));
+    assert_eq!(letters(&changes.take_upstream()), QUESTIONS);
+}
+
+/// Stores what it finds elsewhere.
+const MOVES: &str = "insert into users (id) select id from users";
+
+#[test]
+fn nothing_is_replaced_under_who_stores_what_it_finds() {
+    let [mut moves, mut changes] = two_sessions();
+    moves.client(&query(MOVES));
+    assert_eq!(letters(&moves.take_upstream()), "Q");
+    changes.client(&query("create or replace view v as select id from users"));
+    assert!(changes.records().last().unwrap().denied);
+    changes.take_upstream();
+    changes.upstream(&all(&[error("42601", "syntax error"), ready('I')]));
+    moves.upstream(&all(&[complete("INSERT 0 1"), ready('I')]));
+    changes.client(&query("create or replace view v as select id from users"));
+    assert!(!changes.records().last().unwrap().denied, "it is done now");
+}
+
+#[test]
+fn nothing_is_stored_of_what_is_being_replaced() {
+    let [mut moves, mut changes] = two_sessions();
+    change_slowly(&mut changes);
+    moves.client(&query(MOVES));
+    assert_eq!(letters(&moves.take_upstream()), QUESTIONS);
+    moves.upstream(&catalogue());
+    assert!(moves.records().last().unwrap().denied);
 }

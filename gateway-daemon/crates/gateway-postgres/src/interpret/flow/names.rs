@@ -86,12 +86,14 @@ pub(super) struct Names<'a> {
     doubtful: bool,
     /// A view that has to do with something sensitive, whatever it returns.
     touching_view: bool,
+    /// Tables that statements before have made, in the same text.
+    made: Vec<&'a str>,
     catalogue: Option<Arc<Catalogue>>,
 }
 
 impl<'a> Names<'a> {
     /// Collects them.
-    pub(super) fn of(tree: &'a Tree, outlook: &Outlook) -> Names<'a> {
+    pub(super) fn of(tree: &'a Tree, outlook: &Outlook, made: &[&'a str]) -> Names<'a> {
         let mut names = Names {
             ranges: Vec::new(),
             columns: FxHashMap::default(),
@@ -105,6 +107,7 @@ impl<'a> Names<'a> {
             unproven: false,
             doubtful: outlook.catalogue.is_none(),
             touching_view: false,
+            made: made.to_vec(),
             catalogue: outlook.catalogue.clone(),
         };
         if outlook.catalogue.is_none() {
@@ -135,6 +138,11 @@ impl<'a> Names<'a> {
     /// Is there a view in it that has to do with something sensitive, whatever it returns?
     pub(super) fn has_touching_view(&self) -> bool {
         self.touching_view
+    }
+
+    /// Is it a table that a statement before has made, in the same text?
+    pub(super) fn is_made(&self, range: &Tree) -> bool {
+        self.made.contains(&range.text("relname"))
     }
 
     /// Is there a table in it that is not known?
@@ -248,7 +256,8 @@ impl<'a> Names<'a> {
         }
         let is_own = matches!(schema, "pg_catalog" | "information_schema")
             || schema.is_empty() && builtin::is_relation(name);
-        if !named.known && !is_with && !is_own {
+        let is_known = named.known || is_with || is_own || self.is_made(tree);
+        if !is_known {
             // It was made since the catalogue was read, or it does not exist. What the server says
             // of its columns decides; about the rest nothing is known.
             self.doubtful = true;
@@ -260,7 +269,7 @@ impl<'a> Names<'a> {
         for marked in named.columns.iter().filter_map(|column| column.marked) {
             whole.add(&Fields::one(marked.field));
         }
-        if !named.known && !is_with && !is_own {
+        if !is_known {
             // The pieces of long values are in tables that no catalogue of columns lists.
             let is_hidden = schema.starts_with("pg_toast") || name.starts_with("pg_toast");
             let field = if is_hidden { UNPROVEN } else { UNKNOWN };
@@ -332,6 +341,12 @@ impl<'a> Names<'a> {
 
     fn is_call(&self, row: &str, name: &str) -> bool {
         self.is_row_function(name) && !self.is_column(row, name)
+    }
+
+    /// Is there a type of the database's own with this name?
+    pub(super) fn is_type(&self, name: &str) -> bool {
+        let catalogue = self.catalogue.as_ref();
+        catalogue.is_none_or(|catalogue| catalogue.type_names.contains(name))
     }
 
     fn is_row_function(&self, name: &str) -> bool {
@@ -711,16 +726,29 @@ fn is_exists(link: &Tree) -> bool {
     link.choice::<SubLinkType>("sub_link_type") == Some(SubLinkType::ExistsSublink)
 }
 
-/// Is it a SELECT whose rows do not depend on what it returns of them?
+/// Is it a SELECT whose rows do not depend on what it returns of them, and which nothing in its list
+/// can make fail? What is only looked for may still be computed where rows are counted off.
 fn is_simple(query: &Tree) -> bool {
     let is_set = !matches!(
         query.choice::<SetOperation>("op"),
         None | Some(SetOperation::Undefined | SetOperation::SetopNone)
     );
+    let clauses = [
+        "distinct_clause",
+        "values_lists",
+        "group_clause",
+        "window_clause",
+    ];
+    let bounds = ["limit_offset", "limit_count", "having_clause"];
+    let is_plain = |target: &Tree| {
+        let value = target.tree("val");
+        value.is_some_and(|value| matches!(value.kind(), "ColumnRef" | "AConst"))
+    };
     query.kind() == "SelectStmt"
         && !is_set
-        && query.list("distinct_clause").is_empty()
-        && query.list("values_lists").is_empty()
+        && clauses.iter().all(|clause| query.list(clause).is_empty())
+        && bounds.iter().all(|bound| query.tree(bound).is_none())
+        && query.trees("target_list").all(is_plain)
 }
 
 /// The names that a join goes by.
@@ -779,7 +807,8 @@ fn is_known_call(parts: &[&str]) -> bool {
         ),
         _ => is_proven_call(parts),
     };
-    (is_own || EXTENSION_FUNCTIONS.contains(&last)) && !TELLING_FUNCTIONS.contains(&last)
+    let is_lock = last.starts_with("pg_advisory_") || last.starts_with("pg_try_advisory_");
+    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last)) && !TELLING_FUNCTIONS.contains(&last)
 }
 
 fn is_known_operator(expression: &Tree) -> bool {

@@ -48,7 +48,7 @@ impl<'a> Names<'a> {
         }
         match tree.kind() {
             "ColumnRef" => true,
-            "TypeCast" => to_text(tree) && self.field(tree, "arg"),
+            "TypeCast" => self.to_text(tree) && self.field(tree, "arg"),
             "CollateClause" | "NamedArgExpr" | "NullTest" => self.field(tree, "arg"),
             "CoalesceExpr" | "RowExpr" => self.list(tree, "args"),
             "AExpr" => {
@@ -61,11 +61,7 @@ impl<'a> Names<'a> {
             // The query in it is looked at by itself.
             "SubLink" => matches!(
                 tree.choice::<SubLinkType>("sub_link_type"),
-                Some(
-                    SubLinkType::ExprSublink
-                        | SubLinkType::ArraySublink
-                        | SubLinkType::ExistsSublink
-                )
+                Some(SubLinkType::ExprSublink | SubLinkType::ExistsSublink)
             ),
             // `(u).*` is a list of columns.
             "AIndirection" => super::names::is_star(tree) && self.field(tree, "arg"),
@@ -91,6 +87,19 @@ impl<'a> Names<'a> {
             })
     }
 
+    /// A cast that takes every value. A type of that name elsewhere could be one that does not.
+    fn to_text(&self, cast: &Tree) -> bool {
+        let Some(target) = cast.tree("type_name") else {
+            return false;
+        };
+        let name = match target.strings("names").as_slice() {
+            ["pg_catalog", name] => *name,
+            [name] if !self.is_type(name) => *name,
+            _ => return false,
+        };
+        target.list("array_bounds").is_empty() && matches!(name, "text" | "varchar" | "bpchar")
+    }
+
     fn call_cannot_fail(&self, tree: &'a Tree) -> bool {
         let parts = tree.strings("funcname");
         let simple = !tree.flag("agg_distinct")
@@ -101,6 +110,10 @@ impl<'a> Names<'a> {
         let (true, true, Some(name)) = (simple, is_proven_call(&parts), parts.last()) else {
             return false;
         };
+        if self.is_type(name) {
+            // With one argument it may be a cast.
+            return false;
+        }
         let may_be = |index: usize| {
             OF_ANYTHING.contains(name)
                 || OF_FIRST.contains(name) && index == 0
@@ -125,14 +138,13 @@ fn is_short(tree: &Tree) -> bool {
     }
 }
 
-/// A cast that takes every value. A type of that name elsewhere could be a domain that does not.
-fn to_text(cast: &Tree) -> bool {
-    let Some(target) = cast.tree("type_name") else {
-        return false;
-    };
-    let name = match target.strings("names").as_slice() {
-        [name] | ["pg_catalog", name] => *name,
-        _ => return false,
-    };
-    target.list("array_bounds").is_empty() && matches!(name, "text" | "varchar" | "bpchar")
+/// Could a type of this name make something fail that is taken not to?
+pub(super) fn must_not_be_a_type(name: &str) -> bool {
+    let lists = [
+        OF_ANYTHING,
+        OF_FIRST,
+        OF_SECOND,
+        &["length", "text", "varchar", "bpchar"],
+    ];
+    lists.iter().any(|list| list.contains(&name))
 }

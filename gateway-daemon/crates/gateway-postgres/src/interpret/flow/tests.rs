@@ -192,7 +192,7 @@ fn what_else_is_done_with_values() {
             "- takes",
         ),
         ("select exists (select * from users)", "."),
-        ("select exists (select email::int from users)", ". asks"),
+        ("select exists (select email::int from users)", "c asks"),
         (
             "insert into users (id, name, email) values (1, 'a', 'b') \
              on conflict (id) do update set name = excluded.name, email = excluded.email",
@@ -258,7 +258,8 @@ fn what_else_is_done_with_values() {
         ("select f(email) from users", "c takes asks"),
         ("select pg_notify('c', email) from users", "c takes asks"),
         ("update users set name = email", "- takes"),
-        ("update users set email = lower(email)", "-"),
+        ("update users set email = lower(email)", "- takes"),
+        ("update users set email = email", "-"),
         ("update users set email = 'x' where id = 1", "-"),
         ("update users set email = 'x' where email = 'y'", "- asks"),
         ("insert into plain select id, email from users", "- takes"),

@@ -5,6 +5,7 @@
 //! brings code of its own that could.
 use super::Fields;
 use super::names::{Names, each, is_proven_call, is_star};
+use super::safe::must_not_be_a_type;
 use crate::interpret::builtin;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
@@ -49,6 +50,9 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     pub(super) fn statement(&mut self, tree: &'a Tree) {
         self.hand_over(tree);
+        if made_type(tree).is_some_and(must_not_be_a_type) {
+            self.code();
+        }
         match tree.kind() {
             "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 self.query(tree);
@@ -86,13 +90,21 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.code();
                 }
             }
+            // What it holds by then is not known, and nothing would follow it.
+            "RefreshMatViewStmt" if self.names.is_doubtful() => self.code(),
             "RenameStmt" if !renames_data(tree) => self.code(),
             "AlterObjectSchemaStmt" if !moves_data(tree) => self.code(),
+            // What would be seen under another name by then was never seen under this one.
+            "RenameStmt" | "AlterObjectSchemaStmt" if self.outlook.catalogue.is_none() => {
+                self.code();
+            }
+            "ViewStmt" if self.outlook.catalogue.is_none() && tree.flag("replace") => self.code(),
             "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
                 if let Some(query) = tree.tree("query") {
                     self.statement(query);
                 }
             }
+            "IndexStmt" | "AlterTableStmt" if self.is_about_made(tree) => self.foreign_keys(tree),
             "IndexStmt" => {
                 self.elements(tree, "index_params");
                 self.ask(tree);
@@ -103,9 +115,11 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.add(UseKind::Takes, &every);
                 }
                 self.foreign_keys(tree);
-                if !tree.trees("cmds").all(looks_at_no_row) {
-                    let every = self.names.every_column();
-                    self.add(UseKind::Asks, &every);
+                for command in tree
+                    .trees("cmds")
+                    .filter(|command| !looks_at_no_row(command))
+                {
+                    self.rows_of(command);
                 }
                 self.other(tree);
             }
@@ -116,6 +130,37 @@ impl<'n, 'a> Uses<'n, 'a> {
             }
             kind if is_known_to_bring_no_code(kind) => self.other(tree),
             _ => self.code(),
+        }
+    }
+
+    /// Is it about a table that the text itself has made?
+    fn is_about_made(&self, tree: &'a Tree) -> bool {
+        let range = tree.tree("relation");
+        range.is_some_and(|range| self.names.is_made(range))
+            && !(tree.kind() == "AlterTableStmt" && tree.trees("cmds").any(regroups))
+    }
+
+    /// A part of ALTER TABLE that looks at the rows that are there asks about the columns that it
+    /// names; where it names none, about all.
+    fn rows_of(&mut self, command: &'a Tree) {
+        let def = command.tree("def");
+        let constraint = def.filter(|def| def.kind() == "Constraint");
+        let asked = match command.choice::<AlterTableType>("subtype") {
+            Some(AlterTableType::AtSetNotNull | AlterTableType::AtAlterColumnType) => {
+                self.names.column(command.text("name"))
+            }
+            Some(AlterTableType::AtAddColumn) => Fields::default(),
+            Some(AlterTableType::AtAddConstraint) if constraint.is_some() => constraint
+                .into_iter()
+                .flat_map(|constraint| ["keys", "fk_attrs"].map(|list| constraint.strings(list)))
+                .flatten()
+                .map(|name| self.names.column(name))
+                .fold(Fields::default(), |all, fields| all.and(&fields)),
+            _ => self.names.every_column(),
+        };
+        self.add(UseKind::Asks, &asked);
+        if let Some(def) = def {
+            self.ask(def);
         }
     }
 
@@ -381,7 +426,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         self.ask_value(tree.get("where_clause"));
     }
 
-    /// What is computed of a sensitive column may be stored in that column.
+    /// A sensitive column may be stored in that column, as it is.
     fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree) {
         self.subscripts(assignment);
         let Some(value) = assignment.tree("val") else {
@@ -390,7 +435,9 @@ impl<'n, 'a> Uses<'n, 'a> {
         let taken = self.names.mention(value);
         let target = self.names.target_field(range, assignment.text("name"));
         let mut own = target.map(Fields::one).unwrap_or_default();
-        let stays = !own.add(&taken) && value.kind() != "MultiAssignRef";
+        // Of what is computed of it, a unique key would tell whether that is there, and `partial`
+        // and `hash` would show what it is of.
+        let stays = !own.add(&taken) && (taken.is_empty() || value.kind() == "ColumnRef");
         if stays {
             self.expression(value);
         } else {
@@ -478,7 +525,18 @@ fn looks_at_no_row(command: &Tree) -> bool {
             | AlterTableType::AtDetachPartition
             | AlterTableType::AtReplicaIdentity
             | AlterTableType::AtEnableRowSecurity
-            | AlterTableType::AtDisableRowSecurity,
+            | AlterTableType::AtDisableRowSecurity
+            | AlterTableType::AtForceRowSecurity
+            | AlterTableType::AtNoForceRowSecurity
+            | AlterTableType::AtEnableTrig
+            | AlterTableType::AtEnableTrigAll
+            | AlterTableType::AtEnableTrigUser
+            | AlterTableType::AtDisableTrig
+            | AlterTableType::AtDisableTrigAll
+            | AlterTableType::AtDisableTrigUser
+            | AlterTableType::AtSetTableSpace
+            | AlterTableType::AtSetLogged
+            | AlterTableType::AtSetUnLogged,
         ) => true,
         _ => false,
     }
@@ -494,7 +552,7 @@ fn takes_any_row(constraint: &Tree) -> bool {
 
 /// Does a part of ALTER TABLE put a table with others, or take it from them? Rows of one then are
 /// rows of the other, and masks follow only as long as they are together.
-fn regroups(command: &Tree) -> bool {
+pub(super) fn regroups(command: &Tree) -> bool {
     matches!(
         command.choice::<AlterTableType>("subtype"),
         Some(
@@ -541,6 +599,23 @@ fn moves_data(statement: &Tree) -> bool {
                 | ObjectType::ObjectSequence
         )
     )
+}
+
+/// The name of the type that a statement makes, by itself or with a relation.
+fn made_type(tree: &Tree) -> Option<&str> {
+    let range = |field: &str| tree.tree(field).map(|range| range.text("relname"));
+    match tree.kind() {
+        "CreateEnumStmt" => tree.strings("type_name").last().copied(),
+        "CompositeTypeStmt" => range("typevar"),
+        "CreateStmt" => range("relation"),
+        "ViewStmt" => range("view"),
+        "CreateTableAsStmt" => {
+            let made = tree.tree("into").and_then(|into| into.tree("rel"));
+            made.map(|range| range.text("relname"))
+        }
+        "RenameStmt" => Some(tree.text("newname")),
+        _ => None,
+    }
 }
 
 /// Does the option name a database that comes with PostgreSQL?

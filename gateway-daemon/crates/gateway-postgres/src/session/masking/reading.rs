@@ -17,9 +17,13 @@ const LOADS_MAX: u32 = 3;
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let masking = self.masking.as_ref();
-        if masking.is_some_and(|masking| masking.changing) {
-            self.shared.store.end_change(&self.database, true);
+        let Some(masking) = &self.masking else { return };
+        let store = &self.shared.store;
+        if masking.changing {
+            store.end_change(&self.database, true);
+        }
+        if masking.moving {
+            store.end_move(&self.database, true);
         }
     }
 }
@@ -131,7 +135,9 @@ impl Serving {
         let Some(loading) = masking.loading.take() else {
             return;
         };
-        match loading.finish() {
+        // Names mean what is there now all the same.
+        let is_old = open && loading.is_snapshot();
+        match loading.finish().filter(|_| !is_old) {
             Some(catalogue) if masking.changed && open => {
                 masking.own = Some(Some(Arc::new(catalogue)));
             }
@@ -152,8 +158,13 @@ impl Serving {
             return;
         };
         let store = &self.shared.store;
-        if self.pipeline.is_empty() && std::mem::take(&mut masking.changing) {
-            store.end_change(&self.database, false);
+        if self.pipeline.is_empty() {
+            if std::mem::take(&mut masking.changing) {
+                store.end_change(&self.database, false);
+            }
+            if std::mem::take(&mut masking.moving) {
+                store.end_move(&self.database, false);
+            }
         }
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
             masking.cursors.end_transaction();
