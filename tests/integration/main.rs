@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod credentials;
 mod debug_log;
+mod dns;
 mod harness;
 mod hostile_wire;
 mod identity;

@@ -1,14 +1,33 @@
 //! The protocols of this version.
+use crate::config::Limits;
+use crate::terminal::moment;
+use gateway_dns::{Dns, NameTable};
 use gateway_protocol::Protocol;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is not understood: bytes, times, directions.
 pub(crate) const OPAQUE: &str = "opaque";
 
-/// All protocols, in the order in which they are asked whether a connection is theirs.
-pub(crate) fn all(limits: &crate::config::Limits) -> Vec<Arc<dyn Protocol>> {
-    vec![Arc::new(gateway_postgres::Postgres::new(
-        gateway_postgres::Limits {
+/// DNS, which learns names from the answers of these servers.
+pub(crate) fn dns(limits: &Limits, servers: &[IpAddr], names: Arc<NameTable>) -> Dns {
+    let limits = gateway_dns::Limits {
+        name_bytes: limits.dns_name_bytes,
+        labels: limits.dns_labels,
+        rate: limits.dns_rate,
+        zone_names: limits.dns_zone_names,
+        names: limits.dns_names,
+        pending: limits.dns_pending,
+    };
+    Dns::new(limits, servers.iter().copied(), names, moment::now)
+}
+
+/// All protocols, in the order in which they are asked whether a connection is theirs. DNS comes
+/// first: it goes by the port, and must not be taken for anything else.
+pub(crate) fn all(limits: &Limits, dns: Dns) -> Vec<Arc<dyn Protocol>> {
+    vec![
+        Arc::new(dns),
+        Arc::new(gateway_postgres::Postgres::new(gateway_postgres::Limits {
             statement_bytes: limits.statement_bytes,
             bind_bytes: limits.bind_bytes,
             control_bytes: limits.control_bytes,
@@ -21,20 +40,26 @@ pub(crate) fn all(limits: &crate::config::Limits) -> Vec<Arc<dyn Protocol>> {
             cancel_keys: limits.sessions,
             masked_row_bytes: limits.masked_row_bytes,
             classifications: limits.classifications,
-        },
-    ))]
+        })),
+    ]
+}
+
+/// All protocols as they are without a configuration.
+fn defaults() -> Vec<Arc<dyn Protocol>> {
+    let limits = Limits::default();
+    all(&limits, dns(&limits, &[], Arc::default()))
 }
 
 /// The protocol of a name, for taking statements apart.
 pub(crate) fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
-    all(&crate::config::Limits::default())
+    defaults()
         .into_iter()
         .find(|protocol| protocol.name() == name)
 }
 
 /// The names that a policy can ask for.
 pub(crate) fn names() -> Vec<&'static str> {
-    let protocols = all(&crate::config::Limits::default());
+    let protocols = defaults();
     protocols
         .iter()
         .map(|protocol| protocol.name())

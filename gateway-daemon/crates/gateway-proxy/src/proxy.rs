@@ -4,13 +4,14 @@ use crate::counters::{Counters, Counts, Pace};
 use crate::id::SessionIds;
 use crate::limits::ProxyLimits;
 use crate::ports::Ports;
+use crate::questions::{Desk, take};
 use crate::registry::{LiveSession, Registry};
 use crate::worker::Worker;
 use gateway_core::{SessionId, TreeId};
-use gateway_protocol::StopReason;
 use gateway_protocol::relay::reactor::Reactor;
+use gateway_protocol::{Datagrams, StopReason};
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -64,6 +65,11 @@ pub(crate) struct Seat {
 }
 
 impl Shared {
+    /// The worker of this number.
+    pub(crate) fn seat(&self, number: usize) -> Option<&Seat> {
+        self.workers.get(number)
+    }
+
     /// The worker with the fewest sessions; `home` unless another one has fewer.
     pub(crate) fn lightest(&self, home: usize) -> Option<&Seat> {
         let load = |seat: &Seat| seat.load.load(Ordering::Relaxed);
@@ -154,6 +160,34 @@ impl Proxy {
             worker
                 .handle
                 .spawn(accept(listener, shared, home, self.draining.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// Takes questions from these sockets, and brings them to the servers that were meant.
+    ///
+    /// # Errors
+    /// One cannot be made non-blocking.
+    pub fn answer(
+        &self,
+        sockets: Vec<UdpSocket>,
+        protocol: Arc<dyn Datagrams>,
+    ) -> Result<(), ProxyError> {
+        let number = self.listeners.fetch_add(1, Ordering::Relaxed);
+        let home = number % self.workers.len().max(1);
+        let Some(worker) = self.workers.get(home) else {
+            return Ok(());
+        };
+        let draining = self.draining.subscribe();
+        let desk = Arc::new(Desk::new(
+            Arc::clone(&self.shared),
+            protocol,
+            home,
+            draining,
+        ));
+        for socket in sockets {
+            socket.set_nonblocking(true).map_err(ProxyError::Listener)?;
+            worker.handle.spawn(take(socket, Arc::clone(&desk)));
         }
         Ok(())
     }

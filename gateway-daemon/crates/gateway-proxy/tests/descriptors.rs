@@ -23,6 +23,7 @@ fn without_descriptors_accepting_rests_and_the_connection_is_served_when_there_a
         clock: Arc::new(SystemClock),
         encryption: Arc::new(gateway_testkit::NoEncryption),
         logins: Arc::new(gateway_protocol::login::NoLogins),
+        names: Arc::new(gateway_proxy::NoNames),
         protocols: Vec::new(),
     };
     let limits = ProxyLimits {

@@ -31,6 +31,7 @@ fn a_session_that_waits_costs_a_few_kibibytes() {
         clock: Arc::new(SystemClock),
         encryption: Arc::new(gateway_testkit::NoEncryption),
         logins: Arc::new(gateway_protocol::login::NoLogins),
+        names: Arc::new(gateway_proxy::NoNames),
         protocols: Vec::new(),
     };
     let proxy = Proxy::start(vec![listener], ports, ProxyLimits::default()).unwrap();

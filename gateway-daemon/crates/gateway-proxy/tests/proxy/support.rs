@@ -59,6 +59,7 @@ impl Bench {
             clock: Arc::new(ManualClock::at(MORNING)),
             encryption: Arc::new(gateway_testkit::NoEncryption),
             logins: Arc::new(gateway_protocol::login::NoLogins),
+            names: Arc::new(gateway_proxy::NoNames),
             protocols: vec![Arc::new(Lines), Arc::new(Greeter)],
         };
         let proxy = Proxy::start(vec![listener], ports, limits).unwrap();
