@@ -44,6 +44,10 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
         return 1;
     }
     let flow = storage::get(&SOCKETS, socket.cast());
+    // Nearly all packets of the host end here, so what is read of them is little.
+    if flow.is_null() && !(on_loopback(&ctx) && is_datagram(&ctx)) {
+        return 1;
+    }
     let packet = read(&ctx);
     if let Some(packet) = &packet
         && is_for_gateway(&ctx, packet)
@@ -97,6 +101,17 @@ impl Packet {
 fn on_loopback(ctx: &SkBuffContext) -> bool {
     // SAFETY: a field of the context.
     unsafe { (*ctx.skb.skb).ifindex == LOOPBACK }
+}
+
+/// Does UDP follow right behind the header?
+#[inline(always)]
+fn is_datagram(ctx: &SkBuffContext) -> bool {
+    let protocol = match load::<u8>(ctx, 0) {
+        Some(first) if first >> 4 == 4 => load::<u8>(ctx, 9),
+        Some(_) => load::<u8>(ctx, 6),
+        None => None,
+    };
+    protocol == Some(IPPROTO_UDP)
 }
 
 #[inline(always)]

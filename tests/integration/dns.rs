@@ -479,3 +479,100 @@ for name, action in (("send", lambda: c.send(q)), ("sendto", lambda: u.sendto(q,
     })
     .unwrap();
 }
+
+#[test]
+fn a_question_can_wait_for_a_human() {
+    let rules = r#"
+[[rule]]
+name = "the server may be asked"
+resources = ["dns"]
+verbs = ["connect"]
+verdict = "allow"
+
+[[rule]]
+name = "a human for names"
+resources = ["dns"]
+verbs = ["read"]
+objects = ["db.example.test"]
+verdict = "hold"
+approvers = ["local:daemon"]
+"#;
+    let scene = Scene::new(rules, "");
+    let server = NameServer::start(&scene.namespace, &[]).unwrap();
+    let before = server.asked("db.example.test");
+    let mut dig = scene.job("dig").command("dig");
+    dig.arg(format!("@{}", scene.namespace.address())).args([
+        "+tries=1",
+        "+time=50",
+        "+short",
+        "db.example.test",
+    ]);
+    let dig = gateway_tests::Running::start(&mut dig).unwrap();
+    let question = wait::until("a question", PATIENCE, || {
+        scene.daemon.json(&["approvals"]).unwrap().pop()
+    })
+    .unwrap();
+    assert_eq!(question["statement"], "A db.example.test");
+    assert_eq!(server.asked("db.example.test"), before, "not asked yet");
+    let id = question["id"].as_str().unwrap();
+    let mut approve = scene.daemon.gateway_as(1).unwrap();
+    approve.args(["approvals", "approve", id]);
+    running::run(&mut approve).unwrap().success().unwrap();
+    let outcome = dig.wait(PATIENCE).unwrap();
+    assert_eq!(outcome.stdout, "192.0.2.7\n", "{outcome:?}");
+    assert_eq!(scene.operation("A db.example.test")["verdict"], "approved");
+}
+
+#[test]
+fn a_session_is_of_one_process_and_what_it_executes() {
+    let scene = Scene::new(RULES, "[limits]\ndns_idle = \"1h\"\n");
+    let _server = NameServer::start(&scene.namespace, &[]).unwrap();
+    let program = r#"
+import os, socket, sys
+def ask():
+    s = socket.socket(type=socket.SOCK_DGRAM)
+    s.settimeout(8)
+    s.sendto(b"\x12\x34\x01\0\0\1\0\0\0\0\0\0\2db\7example\4test\0\0\1\0\1", (sys.argv[1], 53))
+    print(s.recvfrom(999)[0][3] & 15, flush=True)
+ask()
+ask()
+if not os.fork():
+    ask()
+    os._exit(0)
+os.wait()
+os.execvp("dig", ["dig", "@" + sys.argv[1], "+short", "db.example.test"])
+"#;
+    let address = scene.namespace.address().to_string();
+    let outcome = scene.python(program, &[&address]);
+    assert_eq!(outcome.stdout, "0\n0\n0\n192.0.2.7\n", "{outcome:?}");
+    let operations = scene.operations("A db.example.test");
+    let facts: Vec<(&str, &str)> = operations
+        .iter()
+        .map(|operation| {
+            let exe = operation["process"]["exe"].as_str().unwrap();
+            let session = operation["session"].as_str().unwrap();
+            (session, exe.rsplit('/').next().unwrap())
+        })
+        .collect();
+    assert_eq!(facts.len(), 4, "{facts:?}");
+    assert_eq!(facts[0], facts[1], "one session for both questions");
+    assert_ne!(facts[1].0, facts[2].0, "the child has its own: {facts:?}");
+    assert!(facts[2].1.starts_with("python"), "{facts:?}");
+    assert_ne!(facts[0].0, facts[3].0);
+    assert_eq!(facts[3].1, "dig");
+    // They can be looked at, and ended.
+    let live = scene.daemon.json(&["sessions", "--live"]).unwrap();
+    assert!(
+        live.iter().any(|session| session["session"] == facts[3].0),
+        "{live:#?}"
+    );
+    let killed = scene.daemon.run(&["kill", facts[3].0]).unwrap();
+    killed.success().unwrap();
+    wait::until_true("its end", PATIENCE, || {
+        let sessions = scene.daemon.sessions().unwrap();
+        let ended =
+            |session: &&Value| session["session"] == facts[3].0 && session["end"] == "killed";
+        sessions.iter().filter(ended).count() == 1
+    })
+    .unwrap();
+}

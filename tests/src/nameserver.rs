@@ -23,27 +23,28 @@ const RECORDS: &[&str] = &[
 ];
 
 impl NameServer {
-    /// Starts it with these options beside its own.
+    /// Starts it with these options beside its own. It keeps what it is asked.
     ///
     /// # Errors
     /// It is not installed (`cargo xtask setup`), or does not start.
     pub fn start(namespace: &Namespace, options: &[&str]) -> Result<NameServer> {
+        let logging = ["--no-daemon", "--log-queries", "--log-facility=-"];
+        NameServer::launch(namespace, &[&logging, options].concat())
+    }
+
+    /// Starts it for measurements: it keeps nothing.
+    ///
+    /// # Errors
+    /// As [`NameServer::start`].
+    pub fn quiet(namespace: &Namespace) -> Result<NameServer> {
+        NameServer::launch(namespace, &["--keep-in-foreground"])
+    }
+
+    fn launch(namespace: &Namespace, options: &[&str]) -> Result<NameServer> {
         let mut command = namespace.command("dnsmasq");
         command
-            .args([
-                "--keep-in-foreground",
-                "--conf-file=/dev/null",
-                "--no-resolv",
-                "--no-hosts",
-            ])
-            .args([
-                "--user=root",
-                "--pid-file=",
-                "--log-queries",
-                "--log-facility=-",
-                "--no-daemon",
-            ])
-            .args(["--cache-size=0", "--dns-forward-max=1"])
+            .args(["--conf-file=/dev/null", "--no-resolv", "--no-hosts"])
+            .args(["--user=root", "--pid-file=", "--cache-size=0"])
             .args(RECORDS)
             .args(options);
         let server = NameServer {

@@ -19,7 +19,7 @@ const QUESTION: &[u8] = b"\x01\0\0\x01\0\0\0\0\0\0\x02db\x07example\x04test\0\0\
 
 pub(super) fn run(effort: Effort) -> Result<()> {
     let namespace = Namespace::create()?;
-    let _server = NameServer::start(&namespace, &["--log-facility=/dev/null"])?;
+    let _server = NameServer::quiet(&namespace)?;
     let subtree = Arc::new(Subtree::create()?);
     let address = namespace.address().to_string();
     let policy = format!(

@@ -101,12 +101,13 @@ pub(crate) async fn serve(
     };
     let over = loop {
         match conversation.go_on(&mut inbox).await {
-            Over::Silent if !desk.leave(&key, session, &inbox) => {}
+            Over::Silent if !desk.leave(&key, session, Some(&inbox)) => {}
             over => break over,
         }
     };
     // Whoever comes from now on opens another one; what is in the box is lost with this one.
     inbox.close();
+    desk.leave(&key, session, None);
     conversation.close(over);
 }
 
@@ -118,7 +119,7 @@ impl Conversation<'_> {
         loop {
             let waiting = self.asked.len();
             if waiting == 0 && *draining.borrow_and_update() {
-                return Over::Silent;
+                return Over::Stopped(StopReason::Drained);
             }
             let stop = Arc::clone(&self.registered.live.stop);
             let done = tokio::select! {

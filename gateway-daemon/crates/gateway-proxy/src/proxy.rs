@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) orphan_pace: Pace,
     /// The workers, as accepting sees them.
     workers: Vec<Seat>,
+    /// The one of the questions.
+    pub(crate) asking: Seat,
 }
 
 /// A worker, as accepting sees it.
@@ -65,11 +67,6 @@ pub(crate) struct Seat {
 }
 
 impl Shared {
-    /// The worker of this number.
-    pub(crate) fn seat(&self, number: usize) -> Option<&Seat> {
-        self.workers.get(number)
-    }
-
     /// The worker with the fewest sessions; `home` unless another one has fewer.
     pub(crate) fn lightest(&self, home: usize) -> Option<&Seat> {
         let load = |seat: &Seat| seat.load.load(Ordering::Relaxed);
@@ -87,6 +84,8 @@ impl Shared {
 pub struct Proxy {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
+    /// Takes questions, apart from the others: a flood of these keeps no connection waiting.
+    asking: Worker,
     draining: watch::Sender<bool>,
     listeners: AtomicUsize,
 }
@@ -108,16 +107,14 @@ impl Proxy {
         let workers = (0..count)
             .map(Worker::start)
             .collect::<Result<Vec<_>, _>>()?;
-        let seats = workers.iter().enumerate().map(|(number, worker)| {
-            let (load, handle) = (Arc::clone(&worker.load), worker.handle.clone());
-            Seat {
-                number,
-                load,
-                handle,
-                reactor: worker.reactor(),
-            }
-        });
-        let seats = seats.collect();
+        let asking = Worker::start(count)?;
+        let seat = |(number, worker): (usize, &Worker)| Seat {
+            number,
+            load: Arc::clone(&worker.load),
+            handle: worker.handle.clone(),
+            reactor: worker.reactor(),
+        };
+        let seats = workers.iter().enumerate().map(seat).collect();
         let shared = Arc::new(Shared {
             ports,
             limits,
@@ -131,11 +128,13 @@ impl Proxy {
             limit_pace: Pace::default(),
             orphan_pace: Pace::default(),
             workers: seats,
+            asking: seat((count, &asking)),
         });
         let (draining, _) = watch::channel(false);
         let proxy = Proxy {
             shared,
             workers,
+            asking,
             draining,
             listeners: AtomicUsize::new(0),
         };
@@ -173,21 +172,11 @@ impl Proxy {
         sockets: Vec<UdpSocket>,
         protocol: Arc<dyn Datagrams>,
     ) -> Result<(), ProxyError> {
-        let number = self.listeners.fetch_add(1, Ordering::Relaxed);
-        let home = number % self.workers.len().max(1);
-        let Some(worker) = self.workers.get(home) else {
-            return Ok(());
-        };
         let draining = self.draining.subscribe();
-        let desk = Arc::new(Desk::new(
-            Arc::clone(&self.shared),
-            protocol,
-            home,
-            draining,
-        ));
+        let desk = Arc::new(Desk::new(Arc::clone(&self.shared), protocol, draining));
         for socket in sockets {
             socket.set_nonblocking(true).map_err(ProxyError::Listener)?;
-            worker.handle.spawn(take(socket, Arc::clone(&desk)));
+            self.asking.handle.spawn(take(socket, Arc::clone(&desk)));
         }
         Ok(())
     }

@@ -70,7 +70,6 @@ pub(crate) struct Desk {
     pub(crate) shared: Arc<Shared>,
     pub(crate) protocol: Arc<dyn Datagrams>,
     pub(crate) draining: watch::Receiver<bool>,
-    home: usize,
     counters: Mutex<FxHashMap<Key, Counter>>,
     /// Places of questions of which nobody knows yet whose they are.
     unsettled: Arc<Semaphore>,
@@ -80,14 +79,12 @@ impl Desk {
     pub(crate) fn new(
         shared: Arc<Shared>,
         protocol: Arc<dyn Datagrams>,
-        home: usize,
         draining: watch::Receiver<bool>,
     ) -> Desk {
         Desk {
             shared,
             protocol,
             draining,
-            home,
             counters: Mutex::default(),
             unsettled: Arc::new(Semaphore::new(UNSETTLED_MAX)),
         }
@@ -98,24 +95,24 @@ impl Desk {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session that is silent ends, unless something came for it meanwhile.
+    /// A session ends. One that is silent (`inbox`) does not when something came for it meanwhile.
     pub(crate) fn leave(
         &self,
         key: &Key,
         session: SessionId,
-        inbox: &mpsc::Receiver<Letter>,
+        inbox: Option<&mpsc::Receiver<Letter>>,
     ) -> bool {
         let mut counters = self.lock();
-        let empty = inbox.is_empty();
+        let ends = inbox.is_none_or(mpsc::Receiver::is_empty);
         // Another one may have taken its place.
-        if empty
+        if ends
             && counters
                 .get(key)
                 .is_some_and(|counter| counter.session == session)
         {
             counters.remove(key);
         }
-        empty
+        ends
     }
 
     /// Gives a question to its session, which is opened when there is none.
@@ -143,9 +140,7 @@ impl Desk {
     }
 
     fn open(self: &Arc<Desk>, key: Key, letter: Letter, flow: Flow, behind: Attributed) {
-        let Some(seat) = self.shared.seat(self.home) else {
-            return;
-        };
+        let seat = &self.shared.asking;
         let Some(slot) = Slot::take(&self.shared, seat) else {
             count(&self.shared.counters.over_limit);
             return self.fail(&letter, &flow, "limits.sessions is reached");
