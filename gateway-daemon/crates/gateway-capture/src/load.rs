@@ -2,7 +2,7 @@
 use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
-use crate::maps::{Counters, Flow, Maps, PINNED, TagEntry, ip_for};
+use crate::maps::{self, Counters, Flow, Maps, PINNED, TagEntry, ip_for};
 use crate::missed::TagPrograms;
 use crate::object::Object;
 use crate::pins::Pins;
@@ -103,6 +103,7 @@ impl Capture {
         host::make_bpffs(&options.bpffs_dir)?;
         let pins = Pins::new(&options.bpffs_dir);
         pins.prepare()?;
+        check_version(&pins)?;
 
         let kernel_types = Btf::from_sys_fs()
             .map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
@@ -127,7 +128,7 @@ impl Capture {
             Object::Debug => Some(DebugLog::take(&mut ebpf)?),
         };
         let mut maps = Maps::take(&mut ebpf)?;
-        let generation = introduce(&mut maps, &pins)?;
+        let generation = introduce(&mut maps)?;
         let taken_over = is_complete(&pins.links(options.object));
         if !taken_over {
             attach(
@@ -254,17 +255,29 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Checks the version of the pinned state, and writes this daemon into it.
-fn introduce(maps: &mut Maps, pins: &Pins) -> Result<u64, CaptureError> {
+/// Refuses pinned state of another version, before a program is loaded against maps that it does
+/// not fit. The first word of the configuration is the version in all of them.
+fn check_version(pins: &Pins) -> Result<(), CaptureError> {
+    let pin = pins.map("CONFIG");
+    if !pin.exists() {
+        return Ok(());
+    }
+    let found = maps::pinned_configuration(&pin)?.abi;
+    let expected = u64::from(ABI_VERSION);
+    if found == 0 || found == expected {
+        return Ok(());
+    }
+    Err(CaptureError::OtherVersion {
+        path: pins.directory().to_owned(),
+        found,
+        expected,
+    })
+}
+
+/// Writes this daemon into the state.
+fn introduce(maps: &mut Maps) -> Result<u64, CaptureError> {
     let mut config = maps.configuration()?;
     let expected = u64::from(ABI_VERSION);
-    if config.abi != 0 && config.abi != expected {
-        return Err(CaptureError::OtherVersion {
-            path: pins.directory().to_owned(),
-            found: config.abi,
-            expected,
-        });
-    }
     let pid = std::process::id();
     let generation = config.generation.wrapping_add(1).max(1);
     config = Config {

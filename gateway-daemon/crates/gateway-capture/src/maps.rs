@@ -11,6 +11,7 @@ use gateway_common::{address, counter};
 use gateway_core::TreeId;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 /// The names of all maps that are pinned.
 pub(crate) const PINNED: [&str; 17] = [
@@ -237,6 +238,14 @@ impl Maps {
             cgroups_unmatched: sum(counter::CGROUPS_UNMATCHED)?,
         })
     }
+}
+
+/// The configuration that an earlier daemon left pinned.
+pub(crate) fn pinned_configuration(pin: &Path) -> Result<Config, CaptureError> {
+    let failed = |error: MapError| CaptureError::new(format!("read {}", pin.display()), &error);
+    let data = MapData::from_pin(pin).map_err(failed)?;
+    let config: Array<_, Wire<Config>> = Map::Array(data).try_into().map_err(failed)?;
+    Ok(config.get(&0, 0).map_err(failed)?.0)
 }
 
 /// All keys of a map; a key that vanishes meanwhile is left out.

@@ -14,24 +14,36 @@ use gateway_core::{
     SessionEnd,
 };
 use gateway_protocol::{Answer, Asker, Heard, No, Question, StopReason};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect, socket,
+};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::UdpSocket;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// The longest answer that is read whole: twice what a client may ask for.
 const DATAGRAM_BYTES_MAX: usize = 8192;
+/// A server that answers so soon is on this host or beside it.
+const NEAR: Duration = Duration::from_micros(200);
+/// So long it is looked for its answer before anything sleeps: to sleep and to be woken takes about
+/// as long as such a server does.
+const LOOK: Duration = Duration::from_micros(25);
+/// After so many looks in vain nobody looks, until the server has answered soon again.
+const LOOKS: u8 = 2;
+/// So many numbers are got from the kernel at once.
+const NUMBERS: usize = 64;
 
 /// A question as it came, and where its answer goes.
 pub(crate) struct Letter {
     pub(crate) bytes: Vec<u8>,
     pub(crate) from: SocketAddr,
     /// The socket that it came to: the answer has to come from there.
-    pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) socket: Arc<tokio::net::UdpSocket>,
 }
 
 impl Letter {
@@ -49,6 +61,10 @@ struct Asked {
     question: Box<dyn Question>,
     clearance: Clearance,
     outcome: Outcome,
+    /// When it was sent.
+    at: Instant,
+    /// Closed when the client has its answer, which does not wait for that.
+    _socket: Option<tokio::net::UdpSocket>,
 }
 
 enum Outcome {
@@ -73,6 +89,10 @@ struct Conversation<'a> {
     governor: Governor,
     registered: Registered,
     asked: JoinSet<Asked>,
+    /// For questions to come.
+    numbers: Vec<u16>,
+    /// How many more questions are waited for without sleeping.
+    near: u8,
     bytes_up: u64,
     bytes_down: u64,
 }
@@ -96,6 +116,8 @@ pub(crate) async fn serve(
         governor,
         registered,
         asked: JoinSet::new(),
+        numbers: Vec::new(),
+        near: LOOKS,
         bytes_up: 0,
         bytes_down: 0,
     };
@@ -186,29 +208,70 @@ impl Conversation<'_> {
         };
         let id = clearance.id();
         if let Err(reason) = question.admit(ports.clock.now()) {
-            self.reply(&letter, &question.refuse(No::Refused, &reason));
+            let words = question.refuse(No::Refused, &reason);
             let failed = self.failed(id, reason);
-            return self.governor.complete(&failed).map_err(Over::Unrecorded);
+            self.governor.complete(&failed).map_err(Over::Unrecorded)?;
+            self.reply(&letter, &words);
+            return Ok(());
         }
         let limit = self.desk.shared.limits.answer;
-        let (server, source) = (self.flow.destination, self.flow.bound_source);
         let clock = Arc::clone(&ports.clock);
+        let sent = self.number().and_then(|number| {
+            let (server, source) = (self.flow.destination, self.flow.bound_source);
+            send(&clearance, &mut *question, number, server, source)
+        });
+        let at = Instant::now();
+        if self.near > 0
+            && let Ok(socket) = &sent
+        {
+            self.near -= 1;
+            if let Some(outcome) = look(socket, &mut *question, &*clock) {
+                let asked = Asked {
+                    letter,
+                    question,
+                    clearance,
+                    outcome,
+                    at,
+                    _socket: None,
+                };
+                return self.finish(asked).map_err(Over::Unrecorded);
+            }
+        }
+        // What follows is done while the server has the question.
         self.asked.spawn(async move {
-            let to = Upstream {
-                server,
-                source,
-                limit,
+            let mut socket = None;
+            let outcome = match sent.and_then(tokio::net::UdpSocket::from_std) {
+                Ok(watched) => {
+                    let socket = socket.insert(watched);
+                    listen_until(socket, &mut *question, limit, &*clock).await
+                }
+                Err(error) => Err(error),
             };
-            let asking = send_and_listen(&clearance, &mut *question, to, &*clock).await;
-            let outcome = asking.unwrap_or_else(|error| Outcome::Failed(error.to_string().into()));
             Asked {
                 letter,
                 question,
                 clearance,
-                outcome,
+                outcome: outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string().into())),
+                at,
+                _socket: socket,
             }
         });
         Ok(())
+    }
+
+    /// A number that nobody can foresee.
+    fn number(&mut self) -> io::Result<u16> {
+        if let Some(number) = self.numbers.pop() {
+            return Ok(number);
+        }
+        let mut bytes = [0; 2 * NUMBERS];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        let pairs = bytes.as_chunks::<2>().0.iter();
+        self.numbers
+            .extend(pairs.map(|pair| u16::from_ne_bytes(*pair)));
+        self.numbers
+            .pop()
+            .ok_or(io::Error::from(io::ErrorKind::Other))
     }
 
     /// Records how a question was answered, and only then answers it.
@@ -218,7 +281,12 @@ impl Conversation<'_> {
             question,
             clearance,
             outcome,
+            at,
+            _socket,
         } = asked;
+        if at.elapsed() < NEAR {
+            self.near = LOOKS;
+        }
         let id = clearance.id();
         let now = self.desk.shared.ports.clock.now();
         let (bytes, recorded) = match outcome {
@@ -298,31 +366,46 @@ impl Conversation<'_> {
     }
 }
 
-/// Who is asked, from where, and how long that may take.
-#[derive(Clone, Copy)]
-struct Upstream {
-    server: SocketAddr,
-    source: Option<IpAddr>,
-    limit: Duration,
-}
-
-/// Asks the server from a socket of its own, and listens until it has answered. Nobody gets here
-/// without a clearance.
-async fn send_and_listen(
+/// Asks the server from a socket of its own. Nobody gets here without a clearance.
+fn send(
     _cleared: &Clearance,
     question: &mut dyn Question,
-    to: Upstream,
+    number: u16,
+    server: SocketAddr,
+    source: Option<IpAddr>,
+) -> io::Result<UdpSocket> {
+    let socket = open(server, source)?;
+    socket.send(&question.forward(number))?;
+    Ok(socket)
+}
+
+/// A socket on a port that the kernel chooses at random, connected to the server.
+fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
+    let family = match server {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(family, SockType::Datagram, flags, SockProtocol::Udp)?;
+    if let Some(source) = source {
+        let source = SocketAddr::new(source.to_canonical(), 0);
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
+    }
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(server))?;
+    Ok(UdpSocket::from(socket))
+}
+
+/// Listens until the server has answered, but not for ever.
+async fn listen_until(
+    socket: &tokio::net::UdpSocket,
+    question: &mut dyn Question,
+    limit: Duration,
     clock: &dyn Clock,
 ) -> io::Result<Outcome> {
-    let number = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
-    let socket = open(to.server, to.source)?;
-    socket.connect(to.server).await?;
-    socket.send(&question.forward(number as u16)).await?;
-    let listening = listen(&socket, question, clock);
-    match timeout(to.limit, listening).await {
+    match timeout(limit, listen(socket, question, clock)).await {
         Ok(heard) => heard,
         Err(_) => {
-            let seconds = to.limit.as_secs_f32();
+            let seconds = limit.as_secs_f32();
             Ok(Outcome::Failed(
                 format!("no answer within {seconds} s").into(),
             ))
@@ -331,38 +414,52 @@ async fn send_and_listen(
 }
 
 async fn listen(
-    socket: &UdpSocket,
+    socket: &tokio::net::UdpSocket,
     question: &mut dyn Question,
     clock: &dyn Clock,
 ) -> io::Result<Outcome> {
     let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         let length = socket.recv(&mut bytes).await?;
-        let heard = question.hear(bytes.get(..length).unwrap_or_default(), clock.now());
-        return Ok(match heard {
-            Heard::Strange => continue,
-            Heard::Broken(reason) => Outcome::Failed(reason.into()),
-            Heard::Answer {
-                bytes,
-                answer,
-                part,
-            } => Outcome::Answered {
-                bytes,
-                answer,
-                part,
-            },
-        });
+        let datagram = bytes.get(..length).unwrap_or_default();
+        if let Some(outcome) = outcome(question.hear(datagram, clock.now())) {
+            return Ok(outcome);
+        }
     }
 }
 
-/// A socket on a port that the kernel chooses at random when it is connected.
-fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let address = source.map_or(any, |source| source.to_canonical());
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(address, 0))?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+/// Looks for the answer of a server that is near, for a moment.
+fn look(socket: &UdpSocket, question: &mut dyn Question, clock: &dyn Clock) -> Option<Outcome> {
+    let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
+    let start = Instant::now();
+    while start.elapsed() < LOOK {
+        match socket.recv(&mut bytes) {
+            Ok(length) => {
+                let datagram = bytes.get(..length).unwrap_or_default();
+                if let Some(outcome) = outcome(question.hear(datagram, clock.now())) {
+                    return Some(outcome);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::hint::spin_loop(),
+            Err(error) => return Some(Outcome::Failed(error.to_string().into())),
+        }
+    }
+    None
+}
+
+/// `None`: it was nothing, and more may come.
+fn outcome(heard: Heard) -> Option<Outcome> {
+    match heard {
+        Heard::Strange => None,
+        Heard::Broken(reason) => Some(Outcome::Failed(reason.into())),
+        Heard::Answer {
+            bytes,
+            answer,
+            part,
+        } => Some(Outcome::Answered {
+            bytes,
+            answer,
+            part,
+        }),
+    }
 }
