@@ -46,6 +46,14 @@ const fn v4_of(high: u64, low: u64) -> Option<u32> {
     }
 }
 
+/// Are they the same address?
+#[must_use]
+#[inline(always)]
+pub const fn same(one: &Ip, other: &Ip) -> bool {
+    let (one, other) = (halves(one), halves(other));
+    one.0 == other.0 && one.1 == other.1
+}
+
 /// Is it `::ffff:a.b.c.d`?
 #[must_use]
 #[inline(always)]

@@ -61,14 +61,26 @@ pub const fn refuses(mode: u32) -> bool {
     mode != mode::OBSERVE && mode != mode::SHADOW
 }
 
-/// Where the gateway listens in a network namespace, both on loopback; 0 where it does not.
+/// How many servers a datagram socket can ask and still be told which of them answers: each has
+/// a port of the gateway of its own. resolv.conf(5) knows three; musl asks them all at once, from
+/// one socket and with one id.
+pub const DNS_PORTS: usize = 4;
+
+/// How many such ports there can be, over all network namespaces.
+pub const DNS_SLOTS_MAX: u32 = 65536;
+
+/// Where the gateway listens in a network namespace, all on loopback; 0 where it does not.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listeners {
-    /// The port on 127.0.0.1, in host byte order.
+    /// The TCP port on 127.0.0.1, in host byte order.
     pub v4: u32,
-    /// The port on ::1, in host byte order.
+    /// The TCP port on ::1, in host byte order.
     pub v6: u32,
+    /// The UDP ports on 127.0.0.1 that take questions for name servers.
+    pub dns4: [u32; DNS_PORTS],
+    /// The same on ::1.
+    pub dns6: [u32; DNS_PORTS],
 }
 
 /// Offsets of the kernel's fields, in bytes, resolved from its own type information at load.

@@ -1,5 +1,6 @@
 //! What is remembered about a governed socket, from its creation until it is gone.
 use crate::address::Ip;
+use crate::config::DNS_PORTS;
 
 /// What became of a governed socket.
 pub mod state {
@@ -43,8 +44,51 @@ pub struct Flow {
     pub family: u16,
 }
 
-/// Where a handshake on loopback comes from. The source port alone is not enough: two network
-/// namespaces have the same ones.
+/// A name server that a datagram socket was sent away from.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its address.
+    pub ip: Ip,
+    /// Under which source its last question was published; port 0: none was.
+    pub source: Ip,
+    /// The port of that source, in host byte order.
+    pub source_port: u32,
+    /// The gateway's port that it was published for, in host byte order.
+    pub listener: u32,
+    /// It was named; the rest is zero when not.
+    pub named: u32,
+    /// Not used; zero.
+    pub reserved: u32,
+}
+
+/// The storage of a governed socket that asks for names: a port of the gateway stands for each of
+/// the servers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Questions {
+    /// The servers, by the number of the gateway's port.
+    pub servers: [Server; DNS_PORTS],
+    /// The start time of the process that asked last.
+    pub start: u64,
+    /// Its tree.
+    pub tree: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// The cookie of the socket's network namespace.
+    pub netns: u64,
+    /// The process (tgid).
+    pub tgid: u32,
+    /// The policy of its tree.
+    pub slot: u32,
+    /// Which server makes room for the next one when all places are taken.
+    pub next: u32,
+    /// The domain of the socket: 4 or 6.
+    pub family: u32,
+}
+
+/// Where a handshake, or a question, on loopback comes from. The source port alone is not enough:
+/// two network namespaces have the same ones.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {

@@ -10,7 +10,7 @@ use gateway_capture::Object;
 use gateway_credentials::Name;
 use gateway_identity::{CiSystem, IssuerConfig, SamlConfig};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) struct Config {
     /// Between two fsyncs of the journal; zero is one for each record.
     pub(crate) durability: Duration,
     pub(crate) limits: Limits,
+    /// The name servers whose answers are believed; `None`: those of the system.
+    pub(crate) dns_servers: Option<Vec<IpAddr>>,
     /// Who exists, with groups and status.
     pub(crate) directory: Option<PathBuf>,
     /// Whose tokens are taken.
@@ -179,6 +181,7 @@ impl Default for Config {
             debug_log: false,
             durability: Duration::from_millis(100),
             limits: Limits::default(),
+            dns_servers: None,
             directory: None,
             issuers: Vec::new(),
             saml: Vec::new(),

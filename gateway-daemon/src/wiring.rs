@@ -17,6 +17,7 @@ pub(crate) mod lineage;
 pub(crate) mod login;
 pub(crate) mod logins;
 pub(crate) mod measure;
+pub(crate) mod names;
 pub(crate) mod overview;
 pub(crate) mod page;
 pub(crate) mod people;

@@ -7,19 +7,19 @@
 //! overwritten each time. Closes rows 10, 11, 13, 15-17, 19, 20, 36, 41-43, 60, 61, 66.
 use crate::debug::{self, Hook};
 use crate::governed::{self, Process, Standing};
-use crate::maps::{LISTENERS, MARKS, RESOLVERS, SOCKETS, count};
-use crate::{report, storage};
-use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
+use crate::lookup::{self, Kind, LOCALHOST4, LOCALHOST6, Listener};
+use crate::maps::{LISTENERS, SOCKETS, count};
+use crate::{question, report, storage};
+use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{
     bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_set_retval,
-    bpf_setsockopt, bpf_sk_lookup_tcp, bpf_sk_release,
+    bpf_setsockopt,
 };
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use core::mem::{size_of, zeroed};
+use core::mem::size_of;
 use core::ptr;
 use gateway_common::address::{self, Ip};
-use gateway_common::config::Listeners;
 use gateway_common::counter;
 use gateway_common::event::{Refused, refused};
 use gateway_common::flow::{Flow, state};
@@ -28,24 +28,20 @@ use gateway_common::tag::Tag;
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
-const DNS: u16 = 53;
 const ECONNREFUSED: i32 = 111;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
-const CURRENT_NETNS: u64 = u64::MAX;
-const LOCALHOST4: Ip = address::mapped(u32::from_ne_bytes([127, 0, 0, 1]));
-const LOCALHOST6: Ip = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 #[cgroup_sock_addr(connect4)]
 pub fn redirect4(ctx: SockAddrContext) -> i32 {
     // SAFETY: a field of the context.
     let word = unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) };
-    decide(&ctx, address::mapped(word), 4)
+    decide::<4>(&ctx, address::mapped(word))
 }
 
 #[cgroup_sock_addr(connect6)]
 pub fn redirect6(ctx: SockAddrContext) -> i32 {
-    decide(&ctx, read_ip6(&ctx), 6)
+    decide::<6>(&ctx, read_ip6(&ctx))
 }
 
 /// The IPv6 address of the context, word by word: the verifier takes no wider reads.
@@ -171,17 +167,18 @@ fn bound_source(socket: *mut bpf_sock, family: u16) -> Ip {
     }
 }
 
+/// One function for each family, so that the compiler cannot merge their writes to the context.
 #[inline(always)]
-fn decide(ctx: &SockAddrContext, destination: Ip, family: u16) -> i32 {
+fn decide<const FAMILY: u16>(ctx: &SockAddrContext, destination: Ip) -> i32 {
     let port = u32::from(read_port(ctx));
-    let verdict = connect(ctx, &destination, family);
+    let verdict = connect::<FAMILY>(ctx, &destination);
     debug::destination(Hook::Connect, &destination, port, verdict);
     verdict
 }
 
 #[cfg_attr(feature = "debug-log", inline(never))]
 #[cfg_attr(not(feature = "debug-log"), inline(always))]
-fn connect(ctx: &SockAddrContext, destination: &Ip, family: u16) -> i32 {
+fn connect<const FAMILY: u16>(ctx: &SockAddrContext, destination: &Ip) -> i32 {
     let (process, tag) = match governed::standing() {
         Standing::Free => return 1,
         Standing::Unsure => return 0,
@@ -193,27 +190,18 @@ fn connect(ctx: &SockAddrContext, destination: &Ip, family: u16) -> i32 {
         tag,
         destination: *destination,
         port: read_port(ctx),
-        family,
+        family: FAMILY,
         enforce,
     };
     // SAFETY: fields of the context.
     let (kind, protocol) = unsafe { ((*ctx.sock_addr).type_, (*ctx.sock_addr).protocol) };
     if kind == SOCK_DGRAM {
-        return datagram(ctx, &attempt);
+        return question::ask(ctx, &attempt, true);
     }
     if kind != SOCK_STREAM || protocol != IPPROTO_TCP {
         return attempt.refuse(ctx, refused::SOCKET, 0);
     }
     stream(ctx, &attempt)
-}
-
-/// A datagram socket names its peer, or sends to one: DNS to the host's resolvers only.
-#[inline(always)]
-pub(crate) fn datagram(ctx: &SockAddrContext, attempt: &Attempt) -> i32 {
-    if attempt.port == DNS && RESOLVERS.get_ptr(attempt.destination).is_some() {
-        return 1;
-    }
-    attempt.refuse(ctx, refused::DATAGRAM, 0)
 }
 
 #[inline(always)]
@@ -240,16 +228,16 @@ fn stream(ctx: &SockAddrContext, attempt: &Attempt) -> i32 {
 fn redirect(ctx: &SockAddrContext, attempt: &Attempt) -> i32 {
     // SAFETY: the helper takes this context.
     let netns = unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) };
-    // SAFETY: copied at once.
-    let listeners = match unsafe { LISTENERS.get(netns) } {
-        Some(listeners) => *listeners,
-        None => Listeners { v4: 0, v6: 0 },
+    // SAFETY: read at once.
+    let (v4, v6) = match unsafe { LISTENERS.get(netns) } {
+        Some(listeners) => (listeners.v4, listeners.v6),
+        None => (0, 0),
     };
     let over_v4 = attempt.family == 4 || address::is_mapped(&attempt.destination);
     let (ip, port) = if over_v4 {
-        (LOCALHOST4, listeners.v4)
+        (LOCALHOST4, v4)
     } else {
-        (LOCALHOST6, listeners.v6)
+        (LOCALHOST6, v6)
     };
     let generation = governed::configuration().map_or(0, |config| config.generation);
     if port == 0 || generation == 0 || listener(ctx, &ip, port as u16).mark != generation {
@@ -262,12 +250,13 @@ fn redirect(ctx: &SockAddrContext, attempt: &Attempt) -> i32 {
         return attempt.refuse(ctx, refused::STORAGE, 0);
     }
     count(counter::REDIRECTED);
-    rewrite(ctx, attempt.family, &ip, port as u16);
+    write_address(ctx, attempt.family, &ip, port as u16);
     1
 }
 
+/// Writes an address into the context.
 #[inline(always)]
-fn rewrite(ctx: &SockAddrContext, family: u16, ip: &Ip, port: u16) {
+pub(crate) fn write_address(ctx: &SockAddrContext, family: u16, ip: &Ip, port: u16) {
     // SAFETY: fields that this hook may write; volatile, for whole words.
     unsafe {
         let last = u32::from_ne_bytes([ip[12], ip[13], ip[14], ip[15]]);
@@ -290,6 +279,12 @@ fn rewrite(ctx: &SockAddrContext, family: u16, ip: &Ip, port: u16) {
         }
         ptr::write_volatile(&raw mut (*ctx.sock_addr).user_port, u32::from(port.to_be()));
     }
+}
+
+/// Who listens on a loopback address of this network namespace, by TCP?
+#[inline(always)]
+fn listener(ctx: &SockAddrContext, ip: &Ip, port: u16) -> Listener {
+    lookup::listener(ctx.sock_addr.cast(), Kind::Tcp, ip, port)
 }
 
 /// Frees a socket of the device that it is bound to, with which its SYN for 127.0.0.1 would leave.
@@ -315,71 +310,6 @@ fn free_of_device(ctx: &SockAddrContext) -> bool {
             none.len() as i32,
         ) == 0
     }
-}
-
-/// What is known of the socket that listens somewhere.
-struct Listener {
-    /// The mark of the daemon that listens; 0 when it is not ours.
-    mark: u64,
-    /// The tree of the process that listens; 0 when it is not governed, or nobody listens.
-    tree: u64,
-}
-
-/// Looks up who listens on a loopback address of this network namespace.
-#[inline(always)]
-fn listener(ctx: &SockAddrContext, ip: &Ip, port: u16) -> Listener {
-    let mut nobody = Listener { mark: 0, tree: 0 };
-    // SAFETY: plain data; the size tells the kernel which of the two forms it is.
-    let mut tuple: bpf_sock_tuple = unsafe { zeroed() };
-    let size = if address::is_mapped(ip) || address::is_unspecified(ip) {
-        let host = if address::is_unspecified(ip) {
-            LOCALHOST4
-        } else {
-            *ip
-        };
-        // SAFETY: the IPv4 form of the union.
-        let v4 = unsafe { &mut tuple.__bindgen_anon_1.ipv4 };
-        v4.daddr = u32::from_ne_bytes([host[12], host[13], host[14], host[15]]);
-        v4.dport = port.to_be();
-        size_of_val(v4)
-    } else {
-        // SAFETY: the IPv6 form of the union.
-        let v6 = unsafe { &mut tuple.__bindgen_anon_1.ipv6 };
-        v6.daddr = [
-            u32::from_ne_bytes([ip[0], ip[1], ip[2], ip[3]]),
-            u32::from_ne_bytes([ip[4], ip[5], ip[6], ip[7]]),
-            u32::from_ne_bytes([ip[8], ip[9], ip[10], ip[11]]),
-            u32::from_ne_bytes([ip[12], ip[13], ip[14], ip[15]]),
-        ];
-        v6.dport = port.to_be();
-        size_of_val(v6)
-    };
-    // SAFETY: the helper takes this context and reads `size` bytes of the tuple.
-    let socket = unsafe {
-        bpf_sk_lookup_tcp(
-            ctx.sock_addr.cast(),
-            &raw mut tuple,
-            size as u32,
-            CURRENT_NETNS,
-            0,
-        )
-    };
-    if socket.is_null() {
-        return nobody;
-    }
-    let mark = storage::get(&MARKS, socket.cast());
-    if !mark.is_null() {
-        // SAFETY: not null.
-        nobody.mark = unsafe { (*mark).generation };
-    }
-    let flow = storage::get(&SOCKETS, socket.cast());
-    if !flow.is_null() {
-        // SAFETY: not null.
-        nobody.tree = unsafe { (*flow).tree };
-    }
-    // SAFETY: the reference of the lookup above.
-    unsafe { bpf_sk_release(socket.cast()) };
-    nobody
 }
 
 const _: () = assert!(

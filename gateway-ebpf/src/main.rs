@@ -8,7 +8,9 @@
 //! | `mkdir` | `tp_btf/cgroup_mkdir` | a new cgroup is judged by its path |
 //! | `create` | `cgroup/sock_create` | kinds of sockets that cannot be inspected are refused |
 //! | `connect` | `cgroup/connect4`, `connect6` | the destination is remembered and rewritten |
-//! | `sendmsg` | `cgroup/sendmsg4`, `sendmsg6` | datagrams are refused, but DNS |
+//! | `sendmsg` | `cgroup/sendmsg4`, `sendmsg6` | datagrams are refused, but questions for name servers |
+//! | `recvmsg` | `cgroup/recvmsg4`, `recvmsg6` | their answers come from the server that was meant |
+//! | `release` | `cgroup/sock_release` | what a socket asked is forgotten |
 //! | `handshake` | `sockops` | the destination is published, and moved to the accepted socket |
 //! | `peername` | `cgroup/getpeername4`, `getpeername6` | the client sees the address it meant |
 //! | `egress` | `cgroup_skb/egress` | the backstop |
@@ -32,9 +34,13 @@ mod exit;
 mod governed;
 mod handshake;
 mod kernel;
+mod lookup;
 mod maps;
 mod mkdir;
 mod peername;
+mod question;
+mod recvmsg;
+mod release;
 mod report;
 mod scan;
 mod sendmsg;

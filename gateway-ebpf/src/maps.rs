@@ -3,9 +3,10 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
-use gateway_common::address::Ip;
-use gateway_common::config::{BOUNDARIES_MAX, Config, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot};
-use gateway_common::flow::{Flow, Handshake, Mark};
+use gateway_common::config::{
+    BOUNDARIES_MAX, Config, DNS_SLOTS_MAX, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot,
+};
+use gateway_common::flow::{Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
 use gateway_common::tag::Tag;
 use gateway_common::{counter, event};
@@ -38,9 +39,19 @@ pub(crate) static CONFIG: Array<Config, 1> = Array::new();
 pub(crate) static LISTENERS: HashMap<u64, Listeners, { NAMESPACES_MAX as usize }, ON_DEMAND> =
     HashMap::new();
 
-/// The host's resolvers, to which governed processes may send datagrams to port 53.
+/// The gateway's ports for questions → which server of a socket each one stands for.
 #[btf_map]
-pub(crate) static RESOLVERS: HashMap<Ip, u32, 64> = HashMap::new();
+pub(crate) static DNS_SLOTS: HashMap<u32, u32, { DNS_SLOTS_MAX as usize }, ON_DEMAND> =
+    HashMap::new();
+
+/// What a question for a name server is, by where it comes from. Written before the datagram
+/// reaches the gateway, and removed with the socket that it came from.
+#[btf_map]
+pub(crate) static DATAGRAMS: HashMap<Handshake, Flow, 262144, ON_DEMAND> = HashMap::new();
+
+/// What governed datagram sockets ask.
+#[btf_map]
+pub(crate) static QUESTIONS: SkStorage<Questions> = SkStorage::new();
 
 /// Handshakes on their way: from the SYN to the end of the three-way handshake.
 #[btf_map]

@@ -51,3 +51,18 @@ pub(crate) fn set<T: Copy>(map: &'static SkStorage<T>, socket: *mut c_void, valu
     unsafe { *slot = *value };
     true
 }
+
+/// The storage of a socket, made of zeros when there is none. Null when there is no memory.
+#[inline(always)]
+pub(crate) fn get_or_zero<T>(map: &'static SkStorage<T>, socket: *mut c_void) -> *mut T {
+    // SAFETY: as above; without a value the kernel fills it with zeros.
+    unsafe {
+        bpf_sk_storage_get(
+            ptr::from_ref(map).cast_mut().cast(),
+            socket,
+            ptr::null_mut(),
+            BPF_SK_STORAGE_GET_F_CREATE as u64,
+        )
+    }
+    .cast()
+}

@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod credentials;
 mod debug_log;
+mod dns;
 mod doctor;
 mod harden;
 mod harness;

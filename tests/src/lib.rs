@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod crash;
 pub mod daemon;
 pub mod job;
+pub mod nameserver;
 pub mod namespace;
 pub mod place;
 pub mod policy;

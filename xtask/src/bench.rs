@@ -6,6 +6,7 @@ mod arena;
 mod bulk;
 mod connect;
 mod copy;
+mod dns;
 mod fork;
 pub(crate) mod load;
 mod masked;
@@ -24,11 +25,12 @@ use gateway_tests::place;
 
 type Measure = fn(Effort) -> Result<()>;
 
-const MEASURES: [(&str, Measure); 9] = [
+const MEASURES: [(&str, Measure); 10] = [
     ("pgbench", pgbench::run),
     ("pgbench-tls", pgbench::run_tls),
     ("connect", connect::run),
     ("bulk", bulk::run),
+    ("dns", dns::run),
     ("fork", fork::run),
     ("memory", memory::run),
     ("masks", masks::run),

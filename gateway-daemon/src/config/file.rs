@@ -112,7 +112,18 @@ pub(super) struct Directory {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
-    pub(super) servers: Unbuilt,
+    pub(super) servers: Written<DnsServers>,
+}
+
+/// Whose answers teach names: a word, or addresses.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"system\", or a list of addresses like [\"10.0.0.2\"]"
+)]
+pub(super) enum DnsServers {
+    Word(String),
+    List(Vec<std::net::IpAddr>),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -135,6 +135,22 @@ limits! {
     masked_row_bytes: size = 16 * MIB, KIB..=GIB;
     /// Statements whose classification is remembered, over all sessions.
     classifications: count = 16_384, 1..=10_000_000;
+    /// How long a name server may take to answer a question.
+    dns_answer: time = seconds(5), ms(10)..=seconds(60);
+    /// After so long without a question what a process asks a name server is another session.
+    dns_idle: time = seconds(10), ms(10)..=seconds(3600);
+    /// Questions of one session that may wait for their answers.
+    dns_pending: count = 64, 1..=4096;
+    /// Bytes of a name that is asked for.
+    dns_name_bytes: size = 128, 16..=1024;
+    /// Labels of a name that is asked for; a reverse name of IPv6 has 34.
+    dns_labels: count = 40, 1..=128;
+    /// Questions of one tree in a second.
+    dns_rate: count = 200, 1..=10_000_000;
+    /// Different names of one zone (the last two labels) that one tree may ask for in an hour.
+    dns_zone_names: count = 1000, 1..=10_000_000;
+    /// Different names that one tree may ask for in an hour.
+    dns_names: count = 10_000, 1..=10_000_000;
     /// Processes that the lineage keeps, exited ancestors included.
     processes: count = 131_072, 1000..=100_000_000;
     /// Bytes of files, arguments and directories that the lineage keeps.

@@ -1,10 +1,11 @@
 //! From the file form to the resolved form: every mistake is named with file, line and column.
-use super::file::File;
+use super::file::{DnsServers, File};
 use super::place::Place;
 use super::{Config, Credentials, DEFAULT_FILE, Remote, Roles, Ssh, Webhook, WebhookSecret};
 use crate::terminal::moment;
 use gateway_approvals::{Form, WebhookUrl};
 use gateway_identity::{Fetch, FetchError, IssuerConfig, Issuers, SamlConfig, SshNames};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -130,6 +131,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     source.path(store, "credentials.file", written.file)?;
     source.path(key, "credentials.key_file", written.key_file)?;
     config.limits = file.limits.resolve(&source)?;
+    config.dns_servers = source.dns_servers(file.dns.servers)?;
     Ok(config)
 }
 
@@ -413,18 +415,35 @@ impl Source<'_> {
         }
     }
 
+    /// `None`: those of the system.
+    fn dns_servers(
+        &self,
+        written: Option<Spanned<DnsServers>>,
+    ) -> Result<Option<Vec<IpAddr>>, ConfigError> {
+        match written {
+            None => Ok(None),
+            Some(written) => match written.get_ref() {
+                DnsServers::Word(word) if word == "system" => Ok(None),
+                DnsServers::Word(word) => {
+                    let message = format!(
+                        "dns.servers: {word:?} (expected \"system\", or a list of addresses)"
+                    );
+                    Err(self.at(&written, message))
+                }
+                DnsServers::List(list) => {
+                    let addresses = list.iter().map(IpAddr::to_canonical);
+                    Ok(Some(addresses.collect()))
+                }
+            },
+        }
+    }
+
     fn refuse_unbuilt(&self, file: &File) -> Result<(), ConfigError> {
         let unbuilt = [("recording.retention", &file.recording.retention)];
         for (name, value) in unbuilt {
             if let Some(value) = value {
                 return Err(self.at(value, not_built(name)));
             }
-        }
-        if let Some(servers) = &file.dns.servers
-            && servers.get_ref().as_str() != Some("system")
-        {
-            let message = not_built("dns.servers other than \"system\"");
-            return Err(self.at(servers, message));
         }
         match file
             .recording

@@ -2,6 +2,7 @@
 use gateway_capture::{Capture, RootedBy, TagEntry};
 use gateway_lineage::{ProcessKey, Tag};
 use gateway_proxy::{CaptureError, Flow};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -14,16 +15,28 @@ impl gateway_proxy::Capture for KernelFlows {
             .0
             .flow(accepted)
             .map_err(|error| CaptureError(error.to_string().into()))?;
-        Ok(flow.map(|flow| Flow {
-            destination: flow.destination,
-            tree: flow.tree,
-            pid: flow.pid,
-            start: flow.start,
-            policy_slot: flow.slot,
-            bound_source: flow.bound_source,
-            cookie: flow.cookie,
-            netns: 0,
-        }))
+        Ok(flow.map(of_kernel))
+    }
+
+    fn question(&self, port: u16, source: SocketAddr) -> Result<Option<Flow>, CaptureError> {
+        let flow = self
+            .0
+            .question(port, source)
+            .map_err(|error| CaptureError(error.to_string().into()))?;
+        Ok(flow.map(of_kernel))
+    }
+}
+
+const fn of_kernel(flow: gateway_capture::Flow) -> Flow {
+    Flow {
+        destination: flow.destination,
+        tree: flow.tree,
+        pid: flow.pid,
+        start: flow.start,
+        policy_slot: flow.slot,
+        bound_source: flow.bound_source,
+        cookie: flow.cookie,
+        netns: 0,
     }
 }
 

@@ -248,6 +248,118 @@ tcp(("127.0.0.1", port))
         "socket.socket(type=socket.SOCK_DGRAM).sendto(token, (host, 53))",
     ),
     way(
+        44,
+        "dns-question",
+        r#"
+word = token.rstrip(b".")
+name = bytes([len(word) + 1]) + word + b"." + b"\4test\0"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.sendto(b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + name + b"\0\1\0\1", (host, 53))
+"#,
+    ),
+    way(
+        44,
+        "dns-connected",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.connect((host, 53))
+s.send(token)
+"#,
+    ),
+    way(
+        44,
+        "dns-mapped",
+        "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(token, (\"::ffff:\" + host, 53))",
+    ),
+    way(
+        44,
+        "dns-over-tcp",
+        r#"
+with socket.socket() as s:
+    s.settimeout(1)
+    s.connect((host, 53))
+    s.sendall(struct.pack("!H", len(token)) + token)
+    s.recv(1)
+"#,
+    )
+    .that_may_fail(),
+    way(
+        44,
+        "dns-packet-info",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+info = struct.pack("=I4s4s", socket.if_nametoindex(device), bytes(4), bytes(4))
+s.sendmsg([token], [(socket.IPPROTO_IP, 8, info)], 0, (host, 53))
+"#,
+    ),
+    way(
+        64,
+        "dns-then-device",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.connect((host, 53))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+s.send(token)
+"#,
+    ),
+    way(
+        60,
+        "device-then-dns",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+s.sendto(token, (host, 53))
+"#,
+    ),
+    way(
+        15,
+        "dns-then-elsewhere",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.connect((host, 53))
+try:
+    s.sendto(token, (host, port))
+except OSError as error:
+    print(error)
+libc.connect(s.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16)
+s.sendto(token, (host, port))
+"#,
+    ),
+    way(
+        12,
+        "dns-then-corked",
+        r#"
+MSG_MORE = 0x8000
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.sendto(token, MSG_MORE, (host, 53))
+s.sendto(token, (host, port))
+"#,
+    ),
+    way(
+        12,
+        "sendmmsg-dns-first",
+        r#"
+s = socket.socket(type=socket.SOCK_DGRAM)
+data = ctypes.create_string_buffer(token)
+vector = (ctypes.c_uint64 * 2)(ctypes.addressof(data), len(token))
+names = [ctypes.create_string_buffer(struct.pack("=H", socket.AF_INET) + struct.pack("!H", to) + socket.inet_aton(host) + bytes(8), 16) for to in (53, port)]
+each = [struct.pack("QI4xQQQQi4xI4x", ctypes.addressof(name), 16, ctypes.addressof(vector), 1, 0, 0, 0, 0) for name in names]
+messages = ctypes.create_string_buffer(b"".join(each))
+print("sent", libc.sendmmsg(s.fileno(), messages, 2, 0), ctypes.get_errno())
+"#,
+    ),
+    way(
+        65,
+        "dns-routing-header",
+        r#"
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+segments = socket.inet_pton(socket.AF_INET6, "::1") + socket.inet_pton(socket.AF_INET6, host6)
+s.setsockopt(socket.IPPROTO_IPV6, 57, struct.pack("!BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + segments)
+s.sendto(token, (host6, 53))
+"#,
+    )
+    .that_may_fail(),
+    way(
         0,
         "quic",
         "socket.socket(type=socket.SOCK_DGRAM).sendto(token, (host, 443))",

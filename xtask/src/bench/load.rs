@@ -1,6 +1,6 @@
 //! Clients and servers of our own, each run as a process of its own: `xtask bench load KIND …`.
 //! A client has to be a process, since a governed job is one.
-use super::query;
+use super::{dns, query};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::Job;
 use std::io::{Read, Write};
@@ -55,6 +55,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         ["refused", port, code, sql] => {
             println!("{:.6}", query::refused(port.parse()?, code, sql)?);
+            Ok(())
+        }
+        ["ask", server, sockets, seconds] => {
+            let time = Duration::from_secs(seconds.parse()?);
+            let median = dns::ask(server.parse()?, *sockets == "each", time)?;
+            println!("{median:.2}");
             Ok(())
         }
         ["spawn", count] => {

@@ -93,6 +93,26 @@ const PACKAGES: &[Package] = &[
         Part::Peers,
         "keeps them out of the system's Python",
     ),
+    package(
+        "dnsmasq-base",
+        Part::Peers,
+        "the real name server of the DNS tests and of their benchmark",
+    ),
+    package(
+        "bind9-dnsutils",
+        Part::Peers,
+        "dig, which shows what a client is told",
+    ),
+    package(
+        "busybox-static",
+        Part::Peers,
+        "its nslookup, a resolver of its own",
+    ),
+    package(
+        "musl-tools",
+        Part::Peers,
+        "compiles a static program with musl's resolver",
+    ),
     package("haproxy", Part::Rivals, "the benchmark compares with it"),
 ];
 

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("gateway-credentials", Layer::Service),
     ("gateway-masking", Layer::Service),
     ("gateway-recording", Layer::Service),
+    ("gateway-dns", Layer::Protocol),
     ("gateway-postgres", Layer::Protocol),
     ("gateway-proxy", Layer::Driver),
     ("gateway-control", Layer::Driver),

@@ -39,6 +39,7 @@ mod wire;
 pub use debug::DebugLog;
 pub use error::CaptureError;
 pub use events::{Event, Events, Kind, ProcessKey, RootedBy};
+pub use listen::Listeners;
 pub use load::{Capture, CaptureOptions, Started};
 pub use maps::{Counters, Flow, TagEntry};
 pub use object::Object;

@@ -2,7 +2,7 @@
 use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
-use crate::maps::{Counters, Flow, Maps, PINNED, TagEntry, ip_for};
+use crate::maps::{self, Counters, Flow, Maps, PINNED, TagEntry, ip_for};
 use crate::missed::TagPrograms;
 use crate::object::Object;
 use crate::pins::Pins;
@@ -14,10 +14,12 @@ use aya::programs::{CgroupAttachMode, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use gateway_common::ABI_VERSION;
 use gateway_common::config::{Config, Offsets};
+use gateway_common::flow::Handshake;
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The tracing programs, and the tracepoints that they are for.
@@ -29,8 +31,11 @@ pub(crate) const TRACING: [(&str, &str); 4] = [
 ];
 
 /// The programs of the cgroup. The backstop comes first: no moment without it.
-const CGROUP: [&str; 9] = [
+const CGROUP: [&str; 12] = [
     "drop_strays",
+    "forget_questions",
+    "give_source4",
+    "give_source6",
     "follow_handshake",
     "give_peername4",
     "give_peername6",
@@ -48,8 +53,6 @@ pub struct CaptureOptions {
     pub cgroup_root: Option<PathBuf>,
     /// Where to pin.
     pub bpffs_dir: PathBuf,
-    /// The resolvers to which governed processes may send DNS datagrams.
-    pub resolvers: Vec<IpAddr>,
     /// Which of the two forms of the programs to attach.
     pub object: Object,
 }
@@ -75,6 +78,8 @@ pub struct Capture {
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
     pub(crate) generation: u64,
+    /// The network namespace that it listens in; 0 before it does.
+    pub(crate) netns: AtomicU64,
 }
 
 impl std::fmt::Debug for Capture {
@@ -98,6 +103,7 @@ impl Capture {
         host::make_bpffs(&options.bpffs_dir)?;
         let pins = Pins::new(&options.bpffs_dir);
         pins.prepare()?;
+        check_version(&pins)?;
 
         let kernel_types = Btf::from_sys_fs()
             .map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
@@ -119,12 +125,7 @@ impl Capture {
             Object::Debug => Some(DebugLog::take(&mut ebpf)?),
         };
         let mut maps = Maps::take(&mut ebpf)?;
-        let generation = introduce(&mut maps, &pins)?;
-        for resolver in &options.resolvers {
-            maps.resolvers
-                .insert(ip_for(*resolver), 1, 0)
-                .map_err(|error| CaptureError::new("write the map RESOLVERS", &error))?;
-        }
+        let generation = introduce(&mut maps)?;
         let taken_over = is_complete(&pins.links(options.object));
         if !taken_over {
             attach(
@@ -145,6 +146,7 @@ impl Capture {
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
             generation,
+            netns: AtomicU64::new(0),
         };
         capture.recognise_daemon()?;
         Ok((capture, Started { taken_over }))
@@ -169,6 +171,25 @@ impl Capture {
     /// The map cannot be read.
     pub fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError> {
         self.read().flow(accepted)
+    }
+
+    /// Whose a datagram is that came from `source` to the gateway's port `listener`, and which
+    /// server it was for; `None` when it is nobody's.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn question(
+        &self,
+        listener: u16,
+        source: SocketAddr,
+    ) -> Result<Option<Flow>, CaptureError> {
+        let key = Handshake {
+            netns: self.netns.load(Ordering::Relaxed),
+            ip: ip_for(source.ip()),
+            port: u32::from(source.port()),
+            listener: u32::from(listener),
+        };
+        self.read().question(key)
     }
 
     /// All governed processes. Includes stale tags until the next [`Capture::sweep`].
@@ -231,17 +252,29 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Checks the version of the pinned state, and writes this daemon into it.
-fn introduce(maps: &mut Maps, pins: &Pins) -> Result<u64, CaptureError> {
+/// Refuses pinned state of another version, before a program is loaded against maps that it does
+/// not fit. The first word of the configuration is the version in all of them.
+fn check_version(pins: &Pins) -> Result<(), CaptureError> {
+    let pin = pins.map("CONFIG");
+    if !pin.exists() {
+        return Ok(());
+    }
+    let found = maps::pinned_configuration(&pin)?.abi;
+    let expected = u64::from(ABI_VERSION);
+    if found == 0 || found == expected {
+        return Ok(());
+    }
+    Err(CaptureError::OtherVersion {
+        path: pins.directory().to_owned(),
+        found,
+        expected,
+    })
+}
+
+/// Writes this daemon into the state.
+fn introduce(maps: &mut Maps) -> Result<u64, CaptureError> {
     let mut config = maps.configuration()?;
     let expected = u64::from(ABI_VERSION);
-    if config.abi != 0 && config.abi != expected {
-        return Err(CaptureError::OtherVersion {
-            path: pins.directory().to_owned(),
-            found: config.abi,
-            expected,
-        });
-    }
     let pid = std::process::id();
     let generation = config.generation.wrapping_add(1).max(1);
     config = Config {

@@ -14,14 +14,16 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 15] = [
+pub(crate) const PINNED: [&str; 17] = [
     "TAGS",
     "CGROUPS",
     "POLICIES",
     "GLOBS",
     "CONFIG",
     "LISTENERS",
-    "RESOLVERS",
+    "DNS_SLOTS",
+    "DATAGRAMS",
+    "QUESTIONS",
     "HANDSHAKES",
     "SOCKETS",
     "ACCEPTED",
@@ -49,6 +51,20 @@ pub struct Flow {
     pub slot: u32,
     /// The client socket's cookie.
     pub cookie: u64,
+}
+
+impl Flow {
+    fn of(flow: &KernelFlow) -> Flow {
+        Flow {
+            destination: SocketAddr::new(ip_of(flow.destination), flow.port),
+            bound_source: (flow.source != [0; 16]).then(|| ip_of(flow.source)),
+            tree: TreeId(flow.tree),
+            pid: flow.tgid,
+            start: flow.start,
+            slot: flow.slot,
+            cookie: flow.cookie,
+        }
+    }
 }
 
 /// A governed process, as the kernel's tag map has it.
@@ -109,7 +125,9 @@ pub(crate) struct Maps {
     pub(crate) globs: Array<MapData, Wire<Table>>,
     pub(crate) config: Array<MapData, Wire<Config>>,
     pub(crate) listeners: HashMap<MapData, u64, Wire<Listeners>>,
-    pub(crate) resolvers: HashMap<MapData, [u8; 16], u32>,
+    /// The gateway's ports for questions, and which place of a socket each one stands for.
+    pub(crate) dns_slots: HashMap<MapData, u32, u32>,
+    datagrams: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     pub(crate) handshakes: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     accepted: SkStorage<MapData, Wire<KernelFlow>>,
     pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
@@ -149,7 +167,8 @@ impl Maps {
             globs: take(ebpf, "GLOBS")?,
             config: take(ebpf, "CONFIG")?,
             listeners: take(ebpf, "LISTENERS")?,
-            resolvers: take(ebpf, "RESOLVERS")?,
+            dns_slots: take(ebpf, "DNS_SLOTS")?,
+            datagrams: take(ebpf, "DATAGRAMS")?,
             handshakes: take(ebpf, "HANDSHAKES")?,
             accepted: take(ebpf, "ACCEPTED")?,
             marks: take(ebpf, "MARKS")?,
@@ -179,15 +198,16 @@ impl Maps {
             Err(MapError::KeyNotFound) => return Ok(None),
             Err(error) => return Err(CaptureError::new("read the map ACCEPTED", &error)),
         };
-        Ok(Some(Flow {
-            destination: SocketAddr::new(ip_of(flow.destination), flow.port),
-            bound_source: (flow.source != [0; 16]).then(|| ip_of(flow.source)),
-            tree: TreeId(flow.tree),
-            pid: flow.tgid,
-            start: flow.start,
-            slot: flow.slot,
-            cookie: flow.cookie,
-        }))
+        Ok(Some(Flow::of(&flow)))
+    }
+
+    /// The flow behind a datagram.
+    pub(crate) fn question(&self, key: Handshake) -> Result<Option<Flow>, CaptureError> {
+        match self.datagrams.get(&Wire(key), 0) {
+            Ok(Wire(flow)) => Ok(Some(Flow::of(&flow))),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(CaptureError::new("read the map DATAGRAMS", &error)),
+        }
     }
 
     pub(crate) fn tags(&self) -> Result<Vec<TagEntry>, CaptureError> {
@@ -229,6 +249,14 @@ impl Maps {
             cgroups_unmatched: sum(counter::CGROUPS_UNMATCHED)?,
         })
     }
+}
+
+/// The configuration that an earlier daemon left pinned.
+pub(crate) fn pinned_configuration(pin: &Path) -> Result<Config, CaptureError> {
+    let failed = |error: MapError| CaptureError::new(format!("read {}", pin.display()), &error);
+    let data = MapData::from_pin(pin).map_err(failed)?;
+    let config: Array<_, Wire<Config>> = Map::Array(data).try_into().map_err(failed)?;
+    Ok(config.get(&0, 0).map_err(failed)?.0)
 }
 
 /// All keys of a map; a key that vanishes meanwhile is left out.

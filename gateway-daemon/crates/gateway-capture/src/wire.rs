@@ -50,6 +50,7 @@ const _: () = {
     // No padding: the sizes are the sums of the fields.
     assert!(size_of::<gateway_common::flow::Flow>() == 16 * 2 + 8 * 5 + 4 * 3 + 2 * 2);
     assert!(size_of::<gateway_common::flow::Handshake>() == 8 + 16 + 4 * 2);
+    assert!(size_of::<gateway_common::config::Listeners>() == 4 * 2 + 4 * 4 * 2);
     assert!(size_of::<gateway_common::tag::Tag>() == 8 * 3 + 4 * 2);
     assert!(size_of::<gateway_common::config::Config>() == 8 * 5 + 4 * 2);
     assert!(size_of::<gateway_common::config::Slot>() == 8 + 4 * 2);

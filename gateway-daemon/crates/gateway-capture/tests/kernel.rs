@@ -6,7 +6,7 @@ use gateway_capture::{
 };
 use gateway_core::Mode;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -75,6 +75,18 @@ fn job(cgroup: &Path, script: &str) -> std::process::Output {
         .unwrap()
 }
 
+fn python(cgroup: &Path, program: &str) -> std::process::Output {
+    let script = format!(
+        "echo $$ > {}/cgroup.procs && exec python3 -c \"$1\"",
+        cgroup.display()
+    );
+    Command::new("sh")
+        .args(["-c", &script, "sh", program])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
 /// What is known of tags that should not be there.
 fn describe(left: &[TagEntry], seen: &[Event]) -> String {
     let mut text = String::new();
@@ -130,6 +142,63 @@ fn end_a_tree_that_runs_away(capture: &Capture, jobs: &Path) {
     );
 }
 
+/// What a resolver does with two servers: one socket, not connected, both asked at once; then one
+/// that is connected. It prints whom the answers come from.
+const RESOLVER: &str = r#"
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.settimeout(10)
+s.sendto(b"first", ("192.0.2.1", 53))
+s.sendto(b"second", ("192.0.2.2", 53))
+print(*sorted((data.decode(), *who) for data, who in (s.recvfrom(99), s.recvfrom(99))))
+c = socket.socket(type=socket.SOCK_DGRAM)
+c.settimeout(10)
+c.connect(("192.0.2.3", 53))
+c.send(b"third")
+print(*c.recvfrom(99), c.getpeername())
+"#;
+
+/// Questions arrive with the server that each was meant for, and answers come from there.
+fn ask_and_answer(capture: &Capture, cgroup: &Path, sockets: &[UdpSocket]) {
+    let client = std::thread::scope(|scope| {
+        let client = scope.spawn(|| python(cgroup, RESOLVER));
+        let mut seen = Vec::new();
+        while seen.len() < 3 && !client.is_finished() {
+            for socket in sockets {
+                let mut bytes = [0; 100];
+                let Ok((length, from)) = socket.recv_from(&mut bytes) else {
+                    continue;
+                };
+                let port = socket.local_addr().unwrap().port();
+                let flow = capture.question(port, from).unwrap().expect("a flow");
+                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                seen.push((text, flow.destination.to_string()));
+                socket.send_to(&bytes[..length], from).unwrap();
+            }
+        }
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                ("first".into(), "192.0.2.1:53".into()),
+                ("second".into(), "192.0.2.2:53".into()),
+                ("third".into(), "192.0.2.3:53".into()),
+            ] as [(String, String); 3]
+        );
+        client.join().unwrap()
+    });
+    assert_eq!(
+        String::from_utf8_lossy(&client.stdout),
+        "('first', '192.0.2.1', 53) ('second', '192.0.2.2', 53)\n\
+         b'third' ('192.0.2.3', 53) ('192.0.2.3', 53)\n",
+        "{client:?}"
+    );
+    // A stranger's question is dropped before it arrives.
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = sockets[0].local_addr().unwrap();
+    assert!(stranger.send_to(b"x", port).is_err() || sockets[0].recv_from(&mut [0; 9]).is_err());
+}
+
 #[test]
 fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let subtree = Subtree::new();
@@ -138,7 +207,6 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let options = CaptureOptions {
         cgroup_root: Some(subtree.0.clone()),
         bpffs_dir: directory.0.path().join("bpf"),
-        resolvers: vec![],
         object: Object::Plain,
     };
     let (capture, started) = Capture::start(&options).unwrap();
@@ -175,7 +243,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     );
 
     let listeners = capture.listen().unwrap();
-    let listener = &listeners[0];
+    let listener = &listeners.streams[0];
     listener.set_nonblocking(false).unwrap();
     let acceptor = std::thread::scope(|scope| {
         let client = scope.spawn(|| job(&jobs, &connect));
@@ -196,6 +264,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let (accepted, _) = listener.accept().unwrap();
     assert_eq!(capture.flow(accepted.as_fd()).unwrap(), None);
     drop(stranger);
+    ask_and_answer(&capture, &jobs, &listeners.questions);
     // An ungoverned process goes straight to the server.
     let direct = TcpStream::connect(("127.0.0.1", port)).unwrap();
     server.accept().unwrap();

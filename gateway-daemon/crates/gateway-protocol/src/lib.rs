@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod datagram;
 pub mod encryption;
 pub mod hello;
 pub mod login;
@@ -24,6 +25,7 @@ pub mod session;
 pub mod stop;
 pub mod wire;
 
+pub use datagram::{Asker, Datagrams, Heard, No, Question};
 pub use encryption::{Accepted, Alpn, Encryption, SecureError};
 pub use login::{Login, LoginError, Logins, Proof};
 pub use meter::{Meter, Unmetered};

@@ -148,7 +148,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn take(shared: &Arc<Shared>, worker: &Seat) -> Option<Slot> {
+    pub(crate) fn take(shared: &Arc<Shared>, worker: &Seat) -> Option<Slot> {
         worker.load.fetch_add(1, Ordering::Relaxed);
         let before = shared.active.fetch_add(1, Ordering::SeqCst);
         let slot = Slot {

@@ -27,10 +27,10 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// A session that was opened: its gate, and its place among the live ones.
-struct Opened {
-    governor: Governor,
-    registered: Registered,
-    flow: Flow,
+pub(crate) struct Opened {
+    pub(crate) governor: Governor,
+    pub(crate) registered: Registered,
+    pub(crate) flow: Flow,
 }
 
 /// What is left to do for a session whose link is ready.
@@ -122,7 +122,7 @@ fn flow_of(shared: &Shared, client: &TcpStream) -> Option<Flow> {
 
 /// Whose is it? `None` when it is to be reset. What takes time is waited for on another thread:
 /// one job's slow issuer must not keep the sessions of others waiting.
-async fn attribute(shared: &Arc<Shared>, flow: &Flow) -> Option<Attributed> {
+pub(crate) async fn attribute(shared: &Arc<Shared>, flow: &Flow) -> Option<Attributed> {
     let behind = match shared.ports.attribution.subject(flow) {
         Behind::Known(behind) => Some(behind),
         Behind::Nobody => None,
@@ -142,7 +142,7 @@ async fn attribute(shared: &Arc<Shared>, flow: &Flow) -> Option<Attributed> {
 }
 
 /// Opens its session; `None` when it is to be reset.
-fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Option<Opened> {
+pub(crate) fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Option<Opened> {
     let Ports {
         judge,
         recorder,
@@ -154,7 +154,8 @@ fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Option<Opened> 
     let now = clock.now();
     let Attributed { subject, policy } = behind;
     let session = shared.ids.next(now);
-    let destination = Destination::from_address(flow.destination);
+    let mut destination = Destination::from_address(flow.destination);
+    destination.host = shared.ports.names.name(flow.tree, destination.ip, now);
     let context = SessionContext {
         session,
         subject,
@@ -528,7 +529,7 @@ fn failed(governor: Governor, error: String) -> Next {
     Next::Close(governor, ending)
 }
 
-fn close(shared: &Arc<Shared>, governor: Governor, ending: Ending) {
+pub(crate) fn close(shared: &Arc<Shared>, governor: Governor, ending: Ending) {
     let session = governor.session();
     if let Err(error) = governor.close(ending, shared.ports.clock.now()) {
         count(&shared.counters.recording_failures);

@@ -45,6 +45,10 @@ counters! {
     tls_errors,
     /// Sessions that were served without being understood.
     opaque,
+    /// Questions that were taken from datagrams.
+    questions,
+    /// Questions that no server answered in time, or not readably.
+    unanswered,
     /// Sessions that ended because the gateway itself failed.
     panics,
     /// Records that could not be kept.

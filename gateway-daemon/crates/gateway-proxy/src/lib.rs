@@ -3,6 +3,7 @@
 //! [`Proxy`] owns the workers and the live sessions. A connection goes through the files in this
 //! order: `accept` → `connection` (whose is it, and may it connect) → `dial` → `recognise` →
 //! `secure` (who encrypts; by `tls`) → the protocol, or `opaque` when no protocol knows it. `refuse` words what the policy forbids.
+//! A datagram with a question goes from `questions` (whose is it) to its `conversation`, which asks the server.
 //!
 //! This crate knows no kernel, no policy and no storage: they stand behind [`ports`].
 #![cfg_attr(
@@ -17,6 +18,7 @@
 
 mod accept;
 mod connection;
+mod conversation;
 mod counters;
 mod dial;
 mod hold;
@@ -25,6 +27,7 @@ mod limits;
 mod opaque;
 pub mod ports;
 mod proxy;
+mod questions;
 mod recognise;
 mod refuse;
 mod registry;
@@ -36,7 +39,8 @@ pub use counters::Counts;
 pub use id::SessionIds;
 pub use limits::ProxyLimits;
 pub use ports::{
-    Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow, Ports, SystemClock,
+    Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow, Names, NoNames, Ports,
+    SystemClock,
 };
 pub use proxy::{Proxy, ProxyError};
 pub use registry::LiveSession;

@@ -25,6 +25,12 @@ pub struct ProxyLimits {
     pub linger: Duration,
     /// An opaque session that moves no byte for this long is ended. `None`: never.
     pub opaque_idle: Option<Duration>,
+    /// How long a server may take to answer a question.
+    pub answer: Duration,
+    /// Questions of one session that may wait for their answers at once.
+    pub pending: usize,
+    /// After so long without a question what a process asks a server is another session.
+    pub questions_idle: Duration,
 }
 
 impl Default for ProxyLimits {
@@ -38,6 +44,9 @@ impl Default for ProxyLimits {
             refusal: Duration::from_secs(1),
             linger: Duration::from_secs(5),
             opaque_idle: None,
+            answer: Duration::from_secs(5),
+            pending: 64,
+            questions_idle: Duration::from_secs(10),
         }
     }
 }

@@ -43,6 +43,30 @@ pub trait Capture: Send + Sync {
     /// # Errors
     /// The kernel could not be asked. The connection is reset.
     fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError>;
+
+    /// The flow behind a datagram that came from `source` to the listener on `port`. `None`: nobody
+    /// was redirected, and it is dropped. It must not block.
+    ///
+    /// # Errors
+    /// The kernel could not be asked. The datagram is dropped.
+    fn question(&self, port: u16, source: SocketAddr) -> Result<Option<Flow>, CaptureError>;
+}
+
+/// Knows by which names trees came to addresses.
+pub trait Names: Send + Sync {
+    /// The name that led a tree to an address, by the word of a server that is trusted. It must not
+    /// block.
+    fn name(&self, tree: TreeId, address: IpAddr, now: Timestamp) -> Option<Arc<str>>;
+}
+
+/// No name is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoNames;
+
+impl Names for NoNames {
+    fn name(&self, _: TreeId, _: IpAddr, _: Timestamp) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// Who stands behind a flow, and under which policy.
@@ -117,6 +141,8 @@ pub struct Ports {
     pub logins: Arc<dyn Logins>,
     /// Is told how long the gateway keeps bytes.
     pub meter: Arc<dyn Meter>,
+    /// Knows the names of destinations.
+    pub names: Arc<dyn Names>,
     /// What can be recognised, in the order in which it is asked.
     pub protocols: Vec<Arc<dyn Protocol>>,
 }

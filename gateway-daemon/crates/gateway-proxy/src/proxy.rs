@@ -4,13 +4,14 @@ use crate::counters::{Counters, Counts, Pace};
 use crate::id::SessionIds;
 use crate::limits::ProxyLimits;
 use crate::ports::Ports;
+use crate::questions::{Desk, take};
 use crate::registry::{LiveSession, Registry};
 use crate::worker::Worker;
 use gateway_core::{SessionId, TreeId};
-use gateway_protocol::StopReason;
 use gateway_protocol::relay::reactor::Reactor;
+use gateway_protocol::{Datagrams, StopReason};
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) orphan_pace: Pace,
     /// The workers, as accepting sees them.
     workers: Vec<Seat>,
+    /// The one of the questions.
+    pub(crate) asking: Seat,
 }
 
 /// A worker, as accepting sees it.
@@ -81,6 +84,8 @@ impl Shared {
 pub struct Proxy {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
+    /// Takes questions, apart from the others: a flood of these keeps no connection waiting.
+    asking: Worker,
     draining: watch::Sender<bool>,
     listeners: AtomicUsize,
 }
@@ -102,16 +107,14 @@ impl Proxy {
         let workers = (0..count)
             .map(Worker::start)
             .collect::<Result<Vec<_>, _>>()?;
-        let seats = workers.iter().enumerate().map(|(number, worker)| {
-            let (load, handle) = (Arc::clone(&worker.load), worker.handle.clone());
-            Seat {
-                number,
-                load,
-                handle,
-                reactor: worker.reactor(),
-            }
-        });
-        let seats = seats.collect();
+        let asking = Worker::start(count)?;
+        let seat = |(number, worker): (usize, &Worker)| Seat {
+            number,
+            load: Arc::clone(&worker.load),
+            handle: worker.handle.clone(),
+            reactor: worker.reactor(),
+        };
+        let seats = workers.iter().enumerate().map(seat).collect();
         let shared = Arc::new(Shared {
             ports,
             limits,
@@ -125,11 +128,13 @@ impl Proxy {
             limit_pace: Pace::default(),
             orphan_pace: Pace::default(),
             workers: seats,
+            asking: seat((count, &asking)),
         });
         let (draining, _) = watch::channel(false);
         let proxy = Proxy {
             shared,
             workers,
+            asking,
             draining,
             listeners: AtomicUsize::new(0),
         };
@@ -154,6 +159,24 @@ impl Proxy {
             worker
                 .handle
                 .spawn(accept(listener, shared, home, self.draining.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// Takes questions from these sockets, and brings them to the servers that were meant.
+    ///
+    /// # Errors
+    /// One cannot be made non-blocking.
+    pub fn answer(
+        &self,
+        sockets: Vec<UdpSocket>,
+        protocol: Arc<dyn Datagrams>,
+    ) -> Result<(), ProxyError> {
+        let draining = self.draining.subscribe();
+        let desk = Arc::new(Desk::new(Arc::clone(&self.shared), protocol, draining));
+        for socket in sockets {
+            socket.set_nonblocking(true).map_err(ProxyError::Listener)?;
+            self.asking.handle.spawn(take(socket, Arc::clone(&desk)));
         }
         Ok(())
     }

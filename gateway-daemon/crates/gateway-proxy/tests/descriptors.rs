@@ -24,6 +24,7 @@ fn without_descriptors_accepting_rests_and_the_connection_is_served_when_there_a
         encryption: Arc::new(gateway_testkit::NoEncryption),
         logins: Arc::new(gateway_protocol::login::NoLogins),
         meter: Arc::new(gateway_protocol::Unmetered),
+        names: Arc::new(gateway_proxy::NoNames),
         protocols: Vec::new(),
     };
     let limits = ProxyLimits {

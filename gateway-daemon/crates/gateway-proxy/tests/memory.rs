@@ -32,6 +32,7 @@ fn a_session_that_waits_costs_a_few_kibibytes() {
         encryption: Arc::new(gateway_testkit::NoEncryption),
         logins: Arc::new(gateway_protocol::login::NoLogins),
         meter: Arc::new(gateway_protocol::Unmetered),
+        names: Arc::new(gateway_proxy::NoNames),
         protocols: Vec::new(),
     };
     let proxy = Proxy::start(vec![listener], ports, ProxyLimits::default()).unwrap();

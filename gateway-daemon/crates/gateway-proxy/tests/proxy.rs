@@ -5,6 +5,8 @@ mod hold;
 mod life;
 #[path = "proxy/path.rs"]
 mod path;
+#[path = "proxy/questions.rs"]
+mod questions;
 #[path = "proxy/streams.rs"]
 mod streams;
 #[path = "proxy/support.rs"]

@@ -53,6 +53,10 @@ impl Capture for FixedCapture {
     fn flow(&self, _: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError> {
         self.answer.lock().unwrap().clone()
     }
+
+    fn question(&self, _: u16, _: SocketAddr) -> Result<Option<Flow>, CaptureError> {
+        self.answer.lock().unwrap().clone()
+    }
 }
 
 /// Knows every process as [`samples::subject`] of its tree, but for those of tree 0.

@@ -325,13 +325,10 @@ pub(crate) const WAYS: &[Way] = &[
         "metadata addresses of clouds",
         "a destination like others",
     ),
-    open(
+    closed(
         44,
-        Attest,
         "DNS as a tunnel",
-        "a policy for names",
-        "not built yet: datagrams to the host's resolvers pass unread",
-        "use resolvers that limit and log what they are asked",
+        "questions are rebuilt, judged by name, limited by length, rate and number, and recorded",
     ),
     open(
         45,

@@ -8,13 +8,16 @@ use crate::wiring::capture::KernelFlows;
 use crate::wiring::columns::ColumnsFile;
 use crate::wiring::logins::StoredLogins;
 use crate::wiring::measure::{CountedRecorder, Delays, TimedJudge};
+use crate::wiring::names::{LearnedNames, resolvers};
 use crate::wiring::page;
 use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
 use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
+use gateway_capture::Listeners;
+use gateway_dns::NameTable;
 use gateway_masking::{Cover, Key};
 use gateway_proxy::tls::{self, Rustls};
-use gateway_proxy::{Ports, Proxy, ProxyLimits, SystemClock};
+use gateway_proxy::{Ports, Proxy, ProxyError, ProxyLimits, SystemClock};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +62,9 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
     let columns = ColumnsFile::open(config.columns_file());
     let columns = Arc::new(columns.map_err(|error| Failure::no(error.to_string()))?);
     let delays = Arc::new(Delays::new());
+    let names: Arc<NameTable> = Arc::default();
+    let servers = config.dns_servers.clone().unwrap_or_else(resolvers);
+    let dns = protocols::dns(&config.limits, &servers, Arc::clone(&names));
     let ports = Ports {
         capture: Arc::new(KernelFlows(Arc::clone(&kernel.capture))),
         attribution: Arc::new(attribution),
@@ -70,11 +76,13 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         encryption: Arc::new(Rustls::new(authority)),
         logins: Arc::new(StoredLogins(Arc::clone(&ground.vault))),
         meter: Arc::clone(&delays) as _,
-        protocols: protocols::all(&config.limits, &columns),
+        names: Arc::new(LearnedNames(names)),
+        protocols: protocols::all(&config.limits, dns.clone(), &columns),
     };
-    let listeners = kernel.capture.listen().map_err(capture_failure)?;
-    let proxy = Proxy::start(listeners, ports, proxy_limits(config))
-        .map_err(|error| Failure::no(error.to_string()))?;
+    let Listeners { streams, questions } = kernel.capture.listen().map_err(capture_failure)?;
+    let failed = |error: ProxyError| Failure::no(error.to_string());
+    let proxy = Proxy::start(streams, ports, proxy_limits(config)).map_err(failed)?;
+    proxy.answer(questions, Arc::new(dns)).map_err(failed)?;
     Ok(Gate {
         proxy: Arc::new(proxy),
         recorder,
@@ -142,5 +150,8 @@ fn proxy_limits(config: &Config) -> ProxyLimits {
         refusal: limits.refusal,
         linger: limits.linger,
         opaque_idle: limits.opaque_idle,
+        answer: limits.dns_answer,
+        pending: limits.dns_pending,
+        questions_idle: limits.dns_idle,
     }
 }

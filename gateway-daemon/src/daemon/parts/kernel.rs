@@ -11,12 +11,7 @@ use crate::wiring::identity::Principals;
 use crate::wiring::tokens;
 use gateway_capture::{Capture, CaptureError, CaptureOptions};
 use gateway_lineage::{CgroupNames, Forest, Limits as LineageLimits, StateFile, SystemProc};
-use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
-
-/// resolv.conf(5) knows three; some resolvers know more.
-const RESOLVERS_MAX: usize = 16;
 
 /// What knows the governed processes.
 pub(super) struct Kernel {
@@ -46,7 +41,6 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     let options = CaptureOptions {
         cgroup_root: config.cgroup_root.clone(),
         bpffs_dir: config.bpffs_dir.clone(),
-        resolvers: resolvers(),
         object: config.object(),
     };
     let (capture, attached) = Capture::start(&options).map_err(capture_failure)?;
@@ -139,43 +133,4 @@ fn run_cgroups(config: &Config, capture: &Capture, state: &State) -> Result<RunC
     let base = delegated.unwrap_or_else(|| root.directory.join("gateway"));
     state.remember_runs(&base, keep)?;
     Ok(RunCgroups::new(base, &root.mount, config.limits.runs))
-}
-
-/// The servers of resolv.conf(5), at the start of the daemon.
-fn resolvers() -> Vec<IpAddr> {
-    match std::fs::read_to_string(Path::new("/etc/resolv.conf")) {
-        Ok(text) => parse_resolvers(&text),
-        Err(error) => {
-            tracing::warn!(%error, "/etc/resolv.conf: governed processes cannot ask for names");
-            Vec::new()
-        }
-    }
-}
-
-fn parse_resolvers(text: &str) -> Vec<IpAddr> {
-    let servers = text.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let server = words
-            .next()
-            .filter(|key| *key == "nameserver")
-            .and_then(|_| words.next())?;
-        server.parse().ok()
-    });
-    servers.take(RESOLVERS_MAX).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resolvers_are_read_as_the_resolver_reads_them() {
-        let text = "# nameserver 9.9.9.9\nsearch a b\nnameserver 10.0.0.1\nnameserver\t::1 x\n\
-                    nameserver nonsense\n nameserver 10.0.0.2\nnameserver\n";
-        let expected: Vec<IpAddr> = ["10.0.0.1", "::1", "10.0.0.2"]
-            .iter()
-            .map(|a| a.parse().unwrap())
-            .collect();
-        assert_eq!(parse_resolvers(text), expected);
-    }
 }

@@ -253,18 +253,19 @@ pub(super) async fn connect(
     Ok(Wire::Tls(Box::new(Tls::new(upstream, connection.into()))))
 }
 
-/// The name that the upstream's certificate has to be for. What a client claims counts last, and
-/// neither where the policy itself asks for proof nor where a credential is at stake: whoever can
-/// redirect the gateway's dial has a certificate for some name of his own.
+/// The name that the upstream's certificate has to be for. What a client claims, and the name by
+/// which its tree came to the address, count last, and neither where the policy itself asks for
+/// proof nor where a credential is at stake: whoever can redirect the gateway's dial has a
+/// certificate for some name of his own, which a job can ask for and have point anywhere.
 fn name_of(
     destination: &Destination,
     terms: &LinkTerms,
     claimed: Option<&str>,
 ) -> Result<ServerName<'static>, SecureError> {
     let may_claim = terms.credential.is_none() && terms.upstream != UpstreamTls::VerifyFull;
-    let claimed = claimed.filter(|_| may_claim);
-    let known = terms.name.as_deref().or(destination.host.as_deref());
-    match known.or(claimed) {
+    let led_to = || destination.host.as_deref();
+    let told = claimed.or_else(led_to).filter(|_| may_claim);
+    match terms.name.as_deref().or(told) {
         Some(name) => ServerName::try_from(name.to_owned())
             .map_err(|_| error("its name is one that no certificate can be for")),
         None => Ok(ServerName::from(destination.ip)),
@@ -384,5 +385,33 @@ impl ServerCertVerifier for AnyName {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A job can ask a trusted server for a name of its own, and have that point to the address of
+    /// a database. Where proof is wanted, it must not be the name that the certificate is for.
+    #[test]
+    fn a_name_that_a_job_chose_proves_nothing() {
+        let mut destination = Destination::from_address(([10, 0, 0, 7], 5432).into());
+        destination.host = Some("chosen.example".into());
+        let name = |terms: &LinkTerms, claimed| {
+            let name = name_of(&destination, terms, claimed).unwrap();
+            name.to_str().into_owned()
+        };
+        let mut terms = LinkTerms::default();
+        assert_eq!(name(&terms, Some("claimed.example")), "claimed.example");
+        assert_eq!(name(&terms, None), "chosen.example");
+        terms.credential = Some("password".into());
+        assert_eq!(name(&terms, Some("claimed.example")), "10.0.0.7");
+        assert_eq!(name(&terms, None), "10.0.0.7");
+        terms.credential = None;
+        terms.upstream = UpstreamTls::VerifyFull;
+        assert_eq!(name(&terms, None), "10.0.0.7");
+        terms.name = Some("db.internal".into());
+        assert_eq!(name(&terms, None), "db.internal");
     }
 }

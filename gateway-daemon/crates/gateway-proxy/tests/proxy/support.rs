@@ -60,6 +60,7 @@ impl Bench {
             encryption: Arc::new(gateway_testkit::NoEncryption),
             logins: Arc::new(gateway_protocol::login::NoLogins),
             meter: Arc::new(gateway_protocol::Unmetered),
+            names: Arc::new(gateway_proxy::NoNames),
             protocols: vec![Arc::new(Lines), Arc::new(Greeter)],
         };
         let proxy = Proxy::start(vec![listener], ports, limits).unwrap();
