@@ -8,6 +8,7 @@ mod setup;
 mod soak;
 mod test;
 mod tidy;
+mod vm;
 
 use anyhow::{Result, bail};
 use project::Project;
@@ -24,6 +25,7 @@ Usage: cargo xtask COMMAND
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
   bench [NAME…]      measurements in interleaved pairs: pgbench, pgbench-tls, connect, bulk, fork,
                      memory, masks, copy, memory-masks
+  vm [KERNEL…]       the product on Debian's kernels in QEMU: 6.1, 6.12, newest
   soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES]
 ";
 
@@ -51,6 +53,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "ebpf" => ebpf::run(&project, rest),
         "bench" => bench::run(&project, rest),
         "soak" => soak::run(&project, rest),
+        "vm" => vm::run(&project, rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -11,7 +11,7 @@ use gateway_tests::place;
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
-use tally::Tally;
+pub(crate) use tally::Tally;
 
 type Step = (&'static str, fn(&Project) -> Result<Tally>);
 

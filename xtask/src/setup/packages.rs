@@ -94,6 +94,9 @@ const PACKAGES: &[Package] = &[
         "keeps them out of the system's Python",
     ),
     package("haproxy", Part::Rivals, "the benchmark compares with it"),
+    package("qemu-system-x86", Part::Vm, "boots Debian's kernels"),
+    package("busybox-static", Part::Vm, "the shell of these guests"),
+    package("cpio", Part::Vm, "packs their root"),
 ];
 
 pub(super) fn provide(parts: &[Part]) -> Result<()> {
