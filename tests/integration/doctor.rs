@@ -166,6 +166,10 @@ fn without_a_daemon_the_doctor_says_what_the_host_can_and_leaves_nothing() {
         let fine = check["result"] == "ok";
         assert_eq!(check["remedy"].is_null(), fine, "{check}");
     }
+    let programs = said.objects.iter().filter(|one| one["kind"] == "program");
+    let counted = |program: &Value| program["instructions"].as_u64() > Some(0);
+    let programs: Vec<_> = programs.collect();
+    assert!(!programs.is_empty() && programs.iter().all(|one| counted(one)));
     assert!(said.rows("closed").contains(&3), "a raw IP socket");
     assert!(said.rows("open").contains(&5), "AF_PACKET");
     assert!(said.rows("open").contains(&1), "it is only a subtree");

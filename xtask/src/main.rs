@@ -25,7 +25,9 @@ Usage: cargo xtask COMMAND
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
   bench [NAME…]      measurements in interleaved pairs: pgbench, pgbench-tls, connect, bulk, fork,
                      memory, masks, copy, memory-masks
-  vm [KERNEL…]       the product on Debian's kernels in QEMU: 6.1, 6.12, newest
+  vm [--accept] [KERNEL…]
+                     the product on Debian's kernels in QEMU: 6.1, 6.12, newest; --accept keeps
+                     how much their verifiers went through
   soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES]
 ";
 

@@ -3,6 +3,7 @@
 mod guest;
 mod image;
 mod kernels;
+mod verifier;
 
 use crate::project::Project;
 use crate::setup::{self, Part};
@@ -14,15 +15,20 @@ use kernels::{Archive, Kernel, SERIES, Series};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use verifier::Kept;
 
 /// How much of a dead guest's console is shown.
 const CONSOLE_LINES: usize = 40;
 
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
-    let chosen = chosen(arguments)?;
+    let (flags, names): (Vec<String>, Vec<String>) = arguments
+        .iter()
+        .cloned()
+        .partition(|word| word == "--accept");
+    let chosen = chosen(&names)?;
     setup::provide(project, &[Part::Build, Part::Vm])?;
     test::build(project)?;
-    let tally = boot_all(project, &chosen)?;
+    let tally = boot_all(project, &chosen, !flags.is_empty())?;
     println!("\n{tally}");
     for skipped in &tally.skipped {
         println!("skipped: {skipped}");
@@ -50,30 +56,37 @@ fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
     arguments.iter().map(series).collect()
 }
 
-/// Boots these, one after the other: two at a time on two cores would only be slower.
-fn boot_all(project: &Project, chosen: &[&Series]) -> Result<Tally> {
+/// Boots these, one after the other: two at a time on two cores would only be slower. `accept`: what
+/// the verifier went through is kept and not judged.
+fn boot_all(project: &Project, chosen: &[&Series], accept: bool) -> Result<Tally> {
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory)?;
     let archive = Archive::open(&directory)?;
     let initramfs = image::make(&place::gateway()?, &directory)?;
+    let mut kept = Kept::read(project)?;
     let mut total = Tally::default();
     for series in chosen {
         let name = series.name;
         println!("\n== vm {name}");
         let tally = match archive.newest(series) {
-            Ok(kernel) => Visit::make(series, &kernel, &initramfs, &directory)?.tally(),
-            Err(error) => skipped(name, &error),
+            Ok(kernel) => {
+                let visit = Visit::make(series, &kernel, &initramfs, &directory)?;
+                if accept {
+                    visit.accept(&mut kept)?;
+                }
+                visit.tally(&kept)
+            }
+            Err(error) => skipped(&format!("vm {name}: no kernel from apt: {error:#}")),
         };
         total.add(tally);
     }
     Ok(total)
 }
 
-fn skipped(name: &str, error: &anyhow::Error) -> Tally {
-    let reason = format!("vm {name}: no kernel from apt: {error:#}");
+fn skipped(reason: &str) -> Tally {
     println!("skipped: {reason}");
     Tally {
-        skipped: vec![reason],
+        skipped: vec![reason.to_owned()],
         ..Tally::default()
     }
 }
@@ -106,8 +119,50 @@ impl Visit<'_> {
         })
     }
 
+    fn accept(&self, kept: &mut Kept) -> Result<()> {
+        let counts = &self.report.instructions;
+        ensure!(!counts.is_empty(), "the guest counted no instructions");
+        kept.accept(self.series.name, &self.kernel.release, counts)
+    }
+
     /// Prints the table, and counts.
-    fn tally(&self) -> Tally {
+    fn tally(&self, kept: &Kept) -> Tally {
+        let mut tally = self.checks();
+        self.judge_instructions(kept, &mut tally);
+        let name = self.series.name;
+        let took = self.took.as_secs_f32();
+        if !self.report.ended {
+            let failure = format!("vm {name}: the guest came to no end in {took:.0} s");
+            tally.failures.push(failure);
+        }
+        if !tally.failures.is_empty() {
+            self.show_console();
+        }
+        println!("  Linux {}: {took:.1} s, {tally}", self.kernel.release);
+        tally
+    }
+
+    fn judge_instructions(&self, kept: &Kept, tally: &mut Tally) {
+        let name = self.series.name;
+        let counts = &self.report.instructions;
+        let judgement = kept.judge(name, counts);
+        let good = judgement.failures.is_empty() && !counts.is_empty();
+        let verdict = if good { "pass" } else { "FAIL" };
+        let most = counts.values().max().copied().unwrap_or_default();
+        let detail = format!("{} programs, {most} at most", counts.len());
+        println!("  {:<24} {verdict}  {detail}", "instructions");
+        if good {
+            tally.passed += 1;
+        } else if counts.is_empty() {
+            let failure = format!("vm {name}: the guest counted no instructions");
+            tally.failures.push(failure);
+        }
+        let named = |all: Vec<String>| all.into_iter().map(move |one| format!("vm {name}: {one}"));
+        tally.failures.extend(named(judgement.failures));
+        tally.skipped.extend(named(judgement.unknown));
+    }
+
+    fn checks(&self) -> Tally {
         let mut tally = Tally::default();
         let name = self.series.name;
         for check in &self.report.checks {
@@ -121,15 +176,6 @@ impl Visit<'_> {
                 tally.failures.push(failure);
             }
         }
-        let took = self.took.as_secs_f32();
-        if !self.report.ended {
-            let failure = format!("vm {name}: the guest came to no end in {took:.0} s");
-            tally.failures.push(failure);
-        }
-        if !tally.failures.is_empty() {
-            self.show_console();
-        }
-        println!("  Linux {}: {took:.1} s, {tally}", self.kernel.release);
         tally
     }
 
@@ -148,6 +194,7 @@ impl Visit<'_> {
 mod tests {
     use super::*;
     use guest::Checked;
+    use verifier::Counts;
 
     #[test]
     fn a_kernel_is_chosen_by_its_name() {
@@ -166,7 +213,9 @@ mod tests {
             release: "6.1.0-56".to_owned(),
             image: PathBuf::new(),
         };
-        let tally = |passed, ended| {
+        let counts = Counts::from([("redirect4".to_owned(), 833)]);
+        let kept = Kept::of(SERIES[0].name, counts.clone());
+        let tally = |passed, ended, instructions: &Counts| {
             let check = Checked {
                 name: "mounts".to_owned(),
                 passed,
@@ -178,16 +227,20 @@ mod tests {
                 kernel: &kernel,
                 report: Report {
                     checks: vec![check],
+                    instructions: instructions.clone(),
                     ended,
                 },
                 took: Duration::from_secs(9),
                 console: PathBuf::from("/nonexistent"),
             };
-            let tally = visit.tally();
+            let tally = visit.tally(&kept);
             (tally.passed, tally.failures.len())
         };
-        assert_eq!(tally(true, true), (1, 0));
-        assert_eq!(tally(false, true), (0, 1));
-        assert_eq!(tally(true, false), (1, 1));
+        assert_eq!(tally(true, true, &counts), (2, 0));
+        assert_eq!(tally(false, true, &counts), (1, 1));
+        assert_eq!(tally(true, false, &counts), (2, 1));
+        let more = Counts::from([("redirect4".to_owned(), 2000)]);
+        assert_eq!(tally(true, true, &more), (1, 1));
+        assert!(tally(true, true, &Counts::new()).1 > 0, "nothing counted");
     }
 }

@@ -1,5 +1,6 @@
 //! One boot: QEMU, and what the guest says on its second serial port.
 use super::kernels::{Kernel, Series};
+use super::verifier::Counts;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -23,6 +24,8 @@ pub(super) struct Checked {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Report {
     pub(super) checks: Vec<Checked>,
+    /// How many instructions the verifier went through, by program.
+    pub(super) instructions: Counts,
     /// It came to its end.
     pub(super) ended: bool,
 }
@@ -32,6 +35,11 @@ impl Report {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["END"] => self.ended = true,
+            ["INSTRUCTIONS", program, count] => {
+                if let Ok(count) = count.parse() {
+                    self.instructions.insert((*program).to_owned(), count);
+                }
+            }
             [verdict @ ("PASS" | "FAIL"), name, began, ended, said @ ..] => {
                 let moment = |text: &str| text.parse::<f32>().unwrap_or_default();
                 self.checks.push(Checked {
@@ -99,6 +107,7 @@ mod tests {
         for line in [
             "PASS mounts 5.25 5.50  \r",
             "FAIL daemon 6.00 16.00 it   said this\r",
+            "INSTRUCTIONS redirect4 833\r",
             "[    5.9] some driver greets",
             "END\r",
         ] {
@@ -117,6 +126,7 @@ mod tests {
                     checked("mounts", true, 0.25, ""),
                     checked("daemon", false, 10.0, "it said this"),
                 ],
+                instructions: Counts::from([("redirect4".to_owned(), 833)]),
                 ended: true,
             }
         );

@@ -2,6 +2,7 @@
 # The first process of the guest. It runs the product at the real top of the cgroup hierarchy, and
 # says on the second serial port what it saw: `cargo xtask vm` reads these lines.
 #   PASS|FAIL NAME BEGIN END SAID…    times in seconds since boot
+#   INSTRUCTIONS PROGRAM COUNT        how many the verifier went through
 #   END
 export PATH=/bin HOME=/root
 JOB=/sys/fs/cgroup/jobs/one
@@ -66,6 +67,11 @@ doctor_finds_nothing_missing() {
     return $code
 }
 
+say_instructions() {
+    grep '"kind":"program"' /tmp/doctor.json |
+        sed -n 's/.*"name":"\([^"]*\)".*"instructions":\([0-9]*\).*/INSTRUCTIONS \1 \2/p' >/dev/ttyS1
+}
+
 daemon_is_ready() {
     wait_for answers || { tail -n 4 /var/log/daemon.log; false; }
 }
@@ -128,6 +134,7 @@ nothing_is_left() {
 run_all() {
     check mounts mount_the_rest
     check doctor doctor_finds_nothing_missing
+    say_instructions
     nc -ll -p $ALLOWED -e /bin/greet &
     nc -ll -p $DENIED -e /bin/greet &
     check sinks wait_for reaches $DENIED

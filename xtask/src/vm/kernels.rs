@@ -20,8 +20,8 @@ const RELEASES_TRIED: usize = 3;
 /// A series of kernels of which the newest release is booted.
 pub(super) struct Series {
     pub(super) name: &'static str,
-    /// How its releases begin.
-    begins: &'static str,
+    /// Is a release of these numbers one of it?
+    has: fn(&[u32]) -> bool,
     /// Debian 12's QEMU 7.2 double-faults on 6.12 with cmpxchg16b, without which 7.3 has no socket
     /// storage.
     pub(super) cpu: &'static str,
@@ -30,17 +30,17 @@ pub(super) struct Series {
 pub(super) const SERIES: [Series; 3] = [
     Series {
         name: "6.1",
-        begins: "6.1.",
+        has: |numbers| numbers.starts_with(&[6, 1]),
         cpu: "max",
     },
     Series {
         name: "6.12",
-        begins: "6.12.",
+        has: |numbers| numbers.starts_with(&[6, 12]),
         cpu: "max,cx16=off",
     },
     Series {
         name: "newest",
-        begins: "",
+        has: |numbers| numbers.first() >= Some(&7),
         cpu: "max",
     },
 ];
@@ -77,7 +77,8 @@ impl Archive {
             "update",
         ]));
         if let Err(error) = updated {
-            archive.stale = Some(format!("{error:#}"));
+            archive.stale = Some(apts_word(&error));
+            println!("vm: apt's lists are as they were: {}", apts_word(&error));
         }
         Ok(archive)
     }
@@ -86,17 +87,17 @@ impl Archive {
     pub(super) fn newest(&self, series: &Series) -> Result<Kernel> {
         let names = process::read(self.command("apt-cache").args(["pkgnames", "linux-image-"]))?;
         let mut reasons = Vec::from_iter(self.stale.clone());
-        for release in releases(&names, series.begins)
+        for release in releases(&names, series.has)
             .into_iter()
             .take(RELEASES_TRIED)
         {
             match self.fetch(&release) {
                 Ok(image) => return Ok(Kernel { release, image }),
-                Err(error) => reasons.push(format!("{error:#}")),
+                Err(error) => reasons.push(apts_word(&error)),
             }
         }
         if reasons.is_empty() {
-            bail!("apt offers no linux-image-{}*-cloud-amd64", series.begins);
+            bail!("its lists have none");
         }
         bail!("{}", reasons.join("; "))
     }
@@ -169,15 +170,27 @@ impl Archive {
     }
 }
 
+/// What apt complains of first, without the command that we called it by.
+fn apts_word(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let complaint = text.lines().find_map(|line| line.strip_prefix("E: "));
+    complaint
+        .or_else(|| text.lines().next())
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// The releases of the cloud kernels among these package names, newest first.
-fn releases(names: &str, begins: &str) -> Vec<String> {
+fn releases(names: &str, has: fn(&[u32]) -> bool) -> Vec<String> {
     let release = |name: &str| {
         let name = name.strip_suffix("-unsigned").unwrap_or(name);
         let release = name
             .strip_prefix("linux-image-")?
             .strip_suffix("-cloud-amd64")?;
-        let numbered = numbers(release).len() > 2 && !release.contains("rc");
-        (numbered && release.starts_with(begins)).then(|| release.to_owned())
+        let numbers = numbers(release);
+        // Shorter ones are names of whatever is the latest.
+        let numbered = numbers.len() > 2 && !release.contains("rc");
+        (numbered && has(&numbers)).then(|| release.to_owned())
     };
     let mut releases: Vec<String> = names.lines().filter_map(release).collect();
     releases.sort_by_key(|release| Reverse(numbers(release)));
@@ -203,16 +216,19 @@ mod tests {
                      linux-image-6.1.0-56-cloud-amd64-unsigned\nlinux-image-6.1.0-56-amd64\n\
                      linux-image-6.12.117+deb12-cloud-amd64\nlinux-image-7.3.4+deb13-cloud-amd64\n\
                      linux-image-7.4~rc1-1-cloud-amd64\nlinux-image-6.1.0-56-cloud-amd64-dbg\n";
-        for (begins, expected) in [
-            ("6.1.", vec!["6.1.0-56", "6.1.0-9"]),
-            ("6.12.", vec!["6.12.117+deb12"]),
-            (
-                "",
-                vec!["7.3.4+deb13", "6.12.117+deb12", "6.1.0-56", "6.1.0-9"],
-            ),
-            ("5.10.", vec![]),
-        ] {
-            assert_eq!(releases(names, begins), expected, "{begins}");
+        for (series, expected) in SERIES.iter().zip([
+            vec!["6.1.0-56", "6.1.0-9"],
+            vec!["6.12.117+deb12"],
+            vec!["7.3.4+deb13"],
+        ]) {
+            assert_eq!(releases(names, series.has), expected, "{}", series.name);
         }
+    }
+
+    #[test]
+    fn of_what_apt_says_the_first_complaint_is_kept() {
+        let long = anyhow::anyhow!("`apt-get -o …` failed: 100\nW: hm\nE: no way\nE: none at all");
+        assert_eq!(apts_word(&long), "no way");
+        assert_eq!(apts_word(&anyhow::anyhow!("no such file")), "no such file");
     }
 }
