@@ -5,7 +5,7 @@ mod tally;
 
 use crate::project::Project;
 use crate::setup::{self, Part};
-use crate::{ebpf, process, tidy};
+use crate::{ebpf, process, tidy, vm};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::place;
 use std::fs;
@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
     }),
     ("unit", suite::unit),
     ("integration", suite::integration),
+    ("vm", vm::test),
     ("fuzz", fuzz::run),
 ];
 

@@ -41,6 +41,15 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// The oldest and the newest, as a step of `cargo xtask test`.
+pub(crate) fn test(project: &Project) -> Result<Tally> {
+    if let Err(error) = setup::provide(project, &[Part::Vm]) {
+        return Ok(skipped(&format!("vm: no QEMU: {error:#}")));
+    }
+    let [oldest, .., newest] = &SERIES;
+    boot_all(project, &[oldest, newest], false)
+}
+
 fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
     if arguments.is_empty() {
         return Ok(SERIES.iter().collect());
@@ -145,7 +154,7 @@ impl Visit<'_> {
     fn judge_instructions(&self, kept: &Kept, tally: &mut Tally) {
         let name = self.series.name;
         let counts = &self.report.instructions;
-        let judgement = kept.judge(name, counts);
+        let judgement = kept.judge(name, &self.kernel.release, counts);
         let good = judgement.failures.is_empty() && !counts.is_empty();
         let verdict = if good { "pass" } else { "FAIL" };
         let most = counts.values().max().copied().unwrap_or_default();
@@ -214,7 +223,7 @@ mod tests {
             image: PathBuf::new(),
         };
         let counts = Counts::from([("redirect4".to_owned(), 833)]);
-        let kept = Kept::of(SERIES[0].name, counts.clone());
+        let kept = Kept::of(SERIES[0].name, &kernel.release, counts.clone());
         let tally = |passed, ended, instructions: &Counts| {
             let check = Checked {
                 name: "mounts".to_owned(),

@@ -198,6 +198,11 @@ fn releases(names: &str, has: fn(&[u32]) -> bool) -> Vec<String> {
     releases
 }
 
+/// Do two releases have the same first two numbers?
+pub(super) fn same_version(one: &str, other: &str) -> bool {
+    numbers(one).get(..2) == numbers(other).get(..2)
+}
+
 fn numbers(release: &str) -> Vec<u32> {
     release
         .split(|character: char| !character.is_ascii_digit())
