@@ -8,6 +8,7 @@ mod setup;
 mod soak;
 mod test;
 mod tidy;
+mod vm;
 
 use anyhow::{Result, bail};
 use project::Project;
@@ -19,11 +20,14 @@ Usage: cargo xtask COMMAND
   setup              installs what the other commands need on Debian 12, and says why
   demo               the whole product in one story, on a throwaway PostgreSQL
   test [STEP…]       every check and test; a step is one of: build, ebpf, tidy, clippy, unit,
-                     policies, integration, fuzz
+                     policies, integration, vm, fuzz
   tidy [--clippy]    the layers, the house rules, the formatting
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
   bench [NAME…]      measurements in interleaved pairs: pgbench, pgbench-tls, connect, bulk, fork,
                      memory, masks, copy, memory-masks
+  vm [--accept] [KERNEL…]
+                     the product on Debian's kernels in QEMU: 6.1, 6.12, newest; --accept keeps
+                     how much their verifiers went through
   soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES]
 ";
 
@@ -51,6 +55,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "ebpf" => ebpf::run(&project, rest),
         "bench" => bench::run(&project, rest),
         "soak" => soak::run(&project, rest),
+        "vm" => vm::run(&project, rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

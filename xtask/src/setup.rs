@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Rivals,
     /// The toolchain of the kernel half. Only a change of the kernel half needs it.
     Bpf,
+    /// What boots other kernels. Only `cargo xtask vm` needs it.
+    Vm,
 }
 
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {

@@ -5,13 +5,13 @@ mod tally;
 
 use crate::project::Project;
 use crate::setup::{self, Part};
-use crate::{ebpf, process, tidy};
+use crate::{ebpf, process, tidy, vm};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::place;
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
-use tally::Tally;
+pub(crate) use tally::Tally;
 
 type Step = (&'static str, fn(&Project) -> Result<Tally>);
 
@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
     }),
     ("unit", suite::unit),
     ("integration", suite::integration),
+    ("vm", vm::test),
     ("fuzz", fuzz::run),
 ];
 

@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::screen::{Screen, print, print_json};
 use check::{Check, Finding, Viewer};
 use host::Host;
+use kernel::Program;
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 use ways::{Facts, Footing, Row, State};
@@ -20,6 +21,8 @@ use ways::{Facts, Footing, Row, State};
 /// All that was found.
 struct Report {
     checks: Vec<Check>,
+    /// What the kernel took, for scripts only.
+    programs: Vec<Program>,
     rows: Vec<Row>,
     summary: Summary,
 }
@@ -60,7 +63,13 @@ pub(crate) fn doctor(config: &Config, all: bool, json: bool) -> Result<Exit, Fai
 fn examine(config: &Config) -> Result<(Report, Exit), Failure> {
     let viewer = Viewer::of_process();
     let host = Host::this();
-    let (root, mut checks, built_with_lsm, attached) = ground(config, &host, viewer);
+    let Ground {
+        root,
+        mut checks,
+        programs,
+        built_with_lsm,
+        attached,
+    } = ground(config, &host, viewer);
     let footing = footing(&checks);
     checks.extend(notes(config, &host, built_with_lsm));
     checks.push(daemon::daemon(config, attached, viewer)?);
@@ -79,6 +88,7 @@ fn examine(config: &Config) -> Result<(Report, Exit), Failure> {
     };
     let report = Report {
         checks,
+        programs,
         rows,
         summary,
     };
@@ -89,18 +99,20 @@ fn count<T>(all: &[T], which: impl Fn(&T) -> bool) -> usize {
     all.iter().filter(|one| which(one)).count()
 }
 
-type Ground = (
-    Option<gateway_capture::cgroup::Root>,
-    Vec<Check>,
-    Option<bool>,
-    Option<bool>,
-);
+/// What was found of what nothing can be enforced without.
+struct Ground {
+    root: Option<gateway_capture::cgroup::Root>,
+    checks: Vec<Check>,
+    programs: Vec<Program>,
+    built_with_lsm: Option<bool>,
+    attached: Option<bool>,
+}
 
-/// What nothing can be enforced without.
 fn ground(config: &Config, host: &Host, viewer: Viewer) -> Ground {
     let (types, built_with_lsm) = kernel::types();
     let (cgroup2, root) = kernel::cgroup2(config);
     let (pins, attached) = kernel::pins(config, viewer);
+    let (taken, programs) = kernel::programs(config, viewer);
     let others = kernel::others(config, root.as_ref(), viewer);
     let checks = vec![
         viewer.check(),
@@ -111,10 +123,16 @@ fn ground(config: &Config, host: &Host, viewer: Viewer) -> Ground {
         cgroup2,
         kernel::bpffs(config, viewer),
         pins,
-        kernel::programs(config, viewer),
+        taken,
         others,
     ];
-    (root, checks, built_with_lsm, attached)
+    Ground {
+        root,
+        checks,
+        programs,
+        built_with_lsm,
+        attached,
+    }
 }
 
 /// What the gateway works without.

@@ -114,6 +114,9 @@ const PACKAGES: &[Package] = &[
         "compiles a static program with musl's resolver",
     ),
     package("haproxy", Part::Rivals, "the benchmark compares with it"),
+    package("qemu-system-x86", Part::Vm, "boots Debian's kernels"),
+    package("busybox-static", Part::Vm, "the shell of these guests"),
+    package("cpio", Part::Vm, "packs their root"),
 ];
 
 pub(super) fn provide(parts: &[Part]) -> Result<()> {

@@ -24,11 +24,21 @@ pub fn kernel_types() -> Result<Types, CaptureError> {
     }
 }
 
-/// Has the kernel load and verify all programs of an object, and drops them. Says how many.
+/// A program that the verifier took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// As the object calls it.
+    pub name: String,
+    /// How many instructions the verifier went through, each as often as it did (`verified_insns` of
+    /// `bpf_prog_info`): it gives up at a million.
+    pub instructions: u32,
+}
+
+/// Has the kernel load and verify all programs of an object, and drops them. Says which, by name.
 ///
 /// # Errors
 /// The kernel refuses one, or the caller may not load any.
-pub fn load_programs(object: Object) -> Result<usize, CaptureError> {
+pub fn load_programs(object: Object) -> Result<Vec<Verified>, CaptureError> {
     let offsets = Wire(btf::offsets(Path::new(btf::VMLINUX))?);
     let types =
         Btf::from_sys_fs().map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
@@ -37,20 +47,24 @@ pub fn load_programs(object: Object) -> Result<usize, CaptureError> {
         .load(object.bytes())
         .map_err(|error| CaptureError::new("load the eBPF object", &error))?;
     scan::load(&mut ebpf, &types)?;
-    let mut loaded = 0;
+    let mut verified = Vec::new();
     let mut programs: Vec<_> = ebpf.programs_mut().collect();
     // The same one is named each time.
     programs.sort_by_key(|(name, _)| *name);
     for (name, program) in programs {
+        let failed = |error| CaptureError::new(format!("load the program {name}"), &error);
         match load_one(name, program, &types) {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => loaded += 1,
-            Err(error) => {
-                let what = format!("load the program {name}");
-                return Err(CaptureError::new(what, &error));
-            }
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+            Err(error) => return Err(failed(error)),
         }
+        let info = program.info().map_err(failed)?;
+        verified.push(Verified {
+            name: name.to_owned(),
+            // Every kernel since 5.16 counts, and ours begin at 6.1.
+            instructions: info.verified_instruction_count().unwrap_or_default(),
+        });
     }
-    Ok(loaded)
+    Ok(verified)
 }
 
 fn load_one(name: &str, program: &mut Program, types: &Btf) -> Result<(), ProgramError> {

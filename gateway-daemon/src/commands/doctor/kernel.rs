@@ -5,11 +5,14 @@ use gateway_capture::beside::{self, Other, Others};
 use gateway_capture::cgroup::Root;
 use gateway_capture::inspect::{self, Left, Place};
 use gateway_capture::{CaptureError, host, probe};
+use serde::Serialize;
 use std::fmt::Display;
 use std::path::Path;
 
 /// How many of a kind are named.
 const NAMED_MAX: usize = 8;
+
+const PROGRAMS: &str = "programs";
 
 /// The release that was tested.
 pub(super) fn release() -> Check {
@@ -123,20 +126,37 @@ fn pins_check(directory: &Path, left: &Left) -> Check {
     )
 }
 
-/// Does the kernel take the programs?
-pub(super) fn programs(config: &Config, viewer: Viewer) -> Check {
-    const NAME: &str = "programs";
+/// A program that the kernel took, and how much of it the verifier looked at.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) instructions: u32,
+}
+
+/// Does the kernel take the programs? Also each that it took.
+pub(super) fn programs(config: &Config, viewer: Viewer) -> (Check, Vec<Program>) {
     match probe::load_programs(config.object()) {
-        Ok(count) => {
+        Ok(verified) => {
+            let count = verified.len();
             let detail = format!("the kernel verified all {count}, and they were dropped again");
-            Check::ok(NAME, detail)
+            let programs = verified.into_iter().map(|one| Program {
+                name: one.name,
+                instructions: one.instructions,
+            });
+            (Check::ok(PROGRAMS, detail), programs.collect())
         }
-        Err(error @ CaptureError::NotPermitted { .. }) => {
-            viewer.failed(NAME, &error, "see the check capabilities")
+        Err(error) => (not_taken(&error, viewer), Vec::new()),
+    }
+}
+
+fn not_taken(error: &CaptureError, viewer: Viewer) -> Check {
+    match error {
+        CaptureError::NotPermitted { .. } => {
+            viewer.failed(PROGRAMS, error, "see the check capabilities")
         }
-        Err(error) => {
+        _ => {
             let remedy = "where all other checks are ok: another kernel; please report it";
-            Check::missing(NAME, refusal(&error.to_string()), remedy)
+            Check::missing(PROGRAMS, refusal(&error.to_string()), remedy)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The report: tables for people, or one JSON object in each line.
 use super::check::{Check, Finding};
+use super::kernel::Program;
 use super::ways::{Row, State};
 use super::{Report, Summary};
 use crate::terminal::escape;
@@ -24,6 +25,7 @@ const ROWS: [Column; 4] = [
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Line<'a> {
     Check(&'a Check),
+    Program(&'a Program),
     Row(&'a Row),
     Summary(&'a Summary),
 }
@@ -32,7 +34,8 @@ pub(super) enum Line<'a> {
 pub(super) fn objects(report: &Report) -> Vec<Line<'_>> {
     let checks = report.checks.iter().map(Line::Check);
     let rows = report.rows.iter().map(Line::Row);
-    let mut lines: Vec<Line<'_>> = checks.chain(rows).collect();
+    let programs = report.programs.iter().map(Line::Program);
+    let mut lines: Vec<Line<'_>> = checks.chain(programs).chain(rows).collect();
     lines.push(Line::Summary(&report.summary));
     lines
 }
@@ -130,8 +133,13 @@ mod tests {
             Check::missing("policy", "a\u{1b}[2J", "repair it"),
         ];
         let rows = rows(Footing::Firm, &Facts::default());
+        let programs = vec![Program {
+            name: "redirect4".to_owned(),
+            instructions: 833,
+        }];
         Report {
             checks,
+            programs,
             rows,
             summary: Summary {
                 tier: "attest",
@@ -156,7 +164,11 @@ mod tests {
             })
         );
         assert_eq!(objects[1]["result"], "missing");
-        let row = &objects[2];
+        assert_eq!(
+            objects[2],
+            serde_json::json!({ "kind": "program", "name": "redirect4", "instructions": 833 })
+        );
+        let row = &objects[3];
         for key in ["kind", "row", "way", "tier", "result", "reason", "remedy"] {
             assert!(row.get(key).is_some(), "{key} in {row}");
         }

@@ -1,0 +1,255 @@
+//! `cargo xtask vm`: the product on Debian's kernels, in QEMU, attached at the real top of the
+//! cgroup hierarchy. The host's own top is never touched by a test; here there is one to spare.
+mod guest;
+mod image;
+mod kernels;
+mod verifier;
+
+use crate::project::Project;
+use crate::setup::{self, Part};
+use crate::test::{self, Tally};
+use anyhow::{Context, Result, bail, ensure};
+use gateway_tests::place;
+use guest::Report;
+use kernels::{Archive, Kernel, SERIES, Series};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use verifier::Kept;
+
+/// How much of a dead guest's console is shown.
+const CONSOLE_LINES: usize = 40;
+
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
+    let (flags, names): (Vec<String>, Vec<String>) = arguments
+        .iter()
+        .cloned()
+        .partition(|word| word == "--accept");
+    let chosen = chosen(&names)?;
+    setup::provide(project, &[Part::Build, Part::Vm])?;
+    test::build(project)?;
+    let tally = boot_all(project, &chosen, !flags.is_empty())?;
+    println!("\n{tally}");
+    for skipped in &tally.skipped {
+        println!("skipped: {skipped}");
+    }
+    for failure in &tally.failures {
+        println!("failed: {failure}");
+    }
+    ensure!(tally.failures.is_empty(), "not all is well");
+    ensure!(tally.passed > 0, "no kernel was booted");
+    Ok(())
+}
+
+/// The oldest and the newest, as a step of `cargo xtask test`.
+pub(crate) fn test(project: &Project) -> Result<Tally> {
+    if let Err(error) = setup::provide(project, &[Part::Vm]) {
+        return Ok(skipped(&format!("vm: no QEMU: {error:#}")));
+    }
+    let [oldest, .., newest] = &SERIES;
+    boot_all(project, &[oldest, newest], false)
+}
+
+fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
+    if arguments.is_empty() {
+        return Ok(SERIES.iter().collect());
+    }
+    let series = |name: &String| {
+        let found = SERIES.iter().find(|series| series.name == name);
+        let Some(found) = found else {
+            let names = SERIES.map(|series| series.name).join(", ");
+            bail!("there is no kernel `{name}`: {names}");
+        };
+        Ok(found)
+    };
+    arguments.iter().map(series).collect()
+}
+
+/// Boots these, one after the other: two at a time on two cores would only be slower. `accept`: what
+/// the verifier went through is kept and not judged.
+fn boot_all(project: &Project, chosen: &[&Series], accept: bool) -> Result<Tally> {
+    let directory = project.target.join("vm");
+    fs::create_dir_all(&directory)?;
+    let archive = Archive::open(&directory)?;
+    let initramfs = image::make(&place::gateway()?, &directory)?;
+    let mut kept = Kept::read(project)?;
+    let mut total = Tally::default();
+    for series in chosen {
+        let name = series.name;
+        println!("\n== vm {name}");
+        let tally = match archive.newest(series) {
+            Ok(kernel) => {
+                let visit = Visit::make(series, &kernel, &initramfs, &directory)?;
+                if accept {
+                    visit.accept(&mut kept)?;
+                }
+                visit.tally(&kept)
+            }
+            Err(error) => skipped(&format!("vm {name}: no kernel from apt: {error:#}")),
+        };
+        total.add(tally);
+    }
+    Ok(total)
+}
+
+fn skipped(reason: &str) -> Tally {
+    println!("skipped: {reason}");
+    Tally {
+        skipped: vec![reason.to_owned()],
+        ..Tally::default()
+    }
+}
+
+/// A kernel that was booted, and what came of it.
+struct Visit<'a> {
+    series: &'a Series,
+    kernel: &'a Kernel,
+    report: Report,
+    took: Duration,
+    console: PathBuf,
+}
+
+impl Visit<'_> {
+    fn make<'a>(
+        series: &'a Series,
+        kernel: &'a Kernel,
+        initramfs: &Path,
+        directory: &Path,
+    ) -> Result<Visit<'a>> {
+        let console = directory.join(format!("console-{}.log", series.name));
+        let (report, took) = guest::boot(series, kernel, initramfs, &console)
+            .with_context(|| format!("kernel {}", kernel.release))?;
+        Ok(Visit {
+            series,
+            kernel,
+            report,
+            took,
+            console,
+        })
+    }
+
+    fn accept(&self, kept: &mut Kept) -> Result<()> {
+        let counts = &self.report.instructions;
+        ensure!(!counts.is_empty(), "the guest counted no instructions");
+        kept.accept(self.series.name, &self.kernel.release, counts)
+    }
+
+    /// Prints the table, and counts.
+    fn tally(&self, kept: &Kept) -> Tally {
+        let mut tally = self.checks();
+        self.judge_instructions(kept, &mut tally);
+        let name = self.series.name;
+        let took = self.took.as_secs_f32();
+        if !self.report.ended {
+            let failure = format!("vm {name}: the guest came to no end in {took:.0} s");
+            tally.failures.push(failure);
+        }
+        if !tally.failures.is_empty() {
+            self.show_console();
+        }
+        println!("  Linux {}: {took:.1} s, {tally}", self.kernel.release);
+        tally
+    }
+
+    fn judge_instructions(&self, kept: &Kept, tally: &mut Tally) {
+        let name = self.series.name;
+        let counts = &self.report.instructions;
+        let judgement = kept.judge(name, &self.kernel.release, counts);
+        let good = judgement.failures.is_empty() && !counts.is_empty();
+        let verdict = if good { "pass" } else { "FAIL" };
+        let most = counts.values().max().copied().unwrap_or_default();
+        let detail = format!("{} programs, {most} at most", counts.len());
+        println!("  {:<24} {verdict}  {detail}", "instructions");
+        if good {
+            tally.passed += 1;
+        } else if counts.is_empty() {
+            let failure = format!("vm {name}: the guest counted no instructions");
+            tally.failures.push(failure);
+        }
+        let named = |all: Vec<String>| all.into_iter().map(move |one| format!("vm {name}: {one}"));
+        tally.failures.extend(named(judgement.failures));
+        tally.skipped.extend(named(judgement.unknown));
+    }
+
+    fn checks(&self) -> Tally {
+        let mut tally = Tally::default();
+        let name = self.series.name;
+        for check in &self.report.checks {
+            let verdict = if check.passed { "pass" } else { "FAIL" };
+            println!("  {:<24} {verdict} {:>6.1} s", check.name, check.seconds);
+            if check.passed {
+                tally.passed += 1;
+            } else {
+                println!("    {}", check.said);
+                let failure = format!("vm {name}: {}: {}", check.name, check.said);
+                tally.failures.push(failure);
+            }
+        }
+        tally
+    }
+
+    fn show_console(&self) {
+        let text = fs::read(&self.console).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        println!("  the end of {}:", self.console.display());
+        for line in &lines[lines.len().saturating_sub(CONSOLE_LINES)..] {
+            println!("    {line}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest::Checked;
+    use verifier::Counts;
+
+    #[test]
+    fn a_kernel_is_chosen_by_its_name() {
+        let names = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            chosen(&words).map(|all| all.iter().map(|one| one.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).unwrap(), ["6.1", "6.12", "newest"]);
+        assert_eq!(names(&["newest", "6.1"]).unwrap(), ["newest", "6.1"]);
+        assert!(names(&["5.10"]).is_err());
+    }
+
+    #[test]
+    fn a_guest_that_says_little_has_failed() {
+        let kernel = Kernel {
+            release: "6.1.0-56".to_owned(),
+            image: PathBuf::new(),
+        };
+        let counts = Counts::from([("redirect4".to_owned(), 833)]);
+        let kept = Kept::of(SERIES[0].name, &kernel.release, counts.clone());
+        let tally = |passed, ended, instructions: &Counts| {
+            let check = Checked {
+                name: "mounts".to_owned(),
+                passed,
+                seconds: 1.0,
+                said: String::new(),
+            };
+            let visit = Visit {
+                series: &SERIES[0],
+                kernel: &kernel,
+                report: Report {
+                    checks: vec![check],
+                    instructions: instructions.clone(),
+                    ended,
+                },
+                took: Duration::from_secs(9),
+                console: PathBuf::from("/nonexistent"),
+            };
+            let tally = visit.tally(&kept);
+            (tally.passed, tally.failures.len())
+        };
+        assert_eq!(tally(true, true, &counts), (2, 0));
+        assert_eq!(tally(false, true, &counts), (1, 1));
+        assert_eq!(tally(true, false, &counts), (2, 1));
+        let more = Counts::from([("redirect4".to_owned(), 2000)]);
+        assert_eq!(tally(true, true, &more), (1, 1));
+        assert!(tally(true, true, &Counts::new()).1 > 0, "nothing counted");
+    }
+}

@@ -1,0 +1,142 @@
+//! One boot: QEMU, and what the guest says on its second serial port.
+use super::kernels::{Kernel, Series};
+use super::verifier::Counts;
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A guest that has not ended by then is ended. About 40 s on two cores, 100 s where others use them.
+const SECONDS_MAX: u64 = 240;
+
+/// Something that the guest looked at.
+#[derive(Debug, PartialEq)]
+pub(super) struct Checked {
+    pub(super) name: String,
+    pub(super) passed: bool,
+    pub(super) seconds: f32,
+    /// The end of what it wrote.
+    pub(super) said: String,
+}
+
+/// What a guest said.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Report {
+    pub(super) checks: Vec<Checked>,
+    /// How many instructions the verifier went through, by program.
+    pub(super) instructions: Counts,
+    /// It came to its end.
+    pub(super) ended: bool,
+}
+
+impl Report {
+    fn read(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["END"] => self.ended = true,
+            ["INSTRUCTIONS", program, count] => {
+                if let Ok(count) = count.parse() {
+                    self.instructions.insert((*program).to_owned(), count);
+                }
+            }
+            [verdict @ ("PASS" | "FAIL"), name, began, ended, said @ ..] => {
+                let moment = |text: &str| text.parse::<f32>().unwrap_or_default();
+                self.checks.push(Checked {
+                    name: (*name).to_owned(),
+                    passed: *verdict == "PASS",
+                    seconds: moment(ended) - moment(began),
+                    said: said.join(" "),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Boots a kernel and listens to it until it ends. Also says how long that took.
+pub(super) fn boot(
+    series: &Series,
+    kernel: &Kernel,
+    initramfs: &Path,
+    console: &Path,
+) -> Result<(Report, Duration)> {
+    let start = Instant::now();
+    // timeout(1) ends it also when we are killed. /dev/kvm is there on some hosts and boots nothing.
+    let mut child = Command::new("timeout")
+        .args(["--foreground", "--kill-after=5", &SECONDS_MAX.to_string()])
+        .arg("qemu-system-x86_64")
+        .args([
+            "-accel", "tcg", "-cpu", series.cpu, "-smp", "2", "-m", "1024",
+        ])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args(["-append", "console=ttyS0 loglevel=4 panic=-1 rdinit=/init"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .args(["-serial", "stdio"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("timeout, qemu-system-x86_64")?;
+    let said = child.stdout.take().context("the guest's second port")?;
+    let mut report = Report::default();
+    for line in BufReader::new(said).split(b'\n') {
+        report.read(&String::from_utf8_lossy(&line?));
+    }
+    child.wait()?;
+    Ok((report, start.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_guest_says_is_read() {
+        let mut report = Report::default();
+        for line in [
+            "PASS mounts 5.25 5.50  \r",
+            "FAIL daemon 6.00 16.00 it   said this\r",
+            "INSTRUCTIONS redirect4 833\r",
+            "[    5.9] some driver greets",
+            "END\r",
+        ] {
+            report.read(line);
+        }
+        let checked = |name: &str, passed, seconds, said: &str| Checked {
+            name: name.to_owned(),
+            passed,
+            seconds,
+            said: said.to_owned(),
+        };
+        assert_eq!(
+            report,
+            Report {
+                checks: vec![
+                    checked("mounts", true, 0.25, ""),
+                    checked("daemon", false, 10.0, "it said this"),
+                ],
+                instructions: Counts::from([("redirect4".to_owned(), 833)]),
+                ended: true,
+            }
+        );
+    }
+
+    #[test]
+    fn a_guest_that_dies_has_not_ended() {
+        let mut report = Report::default();
+        report.read("PASS mounts 5.25 5.50");
+        report.read("Kernel panic");
+        assert!(!report.ended);
+    }
+}
