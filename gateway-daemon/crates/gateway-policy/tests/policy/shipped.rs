@@ -27,6 +27,9 @@ const STATEMENTS: &[(&str, &str)] = &[
         "SELECT pg_read_file('/etc/passwd')",
         "admin pg_catalog.pg_read_file",
     ),
+    ("A c2VjcmV0.tunnel.example", "read c2vjcmv0.tunnel.example"),
+    ("A orders.acme.internal", "read orders.acme.internal"),
+    ("AAAA db.acme.internal", "read db.acme.internal"),
 ];
 
 #[test]
@@ -35,9 +38,12 @@ fn the_shipped_policies_hold_what_they_promise() {
     let loaded = PolicySet::load(&directory).unwrap();
     let shown: Vec<String> = loaded.diagnostics.iter().map(|d| d.render()).collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
-    assert_eq!(loaded.set.check_protocols(&["opaque", "postgres"]), []);
+    assert_eq!(
+        loaded.set.check_protocols(&["dns", "opaque", "postgres"]),
+        []
+    );
     let interpret = |protocol: &str, statement: &str| {
-        assert_eq!(protocol, "postgres");
+        assert!(["dns", "postgres"].contains(&protocol), "{protocol}");
         let known = STATEMENTS.iter().find(|(text, _)| *text == statement);
         let effects = effects(
             known
