@@ -148,10 +148,17 @@ pub fn raise_file_limit() -> Result<()> {
 /// # Errors
 /// They cannot be searched.
 pub fn files_with(directory: &Path, text: &str) -> Result<Vec<String>> {
-    let mut grep = std::process::Command::new("grep");
-    grep.args(["-r", "-l", "-a", "-F", "-e", text])
-        .arg(directory);
-    let outcome = crate::running::run(&mut grep)?;
+    let outcome = loop {
+        let mut grep = std::process::Command::new("grep");
+        grep.args(["-r", "-l", "-a", "-F", "-e", text])
+            .arg(directory);
+        let outcome = crate::running::run(&mut grep)?;
+        // A daemon that runs replaces files beneath it.
+        let vanished = outcome.stderr.contains("No such file or directory");
+        if !(outcome.code() > 1 && vanished && directory.exists()) {
+            break outcome;
+        }
+    };
     ensure!(outcome.code() <= 1, "{outcome:?}");
     Ok(outcome.stdout.lines().map(str::to_owned).collect())
 }
