@@ -128,7 +128,7 @@ impl Protocol for Dns {
         {
             let shared = Arc::clone(&self.shared);
             let question = DnsQuestion::read(shared, asker, message, TCP);
-            let answer = question.refuse(session::refused(refusal), &refusal.to_string());
+            let answer = question.refuse((&refusal.reason).into(), &refusal.to_string());
             words.extend(session::framed(&answer));
             rest = behind;
         }

@@ -3,8 +3,7 @@ use crate::Shared;
 use crate::codec::{HEADER_BYTES, QUESTION_BYTES_MAX};
 use crate::interpret::TCP;
 use crate::question::DnsQuestion;
-use gateway_core::governor::RefusalReason;
-use gateway_core::{Obstacle, OperationId, Refusal};
+use gateway_core::{Obstacle, OperationId};
 use gateway_protocol::{Answer, Asker, Effects, Heard, No, ProtocolError, Question, Session, Side};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,7 +48,7 @@ impl TcpSession {
             Ok(clearance) => clearance,
             Err(Obstacle::Held(_)) => return Ok(false),
             Err(Obstacle::Refused(refusal)) => {
-                let no = refused(&refusal);
+                let no = No::from(&refusal.reason);
                 send(&question.refuse(no, &refusal.to_string()), out);
                 return Ok(true);
             }
@@ -190,14 +189,6 @@ fn first(from: Side, bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
         return Err(ProtocolError::Client("a question of more than 4096 bytes"));
     }
     Ok(rest.get(..length))
-}
-
-/// What a client is told whose question was refused.
-pub(crate) fn refused(refusal: &Refusal) -> No {
-    match refusal.reason {
-        RefusalReason::Unrecorded => No::Failed,
-        _ => No::Refused,
-    }
 }
 
 fn failed(reason: Arc<str>) -> Answer {

@@ -2,6 +2,7 @@
 //! moves the datagrams keeps the order of things: a question is read, submitted, sent upstream, and
 //! answered; what cannot be read is submitted too, and never sent.
 use crate::session::Answer;
+use gateway_core::governor::RefusalReason;
 use gateway_core::{AnswerPart, Operation, Timestamp, TreeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,16 @@ pub enum No {
     Refused,
     /// It could not be done: no answer, no record, no socket.
     Failed,
+}
+
+impl From<&RefusalReason> for No {
+    /// What could not be recorded is no decision about the question.
+    fn from(reason: &RefusalReason) -> No {
+        match reason {
+            RefusalReason::Unrecorded => No::Failed,
+            _ => No::Refused,
+        }
+    }
 }
 
 /// What a datagram of the server is.

@@ -8,7 +8,7 @@ use crate::counters::count;
 use crate::ports::{Clock, Flow};
 use crate::questions::{Desk, Key};
 use crate::registry::Registered;
-use gateway_core::governor::{Ending, RefusalReason};
+use gateway_core::governor::Ending;
 use gateway_core::{
     AnswerPart, Clearance, Governor, Obstacle, OperationId, OperationOutcome, RecordError,
     SessionEnd,
@@ -192,11 +192,8 @@ impl Conversation<'_> {
                 Err(Obstacle::Held(_)) => {}
                 Err(Obstacle::Refused(refusal)) => {
                     count(&self.desk.shared.counters.refused);
-                    let no = match refusal.reason {
-                        RefusalReason::Unrecorded => No::Failed,
-                        _ => No::Refused,
-                    };
-                    self.reply(&letter, &question.refuse(no, &refusal.to_string()));
+                    let words = question.refuse((&refusal.reason).into(), &refusal.to_string());
+                    self.reply(&letter, &words);
                     return Ok(());
                 }
             }

@@ -317,14 +317,11 @@ impl<'a> Text<'a> {
 
 /// A table that is new when the statement is done.
 fn made_table(tree: &Tree) -> Option<&str> {
-    let range = match tree.kind() {
-        "CreateStmt" if only_adds(tree) && !tree.flag("if_not_exists") => tree.tree("relation"),
-        "CreateTableAsStmt" if !tree.flag("if_not_exists") => {
-            tree.tree("into").and_then(|into| into.tree("rel"))
-        }
-        _ => None,
-    };
-    range.map(|range| range.text("relname"))
+    let is_table = matches!(tree.kind(), "CreateStmt" | "CreateTableAsStmt");
+    if !is_table || !only_adds(tree) || tree.flag("if_not_exists") {
+        return None;
+    }
+    names::made_relation(tree).map(|range| range.text("relname"))
 }
 
 /// May a name mean something else behind the statement, that it could mean before?
@@ -431,38 +428,26 @@ const CURSOR_OPT_HOLD: i64 = 0x0020;
 
 /// Does a statement store what it finds in relations? What it changes in place it does not move.
 fn moves(tree: &Tree) -> bool {
-    let found = match tree.kind() {
-        "InsertStmt" => tree.tree("select_stmt").is_some_and(has_source),
+    names::any_node(tree, &|part| match part.kind() {
+        "InsertStmt" => part.tree("select_stmt").is_some_and(has_source),
         "UpdateStmt" => {
-            !tree.list("from_clause").is_empty() || tree.trees("target_list").any(has_source)
+            !part.list("from_clause").is_empty() || part.trees("target_list").any(has_source)
         }
         "MergeStmt" | "CreateTableAsStmt" | "RefreshMatViewStmt" => true,
-        "SelectStmt" => tree.tree("into_clause").is_some(),
+        "SelectStmt" => part.tree("into_clause").is_some(),
         _ => false,
-    };
-    let mut below = false;
-    for (_, value) in tree.fields() {
-        names::each(value, &mut |part| below = below || moves(part));
-    }
-    found || below
+    })
 }
 
 fn has_source(tree: &Tree) -> bool {
-    let mut found = tree.kind() == "RangeVar";
-    for (_, value) in tree.fields() {
-        names::each(value, &mut |below| found = found || has_source(below));
-    }
-    found
+    names::any_node(tree, &|part| part.kind() == "RangeVar")
 }
 
 /// Does it concern temporary tables only, which no other session sees?
 fn is_private(tree: &Tree, outlook: &Outlook) -> bool {
-    let is_temporary = |range: &Tree| range.text("relpersistence") == "t";
     match tree.kind() {
-        "CreateStmt" => tree.tree("relation").is_some_and(is_temporary),
-        "CreateTableAsStmt" => {
-            let made = tree.tree("into").and_then(|into| into.tree("rel"));
-            made.is_some_and(is_temporary)
+        "CreateStmt" | "CreateTableAsStmt" => {
+            names::made_relation(tree).is_some_and(|range| range.text("relpersistence") == "t")
         }
         "DropStmt" if tree.choice::<ObjectType>("remove_type") == Some(ObjectType::ObjectTable) => {
             let mut all = true;
@@ -517,16 +502,15 @@ fn only_adds(tree: &Tree) -> bool {
 /// Is the name of what a statement makes not known yet, in any schema? Otherwise it could take the
 /// place of what the name has meant so far.
 fn is_new(tree: &Tree, outlook: &Outlook) -> bool {
-    let made = match tree.kind() {
-        "CreateStmt" => tree.tree("relation"),
-        "CreateTableAsStmt" => tree.tree("into").and_then(|into| into.tree("rel")),
-        "SelectStmt" => tree.tree("into_clause").and_then(|into| into.tree("rel")),
-        "ViewStmt" => tree.tree("view"),
-        "CreateSchemaStmt" => return tree.list("schema_elts").is_empty(),
-        _ => return true,
-    };
-    outlook.catalogue.is_some()
-        && made.is_some_and(|range| !outlook.named("", range.text("relname")).known)
+    match tree.kind() {
+        "CreateStmt" | "CreateTableAsStmt" | "SelectStmt" | "ViewStmt" => {
+            outlook.catalogue.is_some()
+                && names::made_relation(tree)
+                    .is_some_and(|range| !outlook.named("", range.text("relname")).known)
+        }
+        "CreateSchemaStmt" => tree.list("schema_elts").is_empty(),
+        _ => true,
+    }
 }
 
 /// Statements that leave the catalogue as it is, unless a function that they call does not.

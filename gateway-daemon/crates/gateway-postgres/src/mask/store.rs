@@ -37,25 +37,38 @@ struct Known {
     read: Option<Instant>,
     /// Another number each time that a session has changed it, and after it was forgotten.
     generation: u64,
-    /// So many sessions change it just now, or may: what is read by others may be what was there
+    /// Sessions that change it just now, or may: what is read by others may be what was there
     /// before, and is what was there before a moment later.
-    changing: u32,
-    /// The same, of sessions that left before they had their answer: the server goes on.
-    left_until: Option<Instant>,
-    /// So many requests are on their way that store what they find in relations.
-    moving: u32,
-    /// The same, of sessions that left.
-    moving_until: Option<Instant>,
+    changing: UnderWay,
+    /// Requests that store what they find in relations.
+    moving: UnderWay,
 }
 
-impl Known {
-    /// Is somebody changing it, or may somebody be who left?
-    fn is_changing(&self, now: Instant) -> bool {
-        self.changing > 0 || self.left_until.is_some_and(|until| now < until)
+/// Requests of one sort that were not answered yet.
+#[derive(Debug, Default)]
+struct UnderWay {
+    requests: u32,
+    /// Until then there may be some of sessions that left before they had their answer: the server
+    /// goes on.
+    left_until: Option<Instant>,
+}
+
+impl UnderWay {
+    fn begin(&mut self) {
+        self.requests += 1;
     }
 
-    fn is_moving(&self, now: Instant) -> bool {
-        self.moving > 0 || self.moving_until.is_some_and(|until| now < until)
+    /// One was answered; or, where the session has `left`, will not be.
+    fn end(&mut self, left: bool, now: Instant) {
+        self.requests = self.requests.saturating_sub(1);
+        if left {
+            self.left_until = Some(now + LEFT);
+        }
+    }
+
+    /// Is one under way, or may one be whose session left?
+    fn is_any(&self, now: Instant) -> bool {
+        self.requests > 0 || self.left_until.is_some_and(|until| now < until)
     }
 }
 
@@ -123,7 +136,7 @@ impl Store {
             return Fresh::No;
         };
         let now = (self.now)();
-        if known.is_changing(now) {
+        if known.changing.is_any(now) {
             return Fresh::Changing(known.catalogue.clone());
         }
         let is_fresh = known
@@ -138,7 +151,12 @@ impl Store {
 
     /// The number of a database as it is now.
     pub(crate) fn generation(&self, database: &Database) -> u64 {
-        self.known(&mut self.databases.lock(), database).generation
+        let mut databases = self.databases.lock();
+        // Asked for each statement: only a database that is not known yet is worth a copy of its name.
+        if let Some(known) = databases.get(database) {
+            return known.generation;
+        }
+        self.known(&mut databases, database).generation
     }
 
     /// A session has read the catalogue. It began in that generation: what it has
@@ -147,10 +165,10 @@ impl Store {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             let now = (self.now)();
-            databases.retain(|_, known| known.is_changing(now) || known.is_moving(now));
+            databases.retain(|_, known| known.changing.is_any(now) || known.moving.is_any(now));
         }
         let known = self.known(&mut databases, database);
-        let is_new = known.generation == began && known.changing == 0;
+        let is_new = known.generation == began && known.changing.requests == 0;
         known.read = is_new.then(|| (self.now)());
         // The same as before comes with all that was found out about it.
         if known.catalogue.as_deref() != Some(&catalogue) {
@@ -176,7 +194,7 @@ impl Store {
         let known = self.known(&mut databases, database);
         known.read = None;
         known.generation = self.number();
-        known.changing += 1;
+        known.changing.begin();
     }
 
     /// It was answered; or, where the session has `left`, will not be.
@@ -185,33 +203,27 @@ impl Store {
         let known = self.known(&mut databases, database);
         known.read = None;
         known.generation = self.number();
-        known.changing = known.changing.saturating_sub(1);
-        if left {
-            known.left_until = Some((self.now)() + LEFT);
-        }
+        known.changing.end(left, (self.now)());
     }
 
     /// A request goes upstream that stores what it finds in relations.
     pub(crate) fn begin_move(&self, database: &Database) {
         let mut databases = self.databases.lock();
-        self.known(&mut databases, database).moving += 1;
+        self.known(&mut databases, database).moving.begin();
     }
 
     /// It was answered; or, where the session has `left`, will not be.
     pub(crate) fn end_move(&self, database: &Database, left: bool) {
         let mut databases = self.databases.lock();
         let known = self.known(&mut databases, database);
-        known.moving = known.moving.saturating_sub(1);
-        if left {
-            known.moving_until = Some((self.now)() + LEFT);
-        }
+        known.moving.end(left, (self.now)());
     }
 
     /// Are such requests on their way?
     pub(crate) fn is_moving(&self, database: &Database) -> bool {
         let databases = self.databases.lock();
         let known = databases.get(database);
-        known.is_some_and(|known| known.is_moving((self.now)()))
+        known.is_some_and(|known| known.moving.is_any((self.now)()))
     }
 
     /// Keeps what a session has found out about a database within a transaction.

@@ -319,24 +319,17 @@ impl<'a> Names<'a> {
 
     /// Is there a call that looks like a column: `row.name`?
     fn calls_by_name(&self, tree: &'a Tree) -> bool {
-        let calls = match tree.kind() {
-            "ColumnRef" => match tree.strings("fields").as_slice() {
+        any_node(tree, &|part| match part.kind() {
+            "ColumnRef" => match part.strings("fields").as_slice() {
                 [.., row, name] => self.is_call(row, name),
                 _ => false,
             },
-            "AIndirection" => tree
+            "AIndirection" => part
                 .strings("indirection")
                 .iter()
                 .any(|name| self.is_row_function(name)),
             _ => false,
-        };
-        let mut found = calls;
-        for (_, value) in tree.fields() {
-            each(value, &mut |below| {
-                found = found || self.calls_by_name(below)
-            });
-        }
-        found
+        })
     }
 
     fn is_call(&self, row: &str, name: &str) -> bool {
@@ -454,11 +447,7 @@ impl<'a> Names<'a> {
     }
 
     fn select_outputs(&self, tree: &'a Tree) -> Outputs {
-        let is_set = !matches!(
-            tree.choice::<SetOperation>("op"),
-            None | Some(SetOperation::Undefined | SetOperation::SetopNone)
-        );
-        if is_set {
+        if is_set_operation(tree) {
             let arms = ["larg", "rarg"].map(|arm| {
                 tree.tree(arm)
                     .map_or(Outputs::default(), |arm| self.outputs(arm))
@@ -692,11 +681,37 @@ pub(super) fn each<'a>(value: &'a Value, work: &mut impl FnMut(&'a Tree)) {
 
 /// Is there anything in a statement that is not a query?
 fn changes(tree: &Tree) -> bool {
-    let mut found = tree.kind().ends_with("Stmt") && tree.kind() != "SelectStmt";
+    any_node(tree, &|part| {
+        part.kind().ends_with("Stmt") && part.kind() != "SelectStmt"
+    })
+}
+
+/// Is a node like that in the tree, its root included?
+pub(super) fn any_node<'a>(tree: &'a Tree, is_one: &dyn Fn(&'a Tree) -> bool) -> bool {
+    let mut found = is_one(tree);
     for (_, value) in tree.fields() {
-        each(value, &mut |below| found = found || changes(below));
+        each(value, &mut |below| found = found || any_node(below, is_one));
     }
     found
+}
+
+/// The relation that a statement makes.
+pub(super) fn made_relation(tree: &Tree) -> Option<&Tree> {
+    match tree.kind() {
+        "CreateStmt" => tree.tree("relation"),
+        "CreateTableAsStmt" => tree.tree("into")?.tree("rel"),
+        "SelectStmt" => tree.tree("into_clause")?.tree("rel"),
+        "ViewStmt" => tree.tree("view"),
+        _ => None,
+    }
+}
+
+/// Is it UNION, INTERSECT or EXCEPT?
+pub(super) fn is_set_operation(query: &Tree) -> bool {
+    !matches!(
+        query.choice::<SetOperation>("op"),
+        None | Some(SetOperation::Undefined | SetOperation::SetopNone)
+    )
 }
 
 /// Does the field hold the name of a relation that the statement makes, and not one that it reads?
@@ -729,10 +744,6 @@ fn is_exists(link: &Tree) -> bool {
 /// Is it a SELECT whose rows do not depend on what it returns of them, and which nothing in its list
 /// can make fail? What is only looked for may still be computed where rows are counted off.
 fn is_simple(query: &Tree) -> bool {
-    let is_set = !matches!(
-        query.choice::<SetOperation>("op"),
-        None | Some(SetOperation::Undefined | SetOperation::SetopNone)
-    );
     let clauses = [
         "distinct_clause",
         "values_lists",
@@ -745,7 +756,7 @@ fn is_simple(query: &Tree) -> bool {
         value.is_some_and(|value| matches!(value.kind(), "ColumnRef" | "AConst"))
     };
     query.kind() == "SelectStmt"
-        && !is_set
+        && !is_set_operation(query)
         && clauses.iter().all(|clause| query.list(clause).is_empty())
         && bounds.iter().all(|bound| query.tree(bound).is_none())
         && query.trees("target_list").all(is_plain)

@@ -4,7 +4,9 @@
 //! WHERE, in ORDER BY, in what may fail. It takes, when it stores or sends a value elsewhere, or
 //! brings code of its own that could.
 use super::Fields;
-use super::names::{Names, each, is_proven_call, is_star};
+use super::names::{
+    Names, any_node, each, is_proven_call, is_set_operation, is_star, made_relation,
+};
 use super::safe::must_not_be_a_type;
 use crate::interpret::builtin;
 use crate::interpret::tree::{Tree, Value};
@@ -284,15 +286,8 @@ impl<'n, 'a> Uses<'n, 'a> {
         if tree.tree("into_clause").is_some() {
             self.add(UseKind::Takes, &returned);
         }
-        let op = tree.choice::<SetOperation>("op");
-        let is_union = op == Some(SetOperation::SetopUnion);
-        let is_set = matches!(
-            op,
-            Some(
-                SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept
-            )
-        );
-        if is_set && !(is_union && tree.flag("all")) {
+        let is_union = tree.choice::<SetOperation>("op") == Some(SetOperation::SetopUnion);
+        if is_set_operation(tree) && !(is_union && tree.flag("all")) {
             self.add(UseKind::Asks, &returned);
         }
         for arm in ["larg", "rarg"].iter().filter_map(|arm| tree.tree(arm)) {
@@ -495,9 +490,7 @@ impl<'n, 'a> Uses<'n, 'a> {
 fn holds_constant(value: &Value) -> bool {
     let mut found = false;
     each(value, &mut |tree| {
-        found = found
-            || tree.kind() == "AConst"
-            || tree.fields().any(|(_, below)| holds_constant(below));
+        found = found || any_node(tree, &|part| part.kind() == "AConst");
     });
     found
 }
@@ -602,17 +595,12 @@ fn moves_data(statement: &Tree) -> bool {
 }
 
 /// The name of the type that a statement makes, by itself or with a relation.
-fn made_type(tree: &Tree) -> Option<&str> {
-    let range = |field: &str| tree.tree(field).map(|range| range.text("relname"));
+fn made_type<'a>(tree: &'a Tree) -> Option<&'a str> {
+    let name = |range: &'a Tree| range.text("relname");
     match tree.kind() {
         "CreateEnumStmt" => tree.strings("type_name").last().copied(),
-        "CompositeTypeStmt" => range("typevar"),
-        "CreateStmt" => range("relation"),
-        "ViewStmt" => range("view"),
-        "CreateTableAsStmt" => {
-            let made = tree.tree("into").and_then(|into| into.tree("rel"));
-            made.map(|range| range.text("relname"))
-        }
+        "CompositeTypeStmt" => tree.tree("typevar").map(name),
+        "CreateStmt" | "ViewStmt" | "CreateTableAsStmt" => made_relation(tree).map(name),
         "RenameStmt" => Some(tree.text("newname")),
         _ => None,
     }
