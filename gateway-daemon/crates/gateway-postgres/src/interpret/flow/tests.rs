@@ -267,6 +267,10 @@ fn what_else_is_done_with_values() {
         ("create table t as select email from users", "- takes"),
         ("create table t as select id from users", "-"),
         ("create view x as select email from users", "-"),
+        // A type comes with each relation, and a call may be a cast to it.
+        ("create table concat as select 1", "- unproven"),
+        ("create view concat as select 1", "- unproven"),
+        ("select 1 into concat", ". unproven"),
         (
             "create view x as select id from users where email > 'a'",
             "- asks",

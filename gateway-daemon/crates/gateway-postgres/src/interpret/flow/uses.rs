@@ -600,7 +600,9 @@ fn made_type<'a>(tree: &'a Tree) -> Option<&'a str> {
     match tree.kind() {
         "CreateEnumStmt" => tree.strings("type_name").last().copied(),
         "CompositeTypeStmt" => tree.tree("typevar").map(name),
-        "CreateStmt" | "ViewStmt" | "CreateTableAsStmt" => made_relation(tree).map(name),
+        "CreateStmt" | "ViewStmt" | "CreateTableAsStmt" | "SelectStmt" => {
+            made_relation(tree).map(name)
+        }
         "RenameStmt" => Some(tree.text("newname")),
         _ => None,
     }
