@@ -407,11 +407,12 @@ fn action(
     count: usize,
     outputs: &Outputs,
 ) -> Action {
+    let unproven = match outlook.covers {
+        true => Action::Cover(UNPROVEN, Treatment::Redact),
+        false => Action::Show,
+    };
     if outlook.catalogue.is_none() {
-        return match outlook.covers {
-            true => Action::Cover(UNPROVEN, Treatment::Redact),
-            false => Action::Show,
-        };
+        return unproven;
     }
     if described.table == 0 {
         return match outputs
@@ -424,18 +425,11 @@ fn action(
             Some(field) => action_for(outlook, field, false),
         };
     }
-    if !outlook.knows(described.table) {
-        return match outlook.covers {
-            true => Action::Cover(UNPROVEN, Treatment::Redact),
-            false => Action::Show,
-        };
-    }
-    if described.column > 0 && !outlook.has_column(described.table, described.column) {
+    let is_known = outlook.knows(described.table)
+        && (described.column <= 0 || outlook.has_column(described.table, described.column));
+    if !is_known {
         // It was added since the catalogue was read.
-        return match outlook.covers {
-            true => Action::Cover(UNPROVEN, Treatment::Redact),
-            false => Action::Show,
-        };
+        return unproven;
     }
     // Number 0 stands for the whole row.
     let marked = match described.column {
