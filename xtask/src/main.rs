@@ -24,11 +24,11 @@ Usage: cargo xtask COMMAND
   tidy [--clippy]    the layers, the house rules, the formatting
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
   bench [NAME…]      measurements in interleaved pairs: pgbench, pgbench-tls, connect, bulk, fork,
-                     memory, masks, copy, memory-masks
+                     memory, masks, copy, memory-masks, dns
   vm [--accept] [KERNEL…]
                      the product on Debian's kernels in QEMU: 6.1, 6.12, newest; --accept keeps
                      how much their verifiers went through
-  soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES]
+  soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES], churn [MINUTES]
 ";
 
 fn main() -> ExitCode {
