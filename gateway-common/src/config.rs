@@ -50,8 +50,37 @@ pub struct Slot {
     pub name: u64,
     /// One of [`mode`].
     pub mode: u32,
-    /// Not used; zero.
-    pub reserved: u32,
+    /// One of [`inbound`].
+    pub inbound: u32,
+    /// How long the daemon has to be silent before its trees pass uninspected, in nanoseconds; 0:
+    /// they never do.
+    pub allow_after: u64,
+}
+
+/// Who may connect to what a policy's trees listen on.
+pub mod inbound {
+    /// Their own tree, and nobody else.
+    pub const OWN_TREE: u32 = 0;
+    /// Anybody.
+    pub const ANY: u32 = 1;
+}
+
+/// Does what its trees listen on take connections of others? What is not known does not.
+#[must_use]
+#[inline(always)]
+pub const fn admits(inbound: u32) -> bool {
+    inbound == inbound::ANY
+}
+
+/// How often a daemon says that it is alive, in nanoseconds.
+pub const HEARTBEAT: u64 = 1_000_000_000;
+
+/// May trees pass uninspected now, since the daemon has been silent for as long as their policy
+/// says? `alive` is when it last said a word; 0: it never did. Both in nanoseconds since boot.
+#[must_use]
+#[inline(always)]
+pub const fn passes_when_down(allow_after: u64, alive: u64, now: u64) -> bool {
+    allow_after != 0 && alive != 0 && now > alive && now - alive > allow_after
 }
 
 /// Is a policy of this mode one that refuses? What is not known refuses.
@@ -134,5 +163,21 @@ mod tests {
         assert!(refuses(99));
         assert!(!refuses(mode::OBSERVE));
         assert!(!refuses(mode::SHADOW));
+        assert!(!admits(inbound::OWN_TREE));
+        assert!(admits(inbound::ANY));
+        assert!(!admits(99));
+    }
+
+    #[test]
+    fn a_silent_daemon_frees_nobody_before_the_time_that_the_policy_says() {
+        for (allow_after, alive, now, expected) in [
+            (0, 1, u64::MAX, false),
+            (10, 5, 15, false),
+            (10, 5, 16, true),
+            (10, 0, 1000, false),
+            (10, 1000, 5, false),
+        ] {
+            assert_eq!(passes_when_down(allow_after, alive, now), expected);
+        }
     }
 }

@@ -16,5 +16,7 @@ pub const REDIRECTED: u32 = 5;
 pub const PASSED: u32 = 6;
 /// Cgroups whose path could not be matched in the kernel.
 pub const CGROUPS_UNMATCHED: u32 = 7;
+/// Packets of strangers that what governed processes listen on did not get.
+pub const INBOUND_DROPS: u32 = 8;
 /// How many counters there are.
-pub const COUNT: u32 = 8;
+pub const COUNT: u32 = 9;

@@ -46,6 +46,10 @@ pub mod refused {
     pub const UNSURE: u32 = 7;
     /// State could not be kept.
     pub const STORAGE: u32 = 8;
+    /// Somebody else connects to what the process listens on; the address is theirs.
+    pub const INBOUND: u32 = 9;
+    /// Not refused: the daemon had been silent for as long as the policy says, so it passed.
+    pub const WAITED: u32 = 10;
 }
 
 /// The longest argument list that is kept, in bytes.

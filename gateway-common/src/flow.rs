@@ -12,6 +12,8 @@ pub mod state {
     pub const OWN_TREE: u32 = 3;
     /// Let through without inspection, since its policy does not enforce.
     pub const PASSED: u32 = 4;
+    /// Accepted by a listener that has this storage: a copy of the listener's.
+    pub const ACCEPTED: u32 = 5;
 }
 
 /// The storage of a governed socket, and what the daemon finds on the socket that it accepts.
@@ -100,6 +102,15 @@ pub struct Handshake {
     pub port: u32,
     /// The listener's port, in host byte order.
     pub listener: u32,
+}
+
+/// For which tree the daemon dials, on the sockets that it dials with: what the tree itself listens
+/// on is reached by it through the gateway too.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The tree.
+    pub tree: u64,
 }
 
 /// The mark on the daemon's own listeners: whoever binds a dead daemon's port does not have it.

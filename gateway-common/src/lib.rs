@@ -22,4 +22,4 @@ pub mod scan;
 pub mod tag;
 
 /// The version of every layout in this crate. Pinned maps of another version are not taken over.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

@@ -8,7 +8,7 @@
 use crate::debug::{self, Hook};
 use crate::governed::{self, Process, Standing};
 use crate::lookup::{self, Kind, LOCALHOST4, LOCALHOST6, Listener};
-use crate::maps::{LISTENERS, SOCKETS, count};
+use crate::maps::{DIALS, LISTENERS, SOCKETS, count};
 use crate::{question, report, storage};
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{
@@ -98,8 +98,10 @@ impl Attempt {
         if reason == refused::DOWN {
             count(counter::REFUSED_DOWN);
         }
+        let waited = reason == refused::DOWN && governed::passes_when_down(self.tag.slot);
+        let reason = if waited { refused::WAITED } else { reason };
         report::refused(self.process, &self.tag, reason, what);
-        if !self.enforce {
+        if waited || !self.enforce {
             return self.pass(ctx);
         }
         if errno != 0 {
@@ -181,6 +183,7 @@ fn decide<const FAMILY: u16>(ctx: &SockAddrContext, destination: Ip) -> i32 {
 fn connect<const FAMILY: u16>(ctx: &SockAddrContext, destination: &Ip) -> i32 {
     let (process, tag) = match governed::standing() {
         Standing::Free => return 1,
+        Standing::Daemon => return dial(ctx, destination),
         Standing::Unsure => return 0,
         Standing::Governed(process, tag) => (process, tag),
     };
@@ -202,6 +205,32 @@ fn connect<const FAMILY: u16>(ctx: &SockAddrContext, destination: &Ip) -> i32 {
         return attempt.refuse(ctx, refused::SOCKET, 0);
     }
     stream(ctx, &attempt)
+}
+
+/// The daemon dials. What a tree keeps for itself is refused at once to others, whose packets
+/// would be dropped.
+#[inline(always)]
+fn dial(ctx: &SockAddrContext, destination: &Ip) -> i32 {
+    if !address::is_loopback(destination) {
+        return 1;
+    }
+    // SAFETY: a field of the context.
+    let socket = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+    if socket.is_null() {
+        return 1;
+    }
+    let listener = listener(ctx, destination, read_port(ctx));
+    if listener.tree == 0 || governed::admits(listener.slot) || !governed::refuses(listener.slot) {
+        return 1;
+    }
+    let dial = storage::get(&DIALS, socket.cast());
+    // SAFETY: read only when it is not null.
+    if !dial.is_null() && unsafe { (*dial).tree } == listener.tree {
+        return 1;
+    }
+    // SAFETY: sets the errno of this system call.
+    unsafe { bpf_set_retval(-ECONNREFUSED) };
+    0
 }
 
 #[inline(always)]

@@ -35,7 +35,7 @@ pub fn judge_socket(ctx: SockContext) -> i32 {
 #[cfg_attr(not(feature = "debug-log"), inline(always))]
 fn judge(ctx: &SockContext, family: u32, kind: u32, protocol: u32) -> i32 {
     let (process, tag) = match governed::standing() {
-        Standing::Free => return 1,
+        Standing::Free | Standing::Daemon => return 1,
         Standing::Unsure => return 0,
         Standing::Governed(process, tag) => (process, tag),
     };

@@ -1,6 +1,6 @@
 //! `cgroup_skb/egress` (ip_finish_output, ip6_finish_output): a packet leaves a socket, after local
 //! netfilter. The backstop: whatever the other hooks decided, a governed socket emits only TCP on
-//! loopback, and questions for name servers to the gateway's own ports, which it publishes here:
+//! loopback, where its policy takes nobody else in what it accepts too, and questions for name servers to the gateway's own ports, which it publishes here:
 //! the port of the source is known at last, and nobody has read the datagram yet. Nobody else
 //! sends to these ports.
 //!
@@ -11,25 +11,17 @@
 use crate::debug;
 use crate::governed;
 use crate::maps::{DATAGRAMS, DNS_SLOTS, QUESTIONS, SOCKETS, count};
+use crate::packet::{self, Packet, is_datagram, on_loopback};
 use crate::question::{DNS, is_gateway, server_at};
 use crate::release::withdraw;
 use crate::storage;
-use aya_ebpf::bindings::bpf_sock;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock, bpf_skb_load_bytes};
+use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sock};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use core::mem::MaybeUninit;
-use gateway_common::address::{self, Ip};
+use gateway_common::address;
 use gateway_common::counter;
 use gateway_common::flow::{Flow, Handshake, state};
-
-/// The loopback device has this index in every network namespace (LOOPBACK_IFINDEX).
-const LOOPBACK: u32 = 1;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-/// The length of an IPv4 header without options, and of an IPv6 header without extensions.
-const HEADER4: u32 = 20;
-const HEADER6: u32 = 40;
 
 #[cgroup_skb(egress)]
 pub fn drop_strays(ctx: SkBuffContext) -> i32 {
@@ -48,7 +40,7 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
     if flow.is_null() && !(on_loopback(&ctx) && is_datagram(&ctx)) {
         return 1;
     }
-    let packet = read(&ctx);
+    let packet = packet::read(&ctx);
     if let Some(packet) = &packet
         && is_for_gateway(&ctx, packet)
     {
@@ -62,14 +54,39 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
     if flow.is_null() {
         return 1;
     }
-    // SAFETY: not null.
-    let (flow_state, slot) = unsafe { ((*flow).state, (*flow).slot) };
-    let stays = packet.is_some_and(|packet| packet.stays(&ctx));
-    if flow_state == state::PASSED || stays || !governed::refuses(slot) {
+    // SAFETY: not null; a field of a socket.
+    let (flow_state, slot, listens) = unsafe {
+        let listens = (*socket).state == BPF_TCP_LISTEN;
+        ((*flow).state, (*flow).slot, listens)
+    };
+    let passes = match flow_state {
+        state::PASSED => true,
+        // A listener itself sends nothing but what accepts.
+        _ if listens || flow_state == state::ACCEPTED => {
+            governed::admits(slot) || answers(&ctx, packet.as_ref())
+        }
+        _ => stays(&ctx, packet.as_ref()),
+    };
+    if passes || !governed::refuses(slot) {
         return 1;
     }
     count_drop(&ctx);
     0
+}
+
+/// Is it TCP that stays on loopback?
+#[inline(always)]
+fn stays(ctx: &SkBuffContext, packet: Option<&Packet>) -> bool {
+    packet.is_some_and(|packet| {
+        packet.is_stream() && on_loopback(ctx) && address::is_loopback(&packet.destination)
+    })
+}
+
+/// Is it TCP on loopback by any address of this host? Who is accepted has been judged as its
+/// packets came (`ingress`), and may be the gateway, which dials the address that was meant.
+#[inline(always)]
+fn answers(ctx: &SkBuffContext, packet: Option<&Packet>) -> bool {
+    packet.is_some_and(|packet| packet.is_stream() && on_loopback(ctx))
 }
 
 #[inline(always)]
@@ -80,100 +97,14 @@ fn count_drop(ctx: &SkBuffContext) {
     debug::dropped(device, length);
 }
 
-/// What is read of a packet's header.
-struct Packet {
-    destination: Ip,
-    protocol: u8,
-    /// The length of the header, and with that where the next one begins.
-    header: u32,
-}
-
-impl Packet {
-    /// Is it TCP that stays on loopback?
-    #[inline(always)]
-    fn stays(&self, ctx: &SkBuffContext) -> bool {
-        on_loopback(ctx) && self.protocol == IPPROTO_TCP && address::is_loopback(&self.destination)
-    }
-}
-
-/// Does the packet leave by the loopback device?
-#[inline(always)]
-fn on_loopback(ctx: &SkBuffContext) -> bool {
-    // SAFETY: a field of the context.
-    unsafe { (*ctx.skb.skb).ifindex == LOOPBACK }
-}
-
-/// Does UDP follow right behind the header?
-#[inline(always)]
-fn is_datagram(ctx: &SkBuffContext) -> bool {
-    let protocol = match load::<u8>(ctx, 0) {
-        Some(first) if first >> 4 == 4 => load::<u8>(ctx, 9),
-        Some(_) => load::<u8>(ctx, 6),
-        None => None,
-    };
-    protocol == Some(IPPROTO_UDP)
-}
-
-#[inline(always)]
-fn load<T>(ctx: &SkBuffContext, offset: u32) -> Option<T> {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes the whole value, or fails.
-    let result = unsafe {
-        bpf_skb_load_bytes(
-            ctx.skb.skb.cast(),
-            offset,
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-        )
-    };
-    // SAFETY: written.
-    if result == 0 {
-        Some(unsafe { value.assume_init() })
-    } else {
-        None
-    }
-}
-
-/// Reads the header. None when it has options, or another one behind it that could name a route.
-#[inline(always)]
-fn read(ctx: &SkBuffContext) -> Option<Packet> {
-    let first = load::<u8>(ctx, 0)?;
-    let (destination, protocol, header) = match first {
-        // Version 4, five words: no options.
-        0x45 => (
-            address::mapped(load::<u32>(ctx, 16)?),
-            load::<u8>(ctx, 9)?,
-            HEADER4,
-        ),
-        _ if first >> 4 == 6 => (load::<Ip>(ctx, 24)?, load::<u8>(ctx, 6)?, HEADER6),
-        _ => return None,
-    };
-    Some(Packet {
-        destination,
-        protocol,
-        header,
-    })
-}
-
-/// The ports of the packet, which begin behind the header: source and destination.
-#[inline(always)]
-fn ports(ctx: &SkBuffContext, packet: &Packet) -> Option<(u16, u16)> {
-    let source = load::<u16>(ctx, packet.header)?;
-    let destination = load::<u16>(ctx, packet.header + 2)?;
-    Some((u16::from_be(source), u16::from_be(destination)))
-}
-
 /// Is it a datagram for a port on which the gateway takes questions? A port alone does not tell:
 /// when the daemon is dead, it may be anybody's.
 #[inline(always)]
 fn is_for_gateway(ctx: &SkBuffContext, packet: &Packet) -> bool {
-    if packet.protocol != IPPROTO_UDP
-        || !on_loopback(ctx)
-        || !address::is_loopback(&packet.destination)
-    {
+    if !packet.is_datagram() || !on_loopback(ctx) || !address::is_loopback(&packet.destination) {
         return false;
     }
-    let Some((_, port)) = ports(ctx, packet) else {
+    let Some((_, port)) = packet.ports(ctx) else {
         return false;
     };
     DNS_SLOTS.get_ptr(u32::from(port)).is_some()
@@ -188,19 +119,14 @@ fn publish(ctx: &SkBuffContext, packet: &Packet, socket: *mut bpf_sock) -> bool 
     if questions.is_null() {
         return false;
     }
-    let Some((port, listener)) = ports(ctx, packet) else {
+    let Some((port, listener)) = packet.ports(ctx) else {
         return false;
     };
     let server = server_at(questions, listener);
     if server.is_null() {
         return false;
     }
-    let source = if packet.header == HEADER4 {
-        load::<u32>(ctx, 12).map(address::mapped)
-    } else {
-        load::<Ip>(ctx, 8)
-    };
-    let Some(source) = source else {
+    let Some(source) = packet.source(ctx) else {
         return false;
     };
     // SAFETY: not null, whole values of this socket.

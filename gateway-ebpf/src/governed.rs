@@ -3,7 +3,7 @@
 //! A process is governed when its tag says so, or, before it has one, when its cgroup or an
 //! ancestor of it is named by a policy. From then on the tag follows the process.
 use crate::kernel::{self, Address};
-use crate::maps::{BOUNDARIES, CGROUPS, CONFIG, POLICIES, TAGS, count};
+use crate::maps::{ALIVE, BOUNDARIES, CGROUPS, CONFIG, POLICIES, TAGS, count};
 use crate::report;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
@@ -175,6 +175,8 @@ pub(crate) fn govern(task: Address, process: Process, how: u32) -> Option<Tag> {
 pub(crate) enum Standing {
     /// None of ours: nothing may change for it.
     Free,
+    /// The daemon.
+    Daemon,
     /// Governed.
     Governed(Process, Tag),
     /// Tags may be missing, and this process has none: refused.
@@ -191,7 +193,7 @@ pub(crate) fn standing() -> Standing {
         return Standing::Governed(process, tag);
     }
     if is_daemon(process) {
-        return Standing::Free;
+        return Standing::Daemon;
     }
     if let Some(slot) = slot_of_current_cgroups() {
         let cgroup = kernel::cgroup_of(kernel::current()).unwrap_or(0);
@@ -217,4 +219,24 @@ pub(crate) fn refuses(slot: u32) -> bool {
         Some(policy) => config::refuses(policy.mode),
         None => true,
     }
+}
+
+/// May anybody connect to what trees under the policy of this slot listen on?
+#[inline(always)]
+pub(crate) fn admits(slot: u32) -> bool {
+    match POLICIES.get(slot) {
+        Some(policy) => config::admits(policy.inbound),
+        None => false,
+    }
+}
+
+/// Has the daemon been silent for so long that the policy of this slot lets pass?
+#[inline(always)]
+pub(crate) fn passes_when_down(slot: u32) -> bool {
+    let (Some(policy), Some(alive)) = (POLICIES.get(slot), ALIVE.get(0)) else {
+        return false;
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    config::passes_when_down(policy.allow_after, *alive, now)
 }

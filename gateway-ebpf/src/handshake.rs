@@ -4,7 +4,7 @@
 //! The first publishes the flow under its source, the second moves it into the storage of the
 //! accepted socket, from where the daemon reads it by descriptor. Taking it by source at accept
 //! would be wrong: after a reset and a reused port, one connection got another's flow.
-//! The return value does not matter. Closes rows 11, 50, 61.
+//! What a governed listener accepts bears its tag from then on. The return value does not matter. Closes rows 11, 50, 61.
 use crate::maps::{ACCEPTED, HANDSHAKES, LISTENERS, SOCKETS};
 use crate::storage;
 use aya_ebpf::bindings::{BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB};
@@ -123,6 +123,17 @@ fn publish(ctx: &SockOpsContext) -> Option<()> {
 
 #[inline(always)]
 fn accept(ctx: &SockOpsContext) -> Option<()> {
+    // SAFETY: the context's socket, checked for null by the verifier's demand below.
+    let socket = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if socket.is_null() {
+        return None;
+    }
+    let inherited = storage::get(&SOCKETS, socket.cast());
+    if !inherited.is_null() {
+        // SAFETY: not null. A copy of the listener's, which the daemon's does not have.
+        unsafe { (*inherited).state = state::ACCEPTED };
+        return None;
+    }
     let netns = netns(ctx);
     let port = ctx.local_port();
     if !is_listener(netns, port) {
@@ -137,11 +148,6 @@ fn accept(ctx: &SockOpsContext) -> Option<()> {
     // SAFETY: copied at once.
     let mut flow = *unsafe { HANDSHAKES.get(key) }?;
     let _ = HANDSHAKES.remove(key);
-    // SAFETY: as above.
-    let socket = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
-    if socket.is_null() {
-        return None;
-    }
     storage::set(&ACCEPTED, socket.cast(), &mut flow);
     Some(())
 }

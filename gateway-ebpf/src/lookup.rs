@@ -1,8 +1,9 @@
-//! Who listens on a port of this network namespace: the gateway, or somebody else? A process that
-//! takes the port of a dead daemon does not have its mark.
-use crate::maps::{MARKS, SOCKETS};
+//! Sockets of this network namespace, by their addresses: who listens on a port, the gateway or
+//! somebody else, and who sends a packet? A process that takes the port of a dead daemon does not
+//! have its mark.
+use crate::maps::{DIALS, MARKS, SOCKETS};
 use crate::storage;
-use aya_ebpf::bindings::bpf_sock_tuple;
+use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use core::ffi::c_void;
 use core::mem::zeroed;
@@ -25,59 +26,124 @@ pub(crate) struct Listener {
     pub(crate) mark: u64,
     /// The tree of the process that listens; 0 when it is not governed, or nobody listens.
     pub(crate) tree: u64,
+    /// The policy of that tree.
+    pub(crate) slot: u32,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'a> {
+    pub(crate) ip: &'a Ip,
+    pub(crate) port: u16,
 }
 
 /// Looks up who listens there. `ctx` is the context of a program that may look sockets up.
 #[inline(always)]
 pub(crate) fn listener(ctx: *mut c_void, kind: Kind, ip: &Ip, port: u16) -> Listener {
-    let mut nobody = Listener { mark: 0, tree: 0 };
-    // SAFETY: plain data; the size tells the kernel which of the two forms it is.
-    let mut tuple: bpf_sock_tuple = unsafe { zeroed() };
-    let size = if address::is_mapped(ip) || address::is_unspecified(ip) {
-        let host = if address::is_unspecified(ip) {
-            LOCALHOST4
-        } else {
-            *ip
-        };
-        // SAFETY: the IPv4 form of the union.
-        let v4 = unsafe { &mut tuple.__bindgen_anon_1.ipv4 };
-        v4.daddr = u32::from_ne_bytes([host[12], host[13], host[14], host[15]]);
-        v4.dport = port.to_be();
-        size_of_val(v4)
+    let mut found = Listener {
+        mark: 0,
+        tree: 0,
+        slot: 0,
+    };
+    let there = if address::is_mapped(ip) {
+        *ip
+    } else if address::is_unspecified(ip) {
+        LOCALHOST4
     } else {
-        // SAFETY: the IPv6 form of the union.
-        let v6 = unsafe { &mut tuple.__bindgen_anon_1.ipv6 };
-        v6.daddr = [
-            u32::from_ne_bytes([ip[0], ip[1], ip[2], ip[3]]),
-            u32::from_ne_bytes([ip[4], ip[5], ip[6], ip[7]]),
-            u32::from_ne_bytes([ip[8], ip[9], ip[10], ip[11]]),
-            u32::from_ne_bytes([ip[12], ip[13], ip[14], ip[15]]),
-        ];
-        v6.dport = port.to_be();
-        size_of_val(v6)
+        *ip
     };
-    let (tuple, size) = (&raw mut tuple, size as u32);
-    // SAFETY: the helpers take this context and read `size` bytes of the tuple.
-    let socket = unsafe {
-        match kind {
-            Kind::Tcp => bpf_sk_lookup_tcp(ctx, tuple, size, CURRENT_NETNS, 0),
-            Kind::Udp => bpf_sk_lookup_udp(ctx, tuple, size, CURRENT_NETNS, 0),
-        }
-    };
+    let here = End { ip: &there, port };
+    let socket = socket(ctx, kind, None, here);
     if socket.is_null() {
-        return nobody;
+        return found;
     }
     let mark = storage::get(&MARKS, socket.cast());
     if !mark.is_null() {
         // SAFETY: not null.
-        nobody.mark = unsafe { (*mark).generation };
+        found.mark = unsafe { (*mark).generation };
     }
     let flow = storage::get(&SOCKETS, socket.cast());
     if !flow.is_null() {
         // SAFETY: not null.
-        nobody.tree = unsafe { (*flow).tree };
+        (found.tree, found.slot) = unsafe { ((*flow).tree, (*flow).slot) };
     }
     // SAFETY: the reference of the lookup above.
     unsafe { bpf_sk_release(socket.cast()) };
-    nobody
+    found
+}
+
+/// For which tree the socket of this network namespace stands that a packet to `there` came from;
+/// 0: for none. `ctx` is the context of a program that may look sockets up.
+#[inline(always)]
+pub(crate) fn sender(ctx: *mut c_void, here: End<'_>, there: End<'_>) -> u64 {
+    // As the answer would find it.
+    let socket = socket(ctx, Kind::Tcp, Some(there), here);
+    if socket.is_null() {
+        return 0;
+    }
+    let mut tree = 0;
+    // SAFETY: not null; a field of a socket. Where nobody is connected, the kernel finds who
+    // listens on the port, on any address.
+    if unsafe { (*socket).state } != BPF_TCP_LISTEN {
+        let flow = storage::get(&SOCKETS, socket.cast());
+        let dial = storage::get(&DIALS, socket.cast());
+        if !flow.is_null() {
+            // SAFETY: not null.
+            tree = unsafe { (*flow).tree };
+        } else if !dial.is_null() {
+            // SAFETY: not null.
+            tree = unsafe { (*dial).tree };
+        }
+    }
+    // SAFETY: the reference of the lookup above.
+    unsafe { bpf_sk_release(socket.cast()) };
+    tree
+}
+
+/// The socket with this local end; `there` is the other one, of a connection. It is to be released
+/// unless it is null.
+#[inline(always)]
+fn socket(ctx: *mut c_void, kind: Kind, there: Option<End<'_>>, here: End<'_>) -> *mut bpf_sock {
+    // SAFETY: plain data; the size tells the kernel which of the two forms it is.
+    let mut tuple: bpf_sock_tuple = unsafe { zeroed() };
+    let size = if address::is_mapped(here.ip) {
+        // SAFETY: the IPv4 form of the union.
+        let v4 = unsafe { &mut tuple.__bindgen_anon_1.ipv4 };
+        if let Some(there) = there {
+            v4.saddr = word(there.ip, 12);
+            v4.sport = there.port.to_be();
+        }
+        v4.daddr = word(here.ip, 12);
+        v4.dport = here.port.to_be();
+        size_of_val(v4)
+    } else {
+        // SAFETY: the IPv6 form of the union.
+        let v6 = unsafe { &mut tuple.__bindgen_anon_1.ipv6 };
+        if let Some(there) = there {
+            v6.saddr = words(there.ip);
+            v6.sport = there.port.to_be();
+        }
+        v6.daddr = words(here.ip);
+        v6.dport = here.port.to_be();
+        size_of_val(v6)
+    };
+    let (tuple, size) = (&raw mut tuple, size as u32);
+    // SAFETY: the helpers take this context and read `size` bytes of the tuple.
+    unsafe {
+        match kind {
+            Kind::Tcp => bpf_sk_lookup_tcp(ctx, tuple, size, CURRENT_NETNS, 0),
+            Kind::Udp => bpf_sk_lookup_udp(ctx, tuple, size, CURRENT_NETNS, 0),
+        }
+    }
+}
+
+/// A `__be32` of an address.
+#[inline(always)]
+fn word(ip: &Ip, at: usize) -> u32 {
+    u32::from_ne_bytes([ip[at], ip[at + 1], ip[at + 2], ip[at + 3]])
+}
+
+#[inline(always)]
+fn words(ip: &Ip) -> [u32; 4] {
+    [word(ip, 0), word(ip, 4), word(ip, 8), word(ip, 12)]
 }

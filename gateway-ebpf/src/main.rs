@@ -14,6 +14,7 @@
 //! | `handshake` | `sockops` | the destination is published, and moved to the accepted socket |
 //! | `peername` | `cgroup/getpeername4`, `getpeername6` | the client sees the address it meant |
 //! | `egress` | `cgroup_skb/egress` | the backstop |
+//! | `ingress` | `cgroup_skb/ingress` | strangers do not reach what governed processes listen on |
 //! | `doom` | `tp_btf/sys_enter`, while a tree is being ended | its processes are killed |
 //! | `scan` | `iter/task` | the daemon reads all processes with their exact start times |
 //!
@@ -33,10 +34,12 @@ mod exec;
 mod exit;
 mod governed;
 mod handshake;
+mod ingress;
 mod kernel;
 mod lookup;
 mod maps;
 mod mkdir;
+mod packet;
 mod peername;
 mod question;
 mod recvmsg;

@@ -1,12 +1,13 @@
 //! The maps. Names are the names of their pins. None is an LRU map: eviction would be a silent
 //! downgrade that an attacker can force.
+use crate::storage::ClonedStorage;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use gateway_common::config::{
     BOUNDARIES_MAX, Config, DNS_SLOTS_MAX, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot,
 };
-use gateway_common::flow::{Flow, Handshake, Mark, Questions};
+use gateway_common::flow::{Dial, Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
 use gateway_common::tag::Tag;
 use gateway_common::{counter, event};
@@ -57,13 +58,22 @@ pub(crate) static QUESTIONS: SkStorage<Questions> = SkStorage::new();
 #[btf_map]
 pub(crate) static HANDSHAKES: HashMap<Handshake, Flow, 262144, ON_DEMAND> = HashMap::new();
 
-/// Governed sockets.
+/// Governed sockets, and what they accept: the kernel copies the storage of a listener to the
+/// sockets that come of it.
 #[btf_map]
-pub(crate) static SOCKETS: SkStorage<Flow> = SkStorage::new();
+pub(crate) static SOCKETS: ClonedStorage<Flow> = ClonedStorage::new();
 
 /// Sockets that the daemon accepts. Never a CLONE map: the entry is moved here.
 #[btf_map]
 pub(crate) static ACCEPTED: SkStorage<Flow> = SkStorage::new();
+
+/// The sockets that the daemon dials with.
+#[btf_map]
+pub(crate) static DIALS: SkStorage<Dial> = SkStorage::new();
+
+/// When the daemon last said that it is alive: nanoseconds since boot.
+#[btf_map]
+pub(crate) static ALIVE: Array<u64, 1> = Array::new();
 
 /// The daemon's own listeners.
 #[btf_map]

@@ -6,7 +6,8 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 use core::mem::size_of;
 use core::ptr;
 use gateway_common::counter;
-use gateway_common::event::{Event, Refused, kind};
+use gateway_common::event::{Event, Refused, kind, refused};
+use gateway_common::flow::Flow;
 use gateway_common::tag::Tag;
 
 /// The daemon looks at the ring by itself often enough; waking it for each fork would cost the
@@ -103,6 +104,34 @@ pub(crate) fn refused(process: Process, tag: &Tag, reason: u32, what: Refused) {
     };
     record.write(RefusedRecord {
         head: head(kind::REFUSED, process, tag, 0, reason),
+        refused: what,
+    });
+    record.submit(NO_WAKEUP);
+}
+
+/// A stranger's packet to a governed listener was dropped. No process runs here that it is about.
+#[inline(always)]
+pub(crate) fn stranger(listener: &Flow, what: Refused) {
+    let Some(mut record) = EVENTS.reserve_untyped::<RefusedRecord>(0) else {
+        count(counter::EVENTS_LOST);
+        return;
+    };
+    record.write(RefusedRecord {
+        head: Event {
+            kind: kind::REFUSED,
+            tgid: listener.tgid,
+            start: listener.start,
+            tree: listener.tree,
+            at: listener.at,
+            parent_start: 0,
+            cgroup: 0,
+            parent_tgid: 0,
+            slot: listener.slot,
+            uid: 0,
+            detail: refused::INBOUND,
+            file_len: 0,
+            argv_len: 0,
+        },
         refused: what,
     });
     record.submit(NO_WAKEUP);

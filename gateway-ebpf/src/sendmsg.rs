@@ -37,7 +37,7 @@ fn decide<const FAMILY: u16>(ctx: &SockAddrContext, destination: Ip) -> i32 {
 #[cfg_attr(not(feature = "debug-log"), inline(always))]
 fn judge<const FAMILY: u16>(ctx: &SockAddrContext, destination: &Ip) -> i32 {
     match governed::standing() {
-        Standing::Free => 1,
+        Standing::Free | Standing::Daemon => 1,
         Standing::Unsure => 0,
         Standing::Governed(process, tag) => {
             let enforce = governed::refuses(tag.slot);

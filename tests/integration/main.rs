@@ -18,6 +18,7 @@ mod harden;
 mod harness;
 mod hostile_wire;
 mod identity;
+mod inbound;
 mod lineage;
 mod login;
 mod masks;
@@ -34,6 +35,7 @@ mod side_by_side;
 mod ssh_login;
 mod storm;
 mod uninstall;
+mod when_down;
 
 use serde_json::Value;
 

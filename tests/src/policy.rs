@@ -63,6 +63,15 @@ pub fn opaque_to(subtree: &Subtree, host: &str, port: u16) -> String {
     )
 }
 
+/// A policy that lets everything pass everywhere, and names nothing; `keys` are more of `[policy]`.
+#[must_use]
+pub fn opaque_anywhere(subtree: &Subtree, keys: &str) -> String {
+    format!(
+        "{}{keys}\n[[rule]]\nname = \"everything\"\nverbs = [\"*\", \"unknown\"]\nverdict = \"allow\"\n",
+        header(subtree)
+    )
+}
+
 fn header(subtree: &Subtree) -> String {
     format!(
         "[policy]\nname = \"test\"\ncgroups = [\"{}/jobs/**\"]\nmode = \"enforce\"\n\

@@ -1,9 +1,10 @@
 //! What the kernel half says, in the words of those who ask.
 use gateway_capture::{Capture, RootedBy, TagEntry};
 use gateway_lineage::{ProcessKey, Tag};
-use gateway_proxy::{CaptureError, Flow};
+use gateway_proxy::{CaptureError, Flow, Transport};
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// The kernel half as the proxy knows it.
@@ -25,6 +26,13 @@ impl gateway_proxy::Capture for KernelFlows {
             .map_err(|error| CaptureError(error.to_string().into()))?;
         Ok(flow.map(of_kernel))
     }
+
+    fn socket(&self, flow: &Flow, transport: Transport) -> io::Result<OwnedFd> {
+        match transport {
+            Transport::Stream => self.0.dial(flow.netns, flow.tree, flow.destination),
+            Transport::Datagram => self.0.ask(flow.netns, flow.destination),
+        }
+    }
 }
 
 const fn of_kernel(flow: gateway_capture::Flow) -> Flow {
@@ -36,7 +44,7 @@ const fn of_kernel(flow: gateway_capture::Flow) -> Flow {
         policy_slot: flow.slot,
         bound_source: flow.bound_source,
         cookie: flow.cookie,
-        netns: 0,
+        netns: flow.netns,
     }
 }
 

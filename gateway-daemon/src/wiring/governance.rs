@@ -89,6 +89,7 @@ impl Governance {
             .map(|policy| Governed {
                 name: policy.name.to_string(),
                 mode: policy.mode,
+                posture: policy.posture,
                 cgroups: policy.cgroups.iter().map(ToString::to_string).collect(),
             })
             .collect();

@@ -181,6 +181,7 @@ impl Overview for Health {
             approvals_pending: self.approvals.pending() as u64,
             orphans: losses.orphans,
             backstop_drops: losses.backstop_drops,
+            inbound_drops: self.capture.counters().map_or(0, |all| all.inbound_drops),
             events_lost: losses.events,
             recording_failures: losses.recording_failures,
             masked_values: self.recorder.masked_values(),

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// `enum bpf_attach_type` of the hooks that ours are on; and whether a program there can change
 /// what the next one sees, or only refuse.
-const HOOKS: [(u32, &str, bool); 9] = [
+const HOOKS: [(u32, &str, bool); 10] = [
+    (0, "ingress", false),
     (1, "egress", false),
     (2, "sock_create", false),
     (3, "sock_ops", true),

@@ -214,6 +214,8 @@ fn reason(detail: u32) -> &'static str {
         refused::LISTENER => "the gateway's own listener",
         refused::DEVICE => "the socket is bound to a device",
         refused::STORAGE => "no memory to remember the connection",
+        refused::INBOUND => "somebody outside of the tree connects to what it listens on",
+        refused::WAITED => "passed: the gateway was silent for as long as when_down says",
         _ => "the gateway is not sure whether the process is governed",
     }
 }

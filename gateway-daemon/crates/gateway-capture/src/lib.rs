@@ -34,6 +34,7 @@ pub mod policies;
 pub mod probe;
 mod scan;
 mod syscall;
+mod upstream;
 mod wire;
 
 pub use debug::DebugLog;

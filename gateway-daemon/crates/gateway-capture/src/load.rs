@@ -3,14 +3,14 @@ use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
 use crate::maps::{self, Counters, Flow, Maps, PINNED, TagEntry, ip_for};
-use crate::missed::TagPrograms;
+use crate::missed::{TagPrograms, now_ns};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::policies::InForce;
 use crate::wire::Wire;
 use crate::{btf, cgroup, host, scan};
 use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, Program};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use gateway_common::ABI_VERSION;
 use gateway_common::config::{Config, Offsets};
@@ -31,8 +31,9 @@ pub(crate) const TRACING: [(&str, &str); 4] = [
 ];
 
 /// The programs of the cgroup. The backstop comes first: no moment without it.
-const CGROUP: [&str; 12] = [
+const CGROUP: [&str; 13] = [
     "drop_strays",
+    "drop_strangers",
     "forget_questions",
     "give_source4",
     "give_source6",
@@ -286,6 +287,7 @@ fn introduce(maps: &mut Maps) -> Result<u64, CaptureError> {
         ..config
     };
     maps.configure(config)?;
+    maps.beat(now_ns()?)?;
     Ok(generation)
 }
 
@@ -384,12 +386,11 @@ fn attach_cgroup(ebpf: &mut Ebpf, name: &str, root: &File) -> Result<FdLink, Cap
         Program::CgroupSock(program) => attach!(program, root, mode),
         Program::SockOps(program) => attach!(program, root, mode),
         Program::CgroupSkb(program) => {
-            attach!(
-                program,
-                root,
-                aya::programs::CgroupSkbAttachType::Egress,
-                mode
-            )
+            let direction = match name {
+                "drop_strangers" => CgroupSkbAttachType::Ingress,
+                _ => CgroupSkbAttachType::Egress,
+            };
+            attach!(program, root, direction, mode)
         }
         _ => Err(wrong_kind(name)),
     }

@@ -4,17 +4,17 @@ use crate::wire::Wire;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SkStorage};
 use aya::{Ebpf, Pod};
 use gateway_common::config::{Config, Listeners, Slot};
-use gateway_common::flow::{Flow as KernelFlow, Handshake, Mark};
+use gateway_common::flow::{Dial, Flow as KernelFlow, Handshake, Mark};
 use gateway_common::glob::Table;
 use gateway_common::tag::Tag;
 use gateway_common::{address, counter};
 use gateway_core::TreeId;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 17] = [
+pub(crate) const PINNED: [&str; 19] = [
     "TAGS",
     "CGROUPS",
     "POLICIES",
@@ -27,6 +27,8 @@ pub(crate) const PINNED: [&str; 17] = [
     "HANDSHAKES",
     "SOCKETS",
     "ACCEPTED",
+    "DIALS",
+    "ALIVE",
     "MARKS",
     "DOOMED",
     "BOUNDARIES",
@@ -51,6 +53,8 @@ pub struct Flow {
     pub slot: u32,
     /// The client socket's cookie.
     pub cookie: u64,
+    /// The cookie of its network namespace.
+    pub netns: u64,
 }
 
 impl Flow {
@@ -63,6 +67,7 @@ impl Flow {
             start: flow.start,
             slot: flow.slot,
             cookie: flow.cookie,
+            netns: flow.netns,
         }
     }
 }
@@ -115,6 +120,7 @@ pub struct Counters {
     pub redirected: u64,
     pub passed: u64,
     pub cgroups_unmatched: u64,
+    pub inbound_drops: u64,
 }
 
 /// All maps that the daemon uses, opened.
@@ -130,6 +136,8 @@ pub(crate) struct Maps {
     datagrams: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     pub(crate) handshakes: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     accepted: SkStorage<MapData, Wire<KernelFlow>>,
+    dials: SkStorage<MapData, Wire<Dial>>,
+    alive: Array<MapData, u64>,
     pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
     pub(crate) doomed: HashMap<MapData, u64, u32>,
     pub(crate) boundaries: HashMap<MapData, u32, u64>,
@@ -171,6 +179,8 @@ impl Maps {
             datagrams: take(ebpf, "DATAGRAMS")?,
             handshakes: take(ebpf, "HANDSHAKES")?,
             accepted: take(ebpf, "ACCEPTED")?,
+            dials: take(ebpf, "DIALS")?,
+            alive: take(ebpf, "ALIVE")?,
             marks: take(ebpf, "MARKS")?,
             doomed: take(ebpf, "DOOMED")?,
             boundaries: take(ebpf, "BOUNDARIES")?,
@@ -199,6 +209,20 @@ impl Maps {
             Err(error) => return Err(CaptureError::new("read the map ACCEPTED", &error)),
         };
         Ok(Some(Flow::of(&flow)))
+    }
+
+    /// Says for which tree a socket is dialled with.
+    pub(crate) fn dial_for(&mut self, socket: RawFd, tree: TreeId) -> Result<(), CaptureError> {
+        self.dials
+            .insert(&socket, Wire(Dial { tree: tree.0 }), 0)
+            .map_err(|error| CaptureError::new("write the map DIALS", &error))
+    }
+
+    /// Says that the daemon is alive: at this moment, in nanoseconds since boot.
+    pub(crate) fn beat(&mut self, now: u64) -> Result<(), CaptureError> {
+        self.alive
+            .set(0, now, 0)
+            .map_err(|error| CaptureError::new("write the map ALIVE", &error))
     }
 
     /// The flow behind a datagram.
@@ -247,6 +271,7 @@ impl Maps {
             redirected: sum(counter::REDIRECTED)?,
             passed: sum(counter::PASSED)?,
             cgroups_unmatched: sum(counter::CGROUPS_UNMATCHED)?,
+            inbound_drops: sum(counter::INBOUND_DROPS)?,
         })
     }
 }

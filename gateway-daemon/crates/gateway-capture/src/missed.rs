@@ -79,13 +79,15 @@ pub(crate) fn now_ns() -> Result<u64, CaptureError> {
 }
 
 impl Capture {
-    /// Looks whether tags may be missing, and repairs it. To be called about once a second, and
+    /// Says that the daemon is alive, looks whether tags may be missing, and repairs it. To be
+    /// called about once a second ([`HEARTBEAT`](gateway_common::config::HEARTBEAT)), and
     /// after an event [`Kind::Rescan`](crate::Kind::Rescan). Says how many tags were written.
     ///
     /// # Errors
     /// A map cannot be read or written; to be tried again. Until it succeeds, untagged processes
     /// that are younger than the failure may not connect.
     pub fn watch(&self) -> Result<usize, CaptureError> {
+        self.write().beat(now_ns()?)?;
         let mut programs = crate::load::lock(&self.tag_programs);
         let (missed, looked_at) = (programs.count()?, now_ns()?);
         if missed != programs.seen {

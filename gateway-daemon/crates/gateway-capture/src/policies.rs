@@ -6,9 +6,9 @@ use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::scan::Judged;
 use crate::wire::Wire;
-use gateway_common::config::{Config, SLOTS, Slot, mode};
+use gateway_common::config::{Config, SLOTS, Slot, inbound, mode};
 use gateway_common::glob::Table;
-use gateway_core::Mode;
+use gateway_core::{Inbound, Mode, Posture};
 use std::collections::{HashMap, HashSet};
 
 /// A policy, as far as the capture needs it.
@@ -18,6 +18,8 @@ pub struct Governed {
     pub name: String,
     /// How strictly it is applied.
     pub mode: Mode,
+    /// How it stands to those who connect to its trees, and to a dead daemon.
+    pub posture: Posture,
     /// Its cgroups, as globs from the cgroup2 mount.
     pub cgroups: Vec<String>,
 }
@@ -98,7 +100,8 @@ impl Capture {
         }
         for policy in policies {
             if let Some(slot) = slots.by_name.get(&policy.name) {
-                self.write_slot(*slot, &policy.name, mode_number(policy.mode))?;
+                let mode = mode_number(policy.mode);
+                self.write_slot(*slot, &policy.name, mode, policy.posture)?;
             }
         }
         in_force.table = Some(table);
@@ -159,17 +162,30 @@ impl Capture {
             slots.by_name.insert(policy.name.clone(), index as u32);
             if new {
                 // Raised at the end. Nothing is tagged with it yet.
-                self.write_slot(index as u32, &policy.name, mode::OBSERVE)?;
+                let posture = Posture::default();
+                self.write_slot(index as u32, &policy.name, mode::OBSERVE, posture)?;
             }
         }
         Ok(slots)
     }
 
-    fn write_slot(&self, slot: u32, name: &str, mode: u32) -> Result<(), CaptureError> {
+    fn write_slot(
+        &self,
+        slot: u32,
+        name: &str,
+        mode: u32,
+        posture: Posture,
+    ) -> Result<(), CaptureError> {
+        let wait = posture.allow_after.map_or(0, |time| time.as_nanos());
         let value = Slot {
             name: fnv1a(name.as_bytes()),
             mode,
-            reserved: 0,
+            inbound: match posture.inbound {
+                Inbound::OwnTree => inbound::OWN_TREE,
+                Inbound::Any => inbound::ANY,
+            },
+            // Longer than can be counted is never.
+            allow_after: u64::try_from(wait).unwrap_or(0),
         };
         self.write()
             .policies

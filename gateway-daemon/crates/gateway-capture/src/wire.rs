@@ -22,6 +22,7 @@ plain!(
     gateway_common::config::Listeners,
     gateway_common::config::Offsets,
     gateway_common::config::Slot,
+    gateway_common::flow::Dial,
     gateway_common::flow::Flow,
     gateway_common::flow::Handshake,
     gateway_common::flow::Mark,
@@ -53,6 +54,6 @@ const _: () = {
     assert!(size_of::<gateway_common::config::Listeners>() == 4 * 2 + 4 * 4 * 2);
     assert!(size_of::<gateway_common::tag::Tag>() == 8 * 3 + 4 * 2);
     assert!(size_of::<gateway_common::config::Config>() == 8 * 5 + 4 * 2);
-    assert!(size_of::<gateway_common::config::Slot>() == 8 + 4 * 2);
+    assert!(size_of::<gateway_common::config::Slot>() == 8 * 2 + 4 * 2);
     assert!(size_of::<gateway_common::event::Event>() == 4 * 2 + 8 * 5 + 4 * 6);
 };

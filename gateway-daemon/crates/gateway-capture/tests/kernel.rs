@@ -218,6 +218,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     assert_eq!(capture.counters().unwrap().redirected, 0);
     let policy = Governed {
         name: "test".into(),
+        posture: gateway_core::Posture::default(),
         mode: Mode::Enforce,
         cgroups: vec![format!("{}/jobs/**", capture.root().path)],
     };

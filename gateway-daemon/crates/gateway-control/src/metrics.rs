@@ -36,6 +36,8 @@ pub struct Metrics {
     pub orphans: u64,
     /// Packets that only the backstop stopped.
     pub backstop_drops: u64,
+    /// Packets of strangers that what governed processes listen on did not get.
+    pub inbound_drops: u64,
     /// Events of the kernel that found no room.
     pub events_lost: u64,
     /// Records that could not be written.
@@ -106,6 +108,11 @@ impl Metrics {
                 "gateway_capture_backstop_drops_total",
                 "Packets of governed tasks that only the backstop stopped.",
                 self.backstop_drops,
+            ),
+            (
+                "gateway_capture_inbound_drops_total",
+                "Packets to what governed tasks listen on, from outside of their trees.",
+                self.inbound_drops,
             ),
             (
                 "gateway_events_lost_total",
@@ -198,6 +205,7 @@ mod tests {
             "gateway_approvals_pending 0",
             "gateway_capture_orphans_total 2",
             "gateway_capture_backstop_drops_total 0",
+            "gateway_capture_inbound_drops_total 0",
             "gateway_events_lost_total 0",
             "gateway_recording_failures_total 0",
             "# TYPE gateway_masked_values_total counter",

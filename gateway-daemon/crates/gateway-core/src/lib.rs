@@ -41,4 +41,4 @@ pub use subject::{Assurance, Lineage, Principal, Process, Provenance, Subject};
 pub use terms::{ClientTls, LinkTerms, UpstreamTls};
 pub use time::Timestamp;
 pub use verb::{Verb, VerbSet};
-pub use verdict::{Decision, Grant, HoldRule, HoldTerms, Mode, Verdict};
+pub use verdict::{Decision, Grant, HoldRule, HoldTerms, Inbound, Mode, Posture, Verdict};

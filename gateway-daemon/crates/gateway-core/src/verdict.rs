@@ -83,6 +83,41 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What the kernel half has to know of a policy beside its mode and its cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Posture {
+    /// Who may connect to what its trees listen on.
+    pub inbound: Inbound,
+    /// How long the daemon has to be silent before its trees pass uninspected. `None`: they never
+    /// do.
+    pub allow_after: Option<Duration>,
+}
+
+/// Who may connect to what a tree listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inbound {
+    /// The tree itself.
+    #[default]
+    OwnTree,
+    /// Anybody.
+    Any,
+}
+
+impl Inbound {
+    /// Both, the default first.
+    pub const ALL: [Inbound; 2] = [Inbound::OwnTree, Inbound::Any];
+
+    /// The name used in policies.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Inbound::OwnTree => "own-tree",
+            Inbound::Any => "any",
+        }
+    }
+}
+
 /// The answer of a [`Judge`](crate::Judge).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {

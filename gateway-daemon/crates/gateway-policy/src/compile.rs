@@ -73,6 +73,7 @@ fn build(
         mode: file.mode,
         allow_by_default: file.allow_by_default,
         boundaries: file.boundaries,
+        posture: file.posture,
         harden: file.harden.unwrap_or_else(harden::by_default),
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
         rules,

@@ -3,20 +3,22 @@ pub(crate) mod case;
 pub(crate) mod hold;
 pub(crate) mod link;
 pub(crate) mod mask;
+pub(crate) mod policy;
 pub(crate) mod resource;
 pub(crate) mod rule;
 
 use crate::cgroup::CgroupGlob;
 use crate::condition::Condition;
-use crate::diagnostic::{Source, quoted};
+use crate::diagnostic::Source;
 use crate::harden::Measure;
 use crate::network::Network;
-use crate::reader::{Located, Reader, Section, Value, list};
+use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
-use crate::schema::{Form, Key, names};
-use crate::unbuilt;
+use crate::schema::{Form, Key};
 use gateway_core::mask::{Detector, Treatment};
-use gateway_core::{Attribute, Grant, LinkTerms, Mode, Subject, Timestamp, Verb, VerbSet, Verdict};
+use gateway_core::{
+    Attribute, Grant, LinkTerms, Mode, Posture, Subject, Timestamp, Verb, VerbSet, Verdict,
+};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,32 +52,6 @@ pub(crate) const KEYS: [Key; 5] = [
     ),
 ];
 
-/// The keys of `[policy]` that this version obeys.
-pub(crate) const POLICY_KEYS: [Key; 6] = [
-    Key::needed("name", Form::Name, "By which the policy is named"),
-    Key::new(
-        "cgroups",
-        Form::Texts,
-        "Globs over the cgroups that it governs",
-    ),
-    Key::new("mode", Form::Mode, "How it is applied; by default enforce"),
-    Key::new(
-        "default",
-        Form::Default,
-        "The verdict where no rule covers; by default deny",
-    ),
-    Key::new(
-        "boundaries",
-        Form::Paths,
-        "Programs of services that run many jobs: what they start begins a tree of its own",
-    ),
-    Key::new(
-        "harden",
-        Form::Measures,
-        "What `gateway run` takes from a command; by default its sockets from outside",
-    ),
-];
-
 /// The file form of a policy. Where the reader found a mistake, something is missing here.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyFile {
@@ -86,6 +62,7 @@ pub(crate) struct PolicyFile {
     pub(crate) boundaries: Vec<Box<str>>,
     /// `None`: it does not say.
     pub(crate) harden: Option<Vec<Measure>>,
+    pub(crate) posture: Posture,
     pub(crate) resources: Vec<ResourceTable>,
     pub(crate) rules: Vec<RuleTable>,
     pub(crate) masks: Vec<MaskTable>,
@@ -192,7 +169,7 @@ pub(crate) fn read(source: &Source) -> (PolicyFile, Reader<'_>) {
     }
     let head = "a table [policy] with a `name`";
     if let Some(value) = reader.required(&root, "policy", head) {
-        read_policy(&mut reader, value, &mut file);
+        policy::read(&mut reader, value, &mut file);
     }
     if let Some(value) = root.get("resource") {
         let tables = reader.tables("resource", "[[resource]]", value, TABLES_MAX);
@@ -223,88 +200,6 @@ pub(crate) fn read(source: &Source) -> (PolicyFile, Reader<'_>) {
             .collect();
     }
     (file, reader)
-}
-
-/// All keys of a section: those that are built, then those that are known.
-fn check_keys(reader: &mut Reader<'_>, section: &Section<'_>, built: &[Key]) {
-    let mut known = names(built);
-    known.extend(unbuilt::keys(section.name));
-    reader.check_names(section, &known);
-    unbuilt::refuse(reader, section);
-}
-
-fn read_policy(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut PolicyFile) {
-    let Some(section) = reader.table("[policy]", value, "one table, written [policy]") else {
-        return;
-    };
-    check_keys(reader, &section, &POLICY_KEYS);
-    file.name = reader
-        .required(&section, "name", "a name of 1 to 200 characters")
-        .and_then(|value| reader.name("name", value));
-    if let Some(value) = section.get("cgroups") {
-        let globs = reader.strings("cgroups", value, "a list of globs over cgroup paths");
-        for text in globs.unwrap_or_default() {
-            match CgroupGlob::parse(&text.value) {
-                Ok(glob) => file.cgroups.push(Located {
-                    value: glob,
-                    span: text.span,
-                }),
-                Err((message, expected)) => reader.error(text.span, message, expected),
-            }
-        }
-    }
-    if let Some(value) = section.get("mode") {
-        let words = [Mode::Observe, Mode::Shadow, Mode::Enforce].map(|mode| (mode.name(), mode));
-        file.mode = reader.word("mode", value, &words).unwrap_or_default();
-    }
-    if let Some(value) = section.get("default") {
-        file.allow_by_default =
-            read_verdict(reader, "default", value, &[Verdict::Allow, Verdict::Deny])
-                == Some(Verdict::Allow);
-    }
-    if let Some(value) = section.get("boundaries") {
-        file.boundaries = read_boundaries(reader, value);
-    }
-    file.harden = section
-        .get("harden")
-        .map(|value| read_measures(reader, value));
-}
-
-/// Paths of programs, as they are compared: absolute, each component a name.
-fn read_boundaries(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Box<str>> {
-    let expected = "an absolute path of a program, without . and ..";
-    let mut paths = Vec::new();
-    let texts = reader.strings("boundaries", value, "a list of paths of programs");
-    for text in texts.unwrap_or_default() {
-        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-        match text.value.strip_prefix('/') {
-            Some(rest) if rest.split('/').all(plain) => paths.push(text.value.into()),
-            _ => {
-                let message = format!("{} in `boundaries`", quoted(&text.value));
-                reader.error(text.span, message, expected);
-            }
-        }
-    }
-    paths
-}
-
-/// In the order in which they are applied, each once.
-fn read_measures(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Measure> {
-    let words = list(&Measure::ALL.map(Measure::name), '"');
-    let mut measures = Vec::new();
-    let texts = reader.strings("harden", value, &format!("a list of {words}"));
-    for text in texts.unwrap_or_default() {
-        match Measure::named(&text.value) {
-            Some(measure) => measures.push(measure),
-            None => {
-                let message = format!("`harden` has no value {}", quoted(&text.value));
-                reader.error(text.span, message, words.clone());
-            }
-        }
-    }
-    measures.sort_unstable();
-    measures.dedup();
-    measures
 }
 
 /// What a rule can say, and what a case can want.

@@ -11,8 +11,8 @@ use crate::rule_set::RuleSet;
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Attribute, ClientTls, Decision, Destination, LinkTerms, Masks, Mode, Subject, Timestamp,
-    UpstreamTls, Verdict,
+    Attribute, ClientTls, Decision, Destination, LinkTerms, Masks, Mode, Posture, Subject,
+    Timestamp, UpstreamTls, Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub struct Policy {
     pub(crate) mode: Mode,
     pub(crate) allow_by_default: bool,
     pub(crate) boundaries: Vec<Box<str>>,
+    pub(crate) posture: Posture,
     pub(crate) harden: Vec<Measure>,
     pub(crate) cgroups: Vec<CgroupGlob>,
     pub(crate) catalogue: Catalogue,
@@ -75,6 +76,9 @@ pub struct PolicySummary {
     pub name: Arc<str>,
     /// How it is applied.
     pub mode: Mode,
+    /// What the kernel half has to know of it.
+    #[serde(skip)]
+    pub posture: Posture,
     /// Its cgroup globs as they were written.
     pub cgroups: Vec<Box<str>>,
     /// The file that it came from.
@@ -112,6 +116,12 @@ impl Policy {
         &self.harden
     }
 
+    /// What the kernel half has to know of it.
+    #[must_use]
+    pub fn posture(&self) -> Posture {
+        self.posture
+    }
+
     /// The file that it came from.
     #[must_use]
     pub fn file(&self) -> &Arc<str> {
@@ -124,6 +134,7 @@ impl Policy {
         PolicySummary {
             name: Arc::clone(&self.name),
             mode: self.mode,
+            posture: self.posture,
             cgroups: self.cgroups.iter().map(|glob| glob.text().into()).collect(),
             file: Arc::clone(&self.file),
             resources: self.catalogue.resources().len(),

@@ -6,9 +6,9 @@
 //! to another, no pattern's meaning and no condition.
 use crate::document::{self, case, hold, link, mask, resource, rule};
 use crate::harden::Measure;
-use crate::{size, unbuilt};
+use crate::size;
 use gateway_core::mask::Detector;
-use gateway_core::{Assurance, ClientTls, Mode, UpstreamTls, Verb, Verdict};
+use gateway_core::{Assurance, ClientTls, Inbound, Mode, UpstreamTls, Verb, Verdict};
 use serde_json::{Map, Value, json};
 
 /// A key of a section.
@@ -122,12 +122,15 @@ pub(crate) enum Form {
     Predicates,
     /// A word of [`mask::LONG_ROWS`].
     LongRows,
+    Inbound,
+    /// The word `deny`, or a table.
+    WhenDown,
 }
 
 /// The JSON schema (draft 7) of a policy file, as `docs/policy.schema.json` has it.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut schema = table(&document::KEYS, "");
+    let mut schema = table(&document::KEYS);
     if let Some(schema) = schema.as_object_mut() {
         let dialect = "http://json-schema.org/draft-07/schema#";
         schema.insert("$schema".into(), json!(dialect));
@@ -136,8 +139,8 @@ pub fn json_schema() -> Value {
     schema
 }
 
-/// A table with these keys, and those that its section knows and does not obey.
-fn table(keys: &[Key], section: &str) -> Value {
+/// A table with these keys.
+fn table(keys: &[Key]) -> Value {
     let mut properties = Map::new();
     for key in keys {
         let mut value = key.form.schema();
@@ -145,9 +148,6 @@ fn table(keys: &[Key], section: &str) -> Value {
             value.insert("description".into(), json!(key.about));
         }
         properties.insert(key.name.into(), value);
-    }
-    for (key, schema) in unbuilt::schemas(section) {
-        properties.insert(key.into(), schema);
     }
     let required = keys.iter().filter(|key| key.required);
     let required: Vec<&str> = required.map(|key| key.name).collect();
@@ -193,7 +193,7 @@ fn with_hold(table: Value, by: &str) -> Value {
 /// A mask calls something sensitive.
 fn mask_table() -> Value {
     let filled = |key: &str| json!({ "required": [key], "properties": { key: { "minItems": 1 } } });
-    let mask = with_hold(table(&mask::KEYS, "[[mask]]"), "predicates");
+    let mask = with_hold(table(&mask::KEYS), "predicates");
     with(
         mask,
         &[("anyOf", json!([filled("fields"), filled("detect")]))],
@@ -207,7 +207,7 @@ fn operation_table() -> Value {
         "properties": { "verb": false, "objects": false, "attributes": false },
     });
     let verb = json!({ "required": ["verb"], "properties": { "statement": false } });
-    let operation = table(&case::OPERATION_KEYS, "operation");
+    let operation = table(&case::OPERATION_KEYS);
     with(operation, &[("oneOf", json!([statement, verb]))])
 }
 
@@ -238,7 +238,7 @@ impl Form {
             }
             Form::Protocol => json!({ "type": "string", "pattern": "^[a-z0-9-]{1,32}$" }),
             Form::Path => json!({ "type": "string", "pattern": "^/" }),
-            Form::Tls => table(&link::TLS_KEYS, "tls"),
+            Form::Tls => table(&link::TLS_KEYS),
             Form::ClientTls => json!({ "enum": ClientTls::ALL.map(ClientTls::word) }),
             Form::UpstreamTls => json!({ "enum": UpstreamTls::NAMED.map(UpstreamTls::word) }),
             Form::Credential => {
@@ -275,14 +275,14 @@ impl Form {
                 json!({ "type": "object", "additionalProperties": value })
             }
             Form::Delegates => {
-                let delegate = table(&case::who::DELEGATE_KEYS, "delegates");
+                let delegate = table(&case::who::DELEGATE_KEYS);
                 list(json!({ "anyOf": [text(1, 200), delegate] }), 0)
             }
-            Form::Policy => table(&document::POLICY_KEYS, "[policy]"),
-            Form::Resources => tables(table(&resource::KEYS, "[[resource]]")),
-            Form::Rules => tables(with_hold(table(&rule::KEYS, "[[rule]]"), "verdict")),
-            Form::Cases => list(table(&case::KEYS, "[[case]]"), 0),
-            Form::Who => table(&case::who::KEYS, "who"),
+            Form::Policy => table(&document::policy::KEYS),
+            Form::Resources => tables(table(&resource::KEYS)),
+            Form::Rules => tables(with_hold(table(&rule::KEYS), "verdict")),
+            Form::Cases => list(table(&case::KEYS), 0),
+            Form::Who => table(&case::who::KEYS),
             Form::Operation => operation_table(),
             Form::Masks => tables(mask_table()),
             Form::Fields => {
@@ -299,6 +299,11 @@ impl Form {
             }
             Form::Treatment => json!({ "enum": mask::TREATMENTS.map(|(word, _)| word) }),
             Form::Predicates => json!({ "enum": mask::PREDICATES }),
+            Form::Inbound => json!({ "enum": Inbound::ALL.map(Inbound::name) }),
+            Form::WhenDown => {
+                let waits = table(&document::policy::WHEN_DOWN_KEYS);
+                json!({ "anyOf": [{ "const": "deny" }, waits] })
+            }
             Form::LongRows => json!({ "enum": mask::LONG_ROWS.map(|(word, _)| word) }),
         }
     }

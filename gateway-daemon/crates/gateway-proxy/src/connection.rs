@@ -207,7 +207,7 @@ async fn prepare(
     };
     let destination = governor.context().destination.clone();
     let limits = &shared.limits;
-    let dialled = dial(&destination, flow.bound_source, limits.dial, &live.stop).await;
+    let dialled = dial(&*shared.ports.capture, flow, limits.dial, &live.stop).await;
     let answered = answer(shared, &mut governor, &connected, dialled.as_ref().err());
     let mut upstream = match (dialled, answered) {
         (Ok(upstream), Ok(())) => upstream,

@@ -5,7 +5,7 @@
 //! own: only the server that was asked can answer, and whoever guesses has to guess both.
 use crate::connection;
 use crate::counters::count;
-use crate::ports::{Clock, Flow};
+use crate::ports::{Capture, Clock, Flow, Transport};
 use crate::questions::{Desk, Key};
 use crate::registry::Registered;
 use gateway_core::governor::Ending;
@@ -14,11 +14,9 @@ use gateway_core::{
     SessionEnd,
 };
 use gateway_protocol::{Answer, Asker, Heard, No, Question, StopReason};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect, socket,
-};
+use nix::sys::socket::{SockaddrStorage, bind, connect};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -214,8 +212,13 @@ impl Conversation<'_> {
         let limit = self.desk.shared.limits.answer;
         let clock = Arc::clone(&ports.clock);
         let sent = self.number().and_then(|number| {
-            let (server, source) = (self.flow.destination, self.flow.bound_source);
-            send(&clearance, &mut *question, number, server, source)
+            send(
+                &clearance,
+                &mut *question,
+                number,
+                &*ports.capture,
+                &self.flow,
+            )
         });
         let at = Instant::now();
         if self.near > 0
@@ -368,27 +371,22 @@ fn send(
     _cleared: &Clearance,
     question: &mut dyn Question,
     number: u16,
-    server: SocketAddr,
-    source: Option<IpAddr>,
+    capture: &dyn Capture,
+    flow: &Flow,
 ) -> io::Result<UdpSocket> {
-    let socket = open(server, source)?;
+    let socket = open(capture, flow)?;
     socket.send(&question.forward(number))?;
     Ok(socket)
 }
 
 /// A socket on a port that the kernel chooses at random, connected to the server.
-fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
-    let family = match server {
-        SocketAddr::V4(_) => AddressFamily::Inet,
-        SocketAddr::V6(_) => AddressFamily::Inet6,
-    };
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let socket = socket(family, SockType::Datagram, flags, SockProtocol::Udp)?;
-    if let Some(source) = source {
+fn open(capture: &dyn Capture, flow: &Flow) -> io::Result<UdpSocket> {
+    let socket = capture.socket(flow, Transport::Datagram)?;
+    if let Some(source) = flow.bound_source {
         let source = SocketAddr::new(source.to_canonical(), 0);
         bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
     }
-    connect(socket.as_raw_fd(), &SockaddrStorage::from(server))?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(flow.destination))?;
     Ok(UdpSocket::from(socket))
 }
 

@@ -1,9 +1,9 @@
 //! Reaching the upstream, from the address that the client had bound its socket to.
-use gateway_core::Destination;
+use crate::ports::{Capture, Flow, Transport};
 use gateway_protocol::{Stop, StopReason};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -18,16 +18,16 @@ pub(crate) enum DialError {
     Stopped(StopReason),
 }
 
-/// Connects within `timeout`, or until the session is told to stop.
+/// Connects to the destination of a flow within `timeout`, or until the session is told to stop.
 pub(crate) async fn dial(
-    destination: &Destination,
-    source: Option<IpAddr>,
+    capture: &dyn Capture,
+    flow: &Flow,
     timeout: Duration,
     stop: &Stop,
 ) -> Result<TcpStream, DialError> {
-    let address = destination.address();
+    let address = flow.destination;
     let failed = |error: io::Error| DialError::Failed(format!("dial {address}: {error}"));
-    let socket = open(address, source).map_err(failed)?;
+    let socket = open(capture, flow).map_err(failed)?;
     let connected = tokio::select! {
         biased;
         reason = stop.stopped() => return Err(DialError::Stopped(reason)),
@@ -44,16 +44,13 @@ pub(crate) async fn dial(
     }
 }
 
-fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
+fn open(capture: &dyn Capture, flow: &Flow) -> io::Result<TcpSocket> {
+    let socket = capture.socket(flow, Transport::Stream)?;
+    let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(socket));
     socket.set_nodelay(true)?;
     // An upstream that vanished without a word is noticed at last.
     socket.set_keepalive(true)?;
-    if let Some(source) = source {
+    if let Some(source) = flow.bound_source {
         // The port is chosen in connect, where the whole tuple counts; else 28,000 connections
         // would use up the ports of the source for all destinations together. Without the option
         // it still works, so a failure is no failure.

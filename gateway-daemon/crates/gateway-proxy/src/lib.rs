@@ -40,7 +40,7 @@ pub use id::SessionIds;
 pub use limits::ProxyLimits;
 pub use ports::{
     Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow, Names, NoNames, Ports,
-    SystemClock,
+    SystemClock, Transport,
 };
 pub use proxy::{Proxy, ProxyError};
 pub use registry::LiveSession;

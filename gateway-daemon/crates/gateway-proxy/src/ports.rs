@@ -2,8 +2,9 @@
 use gateway_core::{Approver, Judge, Masker, Recorder, Subject, Timestamp, TreeId};
 use gateway_protocol::{Encryption, Logins, Meter, Protocol};
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,6 +51,23 @@ pub trait Capture: Send + Sync {
     /// # Errors
     /// The kernel could not be asked. The datagram is dropped.
     fn question(&self, port: u16, source: SocketAddr) -> Result<Option<Flow>, CaptureError>;
+
+    /// A socket to reach the destination of a flow with: non-blocking, not to be inherited, in the
+    /// network namespace of the process, and known to the kernel as one that stands for its tree.
+    /// It must not block for longer than the system calls take.
+    ///
+    /// # Errors
+    /// The system gave none, or the namespace is gone.
+    fn socket(&self, flow: &Flow, transport: Transport) -> io::Result<OwnedFd>;
+}
+
+/// What is spoken beneath a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Stream,
+    /// UDP.
+    Datagram,
 }
 
 /// Knows by which names trees came to addresses.

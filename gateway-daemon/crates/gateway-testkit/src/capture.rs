@@ -1,9 +1,13 @@
 //! What stands behind the proxy's ports when there is no kernel to ask.
 use crate::samples;
 use gateway_core::{Timestamp, TreeId};
-use gateway_proxy::{Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow};
+use gateway_proxy::{
+    Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow, Transport,
+};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -56,6 +60,19 @@ impl Capture for FixedCapture {
 
     fn question(&self, _: u16, _: SocketAddr) -> Result<Option<Flow>, CaptureError> {
         self.answer.lock().unwrap().clone()
+    }
+
+    fn socket(&self, flow: &Flow, transport: Transport) -> io::Result<OwnedFd> {
+        let family = match flow.destination {
+            SocketAddr::V4(_) => AddressFamily::Inet,
+            SocketAddr::V6(_) => AddressFamily::Inet6,
+        };
+        let kind = match transport {
+            Transport::Stream => SockType::Stream,
+            Transport::Datagram => SockType::Datagram,
+        };
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        Ok(socket(family, kind, flags, None)?)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::memory;
 use crate::wiring::protocols;
 use gateway_capture::cgroup::Root;
-use gateway_core::Mode;
+use gateway_core::{Inbound, Mode};
 use gateway_credentials::{KeyPlace, Store};
 use gateway_policy::{Diagnostic, Loaded, Policy, PolicySet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +87,7 @@ fn policy_checks(
     let mut checks = vec![summary(policy)];
     checks.extend(root.map(|root| outside(policy, root)).into_iter().flatten());
     checks.extend(needs(policy, names, viewer));
+    checks.extend(opens(policy));
     let absent = policy.boundaries().iter();
     let absent = absent.filter(|program| !Path::new(program.as_ref()).exists());
     checks.extend(absent.map(|program| {
@@ -111,6 +112,29 @@ fn summary(policy: &Policy) -> Check {
     }
     let detail = format!("{detail}; this mode refuses nothing");
     Check::warning("policy", detail, "mode = \"enforce\"")
+}
+
+/// Ways out that the policy opens by itself.
+fn opens(policy: &Policy) -> Vec<Check> {
+    let posture = policy.posture();
+    let mut checks = Vec::new();
+    if posture.inbound == Inbound::Any {
+        let detail = format!(
+            "{}: inbound = \"any\": anybody can connect to what its trees listen on, and fetch data \
+             there (58)",
+            policy.name()
+        );
+        checks.push(Check::warning("policy", detail, "inbound = \"own-tree\""));
+    }
+    if let Some(time) = posture.allow_after {
+        let detail = format!(
+            "{}: when_down: {} s after the daemon has died its trees pass uninspected (36)",
+            policy.name(),
+            time.as_secs()
+        );
+        checks.push(Check::warning("policy", detail, "when_down = \"deny\""));
+    }
+    checks
 }
 
 /// What is named outside of the cgroup that the programs are attached to is not governed.
@@ -246,14 +270,24 @@ mod tests {
             &checked(GOOD, &config, &root("")),
             &[one, (Finding::Ok, "/ci.toml: ci/**")],
         );
-        let open = format!("{GOOD}inbound = \"any\"\n");
+        let open = format!("{GOOD}inbound = \"any\"\nwhen_down = {{ allow_after = \"30s\" }}\n");
+        check(
+            &checked(&open, &config, &root("")),
+            &[
+                one,
+                (Finding::Ok, "/ci.toml: ci/**"),
+                (Finding::Warning, "(58)"),
+                (Finding::Warning, "30 s after"),
+            ],
+        );
+        let open = format!("{GOOD}[[mask]]\nname = \"m\"\nfields = [\"$.card\"]\n");
         check(
             &checked(&open, &config, &root("")),
             &[
                 (Finding::Ok, "0 good"),
                 (
                     Finding::Missing,
-                    "ci.toml:4:11: error: `inbound = \"any\"` is known, but not built",
+                    "ci.toml:6:11: error: the JSON path \"$.card\" in `fields` is known, but not built",
                 ),
             ],
         );

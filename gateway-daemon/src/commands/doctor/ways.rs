@@ -373,13 +373,10 @@ pub(crate) const WAYS: &[Way] = &[
         NO_CAPABILITIES,
     ),
     closed(56, "sudo, su, setuid", "the tag is not the uid"),
-    open(
+    closed(
         58,
-        Attest,
         "bind and wait: a peer connects in, and data leaves on that connection",
-        "inbound",
-        "not built yet (inbound): the backstop knows the listener, not what it accepts",
-        "let nobody else connect to what jobs listen on (a firewall, a network namespace)",
+        "packets from outside of the tree do not reach its listeners, but by inbound = \"any\"",
     ),
     closed(
         60,

@@ -1,5 +1,5 @@
 //! `[[resource]]`: a name for destinations.
-use super::{ResourceTable, check_keys, link};
+use super::{ResourceTable, link};
 use crate::network::{HostFault, Network};
 use crate::reader::{Located, Reader, Section, Value};
 use crate::schema::{Form, Key};
@@ -32,7 +32,7 @@ const HOSTS: &str = "a list of addresses and networks like [\"10.0.0.7\", \"10.2
 const PORTS: &str = "a list of ports from 1 to 65535, or no `ports` for all of them";
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> ResourceTable {
-    check_keys(reader, section, &KEYS);
+    reader.check_keys(section, &KEYS);
     let name = reader
         .required(section, "name", "a name of 1 to 200 characters")
         .and_then(|value| reader.name("name", value))

@@ -1,6 +1,6 @@
 //! `[[rule]]`: who may do what, where, to which objects.
 use super::hold::{self, check_pattern};
-use super::{RuleTable, VERDICTS, check_keys, read_verdict};
+use super::{RuleTable, VERDICTS, read_verdict};
 use crate::condition::Condition;
 use crate::diagnostic::quoted;
 use crate::hold::pattern;
@@ -58,7 +58,7 @@ pub(crate) const KEYS: [Key; 13] = [
 const OR_ALL: &str = "a list of patterns, or no such key to mean all of them";
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RuleTable {
-    check_keys(reader, section, &KEYS);
+    reader.check_keys(section, &KEYS);
     let name = reader
         .required(section, "name", "a name of 1 to 200 characters")
         .and_then(|value| reader.name("name", value));

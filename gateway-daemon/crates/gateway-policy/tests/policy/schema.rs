@@ -171,8 +171,8 @@ name = "p"
 cgroups = ["ci.slice/**"]
 mode = "shadow"
 default = "allow"
-when_down = "deny"
-inbound = "own-tree"
+when_down = { allow_after = "30s" }
+inbound = "any"
 boundaries = ["/usr/bin/runner"]
 harden = []
 
@@ -243,10 +243,10 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ("mode = \"shadow\"", "mode = \"shadows\""),
         ("default = \"allow\"", "default = \"hold\""),
         (
-            "when_down = \"deny\"",
             "when_down = { allow_after = \"30s\" }",
+            "when_down = { allow_after = 30 }",
         ),
-        ("inbound = \"own-tree\"", "inbound = \"any\""),
+        ("inbound = \"any\"", "inbound = \"all\""),
         ("boundaries = [\"/usr", "boundaries = [\"usr"),
         ("harden = []", "harden = [\"sandbox\"]"),
         (

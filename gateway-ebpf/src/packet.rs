@@ -1,0 +1,120 @@
+//! What is read of a packet's headers by the hooks that see packets.
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::programs::SkBuffContext;
+use core::mem::MaybeUninit;
+use gateway_common::address::{self, Ip};
+
+/// The loopback device has this index in every network namespace (LOOPBACK_IFINDEX).
+const LOOPBACK: u32 = 1;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+/// The length of an IPv4 header without options, and of an IPv6 header without extensions.
+const HEADER4: u32 = 20;
+const HEADER6: u32 = 40;
+/// TCP: the connection is reset.
+pub(crate) const RST: u8 = 4;
+
+/// What is read of a packet's header.
+pub(crate) struct Packet {
+    pub(crate) destination: Ip,
+    protocol: u8,
+    /// The length of the header, and with that where the next one begins.
+    header: u32,
+}
+
+impl Packet {
+    /// Is it TCP?
+    #[inline(always)]
+    pub(crate) fn is_stream(&self) -> bool {
+        self.protocol == IPPROTO_TCP
+    }
+
+    /// Is it UDP?
+    #[inline(always)]
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.protocol == IPPROTO_UDP
+    }
+
+    /// Where it comes from.
+    #[inline(always)]
+    pub(crate) fn source(&self, ctx: &SkBuffContext) -> Option<Ip> {
+        if self.header == HEADER4 {
+            load::<u32>(ctx, 12).map(address::mapped)
+        } else {
+            load::<Ip>(ctx, 8)
+        }
+    }
+
+    /// The ports, which begin behind the header: source and destination.
+    #[inline(always)]
+    pub(crate) fn ports(&self, ctx: &SkBuffContext) -> Option<(u16, u16)> {
+        let source = load::<u16>(ctx, self.header)?;
+        let destination = load::<u16>(ctx, self.header + 2)?;
+        Some((u16::from_be(source), u16::from_be(destination)))
+    }
+
+    /// The flags of TCP (RFC 9293, section 3.1).
+    #[inline(always)]
+    pub(crate) fn flags(&self, ctx: &SkBuffContext) -> Option<u8> {
+        load::<u8>(ctx, self.header + 13)
+    }
+}
+
+/// Does the packet leave by the loopback device?
+#[inline(always)]
+pub(crate) fn on_loopback(ctx: &SkBuffContext) -> bool {
+    // SAFETY: a field of the context.
+    unsafe { (*ctx.skb.skb).ifindex == LOOPBACK }
+}
+
+/// Does UDP follow right behind the header?
+#[inline(always)]
+pub(crate) fn is_datagram(ctx: &SkBuffContext) -> bool {
+    let protocol = match load::<u8>(ctx, 0) {
+        Some(first) if first >> 4 == 4 => load::<u8>(ctx, 9),
+        Some(_) => load::<u8>(ctx, 6),
+        None => None,
+    };
+    protocol == Some(IPPROTO_UDP)
+}
+
+#[inline(always)]
+fn load<T>(ctx: &SkBuffContext, offset: u32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes the whole value, or fails.
+    let result = unsafe {
+        bpf_skb_load_bytes(
+            ctx.skb.skb.cast(),
+            offset,
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+        )
+    };
+    // SAFETY: written.
+    if result == 0 {
+        Some(unsafe { value.assume_init() })
+    } else {
+        None
+    }
+}
+
+/// Reads the header. None when it has options, or another one behind it that could name a route.
+#[inline(always)]
+pub(crate) fn read(ctx: &SkBuffContext) -> Option<Packet> {
+    let first = load::<u8>(ctx, 0)?;
+    let (destination, protocol, header) = match first {
+        // Version 4, five words: no options.
+        0x45 => (
+            address::mapped(load::<u32>(ctx, 16)?),
+            load::<u8>(ctx, 9)?,
+            HEADER4,
+        ),
+        _ if first >> 4 == 6 => (load::<Ip>(ctx, 24)?, load::<u8>(ctx, 6)?, HEADER6),
+        _ => return None,
+    };
+    Some(Packet {
+        destination,
+        protocol,
+        header,
+    })
+}
