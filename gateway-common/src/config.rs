@@ -96,7 +96,7 @@ pub const fn refuses(mode: u32) -> bool {
 pub const DNS_PORTS: usize = 4;
 
 /// How many such ports there can be, over all network namespaces.
-pub const DNS_SLOTS_MAX: u32 = 65536;
+pub const DNS_DOORS_MAX: u32 = 65536;
 
 /// Where the gateway listens in a network namespace, all on loopback; 0 where it does not.
 #[repr(C)]

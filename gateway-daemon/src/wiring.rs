@@ -18,6 +18,7 @@ pub(crate) mod login;
 pub(crate) mod logins;
 pub(crate) mod measure;
 pub(crate) mod names;
+pub(crate) mod namespaces;
 pub(crate) mod overview;
 pub(crate) mod page;
 pub(crate) mod people;

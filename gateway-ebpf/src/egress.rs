@@ -10,7 +10,7 @@
 //! Closes rows 14, 23, 64, 65.
 use crate::debug;
 use crate::governed;
-use crate::maps::{DATAGRAMS, DNS_SLOTS, QUESTIONS, SOCKETS, count};
+use crate::maps::{DATAGRAMS, DNS_DOORS, QUESTIONS, SOCKETS, count};
 use crate::packet::{self, Packet, is_datagram, on_loopback};
 use crate::question::{DNS, is_gateway, server_at};
 use crate::release::withdraw;
@@ -107,7 +107,7 @@ fn is_for_gateway(ctx: &SkBuffContext, packet: &Packet) -> bool {
     let Some((_, port)) = packet.ports(ctx) else {
         return false;
     };
-    DNS_SLOTS.get_ptr(u32::from(port)).is_some()
+    DNS_DOORS.get_ptr(u32::from(port)).is_some()
         && is_gateway(ctx.skb.skb.cast(), &packet.destination, port)
 }
 

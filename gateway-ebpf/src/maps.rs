@@ -5,7 +5,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use gateway_common::config::{
-    BOUNDARIES_MAX, Config, DNS_SLOTS_MAX, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot,
+    BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot,
 };
 use gateway_common::flow::{Dial, Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
@@ -40,9 +40,10 @@ pub(crate) static CONFIG: Array<Config, 1> = Array::new();
 pub(crate) static LISTENERS: HashMap<u64, Listeners, { NAMESPACES_MAX as usize }, ON_DEMAND> =
     HashMap::new();
 
-/// The gateway's ports for questions → which server of a socket each one stands for.
+/// The gateway's ports for questions, of all network namespaces: what goes elsewhere is not looked
+/// at any further. The values mean nothing.
 #[btf_map]
-pub(crate) static DNS_SLOTS: HashMap<u32, u32, { DNS_SLOTS_MAX as usize }, ON_DEMAND> =
+pub(crate) static DNS_DOORS: HashMap<u32, u32, { DNS_DOORS_MAX as usize }, ON_DEMAND> =
     HashMap::new();
 
 /// What a question for a name server is, by where it comes from. Written before the datagram

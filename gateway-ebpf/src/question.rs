@@ -8,13 +8,13 @@
 use crate::connect::{Attempt, write_address};
 use crate::governed;
 use crate::lookup::{self, Kind, LOCALHOST4, LOCALHOST6};
-use crate::maps::{DNS_SLOTS, LISTENERS, QUESTIONS, count};
+use crate::maps::{LISTENERS, QUESTIONS, count};
 use crate::storage;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
 use aya_ebpf::programs::SockAddrContext;
 use core::ffi::c_void;
 use gateway_common::address::{self, Ip};
-use gateway_common::config::DNS_PORTS;
+use gateway_common::config::{DNS_PORTS, Listeners};
 use gateway_common::counter;
 use gateway_common::event::refused;
 use gateway_common::flow::{Questions, Server, state};
@@ -85,16 +85,38 @@ pub(crate) fn is_gateway(ctx: *mut c_void, ip: &Ip, port: u16) -> bool {
 /// Which of a socket's servers stands behind a port of the gateway. Null: none does.
 #[inline(always)]
 pub(crate) fn server_at(questions: *mut Questions, port: u16) -> *mut Server {
-    let Some(place) = DNS_SLOTS.get_ptr(u32::from(port)) else {
+    // SAFETY: a whole value.
+    let Some(listeners) = LISTENERS.get_ptr(unsafe { (*questions).netns }) else {
         return core::ptr::null_mut();
     };
-    // SAFETY: a whole value.
-    let server = server(questions, unsafe { *place });
+    let mut place = 0;
+    // SAFETY: a whole value; within the arrays.
+    while unsafe { !stands_at(listeners, place, u32::from(port)) } {
+        place += 1;
+        if place == DNS_PORTS {
+            return core::ptr::null_mut();
+        }
+    }
+    let server = server(questions, place as u32);
     // SAFETY: a place of a whole value.
     if unsafe { (*server).named } == 0 {
         return core::ptr::null_mut();
     }
     server
+}
+
+/// Is this the gateway's port for a place, of either family?
+///
+/// # Safety
+/// `listeners` is a whole value, and the place is one.
+#[inline(always)]
+unsafe fn stands_at(listeners: *const Listeners, place: usize, port: u32) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let v4 = (&raw const (*listeners).dns4).cast::<u32>().add(place);
+        let v6 = (&raw const (*listeners).dns6).cast::<u32>().add(place);
+        *v4 == port || *v6 == port
+    }
 }
 
 /// One of the servers. The number is cut to what there is, which the verifier can follow.

@@ -22,6 +22,7 @@ mod inbound;
 mod lineage;
 mod login;
 mod masks;
+mod namespaces;
 mod policy_reload;
 mod postgres_clients;
 mod postgres_credentials;

@@ -1,7 +1,7 @@
 //! Logging in with a credential that the job never has.
 use crate::postgres_tls::World;
-use gateway_tests::place;
-use gateway_tests::running::{self, Outcome};
+use gateway_tests::running::{self, Outcome, PATIENCE};
+use gateway_tests::{Namespace, Running, place};
 use std::path::Path;
 
 /// Found nowhere but in the store.
@@ -177,4 +177,53 @@ fn a_certificate_of_the_gateways_own_logs_in() {
     let outcome = ask(&world, "select 1");
     assert_ne!(outcome.code(), 0);
     assert!(!outcome.stderr.contains("svc"), "{outcome:?}");
+}
+
+/// In a namespace of its own a job can stand at the database's address itself, and would see what
+/// the gateway proves who it is with.
+#[test]
+fn a_credential_is_not_used_where_the_job_decides_who_is_at_an_address() {
+    let world = world("scram-sha-256");
+    store(&world, &["--user", "svc"], CANARY);
+    let namespace = Namespace::create().unwrap();
+    let port = world.scene.cluster.port().to_string();
+    let listener = "import socket, sys\n\
+        s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n\
+        print('listening', flush=True)\n\
+        while True:\n    \
+            connection, _ = s.accept()\n    \
+            asked = connection.recv(1000)\n    \
+            print(asked[8:], flush=True)\n    \
+            connection.sendall(b'N')\n    \
+            print(connection.recv(1000), flush=True)\n    \
+            connection.close()\n";
+    let mut impostor = namespace.command("/usr/bin/python3");
+    impostor.args(["-c", listener, &port]);
+    let mut impostor = Running::start(&mut impostor).unwrap();
+    impostor.wait_for_output("listening", PATIENCE).unwrap();
+    let ask = || {
+        let mut psql = world.scene.job("abroad").unwrap().command("ip");
+        psql.args(["netns", "exec", namespace.name(), "psql", "-X", "-d"]);
+        psql.arg(format!("{} sslmode=disable", world.scene.cluster.address()));
+        running::run(psql.args(["-c", "select 1"])).unwrap()
+    };
+    // By default, and where the policy says so, it is used with an upstream that proves who it is.
+    for terms in ["credential = \"orders-ci\"", TERMS] {
+        world.terms(terms);
+        assert_ne!(ask().code(), 0);
+        let error = world.last_session()["error"].to_string();
+        assert!(error.contains("verify-full"), "{terms}: {error}");
+    }
+    for word in ["disable", "require", "verify-ca"] {
+        world.terms(&format!(
+            "credential = \"orders-ci\"\ntls = {{ upstream = \"{word}\" }}"
+        ));
+        assert_ne!(ask().code(), 0);
+        let error = world.last_session()["error"].to_string();
+        assert!(
+            error.contains("another network namespace"),
+            "{word}: {error}"
+        );
+    }
+    assert!(!impostor.stdout().contains("svc"), "{}", impostor.stdout());
 }

@@ -80,13 +80,17 @@ macro_rules! limits {
 const DESCRIPTORS_MORE: u64 = 4096;
 /// A session has two sockets, and for a moment a third.
 const DESCRIPTORS_PER_SESSION: u64 = 3;
+/// A network namespace has ten listeners, and is held open.
+const DESCRIPTORS_PER_NAMESPACE: u64 = 11;
 
 impl Limits {
     /// How many descriptors the daemon may need.
     pub(crate) fn descriptors(&self) -> u64 {
         let sessions = u64::try_from(self.sessions).unwrap_or(u64::MAX);
+        let namespaces = u64::try_from(self.namespaces).unwrap_or(u64::MAX);
         sessions
             .saturating_mul(DESCRIPTORS_PER_SESSION)
+            .saturating_add(namespaces.saturating_mul(DESCRIPTORS_PER_NAMESPACE))
             .saturating_add(DESCRIPTORS_MORE)
     }
 }
@@ -94,6 +98,9 @@ impl Limits {
 limits! {
     /// Sessions at once; above it connections are reset.
     sessions: count = 20_000, 1..=1_000_000;
+    /// Network namespaces beside the daemon's own in which it listens; in others governed
+    /// connections are refused.
+    namespaces: count = 256, 0..=4096;
     /// Threads that serve sessions; 0 is one for each core.
     workers: count = 0, 0..=1024;
     /// Commands of `gateway run` at once.

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::moment;
 use crate::wiring::boundaries::Boundaries;
 use crate::wiring::governance::Governance;
+use crate::wiring::namespaces::Namespaces;
 use crate::wiring::remote::Port;
 use gateway_policy::ReloadReport;
 use gateway_recording::{Journal, Note, NoteKind};
@@ -42,6 +43,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         proxy,
         governance,
         boundaries,
+        namespaces,
         journal,
         ending,
         state,
@@ -63,6 +65,7 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         manager,
         governance,
         boundaries,
+        namespaces,
         journal,
     };
     ruler.begin();
@@ -97,6 +100,7 @@ struct Ruler {
     manager: Manager,
     governance: Arc<Governance>,
     boundaries: Arc<Boundaries>,
+    namespaces: Arc<Namespaces>,
     journal: Arc<Journal>,
 }
 
@@ -138,9 +142,11 @@ impl Ruler {
         self.manager.reloading();
         let governance = Arc::clone(&self.governance);
         let boundaries = Arc::clone(&self.boundaries);
+        let namespaces = Arc::clone(&self.namespaces);
         let reload = move || {
             let reloaded = governance.reload();
             boundaries.review();
+            namespaces.review();
             reloaded
         };
         match tokio::task::spawn_blocking(reload).await {

@@ -20,6 +20,7 @@ use crate::wiring::identity::Principals;
 use crate::wiring::launcher::TreeLauncher;
 use crate::wiring::lineage::Shown;
 use crate::wiring::login::{Places, TreeLogins};
+use crate::wiring::namespaces::Namespaces;
 use crate::wiring::overview::{Health, SessionSwitch};
 use crate::wiring::page::{KernelEntropy, QuestionPage};
 use crate::wiring::people::People;
@@ -48,6 +49,7 @@ pub(super) struct Parts {
     pub(super) follower: Arc<Follower>,
     pub(super) governance: Arc<Governance>,
     pub(super) boundaries: Arc<Boundaries>,
+    pub(super) namespaces: Arc<Namespaces>,
     pub(super) capture: Arc<Capture>,
     pub(super) forest: Arc<Forest>,
     pub(super) principals: Arc<Principals>,
@@ -78,6 +80,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         follower: kernel.follower,
         governance: kernel.governance,
         boundaries: kernel.boundaries,
+        namespaces: kernel.namespaces,
         capture: kernel.capture,
         forest: kernel.forest,
         principals: kernel.principals,
@@ -185,6 +188,7 @@ fn console(
         forest: Arc::clone(&kernel.forest),
         principals: Arc::clone(&kernel.principals),
         runs: Arc::clone(&kernel.runs),
+        namespaces: Arc::clone(&kernel.namespaces),
     };
     let switch = SessionSwitch {
         proxy: Arc::clone(&gate.proxy),

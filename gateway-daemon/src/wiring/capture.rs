@@ -16,15 +16,20 @@ impl gateway_proxy::Capture for KernelFlows {
             .0
             .flow(accepted)
             .map_err(|error| CaptureError(error.to_string().into()))?;
-        Ok(flow.map(of_kernel))
+        Ok(flow.map(|flow| self.of_kernel(flow)))
     }
 
-    fn question(&self, port: u16, source: SocketAddr) -> Result<Option<Flow>, CaptureError> {
+    fn question(
+        &self,
+        netns: u64,
+        port: u16,
+        source: SocketAddr,
+    ) -> Result<Option<Flow>, CaptureError> {
         let flow = self
             .0
-            .question(port, source)
+            .question(netns, port, source)
             .map_err(|error| CaptureError(error.to_string().into()))?;
-        Ok(flow.map(of_kernel))
+        Ok(flow.map(|flow| self.of_kernel(flow)))
     }
 
     fn socket(&self, flow: &Flow, transport: Transport) -> io::Result<OwnedFd> {
@@ -35,16 +40,19 @@ impl gateway_proxy::Capture for KernelFlows {
     }
 }
 
-const fn of_kernel(flow: gateway_capture::Flow) -> Flow {
-    Flow {
-        destination: flow.destination,
-        tree: flow.tree,
-        pid: flow.pid,
-        start: flow.start,
-        policy_slot: flow.slot,
-        bound_source: flow.bound_source,
-        cookie: flow.cookie,
-        netns: flow.netns,
+impl KernelFlows {
+    fn of_kernel(&self, flow: gateway_capture::Flow) -> Flow {
+        Flow {
+            destination: flow.destination,
+            tree: flow.tree,
+            pid: flow.pid,
+            start: flow.start,
+            policy_slot: flow.slot,
+            bound_source: flow.bound_source,
+            cookie: flow.cookie,
+            netns: flow.netns,
+            abroad: !self.0.is_home(flow.netns),
+        }
     }
 }
 

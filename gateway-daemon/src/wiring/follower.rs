@@ -4,6 +4,7 @@ use super::boundaries::Boundaries;
 use super::capture::{key, rooted, tag};
 use super::clock;
 use super::identity::Principals;
+use super::namespaces::Namespaces;
 use super::refusals::Refusals;
 use crate::terminal::moment;
 use gateway_capture::{Capture, CaptureError, Event, Events, Kind};
@@ -49,6 +50,7 @@ pub(crate) struct Follower {
     /// Tags were lost: the kernel half waits for a rescan.
     rescan: AtomicBool,
     boundaries: Arc<Boundaries>,
+    namespaces: Arc<Namespaces>,
     journal: Arc<Journal>,
     refusals: Refusals,
 }
@@ -60,6 +62,7 @@ impl Follower {
         forest: Arc<Forest>,
         principals: Arc<Principals>,
         boundaries: Arc<Boundaries>,
+        namespaces: Arc<Namespaces>,
         journal: Arc<Journal>,
     ) -> Result<Follower, CaptureError> {
         Ok(Follower {
@@ -77,6 +80,7 @@ impl Follower {
             principals,
             rescan: AtomicBool::new(false),
             boundaries,
+            namespaces,
             journal,
             refusals: Refusals::default(),
         })
@@ -154,6 +158,7 @@ impl Follower {
                 });
                 self.principals
                     .rooted(tree, process.pid, process.start, uid);
+                self.namespaces.look(process.pid);
             }
             Kind::Forked { parent } => {
                 let parent = key(*parent);
@@ -184,13 +189,17 @@ impl Follower {
                 });
                 self.principals.tokens().executed(tree, process);
                 self.boundaries.executed(tree, event.process, event.slot);
+                self.namespaces.look(process.pid);
             }
             Kind::Exited => self.forest.observe(&Report::Exited {
                 time,
                 key: process,
                 tree,
             }),
-            Kind::Refused { .. } => self.refusals.say(event),
+            Kind::Refused { .. } => {
+                self.refusals.say(event);
+                self.namespaces.look(process.pid);
+            }
             Kind::Rescan => self.rescan.store(true, Ordering::Release),
         }
     }
@@ -249,6 +258,7 @@ impl Follower {
             self.principals.tokens().executed(tag.tree, process);
         }
         self.boundaries.review();
+        self.namespaces.review();
         Ok(repaired)
     }
 }

@@ -3,6 +3,7 @@ use super::callers::TaggedCallers;
 use super::cgroups::RunCgroups;
 use super::clock;
 use super::identity::Principals;
+use super::namespaces::Namespaces;
 use gateway_control::view::RunView;
 use gateway_control::{Launcher, Peer, RunError, Standing};
 use gateway_core::TreeId;
@@ -19,6 +20,7 @@ pub(crate) struct TreeLauncher {
     pub(crate) forest: Arc<Forest>,
     pub(crate) principals: Arc<Principals>,
     pub(crate) runs: Arc<RunCgroups>,
+    pub(crate) namespaces: Arc<Namespaces>,
 }
 
 /// Lets a failure of the file system and of the kernel half meet in one type.
@@ -165,6 +167,7 @@ impl Launcher for TreeLauncher {
         };
         let entered = self.runs.enter(peer.pid, peer.start_ticks, govern);
         let tree = entered.map_err(|Failed(error)| error)?;
+        self.namespaces.wait_for(peer.pid);
         tracing::info!(%tree, policy = %policy, pid = peer.pid, uid = peer.uid, "a command is governed");
         Ok(RunView {
             tree,

@@ -1,12 +1,15 @@
 //! The gateway's listeners: on loopback, on ports that the kernel chose, with a mark that nobody
-//! else can give to a socket.
+//! else can give to a socket. In each network namespace where governed processes live.
 use crate::error::CaptureError;
-use crate::load::Capture;
+use crate::load::{Capture, lock};
 use crate::maps::keys;
+use crate::space::Space;
 use crate::wire::Wire;
-use gateway_common::config::Listeners as Ports;
+use gateway_common::config::{DNS_PORTS, Listeners as Ports};
 use gateway_common::flow::Mark;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
@@ -19,33 +22,43 @@ const QUEUE_BYTES: usize = 1 << 20;
 /// The gateway's sockets in one network namespace.
 #[derive(Debug)]
 pub struct Listeners {
+    /// The namespace's cookie: what the kernel half calls it.
+    pub netns: u64,
     /// For connections.
     pub streams: Vec<TcpListener>,
     /// For questions to name servers.
     pub questions: Vec<UdpSocket>,
 }
 
+/// Where else the gateway listens, by the namespace's cookie.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere(HashMap<u64, Place>);
+
+#[derive(Debug)]
+struct Place {
+    space: Space,
+    ports: Ports,
+}
+
+/// The two addresses of loopback.
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+
 impl Capture {
     /// Opens the listeners of this network namespace, and opens the gate: from now on governed
-    /// connections and questions arrive. Where the host has no IPv6 on loopback, there is none for
-    /// it, and governed IPv6 connections are refused.
+    /// connections and questions arrive. Those of an earlier daemon are forgotten, in all
+    /// namespaces. Where the host has no IPv6 on loopback, there is none for it, and governed IPv6
+    /// connections are refused.
     ///
     /// # Errors
     /// A listener on 127.0.0.1 cannot be opened, or a map cannot be written.
     pub fn listen(&self) -> Result<Listeners, CaptureError> {
-        let mut ports = Ports::default();
-        let mut streams = Vec::new();
-        let mut questions = Vec::new();
-        for ip in [
-            IpAddr::from(Ipv4Addr::LOCALHOST),
-            Ipv6Addr::LOCALHOST.into(),
-        ] {
-            let sockets = self.open_all(ip, &mut ports);
-            match sockets {
-                Ok((stream, datagrams)) => {
-                    streams.push(stream);
-                    questions.extend(datagrams);
-                }
+        let mut open = Vec::new();
+        for ip in LOOPBACK {
+            match Sockets::open(ip, false) {
+                Ok(sockets) => open.push(sockets),
                 Err(error) if ip.is_ipv4() => {
                     return Err(CaptureError::new("listen on 127.0.0.1", &error));
                 }
@@ -54,55 +67,136 @@ impl Capture {
                 }
             }
         }
-        let cookie = netns_cookie(&streams)
-            .map_err(|error| CaptureError::new("ask for the network namespace", &error))?;
-        self.netns.store(cookie, Ordering::Relaxed);
-        self.publish_slots(&ports)?;
-        self.write()
-            .listeners
-            .insert(cookie, Wire(ports), 0)
-            .map_err(|error| CaptureError::new("write the map LISTENERS", &error))?;
-        Ok(Listeners { streams, questions })
+        let (listeners, ports) = self.put_in_place(open)?;
+        self.netns.store(listeners.netns, Ordering::Relaxed);
+        self.forget_earlier()?;
+        self.publish(listeners.netns, &ports)?;
+        Ok(listeners)
     }
 
-    /// The listeners on one address of loopback, marked.
-    fn open_all(
-        &self,
-        ip: IpAddr,
-        ports: &mut Ports,
-    ) -> Result<(TcpListener, Vec<UdpSocket>), CaptureError> {
-        let failed = |error: std::io::Error| CaptureError::new(format!("listen on {ip}"), &error);
-        let stream = open(SocketAddr::new(ip, 0)).map_err(failed)?;
-        self.mark(stream.as_raw_fd())?;
-        let port = stream.local_addr().map_err(failed)?.port();
-        let (of_stream, of_questions) = match ip {
-            IpAddr::V4(_) => (&mut ports.v4, &mut ports.dns4),
-            IpAddr::V6(_) => (&mut ports.v6, &mut ports.dns6),
+    /// Opens listeners in another network namespace. Where the gateway listens there already,
+    /// those stay, and there are none here.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, there are too many, or a map cannot be written.
+    pub fn listen_in(&self, space: &Space) -> Result<Option<Listeners>, CaptureError> {
+        let failed = |error| CaptureError::new("listen in a network namespace", &error);
+        // Its loopback may be down for now, or have no IPv6: there is nothing to reach there then.
+        let open = || {
+            LOOPBACK
+                .map(|ip| Sockets::open(ip, true))
+                .into_iter()
+                .collect()
         };
-        *of_stream = u32::from(port);
-        let mut datagrams = Vec::new();
-        for place in of_questions {
-            let socket = open_datagrams(SocketAddr::new(ip, 0)).map_err(failed)?;
-            self.mark(socket.as_raw_fd())?;
-            *place = u32::from(socket.local_addr().map_err(failed)?.port());
-            datagrams.push(socket);
+        let open: Vec<Sockets> = self.visitor.within(space, open).map_err(failed)?;
+        let (listeners, ports) = self.put_in_place(open)?;
+        let netns = listeners.netns;
+        let mut elsewhere = lock(&self.elsewhere);
+        if netns == self.netns.load(Ordering::Relaxed) || elsewhere.0.contains_key(&netns) {
+            return Ok(None);
         }
-        Ok((stream, datagrams))
+        let place = Place {
+            space: space.clone(),
+            ports,
+        };
+        elsewhere.0.insert(netns, place);
+        if let Err(error) = self.publish(netns, &ports) {
+            elsewhere.0.remove(&netns);
+            return Err(error);
+        }
+        Ok(Some(listeners))
     }
 
-    /// Tells which ports are for questions, in the place of those of an earlier daemon.
-    fn publish_slots(&self, ports: &Ports) -> Result<(), CaptureError> {
+    /// Forgets a network namespace: whoever connects there is refused from now on.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn leave(&self, netns: u64) -> Result<(), CaptureError> {
+        let mut elsewhere = lock(&self.elsewhere);
+        let Some(place) = elsewhere.0.remove(&netns) else {
+            return Ok(());
+        };
         let mut maps = self.write();
-        let failed = |error| CaptureError::new("write the map DNS_SLOTS", &error);
-        for old in keys(&maps.dns_slots, "DNS_SLOTS")? {
-            maps.dns_slots.remove(&old).map_err(failed)?;
-        }
-        for of_family in [&ports.dns4, &ports.dns6] {
-            for (place, port) in (0u32..).zip(of_family).filter(|(_, port)| **port != 0) {
-                maps.dns_slots.insert(port, place, 0).map_err(failed)?;
-            }
+        let _ = maps.listeners.remove(&netns);
+        // The same port may be one of ours in another namespace too.
+        let own = maps.listeners.get(&self.netns.load(Ordering::Relaxed), 0);
+        let own = own.map(|Wire(ports)| ports).unwrap_or_default();
+        let others = elsewhere.0.values().map(|place| place.ports);
+        let kept: HashSet<u32> = others.chain([own]).flat_map(doors).collect();
+        for port in doors(place.ports).filter(|port| !kept.contains(port)) {
+            let _ = maps.dns_doors.remove(&port);
         }
         Ok(())
+    }
+
+    /// A socket in the network namespace with this cookie.
+    pub(crate) fn socket_in(
+        &self,
+        netns: u64,
+        make: impl FnOnce() -> io::Result<Socket> + Send + 'static,
+    ) -> io::Result<Socket> {
+        if netns == self.netns.load(Ordering::Relaxed) {
+            return make();
+        }
+        let space = lock(&self.elsewhere)
+            .0
+            .get(&netns)
+            .map(|place| place.space.clone());
+        let gone = || io::Error::other("the gateway has left this network namespace");
+        self.visitor.within(&space.ok_or_else(gone)?, make)
+    }
+
+    /// Is this the network namespace of the daemon?
+    #[must_use]
+    pub fn is_home(&self, netns: u64) -> bool {
+        netns == self.netns.load(Ordering::Relaxed)
+    }
+
+    /// Marks the sockets of one namespace.
+    fn put_in_place(&self, open: Vec<Sockets>) -> Result<(Listeners, Ports), CaptureError> {
+        let mut ports = Ports::default();
+        let mut listeners = Listeners {
+            netns: 0,
+            streams: Vec::new(),
+            questions: Vec::new(),
+        };
+        for sockets in open {
+            sockets
+                .name(&mut ports)
+                .map_err(|error| CaptureError::new("look at a listener", &error))?;
+            self.mark(sockets.stream.as_raw_fd())?;
+            for socket in &sockets.questions {
+                self.mark(socket.as_raw_fd())?;
+            }
+            listeners.streams.push(sockets.stream);
+            listeners.questions.extend(sockets.questions);
+        }
+        listeners.netns = netns_cookie(&listeners.streams)
+            .map_err(|error| CaptureError::new("ask for the network namespace", &error))?;
+        Ok((listeners, ports))
+    }
+
+    fn forget_earlier(&self) -> Result<(), CaptureError> {
+        let mut maps = self.write();
+        for old in keys(&maps.listeners, "LISTENERS")? {
+            let _ = maps.listeners.remove(&old);
+        }
+        for old in keys(&maps.dns_doors, "DNS_DOORS")? {
+            let _ = maps.dns_doors.remove(&old);
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel half where to send what is governed.
+    fn publish(&self, netns: u64, ports: &Ports) -> Result<(), CaptureError> {
+        let mut maps = self.write();
+        for port in doors(*ports) {
+            let written = maps.dns_doors.insert(port, 1, 0);
+            written.map_err(|error| CaptureError::new("write the map DNS_DOORS", &error))?;
+        }
+        maps.listeners
+            .insert(netns, Wire(*ports), 0)
+            .map_err(|error| CaptureError::new("write the map LISTENERS", &error))
     }
 
     fn mark(&self, socket: RawFd) -> Result<(), CaptureError> {
@@ -116,14 +210,61 @@ impl Capture {
     }
 }
 
+/// The ports that take questions.
+fn doors(ports: Ports) -> impl Iterator<Item = u32> {
+    let all = ports.dns4.into_iter().chain(ports.dns6);
+    all.filter(|port| *port != 0)
+}
+
+/// The listeners on one address of loopback.
+struct Sockets {
+    stream: TcpListener,
+    questions: Vec<UdpSocket>,
+}
+
+impl Sockets {
+    /// `early`: also where loopback does not have the address yet.
+    fn open(ip: IpAddr, early: bool) -> io::Result<Sockets> {
+        let address = SocketAddr::new(ip, 0);
+        let questions = (0..DNS_PORTS).map(|_| open_datagrams(address, early));
+        Ok(Sockets {
+            stream: open(address, early)?,
+            questions: questions.collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Writes down which ports they have.
+    fn name(&self, ports: &mut Ports) -> io::Result<()> {
+        let address = self.stream.local_addr()?;
+        let (of_stream, of_questions) = match address {
+            SocketAddr::V4(_) => (&mut ports.v4, &mut ports.dns4),
+            SocketAddr::V6(_) => (&mut ports.v6, &mut ports.dns6),
+        };
+        *of_stream = u32::from(address.port());
+        for (place, socket) in of_questions.iter_mut().zip(&self.questions) {
+            *place = u32::from(socket.local_addr()?.port());
+        }
+        Ok(())
+    }
+}
+
+/// A socket that is to be bound to an address of loopback.
+fn unbound(address: SocketAddr, kind: Type, protocol: Protocol, early: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(early)?,
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_freebind_v6(early)?;
+        }
+    }
+    Ok(socket)
+}
+
 /// A socket for datagrams. Nobody else can bind its address, which would need SO_REUSEADDR or
 /// SO_REUSEPORT on both.
-fn open_datagrams(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
+fn open_datagrams(address: SocketAddr, early: bool) -> io::Result<UdpSocket> {
+    let socket = unbound(address, Type::DGRAM, Protocol::UDP, early)?;
     // Root may have more than net.core.rmem_max; without it less waits, and what is over is lost
     // as on any network.
     let _ = socket.set_recv_buffer_size(QUEUE_BYTES);
@@ -132,16 +273,9 @@ fn open_datagrams(address: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+fn open(address: SocketAddr, early: bool) -> io::Result<TcpListener> {
     // Never SO_REUSEPORT: a process of the same uid could join.
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
+    let socket = unbound(address, Type::STREAM, Protocol::TCP, early)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -2,11 +2,13 @@
 use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
+use crate::listen::Elsewhere;
 use crate::maps::{self, Counters, Flow, Maps, PINNED, TagEntry, ip_for};
 use crate::missed::{TagPrograms, now_ns};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::policies::InForce;
+use crate::space::Visitor;
 use crate::wire::Wire;
 use crate::{btf, cgroup, host, scan};
 use aya::programs::links::FdLink;
@@ -19,7 +21,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The tracing programs, and the tracepoints that they are for.
@@ -79,8 +81,11 @@ pub struct Capture {
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
     pub(crate) generation: u64,
-    /// The network namespace that it listens in; 0 before it does.
+    /// The network namespace of the daemon; 0 before it listens.
     pub(crate) netns: AtomicU64,
+    /// The others that it listens in.
+    pub(crate) elsewhere: Mutex<Elsewhere>,
+    pub(crate) visitor: Visitor,
 }
 
 impl std::fmt::Debug for Capture {
@@ -148,6 +153,8 @@ impl Capture {
             debug_log: Mutex::new(debug_log),
             generation,
             netns: AtomicU64::new(0),
+            elsewhere: Mutex::default(),
+            visitor: Visitor::default(),
         };
         capture.recognise_daemon()?;
         Ok((capture, Started { taken_over }))
@@ -174,18 +181,19 @@ impl Capture {
         self.read().flow(accepted)
     }
 
-    /// Whose a datagram is that came from `source` to the gateway's port `listener`, and which
-    /// server it was for; `None` when it is nobody's.
+    /// Whose a datagram is that came from `source` to the gateway's port `listener` in a network
+    /// namespace, and which server it was for; `None` when it is nobody's.
     ///
     /// # Errors
     /// The map cannot be read.
     pub fn question(
         &self,
+        netns: u64,
         listener: u16,
         source: SocketAddr,
     ) -> Result<Option<Flow>, CaptureError> {
         let key = Handshake {
-            netns: self.netns.load(Ordering::Relaxed),
+            netns,
             ip: ip_for(source.ip()),
             port: u32::from(source.port()),
             listener: u32::from(listener),

@@ -21,7 +21,7 @@ pub(crate) const PINNED: [&str; 19] = [
     "GLOBS",
     "CONFIG",
     "LISTENERS",
-    "DNS_SLOTS",
+    "DNS_DOORS",
     "DATAGRAMS",
     "QUESTIONS",
     "HANDSHAKES",
@@ -131,8 +131,8 @@ pub(crate) struct Maps {
     pub(crate) globs: Array<MapData, Wire<Table>>,
     pub(crate) config: Array<MapData, Wire<Config>>,
     pub(crate) listeners: HashMap<MapData, u64, Wire<Listeners>>,
-    /// The gateway's ports for questions, and which place of a socket each one stands for.
-    pub(crate) dns_slots: HashMap<MapData, u32, u32>,
+    /// The gateway's ports for questions, of all network namespaces; the values mean nothing.
+    pub(crate) dns_doors: HashMap<MapData, u32, u32>,
     datagrams: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     pub(crate) handshakes: HashMap<MapData, Wire<Handshake>, Wire<KernelFlow>>,
     accepted: SkStorage<MapData, Wire<KernelFlow>>,
@@ -175,7 +175,7 @@ impl Maps {
             globs: take(ebpf, "GLOBS")?,
             config: take(ebpf, "CONFIG")?,
             listeners: take(ebpf, "LISTENERS")?,
-            dns_slots: take(ebpf, "DNS_SLOTS")?,
+            dns_doors: take(ebpf, "DNS_DOORS")?,
             datagrams: take(ebpf, "DATAGRAMS")?,
             handshakes: take(ebpf, "HANDSHAKES")?,
             accepted: take(ebpf, "ACCEPTED")?,

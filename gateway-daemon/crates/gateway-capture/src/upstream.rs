@@ -15,7 +15,8 @@ impl Capture {
     /// The system gives none, or the gateway is not in this namespace.
     pub fn dial(&self, netns: u64, tree: TreeId, destination: SocketAddr) -> io::Result<OwnedFd> {
         let domain = Domain::for_address(destination);
-        let socket = self.socket_in(netns, domain, Type::STREAM, Protocol::TCP)?;
+        let make = move || Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+        let socket = self.socket_in(netns, make)?;
         let said = self.write().dial_for(socket.as_raw_fd(), tree);
         said.map_err(|error| io::Error::other(error.to_string()))?;
         Ok(socket.into())
@@ -27,17 +28,7 @@ impl Capture {
     /// As of [`Capture::dial`].
     pub fn ask(&self, netns: u64, destination: SocketAddr) -> io::Result<OwnedFd> {
         let domain = Domain::for_address(destination);
-        let socket = self.socket_in(netns, domain, Type::DGRAM, Protocol::UDP)?;
-        Ok(socket.into())
-    }
-
-    fn socket_in(
-        &self,
-        _netns: u64,
-        domain: Domain,
-        kind: Type,
-        protocol: Protocol,
-    ) -> io::Result<Socket> {
-        Socket::new(domain, kind.nonblocking(), Some(protocol))
+        let make = move || Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP));
+        Ok(self.socket_in(netns, make)?.into())
     }
 }

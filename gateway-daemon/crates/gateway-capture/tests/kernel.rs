@@ -2,7 +2,7 @@
 //!
 //! One test function, since this process itself sits in the cgroup as the daemon would.
 use gateway_capture::{
-    Capture, CaptureOptions, Event, Governed, Kind, Object, TagEntry, cgroup, uninstall,
+    Capture, CaptureOptions, Event, Governed, Kind, Listeners, Object, TagEntry, cgroup, uninstall,
 };
 use gateway_core::Mode;
 use std::io::Read;
@@ -159,18 +159,21 @@ print(*c.recvfrom(99), c.getpeername())
 "#;
 
 /// Questions arrive with the server that each was meant for, and answers come from there.
-fn ask_and_answer(capture: &Capture, cgroup: &Path, sockets: &[UdpSocket]) {
+fn ask_and_answer(capture: &Capture, cgroup: &Path, listeners: &Listeners) {
     let client = std::thread::scope(|scope| {
         let client = scope.spawn(|| python(cgroup, RESOLVER));
         let mut seen = Vec::new();
         while seen.len() < 3 && !client.is_finished() {
-            for socket in sockets {
+            for socket in &listeners.questions {
                 let mut bytes = [0; 100];
                 let Ok((length, from)) = socket.recv_from(&mut bytes) else {
                     continue;
                 };
                 let port = socket.local_addr().unwrap().port();
-                let flow = capture.question(port, from).unwrap().expect("a flow");
+                let flow = capture
+                    .question(listeners.netns, port, from)
+                    .unwrap()
+                    .expect("a flow");
                 let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
                 seen.push((text, flow.destination.to_string()));
                 socket.send_to(&bytes[..length], from).unwrap();
@@ -195,8 +198,11 @@ fn ask_and_answer(capture: &Capture, cgroup: &Path, sockets: &[UdpSocket]) {
     );
     // A stranger's question is dropped before it arrives.
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = sockets[0].local_addr().unwrap();
-    assert!(stranger.send_to(b"x", port).is_err() || sockets[0].recv_from(&mut [0; 9]).is_err());
+    let port = listeners.questions[0].local_addr().unwrap();
+    assert!(
+        stranger.send_to(b"x", port).is_err()
+            || listeners.questions[0].recv_from(&mut [0; 9]).is_err()
+    );
 }
 
 #[test]
@@ -265,7 +271,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let (accepted, _) = listener.accept().unwrap();
     assert_eq!(capture.flow(accepted.as_fd()).unwrap(), None);
     drop(stranger);
-    ask_and_answer(&capture, &jobs, &listeners.questions);
+    ask_and_answer(&capture, &jobs, &listeners);
     // An ungoverned process goes straight to the server.
     let direct = TcpStream::connect(("127.0.0.1", port)).unwrap();
     server.accept().unwrap();

@@ -13,6 +13,10 @@ pub struct Destination {
     pub port: u16,
     /// The name that led to the address, where a trusted resolver's answer is known.
     pub host: Option<Arc<str>>,
+    /// It is in another network namespace than the gateway's: who or what is at the address there
+    /// is for whoever made the namespace. Not in records, which name the process's container.
+    #[serde(skip)]
+    pub abroad: bool,
 }
 
 impl Destination {
@@ -23,6 +27,7 @@ impl Destination {
             ip: address.ip().to_canonical(),
             port: address.port(),
             host: None,
+            abroad: false,
         }
     }
 

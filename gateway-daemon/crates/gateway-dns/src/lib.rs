@@ -118,6 +118,7 @@ impl Protocol for Dns {
         let asker = Asker {
             tree: gateway_core::TreeId(0),
             server: opening.destination.address(),
+            abroad: opening.destination.abroad,
         };
         let mut words = Vec::new();
         let mut rest = opening.client;
@@ -154,6 +155,7 @@ impl Protocol for Dns {
         let asker = Asker {
             tree: context.subject.lineage.tree,
             server: context.destination.address(),
+            abroad: context.destination.abroad,
         };
         let session = TcpSession::new(Arc::clone(&self.shared), asker);
         let limits = RelayLimits {

@@ -43,7 +43,7 @@ impl DnsQuestion {
 
     /// What the policy's names are learned from.
     fn learn(&self, asked: &Asked, answered: &codec::Answered, now: Timestamp) {
-        if !self.shared.servers.contains(&self.asker.server.ip()) {
+        if self.asker.abroad || !self.shared.servers.contains(&self.asker.server.ip()) {
             return;
         }
         for (address, ttl) in answered.addresses(&asked.query.name) {

@@ -27,6 +27,7 @@ pub(crate) fn asker(server: [u8; 4]) -> Asker {
     Asker {
         tree: TREE,
         server: (server, 53).into(),
+        abroad: false,
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Asker {
     pub tree: TreeId,
     /// The server that it meant.
     pub server: SocketAddr,
+    /// It is in another network namespace than the gateway's, where anybody may stand at the
+    /// server's address.
+    pub abroad: bool,
 }
 
 /// Why a question is not answered by the server.

@@ -155,7 +155,10 @@ pub(crate) fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Opti
     let Attributed { subject, policy } = behind;
     let session = shared.ids.next(now);
     let mut destination = Destination::from_address(flow.destination);
-    destination.host = shared.ports.names.name(flow.tree, destination.ip, now);
+    destination.abroad = flow.abroad;
+    if !flow.abroad {
+        destination.host = shared.ports.names.name(flow.tree, destination.ip, now);
+    }
     let context = SessionContext {
         session,
         subject,

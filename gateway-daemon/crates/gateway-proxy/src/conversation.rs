@@ -179,6 +179,7 @@ impl Conversation<'_> {
         let asker = Asker {
             tree: self.flow.tree,
             server: self.flow.destination,
+            abroad: self.flow.abroad,
         };
         self.bytes_up += letter.bytes.len() as u64;
         let mut question = self.desk.protocol.question(asker, &letter.bytes);

@@ -42,5 +42,5 @@ pub use ports::{
     Attributed, Attribution, Behind, Capture, CaptureError, Clock, Flow, Names, NoNames, Ports,
     SystemClock, Transport,
 };
-pub use proxy::{Proxy, ProxyError};
+pub use proxy::{Ear, Proxy, ProxyError};
 pub use registry::LiveSession;

@@ -27,6 +27,8 @@ pub struct Flow {
     pub cookie: u64,
     /// The cookie of its network namespace.
     pub netns: u64,
+    /// That is another one than the daemon's.
+    pub abroad: bool,
 }
 
 /// The kernel could not be asked about a socket.
@@ -45,12 +47,18 @@ pub trait Capture: Send + Sync {
     /// The kernel could not be asked. The connection is reset.
     fn flow(&self, accepted: BorrowedFd<'_>) -> Result<Option<Flow>, CaptureError>;
 
-    /// The flow behind a datagram that came from `source` to the listener on `port`. `None`: nobody
-    /// was redirected, and it is dropped. It must not block.
+    /// The flow behind a datagram that came from `source` to the listener on `port` in the network
+    /// namespace with the cookie `netns`. `None`: nobody was redirected, and it is dropped. It must
+    /// not block.
     ///
     /// # Errors
     /// The kernel could not be asked. The datagram is dropped.
-    fn question(&self, port: u16, source: SocketAddr) -> Result<Option<Flow>, CaptureError>;
+    fn question(
+        &self,
+        netns: u64,
+        port: u16,
+        source: SocketAddr,
+    ) -> Result<Option<Flow>, CaptureError>;
 
     /// A socket to reach the destination of a flow with: non-blocking, not to be inherited, in the
     /// network namespace of the process, and known to the kernel as one that stands for its tree.

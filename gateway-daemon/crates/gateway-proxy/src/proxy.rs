@@ -19,6 +19,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 
 /// How long sessions that were told to stop may take. The relay takes no time at all; a protocol
 /// with an I/O loop of its own might hang, and its task is dropped then.
@@ -77,6 +78,18 @@ impl Shared {
         } else {
             home
         })
+    }
+}
+
+/// Some listeners of the proxy. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct Ear(Vec<AbortHandle>);
+
+impl Ear {
+    /// Closes the listeners. What they have accepted goes on.
+    pub fn close(&self) {
+        // Their tasks rest in between two connections only.
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -144,41 +157,46 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Accepts from one more listener: that of another network namespace, or another port.
+    /// Accepts from one more listener: that of another network namespace, or another port. Until
+    /// the proxy drains, or the ear is closed.
     ///
     /// # Errors
     /// It cannot be made non-blocking.
-    pub fn listen(&self, listener: TcpListener) -> Result<(), ProxyError> {
+    pub fn listen(&self, listener: TcpListener) -> Result<Ear, ProxyError> {
         listener
             .set_nonblocking(true)
             .map_err(ProxyError::Listener)?;
         let number = self.listeners.fetch_add(1, Ordering::Relaxed);
         let home = number % self.workers.len().max(1);
-        if let Some(worker) = self.workers.get(home) {
+        let tasks = self.workers.get(home).map(|worker| {
             let shared = Arc::clone(&self.shared);
-            worker
-                .handle
-                .spawn(accept(listener, shared, home, self.draining.subscribe()));
-        }
-        Ok(())
+            let task = accept(listener, shared, home, self.draining.subscribe());
+            worker.handle.spawn(task).abort_handle()
+        });
+        Ok(Ear(tasks.into_iter().collect()))
     }
 
-    /// Takes questions from these sockets, and brings them to the servers that were meant.
+    /// Takes questions from these sockets, which are in the network namespace with the cookie
+    /// `netns`, and brings them to the servers that were meant.
     ///
     /// # Errors
     /// One cannot be made non-blocking.
     pub fn answer(
         &self,
+        netns: u64,
         sockets: Vec<UdpSocket>,
         protocol: Arc<dyn Datagrams>,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<Ear, ProxyError> {
         let draining = self.draining.subscribe();
-        let desk = Arc::new(Desk::new(Arc::clone(&self.shared), protocol, draining));
+        let desk = Desk::new(Arc::clone(&self.shared), netns, protocol, draining);
+        let desk = Arc::new(desk);
+        let mut tasks = Vec::new();
         for socket in sockets {
             socket.set_nonblocking(true).map_err(ProxyError::Listener)?;
-            self.asking.handle.spawn(take(socket, Arc::clone(&desk)));
+            let task = take(socket, Arc::clone(&desk));
+            tasks.push(self.asking.handle.spawn(task).abort_handle());
         }
-        Ok(())
+        Ok(Ear(tasks))
     }
 
     /// The live sessions, oldest first.

@@ -68,6 +68,7 @@ fn same(one: &Arc<Subject>, other: &Arc<Subject>) -> bool {
 /// Where all questions of one network namespace come in.
 pub(crate) struct Desk {
     pub(crate) shared: Arc<Shared>,
+    netns: u64,
     pub(crate) protocol: Arc<dyn Datagrams>,
     pub(crate) draining: watch::Receiver<bool>,
     counters: Mutex<FxHashMap<Key, Counter>>,
@@ -78,11 +79,13 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        netns: u64,
         protocol: Arc<dyn Datagrams>,
         draining: watch::Receiver<bool>,
     ) -> Desk {
         Desk {
             shared,
+            netns,
             protocol,
             draining,
             counters: Mutex::default(),
@@ -175,6 +178,7 @@ impl Desk {
         let asker = Asker {
             tree: flow.tree,
             server: flow.destination,
+            abroad: flow.abroad,
         };
         let question = self.protocol.question(asker, &letter.bytes);
         letter.reply(&question.refuse(No::Failed, reason));
@@ -219,7 +223,7 @@ pub(crate) async fn take(socket: std::net::UdpSocket, desk: Arc<Desk>) {
 fn receive(desk: &Arc<Desk>, port: u16, letter: Letter) {
     let shared = &desk.shared;
     count(&shared.counters.questions);
-    let flow = match shared.ports.capture.question(port, letter.from) {
+    let flow = match shared.ports.capture.question(desk.netns, port, letter.from) {
         Ok(Some(flow)) => flow,
         Ok(None) => {
             count(&shared.counters.orphans);

@@ -1,6 +1,6 @@
 //! Settling who encrypts a link, within a time, and telling a client that it failed.
 use crate::proxy::Shared;
-use gateway_core::Destination;
+use gateway_core::{Destination, UpstreamTls};
 use gateway_protocol::relay::Stream;
 use gateway_protocol::{Link, Login, LoginError, Protocol, Secured, StopReason, Wire};
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) async fn settle(
     let stop = Arc::clone(&link.stop);
     let (limits, encryption) = (&shared.limits, &*shared.ports.encryption);
     let securing = timeout(limits.dial, async {
-        let login = find_login(shared, &link).await;
+        let login = find_login(shared, &link, destination).await;
         let link = Link { login, ..link };
         protocol.secure(link, destination, encryption).await
     });
@@ -80,14 +80,26 @@ pub(crate) async fn settle(
 }
 
 /// The credential that the terms name. Reading it is left to a thread that may wait for a disk.
-async fn find_login(shared: &Arc<Shared>, link: &Link) -> Option<Result<Arc<Login>, LoginError>> {
+///
+/// In a network namespace of its own a job may stand behind any address: there the upstream has to
+/// prove who it is.
+async fn find_login(
+    shared: &Arc<Shared>,
+    link: &Link,
+    destination: &Destination,
+) -> Option<Result<Arc<Login>, LoginError>> {
     let name = Arc::clone(link.terms.credential.as_ref()?);
-    let logins = Arc::clone(&shared.ports.logins);
-    let found = tokio::task::spawn_blocking(move || logins.find(&name)).await;
     let failed = |words: String| {
         let resource = &link.terms.resource;
         LoginError(format!("the credential of the resource {resource}: {words}").into())
     };
+    if destination.abroad && link.terms.upstream != UpstreamTls::VerifyFull {
+        let words = "from another network namespace than the host's it is used with \
+                     tls.upstream = \"verify-full\" only";
+        return Some(Err(failed(words.to_owned())));
+    }
+    let logins = Arc::clone(&shared.ports.logins);
+    let found = tokio::task::spawn_blocking(move || logins.find(&name)).await;
     Some(match found {
         Ok(found) => found.map_err(|error| failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),

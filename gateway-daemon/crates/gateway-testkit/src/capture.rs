@@ -50,6 +50,7 @@ pub const fn flow(destination: SocketAddr, tree: TreeId) -> Flow {
         bound_source: None::<IpAddr>,
         cookie: 1,
         netns: 1,
+        abroad: false,
     }
 }
 
@@ -58,7 +59,7 @@ impl Capture for FixedCapture {
         self.answer.lock().unwrap().clone()
     }
 
-    fn question(&self, _: u16, _: SocketAddr) -> Result<Option<Flow>, CaptureError> {
+    fn question(&self, _: u64, _: u16, _: SocketAddr) -> Result<Option<Flow>, CaptureError> {
         self.answer.lock().unwrap().clone()
     }
 

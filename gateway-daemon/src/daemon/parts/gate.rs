@@ -9,6 +9,7 @@ use crate::wiring::columns::ColumnsFile;
 use crate::wiring::logins::StoredLogins;
 use crate::wiring::measure::{CountedRecorder, Delays, TimedJudge};
 use crate::wiring::names::{LearnedNames, resolvers};
+use crate::wiring::namespaces::Opener;
 use crate::wiring::page;
 use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
@@ -16,9 +17,10 @@ use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
 use gateway_capture::Listeners;
 use gateway_dns::NameTable;
 use gateway_masking::{Cover, Key};
+use gateway_protocol::Datagrams;
 use gateway_proxy::tls::{self, Rustls};
 use gateway_proxy::{Ports, Proxy, ProxyError, ProxyLimits, SystemClock};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long a webhook may take to answer.
@@ -79,18 +81,37 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         names: Arc::new(LearnedNames(names)),
         protocols: protocols::all(&config.limits, dns.clone(), &columns),
     };
-    let Listeners { streams, questions } = kernel.capture.listen().map_err(capture_failure)?;
+    let here = kernel.capture.listen().map_err(capture_failure)?;
     let failed = |error: ProxyError| Failure::no(error.to_string());
-    let proxy = Proxy::start(streams, ports, proxy_limits(config)).map_err(failed)?;
-    proxy.answer(questions, Arc::new(dns)).map_err(failed)?;
+    let proxy = Proxy::start(Vec::new(), ports, proxy_limits(config)).map_err(failed)?;
+    let proxy = Arc::new(proxy);
+    let hear = hearing(Arc::downgrade(&proxy), Arc::new(dns));
+    hear(here).map_err(failed)?;
+    kernel.namespaces.open(hear)?;
     Ok(Gate {
-        proxy: Arc::new(proxy),
+        proxy,
         recorder,
         judge,
         delays,
         approvals,
         columns,
         links,
+    })
+}
+
+/// Takes the listeners of one network namespace into service, while there is a proxy.
+fn hearing(proxy: Weak<Proxy>, dns: Arc<dyn Datagrams>) -> Opener {
+    Box::new(move |listeners: Listeners| {
+        let Some(proxy) = proxy.upgrade() else {
+            return Ok(Vec::new());
+        };
+        let streams = listeners.streams.into_iter();
+        let mut ears = streams
+            .map(|stream| proxy.listen(stream))
+            .collect::<Result<Vec<_>, _>>()?;
+        let dns = Arc::clone(&dns);
+        ears.push(proxy.answer(listeners.netns, listeners.questions, dns)?);
+        Ok(ears)
     })
 }
 

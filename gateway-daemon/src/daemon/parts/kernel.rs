@@ -8,6 +8,7 @@ use crate::wiring::cgroups::{self, RunCgroups};
 use crate::wiring::follower::Follower;
 use crate::wiring::governance::Governance;
 use crate::wiring::identity::Principals;
+use crate::wiring::namespaces::Namespaces;
 use crate::wiring::tokens;
 use gateway_capture::{Capture, CaptureError, CaptureOptions};
 use gateway_lineage::{CgroupNames, Forest, Limits as LineageLimits, StateFile, SystemProc};
@@ -20,6 +21,7 @@ pub(super) struct Kernel {
     pub(super) principals: Arc<Principals>,
     pub(super) governance: Arc<Governance>,
     pub(super) boundaries: Arc<Boundaries>,
+    pub(super) namespaces: Arc<Namespaces>,
     pub(super) follower: Arc<Follower>,
     pub(super) runs: Arc<RunCgroups>,
     pub(super) lineage_file: StateFile,
@@ -71,12 +73,15 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         .ok_or_else(|| Failure::no("the kernel's reports are taken"))?;
     let boundaries = Boundaries::start(&capture, &governance, &forest, &principals)?;
     let boundaries = Arc::new(boundaries);
+    let namespaces = Namespaces::start(&capture, config.limits.namespaces)?;
+    let namespaces = Arc::new(namespaces);
     let follower = Follower::new(
         events,
         Arc::clone(&capture),
         Arc::clone(&forest),
         Arc::clone(&principals),
         Arc::clone(&boundaries),
+        Arc::clone(&namespaces),
         Arc::clone(&ground.journal),
     );
     let follower = Arc::new(follower.map_err(capture_failure)?);
@@ -93,6 +98,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         principals,
         governance,
         boundaries,
+        namespaces,
         follower,
         runs,
         lineage_file,

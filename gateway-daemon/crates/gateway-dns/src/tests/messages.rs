@@ -89,8 +89,12 @@ fn what_is_no_question_is_unknown_and_goes_nowhere() {
 
 /// Reads an answer of the server `from` to `A www.example.com`.
 fn heard(from: [u8; 4], change: impl Fn(Vec<u8>) -> Vec<u8>) -> (Heard, Arc<NameTable>) {
+    heard_by(asker(from), change)
+}
+
+fn heard_by(asker: Asker, change: impl Fn(Vec<u8>) -> Vec<u8>) -> (Heard, Arc<NameTable>) {
     let (dns, names) = dns(Limits::default());
-    let mut question = dns.question(asker(from), &query(7, "www.example.com", 1));
+    let mut question = dns.question(asker, &query(7, "www.example.com", 1));
     let asked = question.forward(99);
     (question.hear(&change(asked), clock()), names)
 }
@@ -136,6 +140,13 @@ fn an_answer_is_believed_when_it_is_to_this_question() {
 fn only_a_trusted_server_teaches_names_and_never_one_on_the_way() {
     let direct = [record("www.example.com", 1, 60, &[192, 0, 2, 9])];
     let (_, names) = heard([10, 0, 0, 8], |asked| answer(&asked, &direct));
+    assert_eq!(names.name(TREE, [192, 0, 2, 9].into(), clock()), None);
+    // In a namespace of its own a job may stand at the address of one.
+    let abroad = Asker {
+        abroad: true,
+        ..asker(SERVER)
+    };
+    let (_, names) = heard_by(abroad, |asked| answer(&asked, &direct));
     assert_eq!(names.name(TREE, [192, 0, 2, 9].into(), clock()), None);
     let over = [
         record("www.example.com", 5, 60, &name("trusted.test")),

@@ -333,6 +333,7 @@ name = \"p\"
         ip: "::ffff:10.20.0.7".parse().unwrap(),
         port: 5432,
         host: None,
+        abroad: false,
     };
     assert_eq!(*policy.resource_name(&mapped), *"one");
 }
@@ -373,6 +374,7 @@ fn rules_name_resources_and_destinations_without_one() {
             ip: ip.parse().unwrap(),
             port: 22,
             host: host.map(Into::into),
+            abroad: false,
         };
         let decision = Ask::default().with(|case| {
             let case = gateway_core::ports::Case {

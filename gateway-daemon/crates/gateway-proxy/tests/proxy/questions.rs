@@ -102,7 +102,7 @@ impl Table {
         client.connect(listener.local_addr().unwrap()).unwrap();
         bench
             .proxy
-            .answer(vec![listener], Arc::new(Riddles))
+            .answer(1, vec![listener], Arc::new(Riddles))
             .unwrap();
         Table {
             bench,
