@@ -2,6 +2,7 @@
 use crate::operation;
 use gateway_tests::running::{self, PATIENCE};
 use gateway_tests::{Daemon, Job, Scene, Subtree, policy, wait};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,5 +286,42 @@ fn udp_is_refused_at_once_and_so_are_questions_that_no_rule_allows() {
     assert_eq!(
         outcome.stdout,
         "send refused\nconnect refused\nquic refused\nquestion ('192.0.2.1', 5)\n"
+    );
+}
+
+/// A client that has nothing to say, and says so at once, is answered all the same.
+#[test]
+fn a_client_that_half_closes_at_once_is_answered() {
+    let subtree = Arc::new(Subtree::create().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let text = policy::opaque_to(&subtree, "127.0.0.1", port);
+    let prepared = Daemon::prepare(&subtree).unwrap();
+    let daemon = prepared.policy("test", &text).unwrap().start().unwrap();
+    let job = Job::governed(&subtree, "half").unwrap();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            // It hears the end too, before it says anything.
+            let mut heard = Vec::new();
+            connection.read_to_end(&mut heard).unwrap();
+            let _ = connection.write_all(b"answered");
+        }
+    });
+    let program = format!(
+        "import socket\ns = socket.create_connection(('127.0.0.1', {port}), 5)\n\
+         s.shutdown(socket.SHUT_WR)\ns.settimeout(8)\nprint(s.recv(100))\n"
+    );
+    for _ in 0..20 {
+        let said = job.python(&program, &[]).unwrap().wait(PATIENCE).unwrap();
+        assert!(
+            said.stdout.contains("answered"),
+            "{said:?} {}",
+            daemon.said()
+        );
+    }
+    let sessions = daemon.sessions().unwrap();
+    assert!(
+        sessions.iter().all(|session| session["bytes_down"] == 8),
+        "{sessions:#?}"
     );
 }

@@ -5,9 +5,11 @@ use gateway_tests::{Daemon, Job, Namespace, Outcome, Running, Subtree, place, po
 use serde_json::Value;
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Says to whoever connects where from it sees them coming.
 const MIRROR: &str = r#"
@@ -349,4 +351,145 @@ fn namespaces_that_vanish_leave_nothing() {
     let host: IpAddr = place.namespace.host().into();
     let said = place.client(&job, &["env"], 1, &[&host.to_string()]);
     assert!(said.stdout.contains("sees"), "{}", said.stdout);
+}
+
+/// podman, with all that it keeps in a directory of the test.
+struct Podman {
+    files: TempDir,
+    /// Below which it makes cgroups, of both versions.
+    cgroup: String,
+}
+
+impl Podman {
+    /// With a root file system that has a shell and little else.
+    fn new(job: &Job) -> Podman {
+        let files = place::temporary_directory().unwrap();
+        let programs = files.path().join("rootfs/bin");
+        fs::create_dir_all(&programs).unwrap();
+        for directory in ["proc", "sys", "dev", "etc", "run", "tmp"] {
+            fs::create_dir(files.path().join("rootfs").join(directory)).unwrap();
+        }
+        fs::copy("/usr/bin/busybox", programs.join("busybox")).unwrap();
+        for name in ["sh", "nc", "sleep"] {
+            symlink("busybox", programs.join(name)).unwrap();
+        }
+        let (_, cgroup) = job
+            .cgroup()
+            .to_str()
+            .unwrap()
+            .split_once("/unified/")
+            .unwrap_or_else(|| {
+                let path = job.cgroup().to_str().unwrap();
+                path.split_once("/sys/fs/cgroup/").unwrap()
+            });
+        Podman {
+            cgroup: cgroup.to_owned(),
+            files,
+        }
+    }
+
+    /// Runs a shell script in a container of this name, in the namespace.
+    fn run(&self, job: &Job, name: &str, namespace: &Namespace, script: &str) -> Outcome {
+        let mut podman = job.command("podman");
+        for (option, directory) in [
+            ("--root", "storage"),
+            ("--runroot", "run"),
+            ("--tmpdir", "tmp"),
+        ] {
+            podman.arg(option).arg(self.files.path().join(directory));
+        }
+        podman.args(["--cgroup-manager=cgroupfs", "--runtime=runc"]);
+        podman.args([
+            "--events-backend=none",
+            "--storage-driver=vfs",
+            "run",
+            "--rm",
+        ]);
+        // Ours may be lower than its defaults.
+        podman.args([
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=1000:1000",
+        ]);
+        podman.args(["--name", name, "--cgroup-parent", &self.cgroup]);
+        podman.arg(format!("--network=ns:/run/netns/{}", namespace.name()));
+        podman.arg("--rootfs").arg(self.files.path().join("rootfs"));
+        podman.args(["/bin/sh", "-c", script]);
+        running::run(&mut podman).unwrap()
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // What it leaves of cgroups of version 1; those of version 2 are in the test's subtree.
+        let first = self.cgroup.split('/').next().unwrap_or_default();
+        let mut find = Command::new("find");
+        find.args(["/sys/fs/cgroup", "-mindepth", "2", "-depth", "-type", "d"]);
+        find.arg("-path").arg(format!("*/{first}*"));
+        find.args(["-not", "-path", "/sys/fs/cgroup/unified/*"]);
+        find.args(["-exec", "rmdir", "--ignore-fail-on-non-empty", "{}", ";"]);
+        let _ = running::run(&mut find);
+    }
+}
+
+#[test]
+fn a_container_is_captured_and_its_name_recorded() {
+    let place = Place::new();
+    let job = place.job("engine");
+    let podman = Podman::new(&job);
+    let host = place.namespace.host();
+    let script = format!("sleep 1; nc 127.0.0.1 {PORT} </dev/null; nc {host} {PORT} </dev/null");
+    let said = podman.run(&job, "nightly-build", &place.namespace, &script);
+    let inside = place.namespace.address();
+    let expected = format!("127.0.0.1 sees 127.0.0.1{host} sees {inside}");
+    assert_eq!(said.stdout, expected, "{said:?}\n{}", place.daemon.said());
+    assert_eq!(place.destinations(2).len(), 2);
+    for session in place.daemon.sessions().unwrap() {
+        assert_eq!(
+            session["process"]["container"], "nightly-build",
+            "{session:#?}"
+        );
+        assert_eq!(session["process"]["argv"][0], "nc", "{session:#?}");
+        let lineage = session["lineage"].as_array().unwrap();
+        let engine = |process: &&Value| process["exe"] == "/usr/bin/podman";
+        let engine = lineage.iter().find(engine).unwrap();
+        assert_eq!(engine["container"], Value::Null);
+    }
+}
+
+/// A stack of its own in user space: what it sends leaves by sockets of its own process, which are
+/// governed as all others.
+#[test]
+fn a_network_in_user_space_is_captured_on_both_sides() {
+    let place = Place::new();
+    let host = place.namespace.host().to_string();
+    let files = place::temporary_directory().unwrap();
+    let ready = files.path().join("ready");
+    let program = format!(
+        "unshare --user --map-root-user --net sh -c 'echo $$ >{ready:?}; \
+           while ! ip route show default | grep -q tap0; do sleep 0.1; done; \
+           exec /usr/bin/python3 -c \"$0\" 20 {PORT} {host}' \"$0\" & \
+         while ! [ -s {ready:?} ]; do sleep 0.1; done; \
+         slirp4netns --configure --mtu=65520 $(cat {ready:?}) tap0 2>/dev/null & \
+         wait %1; kill %2"
+    );
+    let mut command = place.job("slirp").command("bash");
+    command.args(["-c", &program, CLIENT]);
+    let said = running::run(&mut command).unwrap();
+    assert!(
+        said.stdout.contains(&format!("{host} sees {host}")),
+        "{said:?}\n{}",
+        place.daemon.said()
+    );
+    // One by the client, in its namespace; one by the process that is its network.
+    let sessions = place.daemon.sessions().unwrap();
+    for exe in ["python3", "slirp4netns"] {
+        let by = |session: &&Value| session["process"]["exe"].as_str().unwrap().ends_with(exe);
+        let by = sessions.iter().find(by);
+        assert!(
+            by.is_some_and(|session| session["destination"]["ip"] == *host),
+            "{exe}: {sessions:#?}"
+        );
+    }
 }

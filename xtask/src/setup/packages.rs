@@ -52,6 +52,21 @@ const PACKAGES: &[Package] = &[
         "network namespaces for the attack tests",
     ),
     package(
+        "podman",
+        Part::Peers,
+        "the real container of the tests of network namespaces",
+    ),
+    package(
+        "runc",
+        Part::Peers,
+        "runs it, also where cgroups of both versions are mounted",
+    ),
+    package(
+        "slirp4netns",
+        Part::Peers,
+        "a network in user space, for what is in a user namespace",
+    ),
+    package(
         "curl",
         Part::Peers,
         "asks for the metrics over the control socket in the tests",

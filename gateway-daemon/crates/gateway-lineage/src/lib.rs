@@ -18,6 +18,7 @@
 )]
 
 mod cgroup;
+mod container;
 mod event;
 mod forest;
 mod image;

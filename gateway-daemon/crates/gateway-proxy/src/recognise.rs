@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -75,8 +75,21 @@ pub(crate) struct Recogniser<'a> {
 pub(crate) struct Openings {
     pub(crate) client: Heard,
     pub(crate) upstream: Heard,
-    /// Runs from the first byte on.
+    /// Runs from the first byte on, or from the end of what the client says.
     patience: Option<Pin<Box<Sleep>>>,
+    /// The upstream knows that the client says nothing.
+    passed_on: bool,
+}
+
+impl Openings {
+    /// A client that ends without a word may still want to hear something: the upstream is told,
+    /// and says it, or closes.
+    fn poll_pass_on(&mut self, upstream: &mut TcpStream, context: &mut Context<'_>) {
+        if self.client.ended && self.client.bytes.is_empty() && !self.passed_on {
+            // What goes wrong with the upstream shows when it is read.
+            self.passed_on = Pin::new(upstream).poll_shutdown(context).is_ready();
+        }
+    }
 }
 
 impl Recogniser<'_> {
@@ -120,6 +133,7 @@ impl Recogniser<'_> {
                     Poll::Pending => {}
                 }
             }
+            openings.poll_pass_on(upstream, context);
             if let Some(recognised) = self.judge(openings) {
                 return Poll::Ready(recognised);
             }
@@ -135,14 +149,11 @@ impl Recogniser<'_> {
             client, upstream, ..
         } = openings;
         if client.bytes.is_empty() && upstream.bytes.is_empty() {
-            let side = if client.ended {
-                Side::Client
-            } else if upstream.ended {
-                Side::Upstream
-            } else {
-                return None;
+            let first = match client.ended {
+                true => Side::Client,
+                false => Side::Upstream,
             };
-            return Some(Recognised::Ended(side, None));
+            return upstream.ended.then_some(Recognised::Ended(first, None));
         }
         match self.ask(&client.bytes, &upstream.bytes) {
             Answer::Yes(number) => Some(Recognised::Protocol(number)),
@@ -182,7 +193,10 @@ impl Recogniser<'_> {
         openings: &mut Openings,
         context: &mut Context<'_>,
     ) -> Poll<Recognised> {
-        if openings.client.bytes.is_empty() && openings.upstream.bytes.is_empty() {
+        let Openings {
+            client, upstream, ..
+        } = openings;
+        if client.bytes.is_empty() && upstream.bytes.is_empty() && !client.ended {
             return Poll::Pending;
         }
         let timeout = self.timeout;

@@ -1,5 +1,6 @@
 //! What readers take out, in two steps: references under the lock, copies after it.
 use super::{Node, Table};
+use crate::container;
 use crate::event::ProcessKey;
 use crate::image::Image;
 use gateway_core::{Lineage, Process, Provenance, TreeId};
@@ -126,6 +127,7 @@ impl Link {
                 argv.push(Arc::from(argument));
             }
         }
+        let cgroup = self.cgroup.unwrap_or_else(|| Arc::from(UNKNOWN_CGROUP));
         Process {
             pid: self.key.pid,
             start: self.key.start,
@@ -136,8 +138,8 @@ impl Link {
             argv,
             uid: self.uid,
             cwd: self.image.as_ref().and_then(|image| image.cwd.clone()),
-            cgroup: self.cgroup.unwrap_or_else(|| Arc::from(UNKNOWN_CGROUP)),
-            container: None,
+            container: container::by_cgroup(&cgroup),
+            cgroup,
             provenance: self.provenance,
             argv_cut,
             exited: self.exited,
@@ -162,6 +164,7 @@ impl Chain {
             .map(|link| link.into_process(&mut argv_bytes));
         let mut processes: Vec<Process> = acting.into_iter().chain(between).chain(root).collect();
         processes.reverse();
+        container::name_all(&mut processes);
         Lineage {
             tree: self.tree,
             processes,
