@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::terminal::moment;
 use crate::wiring::acts::Acts;
 use crate::wiring::approvals::Questions;
+use crate::wiring::before::Before;
 use crate::wiring::boundaries::Boundaries;
 use crate::wiring::callers::TaggedCallers;
 use crate::wiring::cgroups::RunCgroups;
@@ -48,6 +49,7 @@ pub(super) struct Parts {
     pub(super) follower: Arc<Follower>,
     pub(super) governance: Arc<Governance>,
     pub(super) boundaries: Arc<Boundaries>,
+    pub(super) before: Arc<Before>,
     pub(super) capture: Arc<Capture>,
     pub(super) forest: Arc<Forest>,
     pub(super) principals: Arc<Principals>,
@@ -78,6 +80,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         follower: kernel.follower,
         governance: kernel.governance,
         boundaries: kernel.boundaries,
+        before: kernel.before,
         capture: kernel.capture,
         forest: kernel.forest,
         principals: kernel.principals,
@@ -155,6 +158,7 @@ fn console(
         follower: Arc::clone(&kernel.follower),
         forest: Arc::clone(&kernel.forest),
         people: Arc::clone(&ground.people),
+        before: Arc::clone(&kernel.before),
     });
     let acts = Acts(Arc::clone(&ground.journal));
     let shown = Arc::new(Shown {
@@ -177,6 +181,7 @@ fn console(
         delays: Arc::clone(&gate.delays),
         approvals: Arc::clone(&gate.approvals),
         people: Arc::clone(&ground.people),
+        before: Arc::clone(&kernel.before),
         notes: ground.notes.clone(),
         ending: Arc::clone(ending),
     };

@@ -1,5 +1,6 @@
 //! Brings the kernel's reports to the lineage: on a thread of its own, and on the thread that
 //! accepts a connection, so that its lineage is never older than the connection.
+use super::before::{Before, Beginning};
 use super::boundaries::Boundaries;
 use super::capture::{key, rooted, tag};
 use super::clock;
@@ -49,6 +50,7 @@ pub(crate) struct Follower {
     /// Tags were lost: the kernel half waits for a rescan.
     rescan: AtomicBool,
     boundaries: Arc<Boundaries>,
+    before: Arc<Before>,
     journal: Arc<Journal>,
     refusals: Refusals,
 }
@@ -60,6 +62,7 @@ impl Follower {
         forest: Arc<Forest>,
         principals: Arc<Principals>,
         boundaries: Arc<Boundaries>,
+        before: Arc<Before>,
         journal: Arc<Journal>,
     ) -> Result<Follower, CaptureError> {
         Ok(Follower {
@@ -77,6 +80,7 @@ impl Follower {
             principals,
             rescan: AtomicBool::new(false),
             boundaries,
+            before,
             journal,
             refusals: Refusals::default(),
         })
@@ -154,6 +158,7 @@ impl Follower {
                 });
                 self.principals
                     .rooted(tree, process.pid, process.start, uid);
+                self.before.began(tree, Beginning::Seen);
             }
             Kind::Forked { parent } => {
                 let parent = key(*parent);
@@ -184,6 +189,7 @@ impl Follower {
                 });
                 self.principals.tokens().executed(tree, process);
                 self.boundaries.executed(tree, event.process, event.slot);
+                self.before.executed(tree);
             }
             Kind::Exited => self.forest.observe(&Report::Exited {
                 time,
@@ -198,7 +204,10 @@ impl Follower {
     /// Until this succeeds, untagged processes younger than the failure may not connect.
     fn rescan(&self) {
         match self.capture.watch() {
-            Ok(found) => tracing::warn!(found, "tags were lost in the kernel and are repaired"),
+            Ok(found) => {
+                tracing::warn!(found, "tags were lost in the kernel and are repaired");
+                self.before.review();
+            }
             Err(error) => {
                 tracing::error!(%error, "tags were lost in the kernel; the repair is tried again");
                 self.rescan.store(true, Ordering::Release);

@@ -7,8 +7,9 @@ use crate::wire::Wire;
 use gateway_common::config::Listeners as Ports;
 use gateway_common::flow::Mark;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
 /// How many connections may wait to be accepted. The kernel cuts it to net.core.somaxconn.
@@ -54,7 +55,10 @@ impl Capture {
                 }
             }
         }
-        let cookie = netns_cookie(&streams)
+        let cookie = streams
+            .first()
+            .ok_or(Error::from(ErrorKind::NotFound))
+            .and_then(netns_cookie)
             .map_err(|error| CaptureError::new("ask for the network namespace", &error))?;
         self.netns.store(cookie, Ordering::Relaxed);
         self.publish_slots(&ports)?;
@@ -148,11 +152,9 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// `SO_NETNS_COOKIE` (5.14): what the programs call this network namespace.
-fn netns_cookie(listeners: &[TcpListener]) -> std::io::Result<u64> {
-    use std::io::{Error, ErrorKind};
-    let listener = listeners.first().ok_or(Error::from(ErrorKind::NotFound))?;
-    Ok(nix::sys::socket::getsockopt(listener, option::NetnsCookie)?)
+/// `SO_NETNS_COOKIE` (5.14): what the programs call the network namespace of a socket.
+pub(crate) fn netns_cookie(socket: &impl AsFd) -> std::io::Result<u64> {
+    Ok(nix::sys::socket::getsockopt(socket, option::NetnsCookie)?)
 }
 
 #[allow(unsafe_code, missing_docs)] // the macro of nix for an option that it does not have

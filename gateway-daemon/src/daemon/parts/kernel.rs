@@ -3,6 +3,7 @@ use super::super::state::State;
 use super::ground::Ground;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::wiring::before::Before;
 use crate::wiring::boundaries::Boundaries;
 use crate::wiring::cgroups::{self, RunCgroups};
 use crate::wiring::follower::Follower;
@@ -20,6 +21,7 @@ pub(super) struct Kernel {
     pub(super) principals: Arc<Principals>,
     pub(super) governance: Arc<Governance>,
     pub(super) boundaries: Arc<Boundaries>,
+    pub(super) before: Arc<Before>,
     pub(super) follower: Arc<Follower>,
     pub(super) runs: Arc<RunCgroups>,
     pub(super) lineage_file: StateFile,
@@ -64,7 +66,14 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     )?;
     let principals = Arc::new(principals);
     let policies = Arc::clone(&ground.policies);
-    let governance = Governance::new(policies, Arc::clone(&capture), &config.state_dir);
+    let before = Before::new(Arc::clone(&capture), Arc::clone(&ground.journal));
+    let before = Arc::new(before);
+    let governance = Governance::new(
+        policies,
+        Arc::clone(&capture),
+        Arc::clone(&before),
+        &config.state_dir,
+    );
     let governance = Arc::new(governance);
     let events = capture
         .events()
@@ -77,6 +86,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         Arc::clone(&forest),
         Arc::clone(&principals),
         Arc::clone(&boundaries),
+        Arc::clone(&before),
         Arc::clone(&ground.journal),
     );
     let follower = Arc::new(follower.map_err(capture_failure)?);
@@ -93,6 +103,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         principals,
         governance,
         boundaries,
+        before,
         follower,
         runs,
         lineage_file,
