@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -205,6 +206,42 @@ fn inherited_connections_are_ended_behind_the_first_exec() {
     assert_eq!(said.matches("sent").count(), 3, "{said}");
     assert!(far.arrived("inherited-control"));
     drop(sink);
+}
+
+/// Where the policy lets a command of `gateway run` keep its sockets, its connections are ended all
+/// the same.
+#[test]
+fn a_command_of_gateway_run_brings_no_connection_along() {
+    let far = Far::open();
+    let (sink, near) = loopback_sink();
+    let policy =
+        policy::deny_all(&far.subtree).replacen("[policy]\n", "[policy]\nharden = []\n", 1);
+    let prepared = Daemon::prepare(&far.subtree).unwrap();
+    let daemon = prepared.policy("test", &policy).unwrap().start().unwrap();
+    let command = "import socket, sys\n\
+        s = socket.socket(fileno=int(sys.argv[1]))\n\
+        try:\n    print('received', s.recv(10))\n\
+        except OSError as error:\n    print(type(error).__name__)\n\
+        try:\n    s.sendall(b'token')\n\
+        except OSError as error:\n    print('failed', type(error).__name__)\n";
+    let program = "import os, socket, sys\n\
+        s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
+        s.set_inheritable(True)\n\
+        os.execv(sys.argv[2], ['gateway', 'run', '--policy', 'test', '--', \
+            '/usr/bin/python3', '-u', '-c', sys.argv[3], str(s.fileno())])\n";
+    let mut launcher = Command::new("/usr/bin/python3");
+    launcher.env("GATEWAY_CONFIG", daemon.config_file());
+    launcher.args(["-c", program, near.rsplit(',').next().unwrap()]);
+    launcher.arg(place::gateway().unwrap()).arg(command);
+    let launcher = Running::start(&mut launcher).unwrap();
+    let (of_command, _) = sink.accept().unwrap();
+    assert_eq!(drain(of_command), (Vec::new(), true), "{}", daemon.said());
+    let said = launcher.wait(PATIENCE).unwrap().stdout;
+    assert!(
+        said.contains("failed") && !said.contains("received b'"),
+        "{said}"
+    );
+    assert_eq!(count(&daemon, "ended"), 1);
 }
 
 /// Who moves and never executes anything is known when it first forks.
