@@ -3,6 +3,7 @@ pub(crate) mod acts;
 pub(crate) mod approvals;
 pub(crate) mod archive;
 pub(crate) mod attribution;
+pub(crate) mod before;
 pub(crate) mod boundaries;
 pub(crate) mod callers;
 pub(crate) mod capture;

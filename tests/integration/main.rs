@@ -5,6 +5,7 @@ mod approval_page;
 mod approvals;
 mod attacks;
 mod bad_hosts;
+mod before;
 mod boundaries;
 mod capture;
 mod ci_variables;

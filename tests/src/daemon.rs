@@ -154,7 +154,11 @@ impl Daemon {
         })
     }
 
-    fn launch(&mut self) -> Result<()> {
+    /// Starts it, and waits for nothing.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "the daemon runs already");
         // In a subtree only sockets that were made inside it are hooked: the daemon's listener is
         // one of them.

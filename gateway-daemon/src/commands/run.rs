@@ -65,6 +65,7 @@ fn start(config: &Config, run: &Run) -> Result<u8, Failure> {
         format!("{} {}", std::process::id(), signals.taken()),
     );
     let child = command.spawn()?;
+    harden::let_go_of_sockets()?;
     signals.wait_for(child)
 }
 

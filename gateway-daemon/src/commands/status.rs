@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::escape;
 use crate::terminal::screen::{Screen, Tone, print, print_json};
 use gateway_control::Client;
-use gateway_control::view::{LossesView, StatusView};
+use gateway_control::view::{BeforeView, LossesView, StatusView};
 
 /// Exit 0 only when the programs are attached, a policy enforces, and no policy file was rejected.
 pub(crate) fn status(config: &Config, json: bool) -> Result<Exit, Failure> {
@@ -91,14 +91,27 @@ fn lines(view: &StatusView, screen: &Screen) -> Vec<String> {
         Tone::Bad
     };
     say("losses", tone, losses(&view.losses));
+    if view.before != BeforeView::default() {
+        say("before", Tone::Plain, before(&view.before));
+    }
     for warning in &view.warnings {
         say("warning", Tone::Bad, warning.clone());
     }
     lines
 }
 
+/// Sockets from before their processes were governed.
+fn before(before: &BeforeView) -> String {
+    listed(&[
+        (before.ended, "connection ended"),
+        (before.shared, "connection that others share"),
+        (before.observed, "connection that no policy ends"),
+        (before.gaps, "socket that could not be judged"),
+    ])
+}
+
 fn losses(losses: &LossesView) -> String {
-    let named = [
+    listed(&[
         (losses.events, "event"),
         (losses.orphans, "connection without an entry"),
         (
@@ -110,7 +123,10 @@ fn losses(losses: &LossesView) -> String {
             "record that could not be written",
         ),
         (losses.tag_overflows, "tag that could not be written"),
-    ];
+    ])
+}
+
+fn listed(named: &[(u64, &str)]) -> String {
     let some: Vec<String> = named
         .iter()
         .filter(|(number, _)| *number > 0)
@@ -161,6 +177,10 @@ mod tests {
                 events: 2,
                 ..LossesView::default()
             },
+            before: BeforeView {
+                shared: 3,
+                ..BeforeView::default()
+            },
             warnings: vec!["no BPF LSM".into()],
             ..StatusView::default()
         };
@@ -177,6 +197,7 @@ mod tests {
             "policy    ci\\e[2J (enforce, 1 tree) /p/ci.toml · ci/**",
             "rejected  /p/bad.toml:3:7: unknown key",
             "losses    2 × event",
+            "before    3 × connection that others share",
             "warning   no BPF LSM",
         ] {
             assert!(text.contains(part), "{part}\n{text}");

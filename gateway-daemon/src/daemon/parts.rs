@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::terminal::moment;
 use crate::wiring::acts::Acts;
 use crate::wiring::approvals::Questions;
+use crate::wiring::before::Before;
 use crate::wiring::boundaries::Boundaries;
 use crate::wiring::callers::TaggedCallers;
 use crate::wiring::cgroups::RunCgroups;
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub(super) governance: Arc<Governance>,
     pub(super) boundaries: Arc<Boundaries>,
     pub(super) namespaces: Arc<Namespaces>,
+    pub(super) before: Arc<Before>,
     pub(super) capture: Arc<Capture>,
     pub(super) forest: Arc<Forest>,
     pub(super) principals: Arc<Principals>,
@@ -81,6 +83,7 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         governance: kernel.governance,
         boundaries: kernel.boundaries,
         namespaces: kernel.namespaces,
+        before: kernel.before,
         capture: kernel.capture,
         forest: kernel.forest,
         principals: kernel.principals,
@@ -158,6 +161,7 @@ fn console(
         follower: Arc::clone(&kernel.follower),
         forest: Arc::clone(&kernel.forest),
         people: Arc::clone(&ground.people),
+        before: Arc::clone(&kernel.before),
     });
     let acts = Acts(Arc::clone(&ground.journal));
     let shown = Arc::new(Shown {
@@ -180,6 +184,7 @@ fn console(
         delays: Arc::clone(&gate.delays),
         approvals: Arc::clone(&gate.approvals),
         people: Arc::clone(&ground.people),
+        before: Arc::clone(&kernel.before),
         notes: ground.notes.clone(),
         ending: Arc::clone(ending),
     };

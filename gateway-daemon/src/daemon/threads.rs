@@ -2,6 +2,7 @@
 //! them dies, the daemon ends: governed trees are cut off then, and the service manager restarts.
 use super::parts::Parts;
 use crate::exit::Failure;
+use crate::wiring::before::Before;
 use crate::wiring::cgroups::RunCgroups;
 use crate::wiring::clock;
 use crate::wiring::columns::ColumnsFile;
@@ -48,10 +49,18 @@ impl Threads {
                 follower.run(&following);
             },
         )?);
+        let (before, looking) = (Arc::clone(&parts.before), Arc::clone(&stop));
+        threads.push(supervised(
+            "gateway-before",
+            &stop,
+            fatal.clone(),
+            move || before.run(&looking),
+        )?);
         let mut house = House {
             capture: Arc::clone(&parts.capture),
             forest: Arc::clone(&parts.forest),
             follower: Arc::clone(&parts.follower),
+            before: Arc::clone(&parts.before),
             principals: Arc::clone(&parts.principals),
             runs: Arc::clone(&parts.runs),
             people: Arc::clone(&parts.people),
@@ -114,6 +123,7 @@ struct House {
     capture: Arc<Capture>,
     forest: Arc<Forest>,
     follower: Arc<Follower>,
+    before: Arc<Before>,
     principals: Arc<Principals>,
     runs: Arc<RunCgroups>,
     people: Arc<People>,
@@ -153,6 +163,7 @@ impl House {
             Ok(written) => {
                 tracing::warn!(written, "the kernel missed tags; they are written now");
                 self.repair();
+                self.before.review();
             }
             Err(error) => tracing::error!(%error, "missing tags could not be looked for"),
         }

@@ -1,4 +1,5 @@
 //! Who asks on the control socket: the kernel's tags outweigh every user and group.
+use super::before::{Before, Beginning};
 use super::follower::Follower;
 use super::governance::Governance;
 use super::people::People;
@@ -18,6 +19,7 @@ pub(crate) struct TaggedCallers {
     pub(crate) follower: Arc<Follower>,
     pub(crate) forest: Arc<Forest>,
     pub(crate) people: Arc<People>,
+    pub(crate) before: Arc<Before>,
 }
 
 impl TaggedCallers {
@@ -74,9 +76,9 @@ impl Callers for TaggedCallers {
             return Ok(None);
         };
         let governed = self.capture.govern(peer.pid, slot);
-        governed
-            .map(Some)
-            .map_err(|error| PortError(error.to_string()))
+        let tree = governed.map_err(|error| PortError(error.to_string()))?;
+        self.before.began(tree, Beginning::Seen);
+        Ok(Some(tree))
     }
 
     fn role_of(&self, peer: &Peer) -> Role {

@@ -1,5 +1,6 @@
 //! Brings the kernel's reports to the lineage: on a thread of its own, and on the thread that
 //! accepts a connection, so that its lineage is never older than the connection.
+use super::before::{Before, Beginning};
 use super::boundaries::Boundaries;
 use super::capture::{key, rooted, tag};
 use super::clock;
@@ -35,6 +36,16 @@ enum Progress {
     More,
 }
 
+/// Those who look closer at processes of which something is reported.
+pub(crate) struct Watchers {
+    /// May it be a service whose children begin trees of their own?
+    pub(crate) boundaries: Arc<Boundaries>,
+    /// Is it in a network namespace that is not known?
+    pub(crate) namespaces: Arc<Namespaces>,
+    /// Has it sockets from before it was governed?
+    pub(crate) before: Arc<Before>,
+}
+
 /// The reports on their way.
 pub(crate) struct Follower {
     events: Mutex<Events>,
@@ -49,8 +60,7 @@ pub(crate) struct Follower {
     lost: AtomicU64,
     /// Tags were lost: the kernel half waits for a rescan.
     rescan: AtomicBool,
-    boundaries: Arc<Boundaries>,
-    namespaces: Arc<Namespaces>,
+    watchers: Watchers,
     journal: Arc<Journal>,
     refusals: Refusals,
 }
@@ -61,8 +71,7 @@ impl Follower {
         capture: Arc<Capture>,
         forest: Arc<Forest>,
         principals: Arc<Principals>,
-        boundaries: Arc<Boundaries>,
-        namespaces: Arc<Namespaces>,
+        watchers: Watchers,
         journal: Arc<Journal>,
     ) -> Result<Follower, CaptureError> {
         Ok(Follower {
@@ -79,8 +88,7 @@ impl Follower {
             forest,
             principals,
             rescan: AtomicBool::new(false),
-            boundaries,
-            namespaces,
+            watchers,
             journal,
             refusals: Refusals::default(),
         })
@@ -158,7 +166,8 @@ impl Follower {
                 });
                 self.principals
                     .rooted(tree, process.pid, process.start, uid);
-                self.namespaces.look(process.pid);
+                self.watchers.namespaces.look(process.pid);
+                self.watchers.before.began(tree, Beginning::Seen);
             }
             Kind::Forked { parent } => {
                 let parent = key(*parent);
@@ -188,8 +197,11 @@ impl Follower {
                     argv_cut: *argv_cut,
                 });
                 self.principals.tokens().executed(tree, process);
-                self.boundaries.executed(tree, event.process, event.slot);
-                self.namespaces.look(process.pid);
+                self.watchers
+                    .boundaries
+                    .executed(tree, event.process, event.slot);
+                self.watchers.namespaces.look(process.pid);
+                self.watchers.before.executed(tree);
             }
             Kind::Exited => self.forest.observe(&Report::Exited {
                 time,
@@ -198,7 +210,7 @@ impl Follower {
             }),
             Kind::Refused { .. } => {
                 self.refusals.say(event);
-                self.namespaces.look(process.pid);
+                self.watchers.namespaces.look(process.pid);
             }
             Kind::Rescan => self.rescan.store(true, Ordering::Release),
         }
@@ -207,7 +219,10 @@ impl Follower {
     /// Until this succeeds, untagged processes younger than the failure may not connect.
     fn rescan(&self) {
         match self.capture.watch() {
-            Ok(found) => tracing::warn!(found, "tags were lost in the kernel and are repaired"),
+            Ok(found) => {
+                tracing::warn!(found, "tags were lost in the kernel and are repaired");
+                self.watchers.before.review();
+            }
             Err(error) => {
                 tracing::error!(%error, "tags were lost in the kernel; the repair is tried again");
                 self.rescan.store(true, Ordering::Release);
@@ -257,8 +272,8 @@ impl Follower {
             let process = ProcessKey::new(tag.pid, tag.start);
             self.principals.tokens().executed(tag.tree, process);
         }
-        self.boundaries.review();
-        self.namespaces.review();
+        self.watchers.boundaries.review();
+        self.watchers.namespaces.review();
         Ok(repaired)
     }
 }

@@ -1,5 +1,6 @@
 //! Policies in force, in the judge and in the kernel at once: which slot of the kernel's maps is
 //! which policy.
+use super::before::Before;
 use crate::terminal::moment;
 use arc_swap::ArcSwap;
 use gateway_capture::{Capture, CaptureError, Governed};
@@ -28,6 +29,7 @@ struct SlotNames {
 pub(crate) struct Governance {
     policies: Arc<Policies>,
     capture: Arc<Capture>,
+    before: Arc<Before>,
     slots: ArcSwap<SlotNames>,
     /// One at a time.
     applying: Mutex<()>,
@@ -40,7 +42,12 @@ pub(crate) struct Governance {
 }
 
 impl Governance {
-    pub(crate) fn new(policies: Arc<Policies>, capture: Arc<Capture>, state_dir: &Path) -> Self {
+    pub(crate) fn new(
+        policies: Arc<Policies>,
+        capture: Arc<Capture>,
+        before: Arc<Before>,
+        state_dir: &Path,
+    ) -> Self {
         let file = state_dir.join("slots.json");
         let names = read_names(&file).unwrap_or_else(|error| {
             tracing::warn!(%error, file = %file.display(), "the names of slots cannot be read");
@@ -49,6 +56,7 @@ impl Governance {
         Governance {
             policies,
             capture,
+            before,
             slots: ArcSwap::from_pointee(SlotNames {
                 names,
                 ..SlotNames::default()
@@ -113,6 +121,7 @@ impl Governance {
             tracing::warn!(%error, "the names of slots could not be kept");
         }
         self.slots.store(Arc::new(names));
+        self.before.look_at(slots.unjudged());
         Ok(())
     }
 

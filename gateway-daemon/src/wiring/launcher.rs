@@ -1,4 +1,5 @@
 //! Puts the caller of `gateway run` into a tree of its own, before it becomes the command.
+use super::before::Beginning;
 use super::callers::TaggedCallers;
 use super::cgroups::RunCgroups;
 use super::clock;
@@ -132,6 +133,7 @@ impl TreeLauncher {
             how: RootedBy::Run,
         });
         self.principals.rooted(tree, tag.pid, tag.start, peer.uid);
+        self.callers.before.began(tree, Beginning::Run);
         Ok((tree, ProcessKey::new(tag.pid, tag.start)))
     }
 }

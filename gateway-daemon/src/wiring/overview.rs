@@ -1,5 +1,6 @@
 //! How the daemon is: status, metrics, readiness; and the switch that ends sessions.
 use super::acts::Acts;
+use super::before::Before;
 use super::governance::Governance;
 use super::lineage::Shown;
 use super::measure::{CountedRecorder, Delays, TimedJudge};
@@ -30,6 +31,7 @@ pub(crate) struct Health {
     pub(crate) delays: Arc<Delays>,
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) people: Arc<People>,
+    pub(crate) before: Arc<Before>,
     /// What was found at the start and stays worth knowing.
     pub(crate) notes: Vec<String>,
     /// The daemon is ending.
@@ -163,6 +165,7 @@ impl Overview for Health {
             sessions: self.proxy.sessions().len() as u64,
             approvals: self.approvals.pending() as u64,
             losses: self.losses(&counters),
+            before: self.before.view(),
             warnings: self.warnings(),
             limits: self.config.limits.shown(),
             paths: self.config.paths(),

@@ -9,6 +9,7 @@ mod origin;
 mod sshd;
 
 use super::acts::Acts;
+use super::before::Beginning;
 use super::callers::{TaggedCallers, unified_cgroup};
 use super::clock;
 use super::identity::Principals;
@@ -143,6 +144,7 @@ impl SshLogins {
             how: RootedBy::Run,
         });
         self.principals.rooted(tree, tag.pid, tag.start, 0);
+        self.callers.before.began(tree, Beginning::Seen);
         Ok((tree, root))
     }
 

@@ -9,10 +9,12 @@
 //! let (capture, started) = Capture::start(&options)?;      // attached, or taken over from the pins
 //! let mut events = capture.events()?;                      // once
 //! let slots = capture.govern_cgroups(&[Governed { .. }])?; // at start, and at each reload
+//! capture.judge_sockets(slots.unjudged())?;                // what they had open before
 //! let listeners = capture.listen()?;                       // opens the gate: last
 //! capture.flow(accepted_socket)?;                          // per connection
 //! ```
 
+mod before;
 pub mod beside;
 mod boundary;
 pub mod btf;
@@ -38,6 +40,7 @@ mod syscall;
 mod upstream;
 mod wire;
 
+pub use before::{Fate, FromBefore, Transport};
 pub use debug::DebugLog;
 pub use error::CaptureError;
 pub use events::{Event, Events, Kind, ProcessKey, RootedBy};

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
 /// How many connections may wait to be accepted. The kernel cuts it to net.core.somaxconn.
@@ -171,7 +171,10 @@ impl Capture {
             listeners.streams.push(sockets.stream);
             listeners.questions.extend(sockets.questions);
         }
-        listeners.netns = netns_cookie(&listeners.streams)
+        let first = listeners.streams.first();
+        let first = first.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+        listeners.netns = first
+            .and_then(netns_cookie)
             .map_err(|error| CaptureError::new("ask for the network namespace", &error))?;
         Ok((listeners, ports))
     }
@@ -282,11 +285,9 @@ fn open(address: SocketAddr, early: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// `SO_NETNS_COOKIE` (5.14): what the programs call this network namespace.
-fn netns_cookie(listeners: &[TcpListener]) -> std::io::Result<u64> {
-    use std::io::{Error, ErrorKind};
-    let listener = listeners.first().ok_or(Error::from(ErrorKind::NotFound))?;
-    Ok(nix::sys::socket::getsockopt(listener, option::NetnsCookie)?)
+/// `SO_NETNS_COOKIE` (5.14): what the programs call the network namespace of a socket.
+pub(crate) fn netns_cookie(socket: &impl AsFd) -> std::io::Result<u64> {
+    Ok(nix::sys::socket::getsockopt(socket, option::NetnsCookie)?)
 }
 
 #[allow(unsafe_code, missing_docs)] // the macro of nix for an option that it does not have

@@ -78,6 +78,8 @@ pub struct Capture {
     pub(crate) root: cgroup::Root,
     /// Held while a tree is being ended: one at a time.
     pub(crate) ending: Mutex<()>,
+    /// Held while sockets are judged: one look at a time.
+    pub(crate) judging: Mutex<()>,
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
     pub(crate) generation: u64,
@@ -149,6 +151,7 @@ impl Capture {
             tag_programs: Mutex::new(TagPrograms::open(&pins, options.object)?),
             root,
             ending: Mutex::new(()),
+            judging: Mutex::new(()),
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
             generation,

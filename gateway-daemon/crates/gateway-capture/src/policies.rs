@@ -6,9 +6,9 @@ use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::scan::Judged;
 use crate::wire::Wire;
-use gateway_common::config::{Config, SLOTS, Slot, inbound, mode};
+use gateway_common::config::{Config, SLOTS, Slot, inbound, mode, refuses};
 use gateway_common::glob::Table;
-use gateway_core::{Inbound, Mode, Posture};
+use gateway_core::{Inbound, Mode, Posture, TreeId};
 use std::collections::{HashMap, HashSet};
 
 /// A policy, as far as the capture needs it.
@@ -28,6 +28,7 @@ pub struct Governed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slots {
     by_name: HashMap<String, u32>,
+    unjudged: HashSet<TreeId>,
 }
 
 impl Slots {
@@ -44,6 +45,13 @@ impl Slots {
             .iter()
             .find(|(_, there)| **there == slot)
             .map(|(name, _)| name.as_str())
+    }
+
+    /// The trees that may have sockets from before: see [`Capture::judge_sockets`]. Those that are
+    /// governed, or refused something, since a moment ago.
+    #[must_use]
+    pub const fn unjudged(&self) -> &HashSet<TreeId> {
+        &self.unjudged
     }
 }
 
@@ -71,7 +79,7 @@ impl Capture {
     /// before stays so.
     pub fn govern_cgroups(&self, policies: &[Governed]) -> Result<Slots, CaptureError> {
         let mut in_force = lock(&self.in_force);
-        let slots = self.assign_slots(policies)?;
+        let mut slots = self.assign_slots(policies)?;
         let globs: Vec<Glob> = policies
             .iter()
             .flat_map(|policy| {
@@ -87,23 +95,34 @@ impl Capture {
         let table = compile(&self.root.path, &globs)?;
         let judged = Judged::new(&self.root.cgroups(), &table);
         // Processes before cgroups: a fork in between inherits its parent's tag.
-        self.tag_missing(&judged, None)?;
+        slots.unjudged.extend(self.tag_missing(&judged, None)?);
         self.name_cgroups(&judged, &table)?;
         self.activate(&table)?;
         // Cgroups and processes that came meanwhile.
         for _ in 0..3 {
             let judged = Judged::new(&self.root.cgroups(), &table);
             self.name_cgroups(&judged, &table)?;
-            if self.tag_missing(&judged, None)? == 0 {
+            let missed = self.tag_missing(&judged, None)?;
+            if missed.is_empty() {
                 break;
             }
+            slots.unjudged.extend(missed);
         }
+        let mut raised = HashSet::new();
         for policy in policies {
             if let Some(slot) = slots.by_name.get(&policy.name) {
                 let mode = mode_number(policy.mode);
+                if refuses(mode) && !self.enforces(*slot)? {
+                    raised.insert(*slot);
+                }
                 self.write_slot(*slot, &policy.name, mode, policy.posture)?;
             }
         }
+        // What an earlier daemon governed may not have been looked at.
+        let first = in_force.table.is_none();
+        let of_others = self.tags()?.into_iter();
+        let of_others = of_others.filter(|tag| first || raised.contains(&tag.slot));
+        slots.unjudged.extend(of_others.map(|tag| tag.tree));
         in_force.table = Some(table);
         Ok(slots)
     }
@@ -130,7 +149,17 @@ impl Capture {
                 ..config
             })?;
         }
-        Ok(written)
+        Ok(written.len())
+    }
+
+    /// Does the policy in this slot refuse?
+    pub(crate) fn enforces(&self, slot: u32) -> Result<bool, CaptureError> {
+        let Wire(there) = self
+            .read()
+            .policies
+            .get(&slot, 0)
+            .map_err(|error| CaptureError::new("read the map POLICIES", &error))?;
+        Ok(refuses(there.mode))
     }
 
     fn assign_slots(&self, policies: &[Governed]) -> Result<Slots, CaptureError> {

@@ -77,12 +77,12 @@ impl Capture {
     }
 
     /// Writes the missing tags of processes in governed cgroups, and of children of tagged ones
-    /// that started at `forked_since` or later. Says how many were written.
+    /// that started at `forked_since` or later. Gives the tree of each that was written.
     pub(crate) fn tag_missing(
         &self,
         judged: &Judged,
         forked_since: Option<u64>,
-    ) -> Result<usize, CaptureError> {
+    ) -> Result<Vec<TreeId>, CaptureError> {
         let own = std::process::id();
         let salt = self.read().configuration()?.boot_salt;
         let mut known: HashMap<u32, Tag> = HashMap::new();
@@ -100,7 +100,7 @@ impl Capture {
         });
         // The first tree of each cgroup, for those whose parents died before we looked.
         let mut first: HashMap<u64, Tag> = HashMap::new();
-        let mut written = 0;
+        let mut written = Vec::new();
         for process in &processes {
             if let Some(tag) = known.get(&process.tgid) {
                 first.entry(process.cgroup).or_insert(*tag);
@@ -126,7 +126,7 @@ impl Capture {
                 (None, _) => continue,
             };
             if self.write_tag(process.tgid, tag)? {
-                written += 1;
+                written.push(TreeId(tag.tree));
             }
             first.entry(process.cgroup).or_insert(tag);
             known.insert(process.tgid, tag);

@@ -1,4 +1,5 @@
-//! The two commands of bpf(2) that aya keeps to itself. Both only look.
+//! The two commands of bpf(2) that aya keeps to itself, and kcmp(2), which no library has. All of
+//! them only look.
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
@@ -89,6 +90,26 @@ pub(crate) fn open_pin(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// `KCMP_FILES` (include/uapi/linux/kcmp.h): one table of descriptors, or two.
+const KCMP_FILES: libc::c_long = 2;
+
+/// Have these two threads one table of descriptors?
+pub(crate) fn shares_descriptors(one: u32, other: u32) -> Result<bool, Errno> {
+    // SAFETY: takes numbers only. The kernel says 0 for equal, and 1 to 3 for an order.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            libc::c_long::from(one),
+            libc::c_long::from(other),
+            KCMP_FILES,
+            0,
+            0,
+        )
+    };
+    Errno::result(result).map(|order| order == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +119,20 @@ mod tests {
         assert!(open_pin(Path::new("/proc/self/stat")).is_err());
         assert!(open_pin(Path::new("/nowhere")).is_err());
         assert!(open_pin(Path::new("a\0b")).is_err());
+    }
+
+    #[test]
+    fn threads_share_descriptors_unless_they_say_otherwise() {
+        let own = nix::unistd::gettid().as_raw().unsigned_abs();
+        std::thread::spawn(move || {
+            let this = nix::unistd::gettid().as_raw().unsigned_abs();
+            assert_eq!(shares_descriptors(own, this), Ok(true));
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).unwrap();
+            assert_eq!(shares_descriptors(own, this), Ok(false));
+        })
+        .join()
+        .unwrap();
+        assert!(shares_descriptors(own, u32::MAX >> 1).is_err());
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct StatusView {
     pub approvals: u64,
     /// What was lost.
     pub losses: LossesView,
+    /// Sockets that processes had before they were governed.
+    #[serde(default)]
+    pub before: BeforeView,
     /// What is degraded, in words.
     pub warnings: Vec<String>,
     /// Every limit in force.
@@ -95,6 +98,20 @@ pub struct LossesView {
     pub recording_failures: u64,
     /// Tags that could not be written; the tasks were refused.
     pub tag_overflows: u64,
+}
+
+/// What became of sockets that processes had before they were governed, since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BeforeView {
+    /// Connections that were ended.
+    pub ended: u64,
+    /// Connections that go on, since processes share them that nothing forbids that.
+    pub shared: u64,
+    /// Connections that go on, since the policy does not enforce.
+    pub observed: u64,
+    /// What could not be judged, or not be ended.
+    pub gaps: u64,
 }
 
 /// A governed tree.

@@ -211,7 +211,8 @@ pub enum NoteKind {
     Stop,
     /// Something was cut or found damaged when the journal was opened. Written by the journal.
     Recovered,
-    /// Events of the kernel were lost here.
+    /// Something went on unseen: events of the kernel were lost here, or connections from before
+    /// their process was governed were left.
     Gap,
     /// Other policies came into force, or were rejected.
     Policy,

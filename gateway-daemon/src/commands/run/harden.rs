@@ -38,7 +38,25 @@ pub(super) fn apply(names: &[String]) -> Result<(), Failure> {
 /// Sockets that were opened outside do not follow inside. Other descriptors stay as they are:
 /// a job server's pipes and process substitution pass through `env` too.
 fn close_sockets() -> io::Result<()> {
-    let mut keep = Vec::new();
+    let (_, mut keep) = descriptors()?;
+    keep.sort_unstable();
+    close_fds::set_fds_cloexec(3, &keep);
+    Ok(())
+}
+
+/// The process that waits for the command needs no sockets but those of its standard streams, and
+/// would share with the command what the gateway is to end there.
+pub(super) fn let_go_of_sockets() -> io::Result<()> {
+    let (sockets, _) = descriptors()?;
+    for number in sockets.into_iter().filter(|number| *number > 2) {
+        nix::unistd::close(number)?;
+    }
+    Ok(())
+}
+
+/// The numbers of this process's descriptors: those that are sockets, and the others.
+fn descriptors() -> io::Result<(Vec<i32>, Vec<i32>)> {
+    let (mut sockets, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
         let Some(number) = entry
@@ -49,17 +67,13 @@ fn close_sockets() -> io::Result<()> {
             continue;
         };
         let target = std::fs::read_link(entry.path()).unwrap_or_default();
-        if !target
-            .as_os_str()
-            .as_encoded_bytes()
-            .starts_with(b"socket:")
-        {
-            keep.push(number);
+        let target = target.as_os_str().as_encoded_bytes();
+        match target.starts_with(b"socket:") {
+            true => sockets.push(number),
+            false => others.push(number),
         }
     }
-    keep.sort_unstable();
-    close_fds::set_fds_cloexec(3, &keep);
-    Ok(())
+    Ok((sockets, others))
 }
 
 /// Nothing is left in any set. Of root, what a program gains by being executed is limited by the

@@ -3,9 +3,10 @@ use super::super::state::State;
 use super::ground::Ground;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::wiring::before::Before;
 use crate::wiring::boundaries::Boundaries;
 use crate::wiring::cgroups::{self, RunCgroups};
-use crate::wiring::follower::Follower;
+use crate::wiring::follower::{Follower, Watchers};
 use crate::wiring::governance::Governance;
 use crate::wiring::identity::Principals;
 use crate::wiring::namespaces::Namespaces;
@@ -22,6 +23,7 @@ pub(super) struct Kernel {
     pub(super) governance: Arc<Governance>,
     pub(super) boundaries: Arc<Boundaries>,
     pub(super) namespaces: Arc<Namespaces>,
+    pub(super) before: Arc<Before>,
     pub(super) follower: Arc<Follower>,
     pub(super) runs: Arc<RunCgroups>,
     pub(super) lineage_file: StateFile,
@@ -66,7 +68,14 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     )?;
     let principals = Arc::new(principals);
     let policies = Arc::clone(&ground.policies);
-    let governance = Governance::new(policies, Arc::clone(&capture), &config.state_dir);
+    let before = Before::new(Arc::clone(&capture), Arc::clone(&ground.journal));
+    let before = Arc::new(before);
+    let governance = Governance::new(
+        policies,
+        Arc::clone(&capture),
+        Arc::clone(&before),
+        &config.state_dir,
+    );
     let governance = Arc::new(governance);
     let events = capture
         .events()
@@ -80,8 +89,11 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         Arc::clone(&capture),
         Arc::clone(&forest),
         Arc::clone(&principals),
-        Arc::clone(&boundaries),
-        Arc::clone(&namespaces),
+        Watchers {
+            boundaries: Arc::clone(&boundaries),
+            namespaces: Arc::clone(&namespaces),
+            before: Arc::clone(&before),
+        },
         Arc::clone(&ground.journal),
     );
     let follower = Arc::new(follower.map_err(capture_failure)?);
@@ -99,6 +111,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         governance,
         boundaries,
         namespaces,
+        before,
         follower,
         runs,
         lineage_file,
