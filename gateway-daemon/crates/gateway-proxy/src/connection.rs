@@ -155,7 +155,7 @@ pub(crate) fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Opti
     let Attributed { subject, policy } = behind;
     let session = shared.ids.next(now);
     let mut destination = Destination::from_address(flow.destination);
-    destination.host = shared.ports.names.name(flow.tree, destination.ip, now);
+    destination.hosts = shared.ports.names.names(flow.tree, destination.ip, now);
     let context = SessionContext {
         session,
         subject,

@@ -60,7 +60,7 @@ struct ProcessFacts<'a> {
 impl<'a> Facts<'a> {
     pub(super) fn new(question: &'a Question<'a>, resource: &'a str) -> Facts<'a> {
         let lineage = &question.subject.lineage;
-        let host = question.destination.and_then(|to| to.host.as_deref());
+        let host = question.destination.and_then(|to| to.host());
         let port = question.destination.map_or(0, |to| i64::from(to.port));
         Facts {
             question,
@@ -70,7 +70,7 @@ impl<'a> Facts<'a> {
             protocol: text(question.protocol),
             verb: text(question.verb.name()),
             statement: text(question.statement),
-            host: text(host.unwrap_or_default()),
+            host: text(host.map_or("", |host| &**host)),
             depth: number(lineage.depth()),
             port: CelInt::from(port),
             process: lineage.process().map(ProcessFacts::new),

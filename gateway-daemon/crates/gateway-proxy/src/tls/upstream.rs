@@ -263,7 +263,7 @@ fn name_of(
     claimed: Option<&str>,
 ) -> Result<ServerName<'static>, SecureError> {
     let may_claim = terms.credential.is_none() && terms.upstream != UpstreamTls::VerifyFull;
-    let led_to = || destination.host.as_deref();
+    let led_to = || destination.host().map(|host| &**host);
     let told = claimed.or_else(led_to).filter(|_| may_claim);
     match terms.name.as_deref().or(told) {
         Some(name) => ServerName::try_from(name.to_owned())
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_name_that_a_job_chose_proves_nothing() {
         let mut destination = Destination::from_address(([10, 0, 0, 7], 5432).into());
-        destination.host = Some("chosen.example".into());
+        destination.hosts = vec!["chosen.example".into()];
         let name = |terms: &LinkTerms, claimed| {
             let name = name_of(&destination, terms, claimed).unwrap();
             name.to_str().into_owned()
