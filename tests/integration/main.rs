@@ -21,6 +21,7 @@ mod identity;
 mod lineage;
 mod login;
 mod masks;
+mod names;
 mod policy_reload;
 mod postgres_clients;
 mod postgres_credentials;

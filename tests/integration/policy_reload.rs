@@ -213,8 +213,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "hosts = [\"127.0.0.1\"]",
-        "hosts = [\"db.internal\"]",
-        "db.internal",
+        "hosts = [\"db.*\"]",
+        "db.*",
     ),
     (
         "hosts = [\"127.0.0.1\"]",

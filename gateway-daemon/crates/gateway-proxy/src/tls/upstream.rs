@@ -253,10 +253,11 @@ pub(super) async fn connect(
     Ok(Wire::Tls(Box::new(Tls::new(upstream, connection.into()))))
 }
 
-/// The name that the upstream's certificate has to be for. What a client claims, and the name by
-/// which its tree came to the address, count last, and neither where the policy itself asks for
-/// proof nor where a credential is at stake: whoever can redirect the gateway's dial has a
-/// certificate for some name of his own, which a job can ask for and have point anywhere.
+/// The name that the upstream's certificate has to be for: the one by which the policy names it
+/// (`tls.name` of the resource, or the name in `hosts` that led there). What a client claims, and
+/// another name by which its tree came to the address, count last, and neither where the policy
+/// itself asks for proof nor where a credential is at stake: whoever can redirect the gateway's
+/// dial has a certificate for some name of his own, which a job can ask for and have point anywhere.
 fn name_of(
     destination: &Destination,
     terms: &LinkTerms,
@@ -405,6 +406,9 @@ mod tests {
         let mut terms = LinkTerms::default();
         assert_eq!(name(&terms, Some("claimed.example")), "claimed.example");
         assert_eq!(name(&terms, None), "chosen.example");
+        terms.name = Some("named.internal".into());
+        assert_eq!(name(&terms, Some("claimed.example")), "named.internal");
+        terms.name = None;
         terms.credential = Some("password".into());
         assert_eq!(name(&terms, Some("claimed.example")), "10.0.0.7");
         assert_eq!(name(&terms, None), "10.0.0.7");
