@@ -461,6 +461,9 @@ pub(crate) struct ExplainArguments {
     /// Where it goes
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) to: SocketAddr,
+    /// A name that led there; may be given many times, what was asked for last first
+    #[arg(long = "host", value_name = "NAME")]
+    pub(crate) hosts: Vec<String>,
     /// The protocol of the statement
     #[arg(long, value_name = "P", default_value = "postgres")]
     pub(crate) protocol: String,

@@ -135,6 +135,8 @@ pub(crate) struct Explain {
     pub(crate) depth: usize,
     /// Where it goes.
     pub(crate) to: SocketAddr,
+    /// The names that led there, what was asked for last first.
+    pub(crate) hosts: Vec<String>,
     pub(crate) protocol: String,
     pub(crate) statement: Option<String>,
     pub(crate) json: bool,
@@ -392,6 +394,7 @@ fn validate_explain(explain: ExplainArguments) -> Explain {
         groups: explain.groups,
         depth: usize::from(explain.depth),
         to: explain.to,
+        hosts: explain.hosts,
         protocol: explain.protocol,
         statement: explain.statement,
         json: explain.json,

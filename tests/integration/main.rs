@@ -23,6 +23,7 @@ mod inbound;
 mod lineage;
 mod login;
 mod masks;
+mod names;
 mod namespaces;
 mod policy_reload;
 mod postgres_clients;

@@ -211,11 +211,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "verbs = [\"define\", \"remove\"]",
         "remove",
     ),
-    (
-        "hosts = [\"127.0.0.1\"]",
-        "hosts = [\"db.internal\"]",
-        "db.internal",
-    ),
+    ("hosts = [\"127.0.0.1\"]", "hosts = [\"db.*\"]", "db.*"),
     (
         "hosts = [\"127.0.0.1\"]",
         "hosts = [\"127.0.0.1/33\"]",

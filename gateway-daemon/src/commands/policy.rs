@@ -135,7 +135,10 @@ pub(crate) fn explain(config: &Config, asked: &Explain) -> Result<Exit, Failure>
         return Ok(Exit::No);
     }
     let policy = choose(&loaded.set, asked.policy.as_deref())?;
-    let destination = Destination::from_address(asked.to);
+    let destination = Destination {
+        hosts: asked.hosts.iter().map(|host| learned(host)).collect(),
+        ..Destination::from_address(asked.to)
+    };
     let subject = subject(asked);
     let asks = operation(asked)?;
     let case = Case {
@@ -267,6 +270,21 @@ fn operation(asked: &Explain) -> Result<Asked, Failure> {
     })
 }
 
+/// A name in the form in which it is learned from an answer.
+fn learned(host: &str) -> Arc<str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.to_ascii_lowercase().into()
+}
+
+/// A destination can have several by its names.
+fn resources(explanation: &Explanation) -> String {
+    if explanation.other_resources.is_empty() {
+        return explanation.resource.to_string();
+    }
+    let others = explanation.other_resources.join(", ");
+    format!("{}, and by other names {others}", explanation.resource)
+}
+
 fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
     let tone = if explanation.verdict == gateway_core::Verdict::Allow {
         Tone::Good
@@ -279,7 +297,7 @@ fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
             screen.paint(tone, explanation.verdict.name())
         ),
         format!("because   {}", escape::line(&explanation.because)),
-        format!("resource  {}", escape::line(&explanation.resource)),
+        format!("resource  {}", escape::line(&resources(explanation))),
         format!(
             "policy    {} ({})",
             escape::line(&explanation.policy),
@@ -317,7 +335,10 @@ fn lines(explanation: &Explanation, screen: &Screen) -> Vec<String> {
     }
     for effect in &explanation.effects {
         let objects = effect.objects.join(", ");
-        let what = format!("{} {objects} by {}", effect.verb, effect.principal);
+        let mut what = format!("{} {objects} by {}", effect.verb, effect.principal);
+        if let Some(place) = &effect.place {
+            what = format!("{what} at {place}");
+        }
         lines.push(format!("effect    {}", escape::line(&what)));
         for matched in &effect.matched {
             let text = format!(

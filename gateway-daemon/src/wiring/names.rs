@@ -13,8 +13,8 @@ const RESOLVERS_MAX: usize = 16;
 pub(crate) struct LearnedNames(pub(crate) Arc<NameTable>);
 
 impl Names for LearnedNames {
-    fn name(&self, tree: TreeId, address: IpAddr, now: Timestamp) -> Option<Arc<str>> {
-        self.0.name(tree, address, now)
+    fn names(&self, tree: TreeId, address: IpAddr, now: Timestamp) -> Vec<Arc<str>> {
+        self.0.names(tree, address, now)
     }
 }
 

@@ -11,8 +11,9 @@ pub struct Destination {
     pub ip: IpAddr,
     /// Its TCP or UDP port.
     pub port: u16,
-    /// The name that led to the address, where a trusted resolver's answer is known.
-    pub host: Option<Arc<str>>,
+    /// The names that lead to the address, where a trusted resolver's answers are known; what was
+    /// asked for last comes first.
+    pub hosts: Vec<Arc<str>>,
     /// It is in another network namespace than the gateway's: who or what is at the address there
     /// is for whoever made the namespace. Not in records, which name the process's container.
     #[serde(skip)]
@@ -26,9 +27,15 @@ impl Destination {
         Destination {
             ip: address.ip().to_canonical(),
             port: address.port(),
-            host: None,
+            hosts: Vec::new(),
             abroad: false,
         }
+    }
+
+    /// The name that was asked for last.
+    #[must_use]
+    pub fn host(&self) -> Option<&Arc<str>> {
+        self.hosts.first()
     }
 
     /// Where to dial.
@@ -40,7 +47,7 @@ impl Destination {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
+        match self.host() {
             Some(host) => write!(f, "{host}:{}", self.port),
             None => self.address().fmt(f),
         }

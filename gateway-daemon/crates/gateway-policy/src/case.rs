@@ -1,8 +1,9 @@
 //! Runs the cases that a policy is proven by.
 use crate::diagnostic::Location;
 use crate::document::Asked;
-use crate::evaluate::{Place, Question};
+use crate::evaluate::Question;
 use crate::explain::{ConditionResult, Explanation};
+use crate::place::Place;
 use crate::policy::{CasePlace, Policy, PolicyCase};
 use crate::set::PolicySet;
 use gateway_core::{Attribute, Effect, Object, Verb, Verdict};
@@ -179,7 +180,7 @@ impl Policy {
         for operation in operations {
             let explanation = self.explain_question(&Question {
                 subject: &case.subject,
-                destination: case.destination.as_ref(),
+                to: case.to.to(),
                 statement: match &case.asked {
                     Asked::Statement(statement) => statement,
                     Asked::Verb(..) => "",

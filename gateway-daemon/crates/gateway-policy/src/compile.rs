@@ -1,16 +1,18 @@
 //! From a file to a policy: checks its parts against each other, and builds the tables to judge by.
-use crate::catalogue::{Catalogue, Ports, Resource};
+use crate::catalogue::{Catalogue, Found};
+use crate::claims;
 use crate::diagnostic::{Diagnostic, Source, quoted};
-use crate::document::{self, CaseTable, MaskTable, PolicyFile, ResourceTable, RuleTable};
+use crate::document::{self, CaseTable, MaskTable, PolicyFile, RuleTable};
 use crate::glob::Glob;
 use crate::harden;
 use crate::maskbook::{self, Maskbook};
-use crate::network::{Network, is_host_name};
+use crate::network::is_host_name;
+use crate::place::Written;
 use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
 use crate::rulebook::Rulebook;
 use crate::unbuilt;
-use gateway_core::{Destination, LinkTerms};
+use gateway_core::Destination;
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 /// Everything that is wrong with it, in the order of the file; never empty.
 pub(crate) fn compile(source: &Source) -> Result<Policy, Vec<Diagnostic>> {
     let (mut file, mut reader) = document::read(source);
-    let catalogue = catalogue(&mut reader, &file.resources);
+    let catalogue = claims::catalogue(&mut reader, &file.resources);
     check_names(&mut reader, &file);
     let mut loose = Vec::new();
     if reader.is_whole() {
@@ -91,12 +93,7 @@ fn policy_case(source: &Source, case: CaseTable, place: CasePlace) -> PolicyCase
         location: source.location(case.span),
         subject: case.subject,
         time: case.time,
-        destination: case
-            .resource
-            .value
-            .parse()
-            .ok()
-            .map(Destination::from_address),
+        to: Written::read(&case.resource.value),
         resource: case.resource.value,
         place,
         protocol: case.protocol,
@@ -159,67 +156,6 @@ fn unique<'a>(
     }
 }
 
-/// Builds the table of destinations, in which no two resources may claim the same.
-fn catalogue(reader: &mut Reader<'_>, tables: &[ResourceTable]) -> Catalogue {
-    let mut resources = Vec::new();
-    let mut hosts: Vec<(Network, Ports, u16)> = Vec::new();
-    let mut claims: FxHashMap<Network, Vec<(&ResourceTable, &Located<Network>)>> =
-        FxHashMap::default();
-    for table in tables {
-        let Some(name) = &table.name else { continue };
-        let index = u16::try_from(resources.len()).unwrap_or(u16::MAX);
-        let name: Arc<str> = name.value.as_str().into();
-        let protocol: Option<Arc<str>> = table
-            .protocol
-            .as_ref()
-            .map(|text| text.value.as_str().into());
-        let wrong_protocol = protocol
-            .as_ref()
-            .map(|protocol| format!("only {protocol} may be spoken to {name}").into());
-        let terms = table.terms.clone().map(|terms| {
-            let resource = Arc::clone(&name);
-            Arc::new(LinkTerms { resource, ..terms })
-        });
-        resources.push(Resource {
-            name,
-            protocol,
-            wrong_protocol,
-            terms,
-        });
-        for host in &table.hosts {
-            let claimed = claims.entry(host.value).or_default();
-            let rival = claimed.iter().find(|(other, _)| {
-                !std::ptr::eq(*other, table) && ports_meet(&other.ports, &table.ports)
-            });
-            if let Some((other, place)) = rival {
-                let other = other.name.as_ref().map_or("", |name| &name.value);
-                let message = format!(
-                    "{} belongs to the resource {} too",
-                    host.value,
-                    quoted(other)
-                );
-                let line = reader.line(&place.span);
-                let expected = format!("other hosts or ports than on line {line}");
-                reader.error(host.span.clone(), message, expected);
-            }
-            claimed.push((table, host));
-            hosts.push((
-                host.value,
-                table.ports.clone().map(Vec::into_boxed_slice),
-                index,
-            ));
-        }
-    }
-    Catalogue::new(resources, hosts)
-}
-
-fn ports_meet(left: &Option<Vec<u16>>, right: &Option<Vec<u16>>) -> bool {
-    match (left, right) {
-        (Some(left), Some(right)) => left.iter().any(|port| right.binary_search(port).is_ok()),
-        _ => true,
-    }
-}
-
 /// A rule that names a resource must mean one. A pattern may match none yet.
 fn check_references(reader: &mut Reader<'_>, rule: &mut RuleTable, catalogue: &Catalogue) {
     for reference in rule.resources.iter_mut().flatten() {
@@ -234,12 +170,10 @@ fn check_references(reader: &mut Reader<'_>, rule: &mut RuleTable, catalogue: &C
         }
         if text.contains('*') {
             if is_named_destination(text) {
-                let what = format!("the host name in {}", quoted(text));
-                let message = unbuilt::message(&what, "hosts by name");
                 reader.error(
                     reference.span.clone(),
-                    message,
-                    "a pattern over address:port",
+                    by_name_alone(text),
+                    "a pattern over address:port, or over the names of resources",
                 );
             }
             continue;
@@ -382,16 +316,18 @@ fn place(text: &str, catalogue: &Catalogue) -> Result<CasePlace, (String, String
     {
         let destination = Destination::from_address(address);
         return Ok(match catalogue.find(&destination) {
-            Some(index) => CasePlace::Named(index),
-            None => CasePlace::Unnamed(destination.to_string().into()),
+            Found::Address(index) => CasePlace::Named(index),
+            _ => CasePlace::Unnamed(destination.to_string().into()),
         });
     }
-    if is_named_destination(text) {
-        let what = format!("the host name in {}", quoted(text));
-        return Err((
-            unbuilt::message(&what, "hosts by name"),
-            "address:port".into(),
-        ));
+    if let Written::Host(host, port) = Written::read(text) {
+        return match catalogue.by_name(&host, port) {
+            Some(index) => Ok(CasePlace::Named(index)),
+            None => Err((
+                by_name_alone(text),
+                "the name of a resource that has it in `hosts`, or address:port".into(),
+            )),
+        };
     }
     let names: Vec<&str> = catalogue
         .resources()
@@ -403,6 +339,13 @@ fn place(text: &str, catalogue: &Catalogue) -> Result<CasePlace, (String, String
         format!("there is no resource {}", quoted(text)),
         format!("{expected}, or address:port like 10.0.0.7:5432 or [fd00::7]:5432"),
     ))
+}
+
+/// Rules cannot be evaded by what a destination is called, so it is called by its address where no
+/// resource has a name for it.
+fn by_name_alone(text: &str) -> String {
+    let what = format!("the host name in {}", quoted(text));
+    unbuilt::message(&what, "destinations by name that no [[resource]] names")
 }
 
 /// `db.internal:5432`, `*.internal:*`

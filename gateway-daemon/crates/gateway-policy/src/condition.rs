@@ -40,6 +40,8 @@ pub(crate) struct Condition {
     pub(crate) unstable: bool,
     /// It looks at the time.
     pub(crate) asks_time: bool,
+    /// It looks at the name of the destination.
+    pub(crate) asks_host: bool,
 }
 
 /// What is wrong with a condition.
@@ -143,6 +145,7 @@ fn parse(text: &str) -> Result<Condition, Mistake> {
         patterns: checked.patterns,
         unstable: checked.unstable,
         asks_time: checked.asks_time,
+        asks_host: checked.asks_host,
     })
 }
 
@@ -346,8 +349,12 @@ impl Sample {
     fn question(&self) -> Question<'_> {
         Question {
             subject: &self.subject,
-            place: crate::evaluate::Place::Unnamed("sample"),
-            destination: Some(&self.destination),
+            place: crate::place::Place::Unnamed("sample"),
+            to: crate::place::To {
+                ip: Some(self.destination.ip),
+                port: Some(self.destination.port),
+                host: Some(""),
+            },
             protocol: "sample",
             verb: gateway_core::Verb::Read,
             effects: &self.effects,

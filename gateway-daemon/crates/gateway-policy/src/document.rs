@@ -11,7 +11,7 @@ use crate::cgroup::CgroupGlob;
 use crate::condition::Condition;
 use crate::diagnostic::Source;
 use crate::harden::Measure;
-use crate::network::Network;
+use crate::network::Host;
 use crate::reader::{Located, Reader, Section, Value};
 use crate::rule::PrincipalPattern;
 use crate::schema::{Form, Key};
@@ -74,7 +74,7 @@ pub(crate) struct PolicyFile {
 pub(crate) struct ResourceTable {
     pub(crate) name: Option<Located<String>>,
     pub(crate) protocol: Option<Located<String>>,
-    pub(crate) hosts: Vec<Located<Network>>,
+    pub(crate) hosts: Vec<Located<Host>>,
     /// `None`: all of them.
     pub(crate) ports: Option<Vec<u16>>,
     /// `None`: it says nothing about the way to it.

@@ -1,32 +1,23 @@
 //! The meaning of a policy: which verdict its rules give. Pure, and the order of rules never matters.
 use crate::condition::{Conditions, Outcome};
 use crate::maskbook;
+use crate::place::{Place, Reach, Spot, To, View};
 use crate::policy::Policy;
 use crate::rule::Rule;
 use crate::rule_set::RuleSet;
 use crate::rulebook::Meeting;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Attribute, Destination, Effect, HoldTerms, Object, Principal, Subject, Timestamp, Verb, Verdict,
+    Attribute, Effect, HoldTerms, Object, Principal, Subject, Timestamp, Verb, Verdict,
 };
 use std::sync::Arc;
-
-/// Where an operation goes, as the policy names it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
-    /// The number of a resource.
-    Named(u16),
-    /// `address:port`
-    Unnamed(&'a str),
-}
 
 /// Everything that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
     pub(crate) subject: &'a Subject,
     pub(crate) place: Place<'a>,
-    /// `None` in a case that names a resource and no address.
-    pub(crate) destination: Option<&'a Destination>,
+    pub(crate) to: To<'a>,
     /// Empty before it is known.
     pub(crate) protocol: &'a str,
     pub(crate) verb: Verb,
@@ -59,8 +50,8 @@ pub(crate) enum Cause {
     Rule(u16),
     /// The condition of the rule of this number could not be evaluated.
     Condition(u16),
-    /// The resource is for another protocol.
-    Protocol,
+    /// The resource of this number is for another protocol.
+    Protocol(Option<u16>),
     /// No rule covers all of it.
     Default,
     /// It could not be classified, and no rule names `unknown`.
@@ -79,17 +70,77 @@ impl Ruling {
         }
     }
 
+    /// About nothing.
+    pub(crate) const NOTHING: Ruling = Ruling::deny(Cause::Default);
+
     const fn deny(cause: Cause) -> Ruling {
         Ruling::new(Verdict::Deny, cause)
+    }
+
+    /// Is it a denial only because nothing allows it?
+    fn is_open(&self) -> bool {
+        self.verdict == Verdict::Deny && matches!(self.cause, Cause::Default | Cause::Unnamed)
+    }
+
+    /// The ruling by one more name of a destination: what restricts it by any of them counts, and
+    /// each whole view has to allow it.
+    pub(crate) fn together(all: Option<Ruling>, other: Ruling, is_whole: bool) -> Ruling {
+        match all {
+            Some(all) => all.and(other, is_whole),
+            None => other,
+        }
+    }
+
+    fn and(self, other: Ruling, is_whole: bool) -> Ruling {
+        let denies = other.verdict == Verdict::Deny && (is_whole || !other.is_open());
+        let says_more = self.verdict != Verdict::Deny || (self.is_open() && !other.is_open());
+        let (verdict, cause) = match denies && says_more {
+            true => (Verdict::Deny, other.cause),
+            false => (self.verdict, self.cause),
+        };
+        Ruling {
+            verdict,
+            cause,
+            holds: self.holds.or(&other.holds),
+            masking: self.masking.or(&other.masking),
+            keeping: self.keeping.or(&other.keeping),
+            stable: self.stable && other.stable,
+        }
+    }
+
+    /// What is not denied is held, when any rule does.
+    pub(crate) fn settled(self) -> Ruling {
+        match (self.verdict, self.holds.iter().next()) {
+            (Verdict::Deny, _) => Ruling {
+                holds: RuleSet::EMPTY,
+                ..self
+            },
+            (_, Some(first)) => Ruling {
+                verdict: Verdict::Hold,
+                cause: Cause::Rule(first),
+                ..self
+            },
+            (_, None) => self,
+        }
     }
 }
 
 impl<'a> Question<'a> {
-    pub(crate) fn of_case(case: &Case<'a>, place: Place<'a>, now: Timestamp) -> Question<'a> {
+    /// A case about a destination, by one of its names.
+    pub(crate) fn of_case(
+        case: &Case<'a>,
+        spot: &'a Spot<'_>,
+        view: &'a View<'_>,
+        now: Timestamp,
+    ) -> Question<'a> {
         Question {
             subject: case.subject,
-            place,
-            destination: Some(case.destination),
+            place: spot.place(view),
+            to: To {
+                ip: Some(case.destination.ip),
+                port: Some(case.destination.port),
+                host: Some(view.host.unwrap_or_default()),
+            },
             protocol: case.operation.protocol,
             verb: case.operation.verb,
             effects: case.operation.effects,
@@ -117,21 +168,29 @@ impl<'a> Question<'a> {
 }
 
 impl Policy {
-    /// The verdict of the rules, whatever the mode.
+    /// The ruling about a destination, by all of its names. Whatever the mode.
+    pub(crate) fn rule_on(&self, case: &Case<'_>, spot: &Spot<'_>, now: Timestamp) -> Ruling {
+        let mut all = None;
+        for view in spot.views() {
+            let question = Question::of_case(case, spot, view, now);
+            let name = self.name_at(question.place);
+            let ruling = self.judge(&question, &mut Conditions::new(&question, name));
+            all = Some(Ruling::together(all, ruling, view.is_whole));
+        }
+        all.unwrap_or(Ruling::NOTHING).settled()
+    }
+
+    /// The verdict of the rules on a question, before what holds it has settled it.
     ///
     /// Any denying rule that catches any effect for anyone decides. Then any condition that fails,
     /// of a rule that would have a say, denies. Otherwise each effect must be allowed for everyone,
     /// be left to the default, or be what a holding rule speaks of.
     pub(crate) fn judge(&self, question: &Question<'_>, conditions: &mut Conditions<'_>) -> Ruling {
-        let here = self.reach(question.place);
-        let of_principal = self
-            .rules
-            .speaking_of(&question.subject.principal)
-            .and(&here);
-        let of_anyone = self.speaking_of_anyone(question, &here);
+        let reach = self.reach(question.place);
+        let of_anyone = self.speaking_of_anyone(question, &reach.all);
         let ruling = match self.is_spoken_there(question) {
-            true => self.weigh(question, &here, &of_principal, &of_anyone, conditions),
-            false => Ruling::deny(Cause::Protocol),
+            true => self.weigh(question, &reach, &of_anyone, conditions),
+            false => Ruling::deny(Cause::Protocol(question.place.resource())),
         };
         Ruling {
             masking: self.meeting(&self.rules.masking, question, &of_anyone, conditions),
@@ -143,15 +202,26 @@ impl Policy {
 
     /// The rules that keep the answer, where nobody asks for the verdict; and whether they are
     /// those of the next operation of this session and shape too.
-    pub(crate) fn keeping(&self, question: &Question<'_>, resource: &str) -> (RuleSet, bool) {
+    pub(crate) fn keeping(
+        &self,
+        case: &Case<'_>,
+        spot: &Spot<'_>,
+        now: Timestamp,
+    ) -> (RuleSet, bool) {
+        let (mut keeping, mut stable) = (RuleSet::EMPTY, true);
         if self.rules.keeping.rules.is_empty() {
-            return (RuleSet::EMPTY, true);
+            return (keeping, stable);
         }
-        let here = self.reach(question.place);
-        let of_anyone = self.speaking_of_anyone(question, &here);
-        let mut conditions = Conditions::new(question, resource);
-        let keeping = self.meeting(&self.rules.keeping, question, &of_anyone, &mut conditions);
-        (keeping, self.is_stable(question, &of_anyone))
+        for view in spot.views() {
+            let question = Question::of_case(case, spot, view, now);
+            let name = self.name_at(question.place);
+            let of_anyone = self.speaking_of_anyone(&question, &self.reach(question.place).all);
+            let mut conditions = Conditions::new(&question, name);
+            let met = self.meeting(&self.rules.keeping, &question, &of_anyone, &mut conditions);
+            keeping = keeping.or(&met);
+            stable &= self.is_stable(&question, &of_anyone);
+        }
+        (keeping, stable)
     }
 
     /// The rules among these that speak of the principal or of a delegate.
@@ -173,8 +243,7 @@ impl Policy {
     fn weigh(
         &self,
         question: &Question<'_>,
-        here: &RuleSet,
-        of_principal: &RuleSet,
+        reach: &Reach,
         of_anyone: &RuleSet,
         conditions: &mut Conditions<'_>,
     ) -> Ruling {
@@ -195,28 +264,19 @@ impl Policy {
             // What they allow is an answer that is masked.
             open = open.without(&self.rules.masking.rules);
         }
-        let cause = match self.allowance(question, &of_principal.and(&open), &holds) {
-            Ok(rule) => rule.map_or(Cause::Default, Cause::Rule),
-            Err(cause) => return Ruling::deny(cause),
+        let (verdict, cause) = match self.allowed(question, &reach.here.and(&open), &holds) {
+            Ok(rule) => (Verdict::Allow, rule.map_or(Cause::Default, Cause::Rule)),
+            Err(cause) => (Verdict::Deny, cause),
         };
-        for delegate in &question.subject.delegates {
-            let of_delegate = self.rules.speaking_of(delegate).and(here);
-            if let Err(cause) = self.allowance(question, &of_delegate.and(&open), &holds) {
-                return Ruling::deny(cause);
-            }
-        }
-        match holds.iter().next() {
-            None => Ruling::new(Verdict::Allow, cause),
-            Some(first) => Ruling {
-                holds,
-                ..Ruling::new(Verdict::Hold, Cause::Rule(first))
-            },
+        Ruling {
+            holds,
+            ..Ruling::new(verdict, cause)
         }
     }
 
     /// A resource may say what must be spoken there. A connection is opened before that is known.
     pub(crate) fn is_spoken_there(&self, question: &Question<'_>) -> bool {
-        let Place::Named(index) = question.place else {
+        let Some(index) = question.place.resource() else {
             return true;
         };
         let Some(resource) = self.catalogue.get(index) else {
@@ -228,12 +288,20 @@ impl Policy {
         **protocol == *question.protocol || question.is_opening()
     }
 
-    /// The rules that apply at a place.
-    pub(crate) fn reach(&self, place: Place<'_>) -> RuleSet {
-        match place {
-            Place::Named(index) => self.rules.at(index),
-            Place::Unnamed(name) => self.rules.reaching(name),
+    /// Is every effect allowed for everyone by these rules? The answer is the one that does for the
+    /// principal.
+    fn allowed(
+        &self,
+        question: &Question<'_>,
+        rules: &RuleSet,
+        holds: &RuleSet,
+    ) -> Result<Option<u16>, Cause> {
+        let of = |who| self.rules.speaking_of(who).and(rules);
+        let cause = self.allowance(question, &of(&question.subject.principal), holds)?;
+        for delegate in &question.subject.delegates {
+            self.allowance(question, &of(delegate), holds)?;
         }
+        Ok(cause)
     }
 
     /// Why an operation is denied by a rule: the first denying one, in the order of rules, that

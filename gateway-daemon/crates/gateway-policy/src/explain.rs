@@ -1,7 +1,8 @@
 //! Why a verdict is what it is: every rule that matched, effect by effect.
 use crate::condition::{Conditions, Outcome};
-use crate::evaluate::{Cause, Place, Question, Ruling};
+use crate::evaluate::{Cause, Question, Ruling};
 use crate::maskbook::Maskbook;
+use crate::place::Spot;
 use crate::policy::Policy;
 use crate::rule::Rule;
 use crate::rule_set::RuleSet;
@@ -20,6 +21,9 @@ pub struct Explanation {
     pub mode: Mode,
     /// The resource, as rules see it.
     pub resource: Arc<str>,
+    /// Other resources that the destination has by its names: each has to allow it too.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub other_resources: Vec<Arc<str>>,
     /// The verdict of the rules.
     pub verdict: Verdict,
     /// The rule that a record would name.
@@ -35,7 +39,7 @@ pub struct Explanation {
     /// The conditions that were evaluated, in the order of rules. A rule whose condition is not
     /// true is not among those that matched; one whose condition fails denies.
     pub conditions: Vec<ConditionResult>,
-    /// Each effect, for each principal.
+    /// Each effect, for each principal, by each name of the destination that counts.
     pub effects: Vec<ExplainedEffect>,
 }
 
@@ -76,6 +80,9 @@ pub struct ConditionResult {
 pub struct ExplainedEffect {
     /// The principal, or a delegate.
     pub principal: Arc<str>,
+    /// The resource, and the name by which the destination is looked at, when several count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Arc<str>>,
     /// What is done.
     pub verb: Verb,
     /// To what.
@@ -103,54 +110,92 @@ impl Policy {
     /// Explains what [`Policy::decide`] says about a case at this time.
     #[must_use]
     pub fn explain(&self, case: &Case<'_>, now: Timestamp) -> Explanation {
-        let name = self.resource_name(case.destination);
-        let place = match self.catalogue.find(case.destination) {
-            Some(index) => Place::Named(index),
-            None => Place::Unnamed(&name),
-        };
-        self.explain_question(&Question::of_case(case, place, now))
+        let spot = self.spot(case.destination);
+        let several = spot.views().count() > 1;
+        let mut told = Told::default();
+        for view in spot.views() {
+            let question = Question::of_case(case, &spot, view, now);
+            let place = several.then(|| self.label(&spot, &question));
+            self.tell(&mut told, &question, place, view.is_whole);
+        }
+        let question = Question::of_case(case, &spot, spot.first(), now);
+        Explanation {
+            other_resources: self.rivals(&spot).into_iter().skip(1).collect(),
+            ..self.explanation(told, &question)
+        }
     }
 
+    /// The same of a question about one place.
     pub(crate) fn explain_question(&self, question: &Question<'_>) -> Explanation {
-        let resource: Arc<str> = match question.place {
-            Place::Unnamed(name) => name.into(),
-            Place::Named(index) => self
-                .catalogue
-                .get(index)
-                .map_or("".into(), |resource| Arc::clone(&resource.name)),
-        };
-        let mut conditions = Conditions::new(question, &resource);
+        let mut told = Told::default();
+        self.tell(&mut told, question, None, true);
+        self.explanation(told, question)
+    }
+
+    /// `dbs as orders.db.internal`
+    fn label(&self, spot: &Spot<'_>, question: &Question<'_>) -> Arc<str> {
+        let name = self.name_at(question.place);
+        match question.to.host {
+            Some(host) if !host.is_empty() => format!("{name} as {host}").into(),
+            _ => Arc::clone(&spot.name),
+        }
+    }
+
+    /// Judges by one more name.
+    fn tell(
+        &self,
+        told: &mut Told,
+        question: &Question<'_>,
+        place: Option<Arc<str>>,
+        is_whole: bool,
+    ) {
+        let mut conditions = Conditions::new(question, self.name_at(question.place));
         let ruling = self.judge(question, &mut conditions);
-        let mut effects = Vec::new();
+        told.ruling = Some(Ruling::together(told.ruling, ruling, is_whole));
         for principal in question.principals() {
             for effect in question.effects {
-                effects.push(self.explain_effect(question, principal, effect, &conditions));
+                let explained = self.explain_effect(question, principal, effect, &conditions);
+                let uncovered = match is_whole {
+                    true => explained.uncovered,
+                    false => Vec::new(),
+                };
+                told.effects.push(ExplainedEffect {
+                    place: place.clone(),
+                    open: explained.open && is_whole,
+                    uncovered,
+                    ..explained
+                });
             }
         }
+        for result in self.results(&conditions) {
+            if !told.conditions.contains(&result) {
+                told.conditions.push(result);
+            }
+        }
+    }
+
+    fn explanation(&self, told: Told, question: &Question<'_>) -> Explanation {
+        let ruling = told.ruling.unwrap_or(Ruling::NOTHING).settled();
         let rule = match ruling.cause {
             Cause::Rule(number) | Cause::Condition(number) => {
                 self.rules.get(number).map(|rule| Arc::clone(&rule.name))
             }
             _ => None,
         };
-        let because = self.because(question, &ruling, rule.as_deref(), &effects);
-        let conditions = self.results(&conditions);
-        let masks = self.explain_masks(&ruling.masking);
-        let answers = self.explain_answers(&ruling.keeping);
-        let hold = self.terms(&ruling.holds);
-        let (policy, mode, verdict) = (Arc::clone(&self.name), self.mode, ruling.verdict);
+        let because = self.because(question, &ruling, rule.as_deref(), &told.effects);
         Explanation {
-            policy,
-            mode,
-            resource: Arc::clone(&resource),
-            verdict,
+            policy: Arc::clone(&self.name),
+            mode: self.mode,
+            resource: self.name_at(question.place).into(),
+            other_resources: Vec::new(),
+            verdict: ruling.verdict,
             rule,
             because,
-            masks,
-            answers,
-            hold,
-            conditions,
-            effects,
+            masks: self.explain_masks(&ruling.masking),
+            answers: self.explain_answers(&ruling.keeping),
+            hold: self.terms(&ruling.holds),
+            conditions: told.conditions,
+            effects: told.effects,
         }
     }
 
@@ -231,11 +276,8 @@ impl Policy {
                     rule.unwrap_or_default()
                 )
             }
-            Cause::Protocol => {
-                let resource = match question.place {
-                    Place::Named(index) => self.catalogue.get(index),
-                    Place::Unnamed(_) => None,
-                };
+            Cause::Protocol(index) => {
+                let resource = index.and_then(|index| self.catalogue.get(index));
                 let expected = resource.and_then(|resource| resource.protocol.as_deref());
                 let (expected, spoken) = (expected.unwrap_or("another one"), question.protocol);
                 format!("the protocol must be {expected}, and it is {spoken:?}")
@@ -259,10 +301,8 @@ impl Policy {
         effect: &Effect,
         conditions: &Conditions<'_>,
     ) -> ExplainedEffect {
-        let rules = self
-            .rules
-            .speaking_of(principal)
-            .and(&self.reach(question.place));
+        let reach = self.reach(question.place);
+        let rules = self.rules.speaking_of(principal).and(&reach.all);
         let mut matched = Vec::new();
         let mut covered = vec![false; effect.objects.len()];
         let mut open = true;
@@ -281,7 +321,8 @@ impl Policy {
                 (_, true) => Verdict::Deny,
                 (verdict, false) => verdict,
             };
-            let covers = rule.masks.is_empty() || question.can_be_masked();
+            let covers =
+                reach.here.contains(number) && (rule.masks.is_empty() || question.can_be_masked());
             let mut objects = Vec::new();
             let mut whole = false;
             let speaks = verdict == Verdict::Allow || rule.catches(effect);
@@ -322,16 +363,24 @@ impl Policy {
             open = !uncovered.is_empty();
         }
         let objects = effect.objects.iter().map(ToString::to_string).collect();
-        let (principal, verb) = (Arc::clone(&principal.id), effect.verb);
         ExplainedEffect {
-            principal,
-            verb,
+            principal: Arc::clone(&principal.id),
+            place: None,
+            verb: effect.verb,
             objects,
             matched,
             uncovered,
             open,
         }
     }
+}
+
+/// What was told so far, by some of the names of a destination.
+#[derive(Default)]
+struct Told {
+    ruling: Option<Ruling>,
+    effects: Vec<ExplainedEffect>,
+    conditions: Vec<ConditionResult>,
 }
 
 impl Rule {
@@ -404,7 +453,11 @@ impl fmt::Display for ExplainedEffect {
         if !objects.is_empty() {
             write!(f, " on {}", objects.join(", "))?;
         }
-        write!(f, " for {}", self.principal)
+        write!(f, " for {}", self.principal)?;
+        match &self.place {
+            Some(place) => write!(f, " at {place}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -412,6 +465,13 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}: {}", self.verdict, self.resource, self.because)?;
         writeln!(f, "policy {} (mode {})", self.policy, self.mode)?;
+        if !self.other_resources.is_empty() {
+            let others = self.other_resources.join(", ");
+            writeln!(
+                f,
+                "  it has names of {others} too, each of which has to allow it"
+            )?;
+        }
         if let Some(terms) = &self.hold {
             for rule in &terms.rules {
                 let approvers = rule.approvers.join(", ");
@@ -429,11 +489,15 @@ impl fmt::Display for Explanation {
         }
         for effect in &self.effects {
             let (verb, principal) = (effect.verb, &effect.principal);
-            writeln!(
+            write!(
                 f,
                 "  {verb} [{}] for {principal}",
                 effect.objects.join(", ")
             )?;
+            match &effect.place {
+                Some(place) => writeln!(f, " at {place}")?,
+                None => writeln!(f)?,
+            }
             for matched in &effect.matched {
                 let objects = matched.objects.join(", ");
                 writeln!(

@@ -259,7 +259,7 @@ fn kind(observed: &Observation<'_>) -> Option<Kind> {
         who,
         ip: destination.ip.to_canonical(),
         port: destination.port,
-        host: destination.host.clone(),
+        host: destination.host().cloned(),
         resource: observed.resource.into(),
         protocol: observed.protocol.into(),
         facts,

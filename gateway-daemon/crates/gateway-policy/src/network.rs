@@ -1,5 +1,6 @@
-//! Hosts in a policy: addresses and networks.
+//! Hosts in a policy: addresses, networks, and what is a name instead.
 use crate::diagnostic::quoted;
+use crate::host_name::HostName;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,13 +11,45 @@ pub(crate) struct Network {
     prefix: u8,
 }
 
-/// Why a text is not a host.
+/// An entry of `hosts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HostFault {
-    /// It is the name of a host, which is known but not built.
+pub(crate) enum Host {
+    /// By address.
+    Network(Network),
+    /// By the names that trusted name servers tell.
+    Name(HostName),
+}
+
+/// Why a text is not a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NetworkFault {
+    /// It is meant for a name.
     Name,
     /// It is nothing: what is wrong, and what was expected.
     Wrong(String, String),
+}
+
+impl Host {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// What is wrong, and what was expected.
+    pub(crate) fn parse(text: &str) -> Result<Host, (String, String)> {
+        match Network::parse(text) {
+            Ok(network) => Ok(Host::Network(network)),
+            Err(NetworkFault::Name) => HostName::parse(text).map(Host::Name),
+            Err(NetworkFault::Wrong(message, expected)) => Err((message, expected)),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Network(network) => network.fmt(f),
+            Host::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 impl Network {
@@ -45,8 +78,8 @@ impl Network {
         self.base.is_ipv4()
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Network, HostFault> {
-        let wrong = |what: String, expected: String| Err(HostFault::Wrong(what, expected));
+    fn parse(text: &str) -> Result<Network, NetworkFault> {
+        let wrong = |what: String, expected: String| Err(NetworkFault::Wrong(what, expected));
         let Some((address, length)) = text.split_once('/') else {
             return match text.parse::<IpAddr>() {
                 Ok(address) => unmapped(Network {
@@ -58,7 +91,7 @@ impl Network {
         };
         let Ok(address) = address.parse::<IpAddr>() else {
             return match fault_of_host(address) {
-                HostFault::Name => wrong(
+                NetworkFault::Name => wrong(
                     format!(
                         "{} is not a network: it has no address in front of `/`",
                         quoted(text)
@@ -115,12 +148,12 @@ const fn bits(address: IpAddr) -> u8 {
 }
 
 /// Destinations are compared in their IPv4 form, so a mapped network would never match.
-fn unmapped(network: Network) -> Result<Network, HostFault> {
+fn unmapped(network: Network) -> Result<Network, NetworkFault> {
     let IpAddr::V6(v6) = network.base else {
         return Ok(network);
     };
     match v6.to_ipv4_mapped() {
-        Some(v4) if network.prefix >= 96 => Err(HostFault::Wrong(
+        Some(v4) if network.prefix >= 96 => Err(NetworkFault::Wrong(
             format!("{} is an IPv4 address in the clothes of IPv6", network),
             Network {
                 base: IpAddr::V4(v4),
@@ -132,10 +165,11 @@ fn unmapped(network: Network) -> Result<Network, HostFault> {
     }
 }
 
-fn fault_of_host(text: &str) -> HostFault {
-    const EXPECTED: &str = "an address like 10.0.0.7, or a network like 10.20.0.0/16";
+fn fault_of_host(text: &str) -> NetworkFault {
+    const EXPECTED: &str =
+        "an address like 10.0.0.7, a network like 10.20.0.0/16, or a name like db.internal";
     let wrong = |what: &str, expected: &str| {
-        HostFault::Wrong(format!("{} {what}", quoted(text)), expected.into())
+        NetworkFault::Wrong(format!("{} {what}", quoted(text)), expected.into())
     };
     if text.parse::<SocketAddr>().is_ok() {
         return wrong(
@@ -147,16 +181,23 @@ fn fault_of_host(text: &str) -> HostFault {
         && is_host_name(name)
         && port.bytes().all(|byte| byte.is_ascii_digit())
     {
-        return wrong("has a port in it, and is the name of a host", EXPECTED);
+        return wrong("has a port in it", "the name alone; ports are in `ports`");
     }
-    if is_host_name(text) {
-        HostFault::Name
-    } else {
-        wrong("is not an address", EXPECTED)
+    if is_host_name(text) && text.chars().any(char::is_alphabetic) {
+        return NetworkFault::Name;
+    }
+    let digits = |c: char| c.is_ascii_digit() || ".:*".contains(c);
+    if text.contains('*') && text.chars().all(digits) && text != "*" {
+        return wrong("is a pattern over addresses", "a network like 10.20.0.0/16");
+    }
+    match text {
+        "*" => NetworkFault::Name,
+        _ => wrong("is not an address", EXPECTED),
     }
 }
 
-/// Would a resolver be asked about it? A text of digits and dots alone is a broken address.
+/// Is it meant for the name of a host, or a pattern over such? A text of digits and dots alone is a
+/// broken address.
 pub(crate) fn is_host_name(text: &str) -> bool {
     let letters = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
     !text.is_empty()
@@ -215,11 +256,8 @@ mod tests {
             ("fd00::1/64", "bits set", "fd00::/64, or a single address"),
             ("10.0.0.7:5432", "has a port in it", "the address alone"),
             ("[::1]:5432", "has a port in it", "the address alone"),
-            (
-                "db.internal:5432",
-                "has a port in it, and is the name",
-                "an address like",
-            ),
+            ("db.internal:5432", "has a port in it", "the name alone"),
+            ("10.20.*", "a pattern over addresses", "a network like"),
             ("::ffff:10.0.0.7", "clothes of IPv6", "10.0.0.7"),
             ("::ffff:10.0.0.0/104", "clothes of IPv6", "10.0.0.0/8"),
             (
@@ -230,21 +268,20 @@ mod tests {
             ("10.0.0.7 ", "is not an address", "an address like"),
         ] {
             match Network::parse(text) {
-                Err(HostFault::Wrong(m, e)) => {
+                Err(NetworkFault::Wrong(m, e)) => {
                     assert!(m.contains(message), "{text}: {m}");
                     assert!(e.contains(expected), "{text}: {e}");
                 }
                 other => panic!("{text}: {other:?}"),
             }
         }
-        for name in [
-            "orders.db.internal",
-            "localhost",
-            "*.internal",
-            "db-1",
-            "büro.example",
-        ] {
-            assert_eq!(Network::parse(name), Err(HostFault::Name), "{name}");
+        for name in ["orders.db.internal", "localhost", "*.internal", "db-1"] {
+            let read = Host::parse(name);
+            assert!(matches!(read, Ok(Host::Name(_))), "{name}: {read:?}");
+        }
+        for name in ["büro.example", "a..b", "*"] {
+            assert_eq!(Network::parse(name), Err(NetworkFault::Name), "{name}");
+            assert!(Host::parse(name).is_err(), "{name}");
         }
     }
 

@@ -1,12 +1,12 @@
 //! One policy, ready to judge.
 use crate::catalogue::Catalogue;
 use crate::cgroup::CgroupGlob;
-use crate::condition::Conditions;
 use crate::diagnostic::Location;
 use crate::document::Asked;
-use crate::evaluate::{Cause, Place, Question};
+use crate::evaluate::{Cause, Ruling};
 use crate::harden::Measure;
 use crate::maskbook::Maskbook;
+use crate::place::{Spot, Written};
 use crate::rule_set::RuleSet;
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
@@ -53,7 +53,7 @@ pub(crate) struct PolicyCase {
     pub(crate) time: Option<Timestamp>,
     pub(crate) resource: String,
     pub(crate) place: CasePlace,
-    pub(crate) destination: Option<Destination>,
+    pub(crate) to: Written,
     pub(crate) protocol: Option<String>,
     pub(crate) attributes: Vec<(Arc<str>, Attribute)>,
     pub(crate) asked: Asked,
@@ -161,24 +161,20 @@ impl Policy {
     /// The catalogue name of a destination, else `address:port`.
     #[must_use]
     pub fn resource_name(&self, destination: &Destination) -> Arc<str> {
-        match self
-            .catalogue
-            .find(destination)
-            .and_then(|index| self.catalogue.get(index))
-        {
-            Some(resource) => Arc::clone(&resource.name),
-            None => unnamed(destination),
-        }
+        self.spot(destination).name
     }
 
     /// How the way to a destination is to be. Where the policy says nothing, one that only watches
     /// leaves the encryption to the peers: to end it could refuse a client that believes nobody
     /// else, and observe and shadow never refuse.
+    ///
+    /// A certificate has to be for the name that `tls` has; else for the one by which the resource
+    /// has the destination, which the policy names and no client can choose.
     #[must_use]
     pub fn link_terms(&self, destination: &Destination) -> Arc<LinkTerms> {
-        let found = self.catalogue.find(destination);
+        let found = self.catalogue.find(destination).resource();
         let resource = found.and_then(|index| self.catalogue.get(index));
-        match resource.and_then(|resource| resource.terms.as_ref()) {
+        let terms = match resource.and_then(|resource| resource.terms.as_ref()) {
             Some(terms) => Arc::clone(terms),
             None if self.mode == Mode::Enforce => Arc::default(),
             None => Arc::new(LinkTerms {
@@ -186,7 +182,22 @@ impl Policy {
                 upstream: UpstreamTls::Disable,
                 ..LinkTerms::default()
             }),
+        };
+        let host = found.and_then(|index| self.catalogue.name_of(index, destination));
+        match (host, resource) {
+            (Some(host), Some(resource)) if terms.name.is_none() => Arc::new(LinkTerms {
+                name: Some(Arc::clone(host)),
+                resource: Arc::clone(&resource.name),
+                ..LinkTerms::clone(&terms)
+            }),
+            _ => terms,
         }
+    }
+
+    /// Does it have resources that are found by name? Then it needs name servers that are believed.
+    #[must_use]
+    pub fn asks_names(&self) -> bool {
+        self.catalogue.has_names()
     }
 
     /// What it says about the ways to its resources, where it says something.
@@ -205,19 +216,11 @@ impl Policy {
     /// see as `time`.
     #[must_use]
     pub fn decide(&self, case: &Case<'_>, now: Timestamp) -> Decision {
-        let found = self.catalogue.find(case.destination);
-        let resource = match found.and_then(|index| self.catalogue.get(index)) {
-            Some(resource) => Arc::clone(&resource.name),
-            None => unnamed(case.destination),
-        };
-        let place = match found {
-            Some(index) => Place::Named(index),
-            None => Place::Unnamed(&resource),
-        };
-        let question = Question::of_case(case, place, now);
+        let spot = self.spot(case.destination);
+        let resource = Arc::clone(&spot.name);
         if self.mode == Mode::Observe {
             // To keep an answer is to watch, and refuses nothing.
-            let (keeping, stable) = self.keeping(&question, &resource);
+            let (keeping, stable) = self.keeping(case, &spot, now);
             return Decision {
                 verdict: Verdict::Allow,
                 mode: self.mode,
@@ -227,11 +230,11 @@ impl Policy {
                 masks: self.covered(&RuleSet::EMPTY),
                 answers: self.kept(&keeping),
                 stable,
-                resource: Arc::clone(&resource),
+                resource,
             };
         }
-        let ruling = self.judge(&question, &mut Conditions::new(&question, &resource));
-        let (rule, message) = self.named(ruling.cause, found);
+        let ruling = self.rule_on(case, &spot, now);
+        let (rule, message) = self.named(&ruling, &spot);
         Decision {
             verdict: ruling.verdict,
             mode: self.mode,
@@ -241,7 +244,7 @@ impl Policy {
             masks: self.covered(&ruling.masking),
             answers: self.kept(&ruling.keeping),
             stable: ruling.stable,
-            resource: Arc::clone(&resource),
+            resource,
         }
     }
 
@@ -262,8 +265,8 @@ impl Policy {
     }
 
     /// The rule that a record names, and what a client is told.
-    fn named(&self, cause: Cause, resource: Option<u16>) -> (Option<Arc<str>>, Option<Arc<str>>) {
-        match cause {
+    fn named(&self, ruling: &Ruling, spot: &Spot<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        match ruling.cause {
             Cause::Rule(number) => match self.rules.get(number) {
                 Some(rule) => (Some(Arc::clone(&rule.name)), rule.message.clone()),
                 None => (None, None),
@@ -276,22 +279,17 @@ impl Policy {
                 }
                 None => (None, None),
             },
-            Cause::Protocol => {
+            Cause::Protocol(resource) => {
                 let resource = resource.and_then(|index| self.catalogue.get(index));
                 (
                     None,
                     resource.and_then(|resource| resource.wrong_protocol.clone()),
                 )
             }
+            Cause::Default | Cause::Unnamed if ruling.verdict == Verdict::Deny => {
+                (None, self.contested(spot))
+            }
             Cause::Default | Cause::Unnamed => (None, None),
         }
     }
-}
-
-/// The name of a destination that no resource names: `address:port`, also where a host name is
-/// known. Rules cannot name hosts yet, and one that denies an address must not be evaded by a name.
-pub(crate) fn unnamed(destination: &Destination) -> Arc<str> {
-    Destination::from_address(destination.address())
-        .to_string()
-        .into()
 }

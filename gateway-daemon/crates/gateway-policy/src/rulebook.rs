@@ -28,6 +28,8 @@ pub(crate) struct Rulebook {
     pub(crate) unstable: RuleSet,
     /// A condition looks at the time.
     pub(crate) asks_time: bool,
+    /// A condition looks at the name of the destination.
+    pub(crate) asks_host: bool,
     /// By the number of the verb.
     verbs: [RuleSet; Verb::ALL.len()],
     /// Rules that speak of everyone.
@@ -113,15 +115,18 @@ impl Rulebook {
                 .map(|(_, number)| number)
                 .collect()
         };
+        let asks = |what: &dyn Fn(&Condition) -> bool| {
+            let mut conditions = rules.iter().filter_map(|rule| rule.when.as_deref());
+            conditions.any(what)
+        };
         let mut book = Rulebook {
             masking: Meeting::of(&rules, |rule| !rule.masks.is_empty()),
             keeping: Meeting::of(&rules, |rule| rule.answers > 0),
             holds: set(&|table| table.verdict == Verdict::Hold),
             conditional: conditional(&|_| true),
             unstable: conditional(&|condition| condition.unstable),
-            asks_time: rules
-                .iter()
-                .any(|rule| rule.when.as_deref().is_some_and(|when| when.asks_time)),
+            asks_time: asks(&|when| when.asks_time),
+            asks_host: asks(&|when| when.asks_host),
             denials: set(&|table| table.verdict == Verdict::Deny),
             allowances: set(&|table| table.verdict == Verdict::Allow),
             verbs: Verb::ALL.map(|verb| set(&|table| table.verbs.contains(verb))),
@@ -218,6 +223,12 @@ impl Rulebook {
             self.by_group.add_matching(group, &mut set);
         }
         set
+    }
+
+    /// The rules that do more than to allow.
+    pub(crate) fn restricting(&self) -> RuleSet {
+        let about_answers = self.masking.rules.or(&self.keeping.rules);
+        self.denials.or(&self.holds).or(&about_answers)
     }
 
     /// The rules that apply to the resource of this number.

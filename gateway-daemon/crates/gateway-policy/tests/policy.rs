@@ -21,6 +21,8 @@ mod mistakes;
 mod mistakes_in_masks;
 #[path = "policy/mistakes_in_rules.rs"]
 mod mistakes_in_rules;
+#[path = "policy/names.rs"]
+mod names;
 #[path = "policy/properties.rs"]
 mod properties;
 #[path = "policy/reload.rs"]

@@ -157,7 +157,7 @@ pub(crate) fn open(shared: &Arc<Shared>, flow: Flow, behind: Attributed) -> Opti
     let mut destination = Destination::from_address(flow.destination);
     destination.abroad = flow.abroad;
     if !flow.abroad {
-        destination.host = shared.ports.names.name(flow.tree, destination.ip, now);
+        destination.hosts = shared.ports.names.names(flow.tree, destination.ip, now);
     }
     let context = SessionContext {
         session,

@@ -80,9 +80,9 @@ pub enum Transport {
 
 /// Knows by which names trees came to addresses.
 pub trait Names: Send + Sync {
-    /// The name that led a tree to an address, by the word of a server that is trusted. It must not
-    /// block.
-    fn name(&self, tree: TreeId, address: IpAddr, now: Timestamp) -> Option<Arc<str>>;
+    /// The names that led a tree to an address, by the word of servers that are trusted; what it
+    /// asked for last comes first. It must not block.
+    fn names(&self, tree: TreeId, address: IpAddr, now: Timestamp) -> Vec<Arc<str>>;
 }
 
 /// No name is known.
@@ -90,8 +90,8 @@ pub trait Names: Send + Sync {
 pub struct NoNames;
 
 impl Names for NoNames {
-    fn name(&self, _: TreeId, _: IpAddr, _: Timestamp) -> Option<Arc<str>> {
-        None
+    fn names(&self, _: TreeId, _: IpAddr, _: Timestamp) -> Vec<Arc<str>> {
+        Vec::new()
     }
 }
 

@@ -20,9 +20,10 @@ use gateway_core::Timestamp;
 ///
 /// 1: the first. 2: resolutions of holds and acts of people are records, and the end of a session
 /// counts what was held. 3: outcomes and the ends of sessions count what was masked and disclosed,
-/// and parts of answers are records.
+/// and parts of answers are records. 4: a destination has all the names that lead there; one name is
+/// written as it was before.
 /// Each segment says its own: segments of an older version are read, and never written to again.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// The oldest version that can be read.
 const FORMAT_VERSION_MIN: u32 = 1;
 /// The header takes a page, so that records begin on one.

@@ -264,6 +264,9 @@ struct DestinationKeys<'a> {
     ip: String,
     port: u16,
     host: Option<&'a str>,
+    /// The other names that lead there.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    other_hosts: &'a [Arc<str>],
 }
 
 impl<'a> From<&'a Destination> for DestinationKeys<'a> {
@@ -271,7 +274,8 @@ impl<'a> From<&'a Destination> for DestinationKeys<'a> {
         DestinationKeys {
             ip: destination.ip.to_string(),
             port: destination.port,
-            host: destination.host.as_deref(),
+            host: destination.host().map(|host| &**host),
+            other_hosts: destination.hosts.get(1..).unwrap_or_default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 use super::check::{Check, Viewer};
 use crate::config::Config;
 use crate::memory;
-use crate::wiring::protocols;
+use crate::wiring::{names::resolvers, protocols};
 use gateway_capture::cgroup::Root;
 use gateway_core::{Inbound, Mode};
 use gateway_credentials::{KeyPlace, Store};
@@ -32,8 +32,24 @@ pub(super) fn policies(config: &Config, root: Option<&Root>, viewer: Viewer) -> 
     for policy in loaded.set.policies() {
         checks.extend(policy_checks(policy, root, &names, viewer));
     }
+    checks.extend(name_servers(config, &loaded.set));
     checks.extend(ssh(config, &loaded.set));
     checks
+}
+
+/// Names of destinations are learned from believed servers only.
+fn name_servers(config: &Config, set: &PolicySet) -> Option<Check> {
+    let policy = set.policies().find(|policy| policy.asks_names())?;
+    let servers = config.dns_servers.clone().unwrap_or_else(resolvers);
+    if !servers.is_empty() {
+        return None;
+    }
+    let detail = format!(
+        "{}: hosts by name, and no name server is believed: nothing is reached by them",
+        policy.name()
+    );
+    let remedy = "name the servers that jobs ask in dns.servers";
+    Some(Check::missing("policy", detail, remedy))
 }
 
 fn unreadable(config: &Config, kind: ErrorKind, why: &str, viewer: Viewer) -> Check {
@@ -326,6 +342,17 @@ mod tests {
                 (Finding::Warning, "/nowhere/runner"),
             ],
         );
+        let named = format!("{GOOD}[[resource]]\nname = \"db\"\nhosts = [\"db.internal\"]\n");
+        let mut config = Config {
+            dns_servers: Some(Vec::new()),
+            ..Config::default()
+        };
+        check(
+            &checked(&named, &config, &root(""))[2..],
+            &[(Finding::Missing, "no name server is believed")],
+        );
+        config.dns_servers = Some(vec![[10, 0, 0, 2].into()]);
+        check(&checked(&named, &config, &root(""))[2..], &[]);
         let mut config = Config::default();
         config.ssh.policy = Some("people".into());
         check(

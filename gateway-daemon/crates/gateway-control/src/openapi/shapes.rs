@@ -75,7 +75,10 @@ pub(crate) struct Process {
 pub(crate) struct Destination {
     ip: String,
     port: u16,
+    /// The name that its tree asked for last and that leads there.
     host: Option<String>,
+    /// The other names that its tree asked for and that lead there.
+    other_hosts: Option<Vec<String>>,
 }
 
 /// A session as recorded. Keys may be added.

@@ -32,6 +32,7 @@ pub(super) struct Checked {
     /// It looks at nothing that can change within a session and a shape.
     pub(super) unstable: bool,
     pub(super) asks_time: bool,
+    pub(super) asks_host: bool,
 }
 
 /// Checks the expression and rewrites it in place.
@@ -162,6 +163,8 @@ impl Checker {
         }
         self.checked.unstable |= UNSTABLE.contains(&path);
         self.checked.asks_time |= path == "time";
+        self.checked.asks_host |= path == "resource.host";
+        self.checked.asks_host |= path == "resource.host";
         Ok(())
     }
 

@@ -60,8 +60,7 @@ struct ProcessFacts<'a> {
 impl<'a> Facts<'a> {
     pub(super) fn new(question: &'a Question<'a>, resource: &'a str) -> Facts<'a> {
         let lineage = &question.subject.lineage;
-        let host = question.destination.and_then(|to| to.host.as_deref());
-        let port = question.destination.map_or(0, |to| i64::from(to.port));
+        let (host, port) = (question.to.host, question.to.port);
         Facts {
             question,
             resource: text(resource),
@@ -72,7 +71,7 @@ impl<'a> Facts<'a> {
             statement: text(question.statement),
             host: text(host.unwrap_or_default()),
             depth: number(lineage.depth()),
-            port: CelInt::from(port),
+            port: CelInt::from(port.map_or(0, i64::from)),
             process: lineage.process().map(ProcessFacts::new),
             root: lineage.root().map(ProcessFacts::new),
             groups: OnceLock::new(),
@@ -117,12 +116,12 @@ impl<'a> Facts<'a> {
             STATEMENT if question.statement.len() <= STATEMENT_MAX => &self.statement,
             "operation.attributes" => lazy(&self.attributes, || self.attributes())?,
             "resource.name" => &self.resource,
-            "resource.host" if question.destination.is_some() => &self.host,
+            "resource.host" if question.to.host.is_some() => &self.host,
             "resource.ip" => lazy(&self.ip, || {
-                let ip = question.destination?.ip.to_string();
+                let ip = question.to.ip?.to_string();
                 Some(CelString::from(ip))
             })?,
-            "resource.port" if question.destination.is_some() => &self.port,
+            "resource.port" if question.to.port.is_some() => &self.port,
             "time" => lazy(&self.time, || {
                 let nanos = i64::try_from(question.now?.0).ok()?;
                 let time = chrono::DateTime::from_timestamp_nanos(nanos);

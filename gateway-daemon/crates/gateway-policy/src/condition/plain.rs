@@ -267,7 +267,7 @@ impl Number {
     fn of(self, question: &Question<'_>) -> Option<i64> {
         match self {
             Number::Depth => i64::try_from(question.subject.lineage.depth()).ok(),
-            Number::Port => Some(i64::from(question.destination?.port)),
+            Number::Port => question.to.port.map(i64::from),
             Number::Pid(which) => Some(i64::from(which.of(question)?.pid)),
             Number::Uid(which) => Some(i64::from(which.of(question)?.uid)),
         }
@@ -469,7 +469,7 @@ mod tests {
             let mut question = sample.question();
             question.statement = &statement;
             if !host {
-                question.destination = None;
+                question.to = crate::place::To::default();
             }
             for text in PLAIN {
                 let condition = Condition::compile(text).unwrap();

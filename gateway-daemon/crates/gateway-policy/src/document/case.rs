@@ -27,7 +27,7 @@ pub(crate) const OPERATION_KEYS: [Key; 6] = [
     Key::needed(
         "resource",
         Form::Name,
-        "The name of a resource, or address:port",
+        "The name of a resource, or address:port, or name:port",
     ),
     Key::new("protocol", Form::Name, "The protocol"),
     Key::new(

@@ -1,9 +1,8 @@
 //! `[[resource]]`: a name for destinations.
 use super::{ResourceTable, link};
-use crate::network::{HostFault, Network};
+use crate::network::Host;
 use crate::reader::{Located, Reader, Section, Value};
 use crate::schema::{Form, Key};
-use crate::unbuilt;
 use toml::de::DeValue;
 
 /// The keys of a resource that this version obeys.
@@ -14,7 +13,7 @@ pub(crate) const KEYS: [Key; 6] = [
         Form::Protocol,
         "What must be spoken there; by default anything",
     ),
-    Key::needed("hosts", Form::Lines, "Addresses and networks"),
+    Key::needed("hosts", Form::Lines, "Addresses, networks and names"),
     Key::new("ports", Form::Ports, "Ports; by default all"),
     Key::new(
         "tls",
@@ -28,7 +27,8 @@ pub(crate) const KEYS: [Key; 6] = [
     ),
 ];
 
-const HOSTS: &str = "a list of addresses and networks like [\"10.0.0.7\", \"10.20.0.0/16\"]";
+const HOSTS: &str = "a list of addresses, networks and names like \
+                     [\"10.0.0.7\", \"10.20.0.0/16\", \"orders.db.internal\"]";
 const PORTS: &str = "a list of ports from 1 to 65535, or no `ports` for all of them";
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> ResourceTable {
@@ -86,23 +86,16 @@ fn read_protocol(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Located<S
     Some(protocol)
 }
 
-fn read_hosts(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Located<Network>> {
+fn read_hosts(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Located<Host>> {
+    let texts = reader.filled_strings("hosts", value, HOSTS);
     let mut hosts = Vec::new();
-    for text in reader
-        .filled_strings("hosts", value, HOSTS)
-        .unwrap_or_default()
-    {
-        match Network::parse(&text.value) {
-            Ok(network) => hosts.push(Located {
-                value: network,
+    for text in texts.unwrap_or_default() {
+        match Host::parse(&text.value) {
+            Ok(host) => hosts.push(Located {
+                value: host,
                 span: text.span,
             }),
-            Err(HostFault::Wrong(message, expected)) => reader.error(text.span, message, expected),
-            Err(HostFault::Name) => {
-                let what = format!("the host name {}", crate::diagnostic::quoted(&text.value));
-                let message = unbuilt::message(&what, "hosts by name");
-                reader.error(text.span, message, "an address or a network");
-            }
+            Err((message, expected)) => reader.error(text.span, message, expected),
         }
     }
     hosts

@@ -73,6 +73,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) who: &'a str,
     pub(crate) delegates: &'a [&'a str],
     pub(crate) to: &'a str,
+    /// The names that lead there, what was asked for last first.
+    pub(crate) hosts: &'a [&'a str],
     pub(crate) protocol: &'static str,
     pub(crate) effects: &'a str,
     pub(crate) statement: &'a str,
@@ -88,6 +90,7 @@ impl Default for Ask<'_> {
             who: "local:alice",
             delegates: &[],
             to: "10.0.0.7:5432",
+            hosts: &[],
             protocol: "postgres",
             effects: "read",
             statement: "",
@@ -99,6 +102,13 @@ impl Default for Ask<'_> {
 }
 
 impl Ask<'_> {
+    pub(crate) fn destination(&self) -> Destination {
+        Destination {
+            hosts: self.hosts.iter().map(|host| (*host).into()).collect(),
+            ..Destination::from_address(self.to.parse().expect("an address"))
+        }
+    }
+
     /// Hands the question over as a case of the policy `p`.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&Case<'_>) -> T) -> T {
         let subject = Subject {
@@ -109,7 +119,7 @@ impl Ask<'_> {
                 processes: self.tree.iter().map(|exe| process(exe)).collect(),
             },
         };
-        let destination = Destination::from_address(self.to.parse().expect("an address"));
+        let destination = self.destination();
         let effects = effects(self.effects);
         let operation = Operation {
             protocol: self.protocol,

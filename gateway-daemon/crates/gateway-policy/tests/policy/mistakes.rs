@@ -235,7 +235,9 @@ fn resources() {
     let hosts = "hosts = [\"10.0.0.7\"]";
     in_resource(
         "",
-        &["3:1: [[resource]] has no `hosts` (expected `hosts`: a list of addresses and networks"],
+        &[
+            "3:1: [[resource]] has no `hosts` (expected `hosts`: a list of addresses, networks and names",
+        ],
     );
     check(
         "[policy]\nname = \"p\"\n[[resource]]\nhosts = [\"10.0.0.7\"]\n",
@@ -268,12 +270,37 @@ fn resources() {
             "5:10: \"10.0.0.7:5432\" has a port in it (expected the address alone; ports are in `ports`)",
         ],
     );
-    in_resource(
-        "hosts = [\"db.internal\"]",
-        &[
-            "5:10: the host name \"db.internal\" is known, but not built in this version: hosts by name (expected an address or a network)",
-        ],
-    );
+    for (host, message) in [
+        (
+            "db..internal",
+            "\"db..internal\" has an empty part in it (expected a name like \"orders.db.internal\")",
+        ),
+        (
+            "büro.example",
+            "\"büro.example\" has letters in it that names on the wire do not have (expected the form that begins with xn--)",
+        ),
+        (
+            "db.*",
+            "\"db.*\" leaves open in which domain the names are (expected a pattern whose last part is written out, like \"*.db.internal\")",
+        ),
+        (
+            "db internal",
+            "\"db internal\" is not an address (expected an address like 10.0.0.7, a network like 10.20.0.0/16, or a name like db.internal)",
+        ),
+        (
+            "db.internal:5432",
+            "\"db.internal:5432\" has a port in it (expected the name alone; ports are in `ports`)",
+        ),
+        (
+            "10.20.*",
+            "\"10.20.*\" is a pattern over addresses (expected a network like 10.20.0.0/16)",
+        ),
+    ] {
+        in_resource(
+            &format!("hosts = [\"db.internal\", \"{host}\"]"),
+            &[&format!("5:25: {message}")],
+        );
+    }
     for (ports, message) in [
         (
             "5432",

@@ -129,12 +129,14 @@ fn resources_of_rules() {
     in_rule(
         "resources = [\"db.internal:5432\"]",
         &[
-            "6:14: the host name in \"db.internal:5432\" is known, but not built in this version: hosts by name",
+            "6:14: the host name in \"db.internal:5432\" is known, but not built in this version: destinations by name that no [[resource]] names (expected the name of a resource that has it in `hosts`, or address:port)",
         ],
     );
     in_rule(
         "resources = [\"*.internal:*\"]",
-        &["6:14: the host name in \"*.internal:*\" is known, but not built in this version"],
+        &[
+            "6:14: the host name in \"*.internal:*\" is known, but not built in this version: destinations by name that no [[resource]] names (expected a pattern over address:port, or over the names of resources)",
+        ],
     );
 }
 

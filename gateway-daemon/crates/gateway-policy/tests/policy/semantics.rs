@@ -332,7 +332,7 @@ name = \"p\"
     let mapped = Destination {
         ip: "::ffff:10.20.0.7".parse().unwrap(),
         port: 5432,
-        host: None,
+        hosts: Vec::new(),
         abroad: false,
     };
     assert_eq!(*policy.resource_name(&mapped), *"one");
@@ -373,7 +373,7 @@ fn rules_name_resources_and_destinations_without_one() {
         let destination = Destination {
             ip: ip.parse().unwrap(),
             port: 22,
-            host: host.map(Into::into),
+            hosts: host.into_iter().map(Into::into).collect(),
             abroad: false,
         };
         let decision = Ask::default().with(|case| {

@@ -253,17 +253,18 @@ pub(super) async fn connect(
     Ok(Wire::Tls(Box::new(Tls::new(upstream, connection.into()))))
 }
 
-/// The name that the upstream's certificate has to be for. What a client claims, and the name by
-/// which its tree came to the address, count last, and neither where the policy itself asks for
-/// proof nor where a credential is at stake: whoever can redirect the gateway's dial has a
-/// certificate for some name of his own, which a job can ask for and have point anywhere.
+/// The name that the upstream's certificate has to be for: the one by which the policy names it
+/// (`tls.name` of the resource, or the name in `hosts` that led there). What a client claims, and
+/// another name by which its tree came to the address, count last, and neither where the policy
+/// itself asks for proof nor where a credential is at stake: whoever can redirect the gateway's
+/// dial has a certificate for some name of his own, which a job can ask for and have point anywhere.
 fn name_of(
     destination: &Destination,
     terms: &LinkTerms,
     claimed: Option<&str>,
 ) -> Result<ServerName<'static>, SecureError> {
     let may_claim = terms.credential.is_none() && terms.upstream != UpstreamTls::VerifyFull;
-    let led_to = || destination.host.as_deref();
+    let led_to = || destination.host().map(|host| &**host);
     let told = claimed.or_else(led_to).filter(|_| may_claim);
     match terms.name.as_deref().or(told) {
         Some(name) => ServerName::try_from(name.to_owned())
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn a_name_that_a_job_chose_proves_nothing() {
         let mut destination = Destination::from_address(([10, 0, 0, 7], 5432).into());
-        destination.host = Some("chosen.example".into());
+        destination.hosts = vec!["chosen.example".into()];
         let name = |terms: &LinkTerms, claimed| {
             let name = name_of(&destination, terms, claimed).unwrap();
             name.to_str().into_owned()
@@ -405,6 +406,9 @@ mod tests {
         let mut terms = LinkTerms::default();
         assert_eq!(name(&terms, Some("claimed.example")), "claimed.example");
         assert_eq!(name(&terms, None), "chosen.example");
+        terms.name = Some("named.internal".into());
+        assert_eq!(name(&terms, Some("claimed.example")), "named.internal");
+        terms.name = None;
         terms.credential = Some("password".into());
         assert_eq!(name(&terms, Some("claimed.example")), "10.0.0.7");
         assert_eq!(name(&terms, None), "10.0.0.7");

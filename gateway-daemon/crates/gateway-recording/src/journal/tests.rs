@@ -157,7 +157,7 @@ fn another_version_and_another_byte_order_are_named_with_their_file() {
         (
             12,
             7u32.to_ne_bytes(),
-            "00000001.journal has journal format 7, this gateway writes format 3",
+            "00000001.journal has journal format 7, this gateway writes format 4",
         ),
         (
             8,

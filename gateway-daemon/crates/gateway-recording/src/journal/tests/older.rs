@@ -65,14 +65,15 @@ fn bodies(version: u32) -> Vec<Vec<u8>> {
     )
     .unwrap();
     let note = b"\x05\x01\x00\x05whole".to_vec();
-    let outcome = outcome_of_1_up_to_version_2(1);
-    vec![
-        note,
-        session,
-        operation,
-        outcome,
-        closed_1_in_version(version),
-    ]
+    let (mut outcome, mut closed) = (outcome_of_1_up_to_version_2(1), Vec::new());
+    match version {
+        1 | 2 => closed = closed_1_in_version(version),
+        _ => {
+            encode(&mut outcome, Tag::Outcome, &outcome_unmasked(1, 1)).unwrap();
+            encode(&mut closed, Tag::SessionClosed, &closed_unmasked(1)).unwrap();
+        }
+    }
+    vec![note, session, operation, outcome, closed]
 }
 
 /// With a segment that was prepared and never used, as a daemon leaves it.
