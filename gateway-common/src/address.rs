@@ -89,6 +89,18 @@ pub const fn is_link_local_v6(ip: &Ip) -> bool {
     halves(ip).0 >> 54 == 0xfe80 >> 6
 }
 
+/// Does it mean several hosts: multicast (`224.0.0.0/4`, `ff00::/8`) or everybody on a link
+/// (`255.255.255.255`)?
+#[must_use]
+#[inline(always)]
+pub const fn is_of_many(ip: &Ip) -> bool {
+    let (high, low) = halves(ip);
+    match v4_of(high, low) {
+        Some(v4) => v4 >> 28 == 0xe || v4 == u32::MAX,
+        None => high >> 56 == 0xff,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +143,21 @@ mod tests {
         assert!(is_unspecified(&ip("::")));
         assert!(!is_unspecified(&ip("::1")));
         assert!(!is_unspecified(&ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn many_are_not_one() {
+        for text in [
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+            "ff02::fb",
+        ] {
+            assert!(is_of_many(&ip(text)), "{text}");
+        }
+        for text in ["223.0.0.1", "240.0.0.1", "10.0.0.255", "fe80::1", "::"] {
+            assert!(!is_of_many(&ip(text)), "{text}");
+        }
     }
 
     #[test]

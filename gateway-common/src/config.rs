@@ -55,6 +55,10 @@ pub struct Slot {
     /// How long the daemon has to be silent before its trees pass uninspected, in nanoseconds; 0:
     /// they never do.
     pub allow_after: u64,
+    /// 1: datagrams other than questions for names go to the gateway; 0: they are refused.
+    pub datagrams: u32,
+    /// Not used; zero.
+    pub reserved: u32,
 }
 
 /// Who may connect to what a policy's trees listen on.

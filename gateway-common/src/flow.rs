@@ -60,8 +60,8 @@ pub struct Server {
     pub listener: u32,
     /// It was named; the rest is zero when not.
     pub named: u32,
-    /// Not used; zero.
-    pub reserved: u32,
+    /// Its port, in host byte order.
+    pub port: u32,
 }
 
 /// The storage of a governed socket that asks for names: a port of the gateway stands for each of

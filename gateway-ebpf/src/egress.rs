@@ -12,7 +12,7 @@ use crate::debug;
 use crate::governed;
 use crate::maps::{DATAGRAMS, DNS_DOORS, QUESTIONS, SOCKETS, count};
 use crate::packet::{self, Packet, is_datagram, on_loopback};
-use crate::question::{DNS, is_gateway, server_at};
+use crate::question::{is_gateway, server_at};
 use crate::release::withdraw;
 use crate::storage;
 use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sock};
@@ -158,7 +158,7 @@ fn publish(ctx: &SkBuffContext, packet: &Packet, socket: *mut bpf_sock) -> bool 
             tgid: (*questions).tgid,
             slot: (*questions).slot,
             state: state::REDIRECTED,
-            port: DNS,
+            port: (*server).port as u16,
             family: (*questions).family as u16,
         };
         if DATAGRAMS.insert(key, flow, 0).is_err() {

@@ -230,6 +230,15 @@ pub(crate) fn admits(slot: u32) -> bool {
     }
 }
 
+/// Do datagrams other than questions for names go to the gateway, under the policy of this slot?
+#[inline(always)]
+pub(crate) fn takes_datagrams(slot: u32) -> bool {
+    match POLICIES.get(slot) {
+        Some(policy) => policy.datagrams == 1,
+        None => false,
+    }
+}
+
 /// Has the daemon been silent for so long that the policy of this slot lets pass?
 #[inline(always)]
 pub(crate) fn passes_when_down(slot: u32) -> bool {

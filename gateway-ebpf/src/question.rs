@@ -1,4 +1,5 @@
 //! Questions for name servers: datagrams to port 53, which go to the gateway in place of the server.
+//! So do all others, where a policy knows destinations for them.
 //!
 //! A socket may ask several servers at once, and is told by the source of an answer whose it is. So
 //! each server that it names gets one of [`DNS_PORTS`] ports of the gateway: the port of a question
@@ -20,13 +21,15 @@ use gateway_common::event::refused;
 use gateway_common::flow::{Questions, Server, state};
 
 /// The port of name servers.
-pub(crate) const DNS: u16 = 53;
+const DNS: u16 = 53;
+/// That of QUIC: clients that are refused take TCP.
+const QUIC: u16 = 443;
 const ECONNREFUSED: i32 = 111;
 
 /// A datagram socket names its peer (`connected`), or sends to one.
 #[inline(always)]
 pub(crate) fn ask(ctx: &SockAddrContext, attempt: &Attempt, connected: bool) -> i32 {
-    if attempt.port != DNS {
+    if attempt.port != DNS && !may_pass(attempt) {
         return attempt.refuse(ctx, refused::DATAGRAM, 0);
     }
     if address::is_link_local_v6(&attempt.destination) {
@@ -45,7 +48,7 @@ pub(crate) fn ask(ctx: &SockAddrContext, attempt: &Attempt, connected: bool) -> 
     if questions.is_null() {
         return attempt.refuse(ctx, refused::STORAGE, 0);
     }
-    let place = place(questions, &attempt.destination);
+    let place = place(questions, &attempt.destination, attempt.port);
     // SAFETY: the helper takes this context.
     let netns = unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) };
     let over_v4 = attempt.family == 4 || address::is_mapped(&attempt.destination);
@@ -58,6 +61,7 @@ pub(crate) fn ask(ctx: &SockAddrContext, attempt: &Attempt, connected: bool) -> 
     unsafe {
         let server = server(questions, place);
         (*server).ip = attempt.destination;
+        (*server).port = u32::from(attempt.port);
         (*server).named = 1;
         (*questions).start = attempt.process.start;
         (*questions).tree = attempt.tag.tree;
@@ -73,6 +77,15 @@ pub(crate) fn ask(ctx: &SockAddrContext, attempt: &Attempt, connected: bool) -> 
     count(counter::REDIRECTED);
     write_address(ctx, attempt.family, &ip, port);
     1
+}
+
+/// May a datagram that asks for no name go to the gateway, which judges it? Not what clients have
+/// another way for (QUIC), and not what has several receivers.
+#[inline(always)]
+fn may_pass(attempt: &Attempt) -> bool {
+    attempt.port != QUIC
+        && !address::is_of_many(&attempt.destination)
+        && governed::takes_datagrams(attempt.tag.slot)
 }
 
 /// Does the gateway listen on this UDP port of loopback, and is it alive?
@@ -132,17 +145,17 @@ pub(crate) fn server(questions: *mut Questions, place: u32) -> *mut Server {
 
 /// The place of a server: its own, or a free one, or the one that was given away longest ago.
 #[inline(always)]
-fn place(questions: *mut Questions, ip: &Ip) -> u32 {
+fn place(questions: *mut Questions, ip: &Ip, port: u16) -> u32 {
     let mut free = DNS_PORTS as u32;
     let mut number = DNS_PORTS as u32;
     while number > 0 {
         number -= 1;
         let server = server(questions, number);
         // SAFETY: a place of a whole value.
-        let (named, known) = unsafe { ((*server).named, (*server).ip) };
+        let (named, known, at) = unsafe { ((*server).named, (*server).ip, (*server).port) };
         if named == 0 {
             free = number;
-        } else if address::same(&known, ip) {
+        } else if at == u32::from(port) && address::same(&known, ip) {
             return number;
         }
     }

@@ -42,9 +42,9 @@ fn give(ctx: &SockAddrContext, from: &Ip, family: u16) {
         return;
     }
     // SAFETY: not null, a place of a whole value.
-    let ip = unsafe { (*server).ip };
+    let (ip, port) = unsafe { ((*server).ip, (*server).port) };
     if family == 4 && !address::is_mapped(&ip) {
         return;
     }
-    write_address(ctx, family, &ip, question::DNS);
+    write_address(ctx, family, &ip, port as u16);
 }

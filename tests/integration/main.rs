@@ -12,6 +12,7 @@ mod ci_variables;
 mod commands;
 mod crash;
 mod credentials;
+mod datagrams;
 mod debug_log;
 mod dns;
 mod doctor;

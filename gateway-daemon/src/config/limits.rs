@@ -144,6 +144,8 @@ limits! {
     classifications: count = 16_384, 1..=10_000_000;
     /// How long a name server may take to answer a question.
     dns_answer: time = seconds(5), ms(10)..=seconds(60);
+    /// How long a flow of datagrams may move none.
+    datagrams_idle: time = seconds(60), seconds(1)..=seconds(3600);
     /// After so long without a question what a process asks a name server is another session.
     dns_idle: time = seconds(10), ms(10)..=seconds(3600);
     /// Questions of one session that may wait for their answers.

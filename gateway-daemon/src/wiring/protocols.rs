@@ -69,6 +69,6 @@ pub(crate) fn names() -> Vec<&'static str> {
     readers()
         .iter()
         .map(|protocol| protocol.name())
-        .chain([OPAQUE])
+        .chain([OPAQUE, gateway_core::DATAGRAMS])
         .collect()
 }

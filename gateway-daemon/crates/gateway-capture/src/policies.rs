@@ -215,6 +215,8 @@ impl Capture {
             },
             // Longer than can be counted is never.
             allow_after: u64::try_from(wait).unwrap_or(0),
+            datagrams: u32::from(posture.datagrams),
+            reserved: 0,
         };
         self.write()
             .policies

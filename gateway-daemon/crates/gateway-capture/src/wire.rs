@@ -54,6 +54,6 @@ const _: () = {
     assert!(size_of::<gateway_common::config::Listeners>() == 4 * 2 + 4 * 4 * 2);
     assert!(size_of::<gateway_common::tag::Tag>() == 8 * 3 + 4 * 2);
     assert!(size_of::<gateway_common::config::Config>() == 8 * 5 + 4 * 2);
-    assert!(size_of::<gateway_common::config::Slot>() == 8 * 2 + 4 * 2);
+    assert!(size_of::<gateway_common::config::Slot>() == 8 * 2 + 4 * 4);
     assert!(size_of::<gateway_common::event::Event>() == 4 * 2 + 8 * 5 + 4 * 6);
 };

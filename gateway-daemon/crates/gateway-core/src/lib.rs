@@ -32,7 +32,7 @@ pub use destination::Destination;
 pub use governor::{Clearance, Governor, Obstacle, Refusal};
 pub use id::{OperationId, SessionId, TreeId};
 pub use mask::{Mask, Masker, Masks};
-pub use operation::{Attribute, Effect, Object, Operation, Parameter};
+pub use operation::{Attribute, DATAGRAMS, Effect, Object, Operation, Parameter};
 pub use ports::{Approver, Judge, RecordError, Recorder};
 pub use record::{
     OperationOutcome, OperationRecord, Resolution, SessionClosed, SessionEnd, SessionOpened,

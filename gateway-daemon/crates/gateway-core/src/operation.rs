@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
+/// The protocol of flows of datagrams that nobody understands. They pass only to resources that
+/// say so.
+pub const DATAGRAMS: &str = "udp";
+
 /// What an effect touches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Object {

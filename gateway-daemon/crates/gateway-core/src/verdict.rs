@@ -91,6 +91,9 @@ pub struct Posture {
     /// How long the daemon has to be silent before its trees pass uninspected. `None`: they never
     /// do.
     pub allow_after: Option<Duration>,
+    /// It has resources for datagrams, so these are brought to the gateway; else they are refused
+    /// at once.
+    pub datagrams: bool,
 }
 
 /// Who may connect to what a tree listens on.

@@ -8,7 +8,7 @@ use crate::rule_set::RuleSet;
 use crate::rulebook::Meeting;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Attribute, Effect, HoldTerms, Object, Principal, Subject, Timestamp, Verb, Verdict,
+    Attribute, DATAGRAMS, Effect, HoldTerms, Object, Principal, Subject, Timestamp, Verb, Verdict,
 };
 use std::sync::Arc;
 
@@ -276,14 +276,16 @@ impl Policy {
 
     /// A resource may say what must be spoken there. A connection is opened before that is known.
     pub(crate) fn is_spoken_there(&self, question: &Question<'_>) -> bool {
+        // What nobody understands, and nobody expects, passes nowhere.
+        let unsaid = question.protocol != DATAGRAMS;
         let Some(index) = question.place.resource() else {
-            return true;
+            return unsaid;
         };
         let Some(resource) = self.catalogue.get(index) else {
             return false;
         };
         let Some(protocol) = &resource.protocol else {
-            return true;
+            return unsaid;
         };
         **protocol == *question.protocol || question.is_opening()
     }

@@ -11,11 +11,14 @@ use crate::rule_set::RuleSet;
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Attribute, ClientTls, Decision, Destination, LinkTerms, Masks, Mode, Posture, Subject,
-    Timestamp, UpstreamTls, Verdict,
+    Attribute, ClientTls, DATAGRAMS, Decision, Destination, LinkTerms, Masks, Mode, Posture,
+    Subject, Timestamp, UpstreamTls, Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
+
+/// Why datagrams do not pass.
+const UNEXPECTED: &str = "datagrams pass only to resources with protocol = \"udp\"";
 
 /// A policy that has passed all checks. It does not change.
 #[derive(Debug)]
@@ -119,7 +122,11 @@ impl Policy {
     /// What the kernel half has to know of it.
     #[must_use]
     pub fn posture(&self) -> Posture {
-        self.posture
+        let mut protocols = self.catalogue.resources().iter();
+        Posture {
+            datagrams: protocols.any(|resource| resource.protocol.as_deref() == Some(DATAGRAMS)),
+            ..self.posture
+        }
     }
 
     /// The file that it came from.
@@ -134,7 +141,7 @@ impl Policy {
         PolicySummary {
             name: Arc::clone(&self.name),
             mode: self.mode,
-            posture: self.posture,
+            posture: self.posture(),
             cgroups: self.cgroups.iter().map(|glob| glob.text().into()).collect(),
             file: Arc::clone(&self.file),
             resources: self.catalogue.resources().len(),
@@ -281,10 +288,8 @@ impl Policy {
             },
             Cause::Protocol(resource) => {
                 let resource = resource.and_then(|index| self.catalogue.get(index));
-                (
-                    None,
-                    resource.and_then(|resource| resource.wrong_protocol.clone()),
-                )
+                let wrong = resource.and_then(|resource| resource.wrong_protocol.clone());
+                (None, Some(wrong.unwrap_or_else(|| UNEXPECTED.into())))
             }
             Cause::Default | Cause::Unnamed if ruling.verdict == Verdict::Deny => {
                 (None, self.contested(spot))

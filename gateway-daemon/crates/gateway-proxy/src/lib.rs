@@ -21,6 +21,7 @@ mod connection;
 mod conversation;
 mod counters;
 mod dial;
+mod flows;
 mod hold;
 mod id;
 mod limits;

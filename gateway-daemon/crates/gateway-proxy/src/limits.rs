@@ -31,6 +31,8 @@ pub struct ProxyLimits {
     pub pending: usize,
     /// After so long without a question what a process asks a server is another session.
     pub questions_idle: Duration,
+    /// A flow of datagrams that moves none for this long is over.
+    pub datagrams_idle: Duration,
 }
 
 impl Default for ProxyLimits {
@@ -47,6 +49,7 @@ impl Default for ProxyLimits {
             answer: Duration::from_secs(5),
             pending: 64,
             questions_idle: Duration::from_secs(10),
+            datagrams_idle: Duration::from_secs(60),
         }
     }
 }

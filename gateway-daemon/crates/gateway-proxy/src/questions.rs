@@ -1,5 +1,7 @@
 //! Questions that come as datagrams: whose they are, and to which of their sessions they belong.
 //!
+//! Datagrams for other ports than that of name servers are flows of their own ([`crate::flows`]).
+//!
 //! A session is what one process asks one server, until it has been silent for a while. Its task
 //! ([`crate::conversation`]) owns the gate; here datagrams are only handed out, so one that is held
 //! or never answered stalls nobody else. A question that cannot be attributed is answered that it
@@ -8,18 +10,24 @@ use crate::accept::Slot;
 use crate::connection::{self, Opened};
 use crate::conversation::{self, Letter};
 use crate::counters::count;
+use crate::flows::{self, Flows};
 use crate::ports::{Attributed, Behind, Flow};
 use crate::proxy::Shared;
 use gateway_core::{SessionId, Subject, TreeId};
 use gateway_protocol::{Asker, Datagrams, No};
 use rustc_hash::FxHashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-/// The longest datagram that is read whole. What is longer is no question, and is seen as cut.
-const DATAGRAM_BYTES_MAX: usize = 8192;
+/// The longest datagram over IP.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// The longest question that is read whole. What is longer is none, and is seen as cut.
+const QUESTION_BYTES_MAX: usize = 8192;
+/// The port of name servers.
+const NAMES: u16 = 53;
 /// Questions of one session that wait to be looked at.
 const INBOX_MAX: usize = 64;
 /// Questions that wait until it is known whose they are.
@@ -57,8 +65,13 @@ struct Counter {
 
 impl Counter {
     fn serves(&self, behind: &Attributed) -> bool {
-        *self.behind.policy == *behind.policy && same(&self.behind.subject, &behind.subject)
+        is_same(&self.behind, behind)
     }
+}
+
+/// Is it the same process, under the same policy, as far as records tell?
+pub(crate) fn is_same(one: &Attributed, other: &Attributed) -> bool {
+    *one.policy == *other.policy && same(&one.subject, &other.subject)
 }
 
 fn same(one: &Arc<Subject>, other: &Arc<Subject>) -> bool {
@@ -74,6 +87,10 @@ pub(crate) struct Desk {
     counters: Mutex<FxHashMap<Key, Counter>>,
     /// Places of questions of which nobody knows yet whose they are.
     unsettled: Arc<Semaphore>,
+    /// Datagrams that ask for no name.
+    pub(crate) flows: Flows,
+    /// Where datagrams are read to.
+    buffer: Mutex<Box<[u8]>>,
 }
 
 impl Desk {
@@ -90,6 +107,43 @@ impl Desk {
             draining,
             counters: Mutex::default(),
             unsettled: Arc::new(Semaphore::new(UNSETTLED_MAX)),
+            flows: Flows::default(),
+            buffer: Mutex::new(vec![0; DATAGRAM_BYTES_MAX].into()),
+        }
+    }
+
+    /// The next datagram that is there.
+    fn read(&self, socket: &UdpSocket) -> Option<(Vec<u8>, SocketAddr)> {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, from)) => {
+                    return Some((buffer.get(..length).unwrap_or_default().to_vec(), from));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                // That of an earlier answer, whose client is gone.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Passes the next datagram that is there from one socket to a client of another. Says how many
+    /// bytes were taken; `None` when there is none.
+    pub(crate) fn pass_on(
+        &self,
+        from: &UdpSocket,
+        to: &UdpSocket,
+        client: SocketAddr,
+    ) -> Option<usize> {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        match from.try_recv(&mut buffer) {
+            Ok(length) => {
+                let bytes = buffer.get(..length).unwrap_or_default();
+                Some(to.try_send_to(bytes, client).unwrap_or(0))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            // That of an earlier datagram: nobody is there. There may be later.
+            Err(_) => Some(0),
         }
     }
 
@@ -116,6 +170,15 @@ impl Desk {
             counters.remove(key);
         }
         ends
+    }
+
+    /// Brings a datagram to where its kind is dealt with.
+    fn take_in(self: &Arc<Desk>, mut letter: Letter, flow: Flow, behind: Attributed) {
+        if flow.destination.port() != NAMES {
+            return flows::hand_out(self, letter, flow, behind);
+        }
+        letter.bytes.truncate(QUESTION_BYTES_MAX);
+        self.hand_out(letter, flow, behind);
     }
 
     /// Gives a question to its session, which is opened when there is none.
@@ -175,6 +238,10 @@ impl Desk {
 
     /// Answers that it failed; nothing is asked, and nothing could be recorded.
     fn fail(&self, letter: &Letter, flow: &Flow, reason: &str) {
+        if flow.destination.port() != NAMES {
+            // Lost, as on any network.
+            return;
+        }
         let asker = Asker {
             tree: flow.tree,
             server: flow.destination,
@@ -195,7 +262,6 @@ pub(crate) async fn take(socket: std::net::UdpSocket, desk: Arc<Desk>) {
         return;
     };
     let mut draining = desk.draining.clone();
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     while !*draining.borrow_and_update() {
         let received = tokio::select! {
             biased;
@@ -203,19 +269,20 @@ pub(crate) async fn take(socket: std::net::UdpSocket, desk: Arc<Desk>) {
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            received = socket.recv_from(&mut buffer) => received,
+            ready = socket.readable() => ready,
         };
         // An error is that of an earlier answer, whose client is gone.
-        let Ok((length, from)) = received else {
+        if received.is_err() {
             continue;
-        };
-        let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-        let letter = Letter {
-            bytes,
-            from,
-            socket: Arc::clone(&socket),
-        };
-        receive(&desk, own.port(), letter);
+        }
+        while let Some((bytes, from)) = desk.read(&socket) {
+            let letter = Letter {
+                bytes,
+                from,
+                socket: Arc::clone(&socket),
+            };
+            receive(&desk, own.port(), letter);
+        }
     }
 }
 
@@ -241,7 +308,7 @@ fn receive(desk: &Arc<Desk>, port: u16, letter: Letter) {
         }
     };
     match shared.ports.attribution.subject(&flow) {
-        Behind::Known(behind) => desk.hand_out(letter, flow, behind),
+        Behind::Known(behind) => desk.take_in(letter, flow, behind),
         Behind::Nobody => {
             count(&shared.counters.unattributed);
             desk.fail(&letter, &flow, "whose it is is not known");
@@ -258,7 +325,7 @@ fn settle(desk: &Arc<Desk>, letter: Letter, flow: Flow) {
     let desk = Arc::clone(desk);
     tokio::spawn(async move {
         match connection::attribute(&desk.shared, &flow).await {
-            Some(behind) => desk.hand_out(letter, flow, behind),
+            Some(behind) => desk.take_in(letter, flow, behind),
             None => desk.fail(&letter, &flow, "whose it is is not known"),
         }
         drop(place);

@@ -169,6 +169,7 @@ fn proxy_limits(config: &Config) -> ProxyLimits {
         recognise: limits.recognise,
         opening_bytes_max: limits.opening_bytes,
         refusal: limits.refusal,
+        datagrams_idle: limits.datagrams_idle,
         linger: limits.linger,
         opaque_idle: limits.opaque_idle,
         answer: limits.dns_answer,

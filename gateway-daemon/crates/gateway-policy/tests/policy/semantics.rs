@@ -439,6 +439,36 @@ fn a_resource_with_a_protocol_hears_no_other() {
 }
 
 #[test]
+fn datagrams_pass_only_where_a_resource_is_for_them() {
+    let all = rule("all", "allow", "verbs = [\"*\", \"unknown\"]");
+    let of = |protocol: &str, to| {
+        let policy = policy(&(DB.replace("hosts", &format!("{protocol}hosts")) + &all));
+        let asked = Ask {
+            to,
+            protocol: "udp",
+            effects: "connect; unknown",
+            ..Ask::default()
+        };
+        (asked.of(&policy), policy.posture().datagrams)
+    };
+    let (decision, datagrams) = of("protocol = \"udp\"\n", "10.0.0.7:5432");
+    assert_eq!((decision.verdict, datagrams), (Verdict::Allow, true));
+    for (protocol, to, known) in [
+        ("protocol = \"udp\"\n", "10.0.0.8:5432", true),
+        ("", "10.0.0.7:5432", false),
+    ] {
+        let (decision, datagrams) = of(protocol, to);
+        assert_eq!(
+            (decision.verdict, datagrams),
+            (Verdict::Deny, known),
+            "{to}"
+        );
+        let message = decision.message.unwrap();
+        assert!(message.contains("protocol = \"udp\""), "{message}");
+    }
+}
+
+#[test]
 fn the_rule_that_is_named_has_a_message_if_any_has_one() {
     let text = rule("a", "deny", "")
         + &rule("b", "deny", "message = \"ask the dba\"")
