@@ -1,7 +1,7 @@
 //! A storm of processes: no connect without its tree, and nothing left when it is over.
 //! `cargo xtask soak storm` is the long form.
 use gateway_tests::churn::Churn;
-use gateway_tests::{Scene, storm};
+use gateway_tests::{Scene, flood, storm};
 use std::time::Duration;
 
 #[test]
@@ -24,4 +24,11 @@ fn clients_that_abort_and_vanish_leave_nothing_behind() {
     for what in ["cancel", "abort", "vanish", "cut", "half_close"] {
         assert!(report.counts[what] > 0, "{report:?}");
     }
+}
+
+/// `cargo xtask soak flood` is the long form.
+#[test]
+fn a_flood_from_several_namespaces_is_in_the_journal_whoever_dies() {
+    let report = flood::run(4, 100, 2).unwrap();
+    assert!(report.tried > 1600, "{report:?}");
 }

@@ -9,6 +9,7 @@ pub mod churn;
 pub mod cluster;
 pub mod crash;
 pub mod daemon;
+pub mod flood;
 pub mod job;
 pub mod nameserver;
 pub mod namespace;

@@ -5,7 +5,7 @@ use crate::test;
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::churn::Churn;
 use gateway_tests::crash::Crash;
-use gateway_tests::{Scene, place, storm};
+use gateway_tests::{Scene, flood, place, storm};
 use std::fs::File;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -19,13 +19,21 @@ const PROCESSES: usize = 200_000;
 const MINUTES: usize = 15;
 const CLIENTS: usize = 500;
 const WORKERS: usize = 8;
+/// Connections of the flood, and how often the daemon is killed meanwhile.
+const CONNECTIONS: usize = 1_000_000;
+const DEATHS: usize = 20;
+/// Processes of the flood, over its namespaces.
+const CONNECTORS: usize = 64;
 
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (name, number) = match words.as_slice() {
         [name] => (*name, None),
         [name, number] => (*name, Some(number.parse().context("a number")?)),
-        _ => bail!("usage: cargo xtask soak crash [ROUNDS] | storm [PROCESSES] | churn [MINUTES]"),
+        _ => bail!(
+            "usage: cargo xtask soak crash [ROUNDS] | storm [PROCESSES] | churn [MINUTES] | \
+             flood [CONNECTIONS]"
+        ),
     };
     ensure!(
         place::is_root(),
@@ -37,7 +45,8 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
         "crash" => crash(number.unwrap_or(ROUNDS)),
         "storm" => storm(number.unwrap_or(PROCESSES)),
         "churn" => churn(number.unwrap_or(MINUTES)),
-        other => bail!("there is no soak `{other}`: crash, storm, churn"),
+        "flood" => flood(number.unwrap_or(CONNECTIONS)),
+        other => bail!("there is no soak `{other}`: crash, storm, churn, flood"),
     }
 }
 
@@ -69,6 +78,21 @@ fn storm(processes: usize) -> Result<()> {
         "storm: {processes} processes in {:.0} s, {} connects, each with its tree; no tree is left",
         start.elapsed().as_secs_f32(),
         report.connects
+    );
+    Ok(())
+}
+
+fn flood(connections: usize) -> Result<()> {
+    let each = connections.div_ceil(CONNECTORS);
+    let report = flood::run(flood::CLIENTS_MAX, each, DEATHS)?;
+    println!(
+        "flood: {} connections reached a server in {:.0} s, of {} tried from {CONNECTORS} processes, \
+         while the daemon died {} times; every one is in the journal, the backstop dropped nothing, \
+         and nothing is left in the maps",
+        report.reached,
+        report.took.as_secs_f32(),
+        report.tried,
+        report.deaths
     );
     Ok(())
 }
