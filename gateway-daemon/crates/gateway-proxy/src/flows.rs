@@ -2,8 +2,9 @@
 //! from there. A session each, judged once as a whole, like an opaque connection; its bytes and
 //! times are recorded.
 //!
-//! Nothing tells that such a flow is over but silence. One that is refused stays for a while too:
-//! what comes for it is dropped, and not asked about anew for each datagram.
+//! Nothing tells that such a flow is over but silence. One that is refused is over at once, and is
+//! remembered for a while: what comes for it is dropped, and not asked about anew for each
+//! datagram. Then it takes no place among the sessions.
 use crate::accept::Slot;
 use crate::connection::{self, Opened};
 use crate::conversation::Letter;
@@ -82,6 +83,9 @@ pub(crate) fn hand_out(desk: &Arc<Desk>, letter: Letter, flow: Flow, behind: Att
         let _ = open.inbox.try_send(letter);
         return;
     }
+    if flows.len() >= desk.shared.limits.sessions {
+        return count(&desk.shared.counters.over_limit);
+    }
     let seat = &desk.shared.asking;
     let Some(slot) = Slot::take(&desk.shared, seat) else {
         return count(&desk.shared.counters.over_limit);
@@ -111,9 +115,12 @@ pub(crate) fn hand_out(desk: &Arc<Desk>, letter: Letter, flow: Flow, behind: Att
             bytes_up: 0,
             bytes_down: 0,
         };
-        passage.serve(opened).await;
-        desk.flows.leave(&key, session);
+        let refused = passage.serve(opened).await;
         drop(slot);
+        if let Some(letters) = refused {
+            drop_all(&desk, letters).await;
+        }
+        desk.flows.leave(&key, session);
     });
 }
 
@@ -138,7 +145,8 @@ struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    async fn serve(mut self, opened: Opened) {
+    /// Serves it until it is over. What still comes for one that was refused is given back.
+    async fn serve(mut self, opened: Opened) -> Option<mpsc::Receiver<Letter>> {
         let Opened {
             mut governor,
             registered,
@@ -150,11 +158,9 @@ impl Passage<'_> {
             Ok(clearance) => self.pass(&clearance, &mut governor, &registered).await,
             Err(over) => over,
         };
-        if matches!(over, Over::Denied) {
-            self.drop_all(&registered).await;
-        }
-        self.letters.close();
-        self.close(governor, registered, over);
+        let refused = matches!(over, Over::Denied);
+        let letters = self.close(governor, registered, over);
+        refused.then_some(letters)
     }
 
     /// Asks for the whole of it, and waits where a human is asked.
@@ -266,24 +272,15 @@ impl Passage<'_> {
         }
     }
 
-    /// Takes in what comes for a flow that was refused.
-    async fn drop_all(&mut self, registered: &Registered) {
-        let end = tokio::time::sleep(REFUSED);
-        tokio::pin!(end);
-        let mut draining = self.desk.draining.clone();
-        while !*draining.borrow_and_update() {
-            tokio::select! {
-                _ = registered.live.stop.stopped() => return,
-                () = &mut end => return,
-                letter = self.letters.recv() => if letter.is_none() {
-                    return;
-                },
-                _ = draining.changed() => {}
-            }
+    fn close(
+        mut self,
+        governor: Governor,
+        registered: Registered,
+        over: Over,
+    ) -> mpsc::Receiver<Letter> {
+        if !matches!(over, Over::Denied) {
+            self.letters.close();
         }
-    }
-
-    fn close(self, governor: Governor, registered: Registered, over: Over) {
         let (end, error) = match over {
             Over::Silent => (SessionEnd::Client, None),
             Over::Denied => (SessionEnd::Denied, None),
@@ -303,6 +300,23 @@ impl Passage<'_> {
         };
         connection::close(&self.desk.shared, governor, ending);
         drop(registered);
+        self.letters
+    }
+}
+
+/// Takes in what comes for a flow that was refused.
+async fn drop_all(desk: &Desk, mut letters: mpsc::Receiver<Letter>) {
+    let end = tokio::time::sleep(REFUSED);
+    tokio::pin!(end);
+    let mut draining = desk.draining.clone();
+    while !*draining.borrow_and_update() {
+        tokio::select! {
+            () = &mut end => return,
+            letter = letters.recv() => if letter.is_none() {
+                return;
+            },
+            _ = draining.changed() => {}
+        }
     }
 }
 
