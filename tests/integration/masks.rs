@@ -363,6 +363,7 @@ const EVERYDAY: &[&str] = &[
     "select json_agg(json_build_object('id', id, 'email', email) order by id) from users",
     "select coalesce(ssn, 'none'), coalesce(salary, 0) from users",
     "select (reach).mail, (lead).email from users, teams",
+    "select name, email from users order by 1",
     "select id, name, email from users union all select id, note, email from plain order by id",
     "select s.id, s.mail from (select id, email as mail from users) s",
     "with c as (select id, email from users) select c.id, c.email || '' from c",
@@ -385,6 +386,9 @@ fn a_question_in_disguise_is_refused_and_everyday_statements_are_not() {
         assert_eq!(outcome.code(), 0, "{sql}: {outcome:?}");
         assert!(!outcome.stdout.contains(CANARY), "{sql}: {outcome:?}");
     }
+    assert_eq!(masked.sees("select count(email) from users"), "5");
+    let joined = masked.sees("select * from users full join plain using (id) order by id limit 1");
+    assert!(joined.starts_with("1|user 1|[masked]|"), "{joined}");
     let outcome = masked.script(true, "prepared.py", "attacks.sql");
     assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
     masked.assert_unknown(CANARY);

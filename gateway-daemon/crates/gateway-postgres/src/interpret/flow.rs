@@ -1,9 +1,18 @@
 //! Where the values in the answer to a statement come from, and what else it does with them.
 //!
 //! The server says which column of which table a column of the answer is. This is for what it does
-//! not say: expressions. There is no scoping here: a name that could mean a sensitive column
+//! not say: expressions. Columns have no scopes here: a name that could mean a sensitive column
 //! anywhere in the statement means one, unless its qualifier shows that it does not. So what is
 //! found to be clean is clean, and some of what is clean is not found.
+//!
+//! - [`sources`]: what rows come from, by PostgreSQL's rules of scope, and [`labels`]: what the columns
+//!   of a result are called.
+//! - [`names`]: what could be behind a name, in an expression and in a result.
+//! - [`uses`]: what a statement does with that besides returning it, and [`safe`]: what it returns
+//!   whatever that is.
+//! - [`known`]: what only computes, and what is a call without looking like one.
+//! - [`text`]: what becomes of names from one statement of a text to the next.
+//! - [`copying`]: how COPY writes.
 mod copying;
 mod known;
 mod labels;
@@ -72,6 +81,8 @@ pub(crate) struct Output {
     plain: bool,
     /// What could be in it.
     fields: Fields,
+    /// Of several columns: what could be in those that are no table's own.
+    merged: Fields,
 }
 
 /// The columns of a result.
@@ -136,6 +147,23 @@ impl Outputs {
     pub(crate) fn fields(&self, index: usize, count: usize) -> Fields {
         self.output(index, count)
             .map_or_else(|| self.any(), |output| output.fields)
+    }
+
+    /// The same, of one of which the server says that it is no column of a table.
+    pub(crate) fn fields_of_no_table(&self, index: usize, count: usize) -> Fields {
+        if let (None, Outputs::Each(outputs)) = (self.output(index, count), self)
+            && outputs.iter().any(|output| output.star)
+        {
+            let mut fields = Fields::default();
+            for output in outputs {
+                fields.add(match output.star {
+                    true => &output.merged,
+                    false => &output.fields,
+                });
+            }
+            return fields;
+        }
+        self.fields(index, count)
     }
 
     /// What is sensitive about the one at `index` of `count`.
@@ -217,11 +245,12 @@ impl Flow {
     /// Reads a text.
     pub(crate) fn of(sql: &str, outlook: &Outlook) -> Flow {
         let short = super::shortened(sql);
-        let Some(statements) = parse_each(short.as_deref().unwrap_or(sql)) else {
+        let parsed = short.as_deref().unwrap_or(sql);
+        let Some(statements) = parse_each(parsed) else {
             return Flow::unreadable();
         };
         let mut flow = Flow::default();
-        let mut text = Text::new(outlook);
+        let mut text = Text::new(parsed, outlook);
         for (words, tree) in &statements {
             let mut statement = statement(words, tree, &text, &mut flow);
             text.go_on(tree);
@@ -257,7 +286,7 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
 fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> StatementFlow {
     let outlook = text.outlook();
     let names = Names::of(tree, outlook, &text.made);
-    let mut uses = Uses::new(&names, outlook);
+    let mut uses = Uses::new(&names, text.sql, outlook);
     uses.statement(tree);
     let quotes = !uses.found.is_empty();
     for found in uses.found {

@@ -511,6 +511,7 @@ impl Outlook {
                     name: column.name.clone(),
                     marked: self.marked(oid, column.number),
                     primary: column.primary,
+                    not_null: column.not_null,
                     type_oid: column.type_oid,
                 });
             }
@@ -545,6 +546,7 @@ pub(crate) struct NamedColumn {
     pub(crate) marked: Option<Marked>,
     /// It is in the primary key.
     pub(crate) primary: bool,
+    pub(crate) not_null: bool,
     pub(crate) type_oid: u32,
 }
 

@@ -7,6 +7,7 @@ mod scalars;
 
 use super::known::is_proven_call;
 use super::names::Names;
+use super::nodes::each;
 use crate::interpret::tree::{Tree, Value};
 use pg_query::protobuf::{AExprKind, SubLinkType};
 use scalars::SCALAR;
@@ -203,4 +204,14 @@ pub(super) fn must_not_be_a_type(name: &str) -> bool {
         &["length", "text", "varchar", "bpchar"],
     ];
     lists.iter().any(|list| list.contains(&name))
+}
+
+/// The only argument of a call.
+pub(super) fn only_argument(call: &Tree) -> Option<&Tree> {
+    let mut arguments = Vec::new();
+    each(call.get("args"), &mut |argument| arguments.push(argument));
+    match arguments.as_slice() {
+        [one] => Some(one),
+        _ => None,
+    }
 }

@@ -561,6 +561,19 @@ fn whether_something_fails_or_in_which_order_it_comes_tells_of_it() {
 #[test]
 fn everyday_statements_are_left_alone() {
     let rows = [
+        ("select name, email from users order by 1", ".c"),
+        ("select name, id, email from users order by 1, 2", "..c"),
+        ("select 0, name, email, * from users order by 2", "..c+"),
+        ("select name, max(email) from users group by 1", ".c"),
+        (
+            "select name, email from users order by coalesce(name, 'x')",
+            ".c",
+        ),
+        ("select name, email from users order by $1", ".c"),
+        (
+            "with c as (select email, tags from users, docs) select c.email || '', email || '' from c",
+            "cc",
+        ),
         (
             "select name || ' <' || email || '>', concat(name, ' ', email) from users",
             "cc",
@@ -577,6 +590,7 @@ fn everyday_statements_are_left_alone() {
             "select array_agg(email order by email) from users",
             "c asks",
         ),
+        ("select count(sum), count(d.sum) from docs d", ".."),
         (
             "select count(body), count(distinct sum) from docs d",
             "cc asks",
@@ -597,6 +611,36 @@ fn everyday_statements_are_left_alone() {
         found,
         rows.map(|(sql, expected)| (sql, expected.to_owned()))
     );
+}
+
+#[test]
+fn a_column_that_a_join_makes_of_two_is_what_they_are() {
+    let rows = [
+        ("select * from users full join plain using (id)", true),
+        ("select * from users full join plain using (email)", false),
+        ("select * from users natural full join plain", false),
+        (
+            "select *, upper(email), * from users full join plain using (id)",
+            false,
+        ),
+        ("select (u).*, u.id from users u", false),
+        ("select s.* from (select upper(email) from users) s", false),
+        (
+            "select * from users join generate_series(1, length(email)) g on true",
+            false,
+        ),
+        ("select * from elsewhere", false),
+    ];
+    for (sql, is_clean) in rows {
+        let flow = Flow::of(sql, &outlook());
+        let outputs = &flow.statements[0].outputs;
+        assert_eq!(
+            outputs.fields_of_no_table(0, 9).is_empty(),
+            is_clean,
+            "{sql}"
+        );
+        assert!(!outputs.fields(0, 9).is_empty(), "{sql}");
+    }
 }
 
 #[test]

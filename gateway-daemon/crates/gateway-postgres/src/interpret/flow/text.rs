@@ -7,6 +7,8 @@ use pg_query::protobuf::{ObjectType, TransactionStmtKind};
 
 /// What the names in a text stand for, from one of its statements to the next.
 pub(super) struct Text<'a> {
+    /// As it was parsed.
+    pub(super) sql: &'a str,
     outlook: &'a Outlook,
     /// Something before has changed what names stand for.
     blind: Option<Outlook>,
@@ -14,8 +16,9 @@ pub(super) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    pub(super) fn new(outlook: &'a Outlook) -> Text<'a> {
+    pub(super) fn new(sql: &'a str, outlook: &'a Outlook) -> Text<'a> {
         Text {
+            sql,
             outlook,
             blind: None,
             made: Made::default(),

@@ -12,10 +12,11 @@ use define::{
 };
 
 use super::Fields;
-use super::labels::labels;
+use super::labels::{Label, labels};
 use super::names::Names;
 use super::nodes::{bare_name, each, is_set_operation};
 use super::safe::must_not_be_a_type;
+use crate::interpret::kept_numbers;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
@@ -24,14 +25,17 @@ use pg_query::protobuf::{ObjectType, SetOperation};
 /// Collects the uses of one statement.
 pub(super) struct Uses<'n, 'a> {
     names: &'n Names<'a>,
+    /// The text that the statement is from.
+    sql: &'n str,
     outlook: &'n Outlook,
     pub(super) found: Vec<(UseKind, FieldId)>,
 }
 
 impl<'n, 'a> Uses<'n, 'a> {
-    pub(super) fn new(names: &'n Names<'a>, outlook: &'n Outlook) -> Uses<'n, 'a> {
+    pub(super) fn new(names: &'n Names<'a>, sql: &'n str, outlook: &'n Outlook) -> Uses<'n, 'a> {
         Uses {
             names,
+            sql,
             outlook,
             found: Vec::new(),
         }
@@ -248,9 +252,8 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// `ORDER BY upper`, `GROUP BY coalesce`: a name alone can be that of a column of the result, which
-    /// has one without an alias too. A number alone is that of one, and what is known of a statement is
-    /// kept for all that differ in literals only: it stands for any.
+    /// `ORDER BY 2`, `ORDER BY upper`, `GROUP BY coalesce`: a number alone is that of a column of the
+    /// result, and a name alone can be that of one, which has a name without an alias too.
     fn ask_by_place(&mut self, query: &'a Tree, value: &'a Value) {
         each(value, &mut |item| {
             match item.kind() {
@@ -260,7 +263,15 @@ impl<'n, 'a> Uses<'n, 'a> {
                 "List" => self.ask_by_place(query, item.get("items")),
                 "AConst" => {
                     let outputs = self.names.outputs(query);
-                    let meant = outputs.any();
+                    let labels = labels(query);
+                    let mut before = labels.iter().take_while(|label| **label != Label::Star);
+                    let meant = match self.position(item) {
+                        // Behind a star nobody knows which one it is.
+                        Some(index) if before.nth(index).is_some() => {
+                            outputs.fields(index, labels.len())
+                        }
+                        _ => outputs.any(),
+                    };
                     self.add(UseKind::Asks, &meant);
                 }
                 _ => {}
@@ -277,6 +288,23 @@ impl<'n, 'a> Uses<'n, 'a> {
             }
             self.add(UseKind::Asks, &meant);
         });
+    }
+
+    /// The column of the result that a number stands for. What is known of a statement is kept for
+    /// all that differ in literals only: a number that is not part of the shape is another next time.
+    fn position(&self, number: &Tree) -> Option<usize> {
+        let Value::Number(position) = number.get("val").tree()?.fields().next()?.1 else {
+            return None;
+        };
+        let Value::Number(location) = number.get("location") else {
+            return None;
+        };
+        let is_sure = kept_numbers(self.sql).is_none_or(|kept| {
+            let mut starts = kept.iter().filter_map(|start| i64::try_from(*start).ok());
+            starts.any(|start| start == *location)
+        });
+        let index = usize::try_from(*position).ok()?.checked_sub(1)?;
+        is_sure.then_some(index)
     }
 
     /// One column of a result.

@@ -1,7 +1,7 @@
 //! What could be in the value of an expression, and in the columns of a result.
 use super::Names;
 use crate::interpret::flow::known::parts_taken;
-use crate::interpret::flow::nodes::{each, is_set_operation, is_star, makes_relation};
+use crate::interpret::flow::nodes::{each, every_node, is_set_operation, is_star, makes_relation};
 use crate::interpret::flow::{Fields, Output, Outputs};
 use crate::interpret::tree::Tree;
 use crate::mask::outlook::UNPROVEN;
@@ -64,11 +64,34 @@ impl<'a> Names<'a> {
             }
             outputs.push(Output {
                 star: is_star(value),
+                merged: match value.kind() {
+                    "ColumnRef" => self.merged(),
+                    _ => fields.clone(),
+                },
                 plain: is_plain(value) && self.is_flat(),
                 fields,
             });
         }
         Outputs::Each(outputs)
+    }
+
+    /// What could be in such columns of `*` that are no table's own: where all sources are tables, a
+    /// join makes one of two columns of the same name, and nothing else is computed.
+    fn merged(&self) -> Fields {
+        let mut is_certain = self.is_flat() && !self.doubtful;
+        let mut merged = Fields::default();
+        every_node(self.tree, &mut |part| {
+            if part.kind() == "JoinExpr" {
+                is_certain &= !part.flag("is_natural");
+                for name in part.strings("using_clause") {
+                    merged.add(&self.column(name));
+                }
+            }
+        });
+        match is_certain {
+            true => merged,
+            false => self.every_column(),
+        }
     }
 
     /// What could be in the value of an expression.
@@ -127,8 +150,10 @@ impl<'a> Names<'a> {
         if self.calls_unknown(tree) {
             fields.add(&Fields::one(UNPROVEN));
         }
+        let counts_rows = tree.kind() == "FuncCall" && self.counts_rows(tree);
         for (field, value) in tree.fields() {
-            if !makes_relation(tree.kind(), field) {
+            let is_left_out = makes_relation(tree.kind(), field) || counts_rows && field == "args";
+            if !is_left_out {
                 each(value, &mut |below| self.mention_into(below, fields));
             }
         }
@@ -217,6 +242,7 @@ pub(super) fn united([left, right]: [Outputs; 2]) -> Outputs {
                     star: false,
                     plain: false,
                     fields: left.fields.and(&right.fields),
+                    merged: Fields::default(),
                 })
                 .collect(),
             )

@@ -1,5 +1,8 @@
 //! What is certain of names: that they are those of tables, or of columns, and what kind of columns.
-use super::{Names, ROUNDS_MAX};
+use super::{Names, ROUNDS_MAX, Range};
+use crate::interpret::flow::nodes::is_star;
+use crate::interpret::flow::safe::only_argument;
+use crate::interpret::tree::Tree;
 use crate::mask::outlook::NamedColumn;
 
 /// Columns that every table has.
@@ -51,6 +54,40 @@ impl<'a> Names<'a> {
         found
     }
 
+    /// `count(email)` of a column that is never NULL counts rows, and whichever outer join has none
+    /// for it.
+    pub(super) fn counts_rows(&self, tree: &'a Tree) -> bool {
+        let is_count = matches!(
+            tree.strings("funcname").as_slice(),
+            ["count"] | ["pg_catalog", "count"]
+        );
+        let (true, false, Some(column)) = (
+            is_count && !self.is_type("count"),
+            tree.flag("agg_distinct"),
+            only_argument(tree).filter(|column| column.kind() == "ColumnRef"),
+        ) else {
+            return false;
+        };
+        let (row, name) = match column.strings("fields").as_slice() {
+            [name] => (None, *name),
+            [row, name] => (Some(*row), *name),
+            _ => return false,
+        };
+        let is_stored = |range: &Range<'_>| {
+            range.named.known && !range.named.is_view && !range.is_with && !range.renamed
+        };
+        let mut meant = self
+            .ranges
+            .iter()
+            .filter(|range| row.is_none_or(|row| range.visible == row));
+        let mut columns = self.columns_named(row, name).peekable();
+        !is_star(column)
+            && self.is_of_table(row)
+            && meant.all(is_stored)
+            && columns.peek().is_some()
+            && columns.all(|column| column.not_null)
+    }
+
     /// Is the name that of tables, and of nothing else?
     pub(super) fn is_table(&self, row: &str) -> bool {
         let mut ranges = self
@@ -88,9 +125,9 @@ impl<'a> Names<'a> {
             && !matches!(row, "old" | "new")
             && self.sources.derived_have(row, name)
             && tables.all(|range| {
-                let mut columns = range.named.columns.iter();
                 // Of several candidates any may be the one.
-                let has = columns.by_ref().filter(|column| *column.name == *name);
+                let columns = range.named.columns.iter();
+                let has = columns.filter(|column| *column.name == *name);
                 let has = has.count() >= range.named.candidates.max(1);
                 range.named.known && !range.renamed && (has || is_system)
             })
