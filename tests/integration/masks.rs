@@ -327,6 +327,73 @@ fn what_is_written_with_a_statement_is_not_on_record() {
     );
 }
 
+/// Statements that ask or take in a form that does not look like it.
+const IN_DISGUISE: &[&str] = &[
+    "select id, upper(email) from users order by upper",
+    "select count(*), upper(ssn) from users group by upper",
+    "select coalesce(email) from users group by coalesce",
+    "select upper(email) from users union all select 'zz' order by upper",
+    "select id from plain where (1).mail_of like 'k4n4ry-1%'",
+    "select id from plain where json_scalar(1) like 'k4n4ry-1%'",
+    "select (json_populate_record(null::contact, (case when email like 'k4n4ry-2%' then '{}' \
+     else 'x' end)::json)).* from users where id = 1",
+    "select (unnest(array_fill(null::contact, array[ascii(substr(email, 1, 1))]))).* from users",
+    "select count(*) from generate_series(1, length(mail_of(1)))",
+    "select chr(count(*)::int) from generate_series(1, ascii(substr((xpath('//email/text()', \
+     query_to_xml('select email from users where id = 2', false, false, '')))[1]::text, 1, 1)))",
+    "select mails || '{{a,b}}'::text[] from users where id = 1",
+    "select coalesce(salary, 1 / (id - id)) from users where id = 1",
+    "select to_jsonb(notes) from users",
+    "update users set profile['mail']['x'] = '1' where id = 1",
+    "update users set mails[:] = array['a'] where id = 1",
+    "alter table users add constraint ex exclude using btree (ssn with =)",
+    "alter table users add unique (id) include (ssn)",
+    "create index on users (id) include (ssn)",
+    "create statistics es (ndistinct, dependencies, mcv) on ssn, name from users",
+    "select setseed(salary / 1e10) from users where id = 1",
+    "create temp table mm (a int) \\; create index on mm ((1 / (ascii(substr(imm(1), 1, 1)) - 107)))",
+    "select * from pg_stat_xact_user_tables where n_tup_hot_upd > 0",
+];
+
+/// Statements of every day, in which masked columns are returned and nothing else.
+const EVERYDAY: &[&str] = &[
+    "select name, email from users where id between 1 and 3 order by name",
+    "select name || ' <' || email || '>', concat(name, ' ', email) from users",
+    "select array_agg(email), string_agg(email, ',' order by id) from users",
+    "select json_agg(json_build_object('id', id, 'email', email) order by id) from users",
+    "select coalesce(ssn, 'none'), coalesce(salary, 0) from users",
+    "select (reach).mail, (lead).email from users, teams",
+    "select name, email from users order by 1",
+    "select id, name, email from users union all select id, note, email from plain order by id",
+    "select s.id, s.mail from (select id, email as mail from users) s",
+    "with c as (select id, email from users) select c.id, c.email || '' from c",
+    "explain select id from users where name = 'user 1'",
+    "select * from pg_stats_ext",
+    "create table made (id int primary key, user_id int references users (id)) \\; \
+     create index on made (user_id) \\; alter table made add column note text \\; \
+     insert into made select id, id, name from users",
+];
+
+#[test]
+fn a_question_in_disguise_is_refused_and_everyday_statements_are_not() {
+    let masked = Masked::new("");
+    for sql in IN_DISGUISE {
+        let refusal = masked.fails(&format!("{sql};\n"));
+        assert!(refusal.contains("gateway: "), "{sql}: {refusal}");
+    }
+    for sql in EVERYDAY {
+        let outcome = masked.psql(&format!("{sql};\n"));
+        assert_eq!(outcome.code(), 0, "{sql}: {outcome:?}");
+        assert!(!outcome.stdout.contains(CANARY), "{sql}: {outcome:?}");
+    }
+    assert_eq!(masked.sees("select count(email) from users"), "5");
+    let joined = masked.sees("select * from users full join plain using (id) order by id limit 1");
+    assert!(joined.starts_with("1|user 1|[masked]|"), "{joined}");
+    let outcome = masked.script(true, "prepared.py", "attacks.sql");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+    masked.assert_unknown(CANARY);
+}
+
 #[test]
 fn who_sees_what_in_the_clear_is_on_record() {
     let masked = Masked::with(&format!(

@@ -209,6 +209,18 @@ pub(crate) fn literals(sql: &str) -> Option<Vec<std::ops::Range<usize>>> {
     (scan.certain && !scan.plain_backslash).then_some(found)
 }
 
+/// Where the numbers begin that a text's shape keeps; `None`: what is known of the text is known of
+/// this text only.
+fn kept_numbers(sql: &str) -> Option<Vec<usize>> {
+    let mut kept = Vec::new();
+    let scan = shape::write_shape_and(sql, &mut Vec::new(), |literal| {
+        if literal.is_kept {
+            kept.push(literal.start);
+        }
+    });
+    scan.certain.then_some(kept)
+}
+
 /// A text with its constants replaced by the parser; `None` when it does not parse.
 pub(crate) fn normalised(sql: &str) -> Option<String> {
     parse::normalise(sql)

@@ -477,3 +477,54 @@ create table upper (a int);;select upper(short) from users
 select array(select mails from users where id = 1 union all select array['a'])
 select stadistinct, stawidth, stanullfrac, stanumbers1 from pg_statistic where starelid = 'users'::regclass
 begin isolation level repeatable read;;select count(*) from plain;;create or replace view pvx as select id, email as note from users;;select upper(note) from pvx;;commit
+select (1).mail_of
+select (1::int).mail_of, upper((1).mail_of)
+select x.mail_of from generate_series(1, 3) x
+select generate_series.mail_of from generate_series(1, 3)
+select s.x from (select (1).mail_of as x) s
+insert into sink select 5, (1).mail_of;;select stolen from sink
+create table st_a as select x.mail_of from generate_series(1, 2) x;;select mail_of from st_a
+copy (select (1).mail_of) to stdout
+create view v_call as select (1).mail_of;;select * from v_call
+select set_config('a.b', (1).mail_of, false);;select current_setting('a.b')
+select (1).failing
+select (email).put_away from users;;select stolen from sink
+checkpoint;;select encode((pg_relation_filepath('users')).pg_read_binary_file, 'escape')
+select upper(system_user) from (select email from users) s("system_user")
+insert into sink select 20, system_user || '' from users u(a, b, "system_user");;select stolen from sink
+select json_scalar(1)
+insert into sink select 6, json_scalar(1);;select stolen from sink
+select case when json_scalar(1) like 'k4n4ry-1%' then email end from users
+copy users (id, email) to stdout with (format csv, header (false))
+copy (select 'a,b,c' as a, email, 'z' as c from users) to stdout with (format csv, delimiter (';'))
+copy (select id, email from users) to stdout with (format (csv))
+copy users (id, ssn) to stdout with (format csv, quote ('k'))
+create view zq as select email as a from users \; insert into sink select 18, a from zq, (with zq as (select 1) select 1) s;;select stolen from sink
+begin \; create temp table mm (a text) \; rollback \; create view mm as select email as a from users \; insert into sink select 11, a from mm \; drop view mm;;select stolen from sink
+begin \; create temp table mm (a text) \; rollback \; create view mm as select email as a from users \; select a, upper(a) from mm \; drop view mm
+create temp table mq (a text) \; create view public.mq as select email as a from users \; insert into sink select 13, a from public.mq \; drop view public.mq;;select stolen from sink
+create temp table md (a text) \; discard temp \; create view md as select email as a from users \; insert into sink select 12, a from md \; drop view md;;select stolen from sink
+create materialized view mw as select email as a from users \; insert into sink select 14, a from mw \; drop materialized view mw;;select stolen from sink
+create view information_schema.zz as select email as a from users \; insert into sink select 14, a from information_schema.zz \; drop view information_schema.zz;;select stolen from sink
+create view public.pg_wait_events as select email as a from users \; insert into sink select 17, a from pg_wait_events \; drop view public.pg_wait_events;;select stolen from sink
+create temp view pg_cursors as select email as statement from users \; insert into sink select 16, statement from pg_cursors \; drop view pg_temp.pg_cursors;;select stolen from sink
+set search_path = public, pg_catalog \; create view public.pg_cursors as select email as statement from users \; insert into sink select 19, statement from pg_cursors \; drop view public.pg_cursors \; reset search_path;;select stolen from sink
+select id, upper(email) from users order by upper
+create index on users (id) include (ssn)
+alter table users add constraint ex exclude using btree (ssn with =)
+create statistics es (ndistinct, dependencies, mcv) on ssn, name from users;;analyze users;;select * from pg_stats_ext
+select most_common_freqs, elem_count_histogram, most_common_elem_freqs from pg_stats where tablename = 'users'
+select setseed(salary / 1e10) from users where id = 1
+select (json_populate_record(null::contact, (case when email like 'k4n4ry-1%' then '{}' else 'x' end)::json)).* from users
+select count(*) from generate_series(1, length(mail_of(1)))
+select mails || '{{a,b}}'::text[], profile || 'x' from users
+select coalesce(salary, 1 / (id - id)) from users where id = 1
+select to_jsonb(notes), jsonb_agg(u) from users u group by to_jsonb(notes)
+update users set profile['mail']['x'] = '1' where id = 1 returning profile
+explain select email, ssn from users
+alter table users alter name set storage plain;;alter table users alter ssn set storage external;;update users set name = repeat('x', 2100) where id in (1, 2)
+select encode(chunk_data, 'escape') from pg_toast.pg_toast_16391
+set search_path = pg_toast, public;;select encode(t.chunk_data, 'escape') from pg_toast_16391 t, (with pg_toast_16391 as (select 1) select 1) s;;insert into sink select 5, encode(t.chunk_data, 'escape') from pg_toast_16391 t, (with pg_toast_16391 as (select 1) select 1) s;;select stolen from sink;;reset search_path
+create table public.pg_toast_16391 (chunk_id oid, chunk_seq int, chunk_data bytea);;set search_path = pg_toast, public;;select encode(chunk_data, 'escape') from pg_toast_16391;;copy pg_toast_16391 (chunk_data) to stdout;;reset search_path;;drop table public.pg_toast_16391
+create temp table pg_toast_16391 (a int) \; insert into sink select 9, encode(chunk_data, 'escape') from pg_toast.pg_toast_16391 \; drop table pg_temp.pg_toast_16391;;select stolen from sink
+update users set name = 'user ' || id

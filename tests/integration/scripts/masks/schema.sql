@@ -58,6 +58,7 @@ create function counted() returns bigint language sql stable as 'select count(*)
 create procedure p_mail(inout m text) language plpgsql as $$ begin select email into m from users where id = 1; end $$;
 create function secret_of(c pg_class) returns text language sql stable as 'select email from users where id = 1';
 create function imm(i int) returns text language sql immutable as 'select email from users where id = i';
+create function "json_scalar"(i int) returns text language sql stable as 'select email from users where id = i';
 create table audited (id int, note text);
 create function audit() returns trigger language plpgsql as $$ begin raise notice 'seen %', (select email from users limit 1); return new; end $$;
 create trigger audit before insert on audited for each row execute function audit();

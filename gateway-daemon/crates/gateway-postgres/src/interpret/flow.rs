@@ -1,21 +1,41 @@
 //! Where the values in the answer to a statement come from, and what else it does with them.
 //!
 //! The server says which column of which table a column of the answer is. This is for what it does
-//! not say: expressions. There is no scoping here: a name that could mean a sensitive column
+//! not say: expressions. Columns have no scopes here: a name that could mean a sensitive column
 //! anywhere in the statement means one, unless its qualifier shows that it does not. So what is
 //! found to be clean is clean, and some of what is clean is not found.
+//!
+//! - [`sources`]: what rows come from, by PostgreSQL's rules of scope, and [`labels`]: what the columns
+//!   of a result are called.
+//! - [`names`]: what could be behind a name, in an expression and in a result.
+//! - [`uses`]: what a statement does with that besides returning it, and [`safe`]: what it returns
+//!   whatever that is.
+//! - [`known`]: what only computes, and what is a call without looking like one.
+//! - [`text`]: what becomes of names from one statement of a text to the next.
+//! - [`copying`]: how COPY writes.
+mod copying;
+mod known;
+mod labels;
 mod names;
+mod nodes;
 mod safe;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod text;
 mod uses;
 
-use super::parse::{parse_each, scan};
+pub(crate) use copying::{CopyFormat, CopyOut, CopySource, NULL_TEXT};
+pub(crate) use known::{WORDS, only_computes};
+
+use super::parse::parse_each;
 use super::tree::{Tree, Value};
 use crate::mask::outlook::{Doing, FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
 use names::Names;
-use pg_query::protobuf::{ObjectType, Token, TransactionStmtKind};
+use nodes::{any_node, every_node};
+use pg_query::protobuf::TransactionStmtKind;
+use text::{Made, Text, begins, is_new, is_private, leaves_catalogue, only_adds};
 use uses::Uses;
 
 /// Fields, each once.
@@ -46,10 +66,6 @@ impl Fields {
         self.0.len() > before
     }
 
-    fn remove(&mut self, field: FieldId) {
-        self.0.retain(|known| *known != field);
-    }
-
     fn and(mut self, other: &Fields) -> Fields {
         self.add(other);
         self
@@ -65,6 +81,8 @@ pub(crate) struct Output {
     plain: bool,
     /// What could be in it.
     fields: Fields,
+    /// Of several columns: what could be in those that are no table's own.
+    merged: Fields,
 }
 
 /// The columns of a result.
@@ -131,6 +149,23 @@ impl Outputs {
             .map_or_else(|| self.any(), |output| output.fields)
     }
 
+    /// The same, of one of which the server says that it is no column of a table.
+    pub(crate) fn fields_of_no_table(&self, index: usize, count: usize) -> Fields {
+        if let (None, Outputs::Each(outputs)) = (self.output(index, count), self)
+            && outputs.iter().any(|output| output.star)
+        {
+            let mut fields = Fields::default();
+            for output in outputs {
+                fields.add(match output.star {
+                    true => &output.merged,
+                    false => &output.fields,
+                });
+            }
+            return fields;
+        }
+        self.fields(index, count)
+    }
+
     /// What is sensitive about the one at `index` of `count`.
     pub(crate) fn marked(&self, index: usize, count: usize, outlook: &Outlook) -> Option<Marked> {
         let output = self.output(index, count);
@@ -143,48 +178,6 @@ impl Outputs {
             .max_by_key(|field| outlook.is_covered(*field))?;
         Some(Marked { field, itself })
     }
-}
-
-/// A COPY to the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CopyOut {
-    /// What is copied.
-    pub(crate) source: CopySource,
-    pub(crate) format: CopyFormat,
-}
-
-/// What is copied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum CopySource {
-    /// The named columns of a table, or all of them.
-    Table {
-        schema: Box<str>,
-        name: Box<str>,
-        columns: Vec<Box<str>>,
-    },
-    /// The answer to a query of this text.
-    Query(Box<str>),
-}
-
-/// What stands for NULL in the text format; in CSV it is nothing.
-pub(crate) const NULL_TEXT: &str = "\\N";
-
-/// How the copied data is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CopyFormat {
-    /// A line for a row, with backslashes before what is special.
-    Text { delimiter: u8, header: bool },
-    /// Values in quotes where needed.
-    Csv {
-        delimiter: u8,
-        header: bool,
-        quote: u8,
-        escape: u8,
-    },
-    /// Values with their lengths.
-    Binary,
-    /// One that is not known.
-    Other,
 }
 
 /// What one statement does with the values of others than itself.
@@ -201,8 +194,10 @@ pub(crate) struct StatementFlow {
     pub(crate) holds: bool,
     /// The cursor that it closes; empty for all.
     pub(crate) closes: Option<Box<str>>,
-    /// The prepared statement that its rows are from.
+    /// The prepared statement that it executes. Its rows are from there, unless it explains that.
     pub(crate) executes: Option<Box<str>>,
+    /// It shows how something is executed, and not what comes of that.
+    pub(crate) explains: bool,
 }
 
 /// What a text does with the values of others than itself.
@@ -250,15 +245,12 @@ impl Flow {
     /// Reads a text.
     pub(crate) fn of(sql: &str, outlook: &Outlook) -> Flow {
         let short = super::shortened(sql);
-        let Some(statements) = parse_each(short.as_deref().unwrap_or(sql)) else {
+        let parsed = short.as_deref().unwrap_or(sql);
+        let Some(statements) = parse_each(parsed) else {
             return Flow::unreadable();
         };
         let mut flow = Flow::default();
-        let mut text = Text {
-            outlook,
-            blind: None,
-            made: Vec::new(),
-        };
+        let mut text = Text::new(parsed, outlook);
         for (words, tree) in &statements {
             let mut statement = statement(words, tree, &text, &mut flow);
             text.go_on(tree);
@@ -283,7 +275,7 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
     let [(_, tree)] = statements.as_slice() else {
         return None;
     };
-    let names = Names::of(tree, outlook, &[]);
+    let names = Names::of(tree, outlook, &Made::default());
     let doing = Doing {
         touches: names.touches(),
         calls: !names.is_proven(),
@@ -291,68 +283,10 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
     Some((names.outputs(tree), doing))
 }
 
-/// What the names in a text stand for, from one of its statements to the next.
-struct Text<'a> {
-    outlook: &'a Outlook,
-    /// Something before has changed what names stand for.
-    blind: Option<Outlook>,
-    /// The tables that it has made itself, with nothing sensitive in them.
-    made: Vec<&'a str>,
-}
-
-impl<'a> Text<'a> {
-    fn outlook(&self) -> &Outlook {
-        self.blind.as_ref().unwrap_or(self.outlook)
-    }
-
-    fn go_on(&mut self, tree: &'a Tree) {
-        if self.blind.is_none() && shifts_names(tree, self.outlook) {
-            self.blind = Some(self.outlook.blinded());
-        }
-        if let Some(name) = made_table(tree).filter(|_| is_new(tree, self.outlook())) {
-            self.made.push(name);
-        }
-    }
-}
-
-/// A table that is new when the statement is done.
-fn made_table(tree: &Tree) -> Option<&str> {
-    let is_table = matches!(tree.kind(), "CreateStmt" | "CreateTableAsStmt");
-    if !is_table || !only_adds(tree) || tree.flag("if_not_exists") {
-        return None;
-    }
-    names::made_relation(tree).map(|range| range.text("relname"))
-}
-
-/// May a name mean something else behind the statement, that it could mean before?
-fn shifts_names(tree: &Tree, outlook: &Outlook) -> bool {
-    match tree.kind() {
-        "RenameStmt" | "AlterObjectSchemaStmt" => true,
-        "ViewStmt" => tree.flag("replace") || !is_new(tree, outlook),
-        "CreateStmt" | "CreateTableAsStmt" | "SelectStmt" | "CreateSchemaStmt" => {
-            !leaves_catalogue(tree) && !is_new(tree, outlook)
-        }
-        "DropStmt" => !matches!(
-            tree.choice::<ObjectType>("remove_type"),
-            Some(
-                ObjectType::ObjectFunction
-                    | ObjectType::ObjectIndex
-                    | ObjectType::ObjectPolicy
-                    | ObjectType::ObjectRule
-                    | ObjectType::ObjectSequence
-                    | ObjectType::ObjectTrigger
-            )
-        ),
-        "AlterTableStmt" => tree.trees("cmds").any(uses::regroups),
-        "TransactionStmt" => outlook.is_own && !begins(tree),
-        _ => false,
-    }
-}
-
 fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> StatementFlow {
     let outlook = text.outlook();
     let names = Names::of(tree, outlook, &text.made);
-    let mut uses = Uses::new(&names, outlook);
+    let mut uses = Uses::new(&names, text.sql, outlook);
     uses.statement(tree);
     let quotes = !uses.found.is_empty();
     for found in uses.found {
@@ -383,7 +317,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
     };
     match tree.kind() {
         "CopyStmt" if !tree.flag("is_from") => {
-            let out = copy(words, tree);
+            let out = copying::copy_out(words, tree);
             // What cannot be read on its way cannot be covered.
             let unreadable = out.format == CopyFormat::Other
                 || matches!(&out.source, CopySource::Query(query) if query.is_empty());
@@ -405,22 +339,32 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
             found.holds = options & CURSOR_OPT_HOLD != 0;
         }
         "ClosePortalStmt" => found.closes = Some(tree.text("portalname").into()),
-        "ExecuteStmt" => {
-            found.executes = Some(tree.text("name").into());
-            flow.touches = true;
-        }
-        "CreateTableAsStmt" => {
-            if let Some(query) = tree
-                .tree("query")
-                .filter(|query| query.kind() == "ExecuteStmt")
-            {
-                found.executes = Some(query.text("name").into());
-                flow.uses.push((UseKind::Unproven, UNPROVEN));
-            }
-        }
         _ => {}
     }
+    if let Some(executed) = executed(tree) {
+        found.executes = Some(executed.into());
+        flow.touches = true;
+        if tree.kind() == "ExplainStmt" {
+            found.explains = true;
+            found.outputs = Outputs::unproven();
+        }
+        if any_node(tree, &|part| part.kind() == "CreateTableAsStmt") {
+            flow.uses.push((UseKind::Unproven, UNPROVEN));
+        }
+    }
     found
+}
+
+/// The prepared statement that a statement executes, wherever in it: EXPLAIN and CREATE TABLE AS
+/// take one.
+fn executed(tree: &Tree) -> Option<&str> {
+    let mut name = None;
+    every_node(tree, &mut |part| {
+        if part.kind() == "ExecuteStmt" {
+            name = Some(part.text("name"));
+        }
+    });
+    name
 }
 
 /// `WITH HOLD` (`parsenodes.h`).
@@ -428,7 +372,7 @@ const CURSOR_OPT_HOLD: i64 = 0x0020;
 
 /// Does a statement store what it finds in relations? What it changes in place it does not move.
 fn moves(tree: &Tree) -> bool {
-    names::any_node(tree, &|part| match part.kind() {
+    any_node(tree, &|part| match part.kind() {
         "InsertStmt" => part.tree("select_stmt").is_some_and(has_source),
         "UpdateStmt" => {
             !part.list("from_clause").is_empty() || part.trees("target_list").any(has_source)
@@ -440,28 +384,7 @@ fn moves(tree: &Tree) -> bool {
 }
 
 fn has_source(tree: &Tree) -> bool {
-    names::any_node(tree, &|part| part.kind() == "RangeVar")
-}
-
-/// Does it concern temporary tables only, which no other session sees?
-fn is_private(tree: &Tree, outlook: &Outlook) -> bool {
-    match tree.kind() {
-        "CreateStmt" | "CreateTableAsStmt" => {
-            names::made_relation(tree).is_some_and(|range| range.text("relpersistence") == "t")
-        }
-        "DropStmt" if tree.choice::<ObjectType>("remove_type") == Some(ObjectType::ObjectTable) => {
-            let mut all = true;
-            names::each(tree.get("objects"), &mut |list| {
-                let parts = match list.kind() {
-                    "List" => list.strings("items"),
-                    _ => Vec::new(),
-                };
-                all &= matches!(parts.as_slice(), [name] if outlook.is_temporary(name));
-            });
-            all
-        }
-        _ => false,
-    }
+    any_node(tree, &|part| part.kind() == "RangeVar")
 }
 
 /// Does it end a transaction that was prepared, of whichever session?
@@ -474,184 +397,4 @@ fn ends_prepared(tree: &Tree) -> bool {
                     | TransactionStmtKind::TransStmtRollbackPrepared
             )
         )
-}
-
-/// Does it begin a transaction, or name a point in one?
-fn begins(tree: &Tree) -> bool {
-    matches!(
-        tree.choice::<TransactionStmtKind>("kind"),
-        Some(
-            TransactionStmtKind::TransStmtBegin
-                | TransactionStmtKind::TransStmtStart
-                | TransactionStmtKind::TransStmtSavepoint
-        )
-    )
-}
-
-/// Statements that make something new, of which nobody knows yet.
-fn only_adds(tree: &Tree) -> bool {
-    match tree.kind() {
-        "CreateStmt" => tree.list("inh_relations").is_empty() && tree.tree("partbound").is_none(),
-        "CreateTableAsStmt" | "CreateSeqStmt" | "CreateSchemaStmt" | "CreateEnumStmt"
-        | "CompositeTypeStmt" | "CreateRoleStmt" | "SelectStmt" => true,
-        "ViewStmt" => !tree.flag("replace"),
-        _ => false,
-    }
-}
-
-/// Is the name of what a statement makes not known yet, in any schema? Otherwise it could take the
-/// place of what the name has meant so far.
-fn is_new(tree: &Tree, outlook: &Outlook) -> bool {
-    match tree.kind() {
-        "CreateStmt" | "CreateTableAsStmt" | "SelectStmt" | "ViewStmt" => {
-            outlook.catalogue.is_some()
-                && names::made_relation(tree)
-                    .is_some_and(|range| !outlook.named("", range.text("relname")).known)
-        }
-        "CreateSchemaStmt" => tree.list("schema_elts").is_empty(),
-        _ => true,
-    }
-}
-
-/// Statements that leave the catalogue as it is, unless a function that they call does not.
-fn leaves_catalogue(tree: &Tree) -> bool {
-    match tree.kind() {
-        "SelectStmt" => tree.tree("into_clause").is_none(),
-        "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
-            tree.tree("query").is_some_and(leaves_catalogue)
-        }
-        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" | "CopyStmt" | "FetchStmt"
-        | "ClosePortalStmt" | "ExecuteStmt" | "DeallocateStmt" | "TransactionStmt"
-        | "VariableSetStmt" | "VariableShowStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt"
-        | "LockStmt" | "TruncateStmt" | "VacuumStmt" | "CheckPointStmt" | "ConstraintsSetStmt"
-        | "LoadStmt" | "RefreshMatViewStmt" | "DiscardStmt" | "CommentStmt" | "GrantStmt"
-        | "GrantRoleStmt" | "IndexStmt" | "ReindexStmt" | "ClusterStmt" => true,
-        _ => false,
-    }
-}
-
-fn copy(text: &str, tree: &Tree) -> CopyOut {
-    let source = match tree.tree("relation") {
-        Some(range) => CopySource::Table {
-            schema: range.text("schemaname").into(),
-            name: range.text("relname").into(),
-            columns: tree
-                .strings("attlist")
-                .into_iter()
-                .map(Into::into)
-                .collect(),
-        },
-        None => CopySource::Query(copied_query(text).unwrap_or_default().into()),
-    };
-    CopyOut {
-        source,
-        format: copy_format(tree),
-    }
-}
-
-/// The text between the first pair of parentheses.
-fn copied_query(text: &str) -> Option<&str> {
-    let mut depth = 0_i32;
-    let mut start = None;
-    for token in scan(text)? {
-        match token.token() {
-            Token::Ascii40 => {
-                depth += 1;
-                if depth == 1 {
-                    start = Some(usize::try_from(token.end).ok()?);
-                }
-            }
-            Token::Ascii41 => {
-                depth -= 1;
-                if depth == 0 {
-                    return text.get(start?..usize::try_from(token.start).ok()?);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-fn copy_format(tree: &Tree) -> CopyFormat {
-    let mut format = "text";
-    let (mut delimiter, mut quote, mut escape) = (None, None, None);
-    let mut header = false;
-    let mut null = None;
-    for option in tree.trees("options") {
-        let word = option_word(option);
-        match option.text("defname") {
-            "format" => format = word.unwrap_or("?"),
-            "delimiter" => delimiter = word,
-            "null" => null = word,
-            "quote" => quote = word,
-            "escape" => escape = word,
-            "header" => header = is_on(option),
-            "force_quote" | "freeze" | "force_not_null" | "force_null" => {}
-            _ => return CopyFormat::Other,
-        }
-    }
-    let byte = |text: Option<&str>, default: u8| match text.map(str::as_bytes) {
-        None => Some(default),
-        Some([byte]) if !matches!(byte, b'\n' | b'\r') => Some(*byte),
-        Some(_) => None,
-    };
-    // A value that equals another marker could not be told from NULL, and would be shown.
-    let plain = if format == "csv" { "" } else { NULL_TEXT };
-    if null.is_some_and(|null| null != plain) {
-        return CopyFormat::Other;
-    }
-    match format {
-        "text" => {
-            let Some(delimiter) = byte(delimiter, b'\t') else {
-                return CopyFormat::Other;
-            };
-            CopyFormat::Text { delimiter, header }
-        }
-        "csv" => {
-            let quote = byte(quote, b'"');
-            let escape = byte(escape, quote.unwrap_or(b'"'));
-            let (Some(delimiter), Some(quote), Some(escape)) =
-                (byte(delimiter, b','), quote, escape)
-            else {
-                return CopyFormat::Other;
-            };
-            CopyFormat::Csv {
-                delimiter,
-                header,
-                quote,
-                escape,
-            }
-        }
-        "binary" => CopyFormat::Binary,
-        _ => CopyFormat::Other,
-    }
-}
-
-fn option_word(option: &Tree) -> Option<&str> {
-    let argument = option.tree("arg")?;
-    match argument.kind() {
-        "String" => Some(argument.text("sval")),
-        // `DELIMITER 5`: a number is taken for its text, which is not at hand here.
-        "Integer" | "Float" => Some("??"),
-        "TypeName" => argument.strings("names").last().copied(),
-        _ => None,
-    }
-}
-
-fn is_on(option: &Tree) -> bool {
-    match option.tree("arg") {
-        None => true,
-        Some(argument) => match argument.kind() {
-            "Boolean" => argument.flag("boolval"),
-            "Integer" => *argument.get("ival") != Value::Number(0),
-            _ => !matches!(
-                option_word(option)
-                    .unwrap_or_default()
-                    .to_ascii_lowercase()
-                    .as_str(),
-                "false" | "off" | "0"
-            ),
-        },
-    }
 }

@@ -11,6 +11,8 @@ use memchr::{memchr, memchr2};
 const INTEGER: &[u8] = b"0";
 const DECIMAL: &[u8] = b"0.0";
 const STRING: &[u8] = b"''";
+/// Longest number that stays where it may be that of a column.
+const POSITION_DIGITS_MAX: usize = 3;
 
 /// Deepest nesting of block comments.
 const COMMENT_DEPTH_MAX: u32 = 64;
@@ -34,6 +36,8 @@ pub(super) struct Literal {
     pub(super) end: usize,
     /// A string, or else a number.
     pub(super) is_string: bool,
+    /// It stays in the shape: `ORDER BY 2` is not what `ORDER BY 1` is.
+    pub(super) is_kept: bool,
 }
 
 /// Writes the shape of a statement. What was written is worth something only when the scan is
@@ -54,6 +58,7 @@ pub(super) fn write_shape_and(
         at: 0,
         written: 0,
         plain_backslash: false,
+        position: None,
     };
     let certain = lexer.run(shape, &mut literal).is_some();
     Scan {
@@ -122,6 +127,16 @@ struct Lexer<'a> {
     /// Up to here the shape is written.
     written: usize,
     plain_backslash: bool,
+    /// Where the word BY has ended, or a number that stayed behind it.
+    position: Option<Position>,
+}
+
+/// Behind BY a number can be that of a column of the result, and behind such a number and a comma
+/// another.
+#[derive(Clone, Copy)]
+struct Position {
+    end: usize,
+    is_number: bool,
 }
 
 impl Lexer<'_> {
@@ -138,11 +153,15 @@ impl Lexer<'_> {
                 Class::Digit => {
                     let start = self.at;
                     let placeholder = self.number()?;
-                    self.replace(start, placeholder, shape)?;
+                    let is_kept = self.is_position(start);
+                    if !is_kept {
+                        self.replace(start, placeholder, shape)?;
+                    }
                     tell(Literal {
                         start,
                         end: self.at,
                         is_string: false,
+                        is_kept,
                     });
                 }
                 Class::Quote => {
@@ -153,6 +172,7 @@ impl Lexer<'_> {
                         start,
                         end: self.at,
                         is_string: true,
+                        is_kept: false,
                     });
                 }
                 Class::DoubleQuote => self.quoted_identifier()?,
@@ -186,6 +206,13 @@ impl Lexer<'_> {
         let start = self.at;
         self.at += self
             .run_length(|byte| matches!(class(byte), Class::Letter | Class::Digit | Class::Dollar));
+        let word = self.bytes.get(start..self.at).unwrap_or_default();
+        if word.eq_ignore_ascii_case(b"by") {
+            self.position = Some(Position {
+                end: self.at,
+                is_number: false,
+            });
+        }
         if self.at - start == 1 {
             let special = match self.bytes.get(start)? {
                 b'e' | b'E' | b'b' | b'B' | b'x' | b'X' | b'n' | b'N' => {
@@ -201,6 +228,29 @@ impl Lexer<'_> {
             }
         }
         Some(())
+    }
+
+    /// Could the number that was just read be that of a column? Then the shape keeps it.
+    fn is_position(&mut self, start: usize) -> bool {
+        let Some(before) = self.position else {
+            return false;
+        };
+        let gap = self.bytes.get(before.end..start).unwrap_or_default();
+        let digits = self.bytes.get(start..self.at).unwrap_or_default();
+        let is_behind = match gap.trim_ascii() {
+            b"" => !before.is_number,
+            b"," => before.is_number,
+            _ => false,
+        };
+        let is_position = is_behind
+            && digits.len() <= POSITION_DIGITS_MAX
+            && digits.first() != Some(&b'0')
+            && digits.iter().all(u8::is_ascii_digit);
+        self.position = is_position.then_some(Position {
+            end: self.at,
+            is_number: true,
+        });
+        is_position
     }
 
     /// `12`, `1.5`, `1e9`, `1.5E-3`. What could be anything else is doubtful: `1.`, `0x1F`, `1_000`,

@@ -6,6 +6,7 @@
 //! the session's search path stands in for them.
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
+use crate::interpret::flow::{WORDS, only_computes};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The object ids below this one are PostgreSQL's own (`FirstNormalObjectId`).
@@ -13,49 +14,95 @@ pub(crate) const FIRST_USER_OID: u32 = 16_384;
 /// Rows of more bytes than this, in all, are more than is kept: the catalogue counts as not known.
 const BYTES_MAX: usize = 128 << 20;
 
+/// Which columns of a relation show what is in others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Telling {
+    /// These.
+    Only(&'static [&'static str]),
+    /// All but these: what a newer server adds to statistics tells something as well.
+    AllBut(&'static [&'static str]),
+}
+
+impl Telling {
+    pub(crate) fn has(self, column: &str) -> bool {
+        match self {
+            Telling::Only(telling) => telling.contains(&column),
+            Telling::AllBut(clean) => !clean.contains(&column),
+        }
+    }
+}
+
+/// An UPDATE that leaves an indexed column as it was is counted apart from one that does not.
+const UPDATES: Telling = Telling::Only(&["n_tup_hot_upd", "n_tup_newpage_upd"]);
+
 /// PostgreSQL's own relations that show what is in others, or what other sessions ask.
-pub(crate) const TELLING: &[(&str, &[&str])] = &[
+pub(crate) const TELLING: &[(&str, Telling)] = &[
     (
         "pg_statistic",
-        &[
-            "stavalues1",
-            "stavalues2",
-            "stavalues3",
-            "stavalues4",
-            "stavalues5",
-            "stanullfrac",
-            "stawidth",
-            "stadistinct",
-            "stanumbers1",
-            "stanumbers2",
-            "stanumbers3",
-            "stanumbers4",
-            "stanumbers5",
-        ],
+        Telling::AllBut(&[
+            "starelid",
+            "staattnum",
+            "stainherit",
+            "stakind1",
+            "stakind2",
+            "stakind3",
+            "stakind4",
+            "stakind5",
+            "staop1",
+            "staop2",
+            "staop3",
+            "staop4",
+            "staop5",
+            "stacoll1",
+            "stacoll2",
+            "stacoll3",
+            "stacoll4",
+            "stacoll5",
+        ]),
     ),
     (
         "pg_stats",
-        &[
-            "most_common_vals",
-            "histogram_bounds",
-            "most_common_elems",
-            "range_length_histogram",
-            "range_bounds_histogram",
-            "n_distinct",
-            "avg_width",
-            "correlation",
-            "null_frac",
-        ],
+        Telling::AllBut(&["schemaname", "tablename", "attname", "inherited"]),
     ),
-    ("pg_statistic_ext_data", &["stxdmcv", "stxdexpr"]),
-    ("pg_stats_ext", &["most_common_vals"]),
+    (
+        "pg_statistic_ext_data",
+        Telling::AllBut(&["stxoid", "stxdinherit"]),
+    ),
+    (
+        "pg_stats_ext",
+        Telling::AllBut(&[
+            "schemaname",
+            "tablename",
+            "statistics_schemaname",
+            "statistics_name",
+            "statistics_owner",
+            "attnames",
+            "exprs",
+            "kinds",
+            "inherited",
+        ]),
+    ),
     (
         "pg_stats_ext_exprs",
-        &["most_common_vals", "histogram_bounds", "most_common_elems"],
+        Telling::AllBut(&[
+            "schemaname",
+            "tablename",
+            "statistics_schemaname",
+            "statistics_name",
+            "statistics_owner",
+            "expr",
+            "inherited",
+        ]),
     ),
-    ("pg_stat_activity", &["query"]),
-    ("pg_stat_statements", &["query"]),
-    ("pg_largeobject", &["data"]),
+    ("pg_stat_activity", Telling::Only(&["query"])),
+    ("pg_stat_statements", Telling::Only(&["query"])),
+    ("pg_largeobject", Telling::Only(&["data"])),
+    ("pg_stat_all_tables", UPDATES),
+    ("pg_stat_sys_tables", UPDATES),
+    ("pg_stat_user_tables", UPDATES),
+    ("pg_stat_xact_all_tables", UPDATES),
+    ("pg_stat_xact_sys_tables", UPDATES),
+    ("pg_stat_xact_user_tables", UPDATES),
 ];
 
 const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, \
@@ -79,11 +126,20 @@ const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherit
 const CODE: &str = "SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
     UNION ALL SELECT r.ev_class FROM pg_catalog.pg_rewrite r \
     WHERE r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\"";
-/// Functions that can be called as if they were columns of a row.
-const ROW_FUNCTIONS: &str = "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p \
-    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0] \
-    WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c','p']::pg_catalog.\"char\"[])";
+/// Functions that `(x).name` can call: those that one argument is enough for, and those that an
+/// older server has by what is a word of the grammar by now. Of PostgreSQL's own an immutable one
+/// returns nothing but what it is given.
+const FUNCTIONS: &str = "SELECT DISTINCT p.proname, p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    FROM pg_catalog.pg_proc p WHERE (p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    OR p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog.\"char\") \
+    AND (p.pronargs OPERATOR(pg_catalog.>=) 1::pg_catalog.int2 \
+    AND (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<=) 1::pg_catalog.int2 \
+    OR p.proname OPERATOR(pg_catalog.=) ANY (ARRAY[WORDS]::pg_catalog.name[]))";
+/// The relations that came with the server: another version has others.
+const OWN: &str = "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    WHERE c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid \
+    AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog.\"char\"[])";
 const FOREIGN_KEYS: &str = "SELECT k.conrelid, k.conkey::pg_catalog.text, k.confrelid, \
     k.confkey::pg_catalog.text FROM pg_catalog.pg_constraint k \
     WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"";
@@ -103,7 +159,7 @@ const VIEWS: &str = "SELECT c.oid, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg
     AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// How many questions there are.
-pub(crate) const QUESTIONS: usize = 8;
+pub(crate) const QUESTIONS: usize = 9;
 /// The requests of one question, in their order.
 /// Within a transaction a portal stays until it is closed.
 pub(crate) const REQUESTS: [Ask; 7] = [
@@ -128,21 +184,21 @@ pub(crate) enum Ask {
 
 fn question(index: usize) -> String {
     match index {
-        0 => {
-            let names: Vec<String> = TELLING
-                .iter()
-                .map(|(name, _)| format!("'{name}'"))
-                .collect();
-            COLUMNS.replace("TELLING", &names.join(","))
-        }
+        0 => COLUMNS.replace("TELLING", &quoted(TELLING.iter().map(|(name, _)| *name))),
         1 => TYPES.to_owned(),
         2 => PARENTS.to_owned(),
         3 => CODE.to_owned(),
-        4 => ROW_FUNCTIONS.to_owned(),
+        4 => FUNCTIONS.replace("WORDS", &quoted(WORDS.iter().copied())),
         5 => FOREIGN_KEYS.to_owned(),
         6 => ISOLATION.to_owned(),
+        7 => OWN.to_owned(),
         _ => VIEWS.to_owned(),
     }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+    names.join(",")
 }
 
 /// The messages that ask for the whole catalogue, with a Sync behind them.
@@ -237,8 +293,11 @@ pub(crate) struct Catalogue {
     pub(crate) type_names: FxHashSet<Box<str>>,
     /// Child and parent, for inheritance and for partitions.
     pub(crate) parents: Vec<(u32, u32)>,
-    /// Functions of the database's own that `row.name` calls where there is no such column.
-    pub(crate) row_functions: FxHashSet<Box<str>>,
+    /// Functions that `(x).name` may call where there is no such column, and that may do more than
+    /// compute.
+    pub(crate) functions: FxHashSet<Box<str>>,
+    /// The names of the relations that came with the server, by schema.
+    pub(crate) own: FxHashMap<Box<str>, FxHashSet<Box<str>>>,
     /// Columns that hold values of others: referencing and referenced relation and column.
     pub(crate) references: Vec<[(u32, i16); 2]>,
 }
@@ -318,12 +377,20 @@ impl Loading {
                 Ok(())
             }
             4 => {
-                self.catalogue.row_functions.insert(row.text()?.into());
+                let (name, is_somebodys) = (row.text()?, row.text()? == "t");
+                if is_somebodys || !only_computes(name) {
+                    self.catalogue.functions.insert(name.into());
+                }
                 Ok(())
             }
             5 => self.foreign_key(&mut row),
             6 => {
                 self.is_snapshot = row.text()? != "read committed";
+                Ok(())
+            }
+            7 => {
+                let own = self.catalogue.own.entry(row.text()?.into());
+                own.or_default().insert(row.text()?.into());
                 Ok(())
             }
             _ => {

@@ -416,7 +416,7 @@ fn action(
     }
     if described.table == 0 {
         return match outputs
-            .fields(index, count)
+            .fields_of_no_table(index, count)
             .iter()
             .max_by_key(|field| outlook.is_covered(*field))
         {

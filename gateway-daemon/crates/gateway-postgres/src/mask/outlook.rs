@@ -230,6 +230,19 @@ impl Outlook {
         named.peek().is_some() && named.all(|(_, relation)| relation.schema.starts_with("pg_temp_"))
     }
 
+    /// Did the relation come with the server?
+    pub(crate) fn is_own_relation(&self, schema: &str, name: &str) -> bool {
+        // `pg_catalog` is searched first, unless the search path says otherwise.
+        let schema = if schema.is_empty() {
+            "pg_catalog"
+        } else {
+            schema
+        };
+        let catalogue = self.catalogue.as_ref();
+        let own = catalogue.and_then(|catalogue| catalogue.own.get(schema));
+        own.is_some_and(|own| own.contains(name))
+    }
+
     /// Is something sensitive in a relation of this name, or is none known?
     pub(crate) fn is_sensitive(&self, schema: &str, name: &str) -> bool {
         let named = self.named(schema, name);
@@ -320,7 +333,7 @@ impl Outlook {
                 let telling = relation
                     .columns
                     .iter()
-                    .filter(|column| columns.contains(&&*column.name));
+                    .filter(|column| columns.has(&column.name));
                 for column in telling {
                     let field = TELLING_FIELD;
                     self.mark(
@@ -498,6 +511,8 @@ impl Outlook {
                     name: column.name.clone(),
                     marked: self.marked(oid, column.number),
                     primary: column.primary,
+                    not_null: column.not_null,
+                    type_oid: column.type_oid,
                 });
             }
         }
@@ -531,6 +546,8 @@ pub(crate) struct NamedColumn {
     pub(crate) marked: Option<Marked>,
     /// It is in the primary key.
     pub(crate) primary: bool,
+    pub(crate) not_null: bool,
+    pub(crate) type_oid: u32,
 }
 
 /// What a query does besides returning its columns.

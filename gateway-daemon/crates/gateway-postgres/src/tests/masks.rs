@@ -99,6 +99,7 @@ pub(super) fn catalogue_isolated(transaction: char, level: &str) -> Vec<u8> {
         answer(&[]),
         answer(&[texts(&[level])]),
         answer(&[]),
+        answer(&[]),
         ready(transaction),
     ])
 }
@@ -127,7 +128,8 @@ pub(super) fn loaded() -> Harness {
 }
 
 /// What is asked about the catalogue.
-pub(super) const QUESTIONS: &str = "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
+pub(super) const QUESTIONS: &str =
+    "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
 pub(super) const ID: (u32, i16, u32) = (20_000, 1, 25);
 

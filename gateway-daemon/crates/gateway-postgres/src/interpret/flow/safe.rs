@@ -1,8 +1,16 @@
 //! Expressions that do not fail, whatever value they are given, and that are NULL only where the
 //! value is: whether one fails would tell something about a value that is covered.
-use super::names::{Names, is_proven_call};
+//!
+//! What is too long for the server fails too. Against that there is no more here than that nothing
+//! is computed beside a sensitive value that grows: what is stored in tables can be long.
+mod scalars;
+
+use super::known::is_proven_call;
+use super::names::Names;
+use super::nodes::each;
 use crate::interpret::tree::{Tree, Value};
 use pg_query::protobuf::{AExprKind, SubLinkType};
+use scalars::SCALAR;
 
 /// Functions of one argument, or of several of which any may be any value.
 const OF_ANYTHING: &[&str] = &[
@@ -23,13 +31,10 @@ const OF_ANYTHING: &[&str] = &[
     "quote_literal",
     "quote_nullable",
     "to_json",
-    "to_jsonb",
     "row_to_json",
     "array_to_json",
     "json_build_array",
-    "jsonb_build_array",
     "json_agg",
-    "jsonb_agg",
     "count",
     "min",
     "max",
@@ -38,7 +43,12 @@ const OF_ANYTHING: &[&str] = &[
 /// Functions that take any value in their first argument, where the others are constants.
 const OF_FIRST: &[&str] = &["left", "right", "split_part", "string_agg"];
 /// Functions that take any value in every second argument.
-const OF_SECOND: &[&str] = &["json_build_object", "jsonb_build_object"];
+const OF_SECOND: &[&str] = &["json_build_object"];
+/// Functions of values without a structure: an array cannot hold arrays of different sizes, and
+/// what a `json` holds may be none that `jsonb` takes. Of the first kind any argument may be one,
+/// of the second every second.
+const OF_SCALARS: &[&str] = &["array_agg", "to_jsonb", "jsonb_agg", "jsonb_build_array"];
+const OF_SECOND_SCALARS: &[&str] = &["jsonb_build_object"];
 
 impl<'a> Names<'a> {
     /// Can the expression be computed whatever is sensitive in it?
@@ -50,12 +60,16 @@ impl<'a> Names<'a> {
             "ColumnRef" => true,
             "TypeCast" => self.to_text(tree) && self.field(tree, "arg"),
             "CollateClause" | "NamedArgExpr" | "NullTest" => self.field(tree, "arg"),
-            "CoalesceExpr" | "RowExpr" => self.list(tree, "args"),
+            // What stands behind a sensitive value is computed where that is NULL, and only there.
+            "CoalesceExpr" => tree
+                .trees("args")
+                .all(|part| match self.mention(part).is_empty() {
+                    true => self.is_at_hand(part),
+                    false => self.cannot_fail(part),
+                }),
+            "RowExpr" => self.list(tree, "args"),
             "AExpr" => {
-                tree.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp)
-                    && tree.strings("name") == ["||"]
-                    && self.operand(tree, "lexpr")
-                    && self.operand(tree, "rexpr")
+                is_joining(tree) && self.operand(tree, "lexpr") && self.operand(tree, "rexpr")
             }
             "FuncCall" => self.call_cannot_fail(tree),
             // The query in it is looked at by itself.
@@ -63,8 +77,13 @@ impl<'a> Names<'a> {
                 tree.choice::<SubLinkType>("sub_link_type"),
                 Some(SubLinkType::ExprSublink | SubLinkType::ExistsSublink)
             ),
-            // `(u).*` is a list of columns.
-            "AIndirection" => super::names::is_star(tree) && self.field(tree, "arg"),
+            // `(u).*` is a list of columns, and `(u).email` is one.
+            "AIndirection" => {
+                let mut parts = tree.trees("indirection");
+                self.given(tree).is_none()
+                    && parts.all(|part| matches!(part.kind(), "String" | "AStar"))
+                    && self.field(tree, "arg")
+            }
             _ => false,
         }
     }
@@ -78,13 +97,27 @@ impl<'a> Names<'a> {
     }
 
     /// What is computed beside a sensitive value could be so long that the two together are too
-    /// long.
+    /// long; and of a value with a structure, not everything can be put behind another.
     fn operand(&self, tree: &'a Tree, field: &str) -> bool {
         tree.tree(field)
             .is_none_or(|below| match self.mention(below).is_empty() {
                 true => is_short(below),
-                false => self.cannot_fail(below),
+                false => self.is_scalar(below) && self.cannot_fail(below),
             })
+    }
+
+    /// Is it a value that is there without computing anything?
+    fn is_at_hand(&self, tree: &'a Tree) -> bool {
+        match tree.kind() {
+            "AConst" | "ParamRef" => true,
+            "ColumnRef" => self.given(tree).is_none(),
+            "TypeCast" => self.to_text(tree) && self.at_hand_below(tree),
+            _ => false,
+        }
+    }
+
+    fn at_hand_below(&self, tree: &'a Tree) -> bool {
+        tree.tree("arg").is_some_and(|below| self.is_at_hand(below))
     }
 
     /// A cast that takes every value. A type of that name elsewhere could be one that does not.
@@ -102,8 +135,12 @@ impl<'a> Names<'a> {
 
     fn call_cannot_fail(&self, tree: &'a Tree) -> bool {
         let parts = tree.strings("funcname");
+        let is_plain = |sort: &'a Tree| {
+            let by = sort.tree("node").filter(|by| by.kind() == "ColumnRef");
+            by.is_some() && self.mention(sort).is_empty()
+        };
         let simple = !tree.flag("agg_distinct")
-            && tree.list("agg_order").is_empty()
+            && tree.trees("agg_order").all(is_plain)
             && [tree.get("agg_filter"), tree.get("over")]
                 .iter()
                 .all(|field| **field == Value::Nothing);
@@ -114,26 +151,44 @@ impl<'a> Names<'a> {
             // With one argument it may be a cast.
             return false;
         }
-        let may_be = |index: usize| {
+        let may_be = |index: usize, argument: &'a Tree| {
             OF_ANYTHING.contains(name)
                 || OF_FIRST.contains(name) && index == 0
                 || OF_SECOND.contains(name) && index % 2 == 1
                 || *name == "length" && tree.list("args").len() == 1
+                || (OF_SCALARS.contains(name) || OF_SECOND_SCALARS.contains(name) && index % 2 == 1)
+                    && self.is_of_scalars(argument, *name != "array_agg")
         };
         tree.trees("args").enumerate().all(|(index, argument)| {
             match self.mention(argument).is_empty() {
                 true => is_short(argument),
-                false => may_be(index) && self.cannot_fail(argument),
+                false => may_be(index, argument) && self.cannot_fail(argument),
             }
         })
     }
 }
 
-/// A constant or a column, and nothing computed.
+/// `a || b`.
+fn is_joining(tree: &Tree) -> bool {
+    tree.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp) && tree.strings("name") == ["||"]
+}
+
+/// A constant or a column, and nothing computed that is longer than those.
 fn is_short(tree: &Tree) -> bool {
+    let all = |list: &str| tree.trees(list).all(is_short);
     match tree.kind() {
         "AConst" | "ParamRef" | "ColumnRef" => true,
-        "TypeCast" => tree.tree("arg").is_some_and(is_short),
+        "TypeCast" | "CollateClause" => tree.tree("arg").is_some_and(is_short),
+        "CoalesceExpr" => all("args"),
+        "AExpr" if is_joining(tree) => {
+            let side = |field| tree.tree(field).is_none_or(is_short);
+            side("lexpr") && side("rexpr")
+        }
+        "FuncCall" => {
+            let parts = tree.strings("funcname");
+            let is_scalar = parts.last().is_some_and(|name| SCALAR.contains(name));
+            is_proven_call(&parts) && is_scalar && all("args")
+        }
         _ => false,
     }
 }
@@ -144,7 +199,19 @@ pub(super) fn must_not_be_a_type(name: &str) -> bool {
         OF_ANYTHING,
         OF_FIRST,
         OF_SECOND,
+        OF_SCALARS,
+        OF_SECOND_SCALARS,
         &["length", "text", "varchar", "bpchar"],
     ];
     lists.iter().any(|list| list.contains(&name))
+}
+
+/// The only argument of a call.
+pub(super) fn only_argument(call: &Tree) -> Option<&Tree> {
+    let mut arguments = Vec::new();
+    each(call.get("args"), &mut |argument| arguments.push(argument));
+    match arguments.as_slice() {
+        [one] => Some(one),
+        _ => None,
+    }
 }

@@ -1,5 +1,5 @@
 //! What is found to be sensitive, over a small database.
-use super::{Flow, Outputs};
+use super::{CopyFormat, Flow, Outputs};
 use crate::mask::catalogue::{Catalogue, Column, Relation};
 use crate::mask::outlook::Outlook;
 use gateway_core::mask::UseKind;
@@ -26,6 +26,16 @@ fn relation(oid: u32, name: &str, columns: &[&str], definition: Option<&str>) ->
     (oid, relation)
 }
 
+/// A table whose columns have these types, and may be NULL or not.
+fn typed(name: &str, columns: &[(&str, u32, bool)]) -> (u32, Relation) {
+    let names: Vec<&str> = columns.iter().map(|(name, ..)| *name).collect();
+    let (oid, mut relation) = relation(20_004, name, &names, None);
+    for (column, (_, type_oid, not_null)) in relation.columns.iter_mut().zip(columns) {
+        (column.type_oid, column.not_null) = (*type_oid, *not_null);
+    }
+    (oid, relation)
+}
+
 fn outlook() -> Outlook {
     let relations = [
         relation(20_000, "users", &["id", "name", "email", "phone"], None),
@@ -39,8 +49,28 @@ fn outlook() -> Outlook {
             ),
         ),
         relation(20_003, "w", &["u"], Some("SELECT u.* AS u FROM users u")),
+        typed(
+            "docs",
+            &[
+                ("id", 23, true),
+                ("body", 3802, false),
+                ("tags", 1009, false),
+                ("sum", 23, true),
+            ],
+        ),
     ];
     let mut catalogue = Catalogue::default();
+    for function in [
+        "f",
+        "mail_of",
+        "put_away",
+        "pg_read_binary_file",
+        "json_scalar",
+    ] {
+        catalogue.functions.insert(function.into());
+    }
+    let own = catalogue.own.entry("pg_catalog".into()).or_default();
+    own.insert("pg_class".into());
     for (oid, relation) in relations {
         catalogue
             .by_name
@@ -53,7 +83,12 @@ fn outlook() -> Outlook {
         7,
         Arc::new(catalogue),
         &FakeMasks {
-            covered: &["public.users.email"],
+            covered: &[
+                "public.users.email",
+                "public.docs.body",
+                "public.docs.tags",
+                "public.docs.sum",
+            ],
             watched: &["public.users.phone"],
         },
         &Default::default(),
@@ -166,7 +201,7 @@ fn columns_of_an_answer() {
             "insert into users values (1) returning id, email, old.email, new",
             ".ccc",
         ),
-        ("explain select email from users", "-"),
+        ("explain select email from users", "*"),
         ("fetch all from c", "*"),
         ("select a.unknown from elsewhere a", "c"),
     ];
@@ -298,6 +333,356 @@ fn what_else_is_done_with_values() {
         found,
         rows.map(|(sql, expected)| (sql, expected.to_owned()))
     );
+}
+
+#[test]
+fn calls_that_do_not_look_like_calls() {
+    let rows = [
+        ("select (1).mail_of", "u"),
+        ("select x.mail_of from generate_series(1, 3) x", "u"),
+        (
+            "select generate_series.mail_of from generate_series(1, 3)",
+            "u",
+        ),
+        ("insert into plain select 5, (1).mail_of", "* unproven"),
+        (
+            "insert into plain select 5, x.mail_of from generate_series(1, 3) x",
+            "* unproven",
+        ),
+        ("select (email).put_away from users", "c takes asks"),
+        ("select u.put_away from users u", "c takes asks"),
+        ("select 1 from plain where (1).mail_of > 'a'", ". asks"),
+        (
+            "select (pg_relation_filepath('users')).pg_read_binary_file",
+            "u",
+        ),
+        ("select json_scalar(1)", "u"),
+        ("select json_scalar(email) from users", "c takes asks"),
+        (
+            "select (select lower.f from lower('a')) from (select 1 as f) x, plain lower(f)",
+            "u",
+        ),
+        ("select x.f from plain x, current_user", "u"),
+        // What is certainly a column is one.
+        ("select s.f from (select id as f from plain) s", "."),
+        ("with c(f) as (select id from plain) select c.f from c", "."),
+        ("select g.f from generate_series(1, 3) g(f)", "."),
+        (
+            "select upper(system_user) from (select email from users) s(\"system_user\")",
+            "c",
+        ),
+        ("select system_user from users", "."),
+        ("select s.f from (select id from plain) s", "u"),
+        ("select p.note, (p).note from plain p", ".."),
+        ("select setseed(length(email)) from users", "c takes asks"),
+        (
+            "select 1 from plain order by id using operator(public.<)",
+            ". asks",
+        ),
+    ];
+    let found = rows.map(|(sql, _)| (sql, read(sql)));
+    assert_eq!(
+        found,
+        rows.map(|(sql, expected)| (sql, expected.to_owned()))
+    );
+}
+
+#[test]
+fn names_mean_what_they_mean_for_the_server() {
+    let insert = "insert into plain select 1, a::text from";
+    let rows = [
+        ("with mm as (select 1 as a) {i} mm", "- "),
+        (
+            "{i} mm, (with mm as (select 1) select 1) s",
+            "- unproven takes",
+        ),
+        ("create temp table mm (a int); {i} mm", "-- "),
+        (
+            "create temp table mm (a int); {i} public.mm",
+            "-- unproven takes",
+        ),
+        ("create table public.mm (a int); {i} public.mm", "-- "),
+        (
+            "begin; create temp table mm (a int); rollback; create view mm as select email as a from users; {i} mm",
+            "----- unproven takes",
+        ),
+        (
+            "create temp table mm (a int); discard temp; {i} mm",
+            "--- unproven takes",
+        ),
+        (
+            "create temp table mm (a int); create view public.mm as select email as a from users; {i} mm",
+            "--- unproven takes",
+        ),
+        (
+            "create materialized view mm as select email as a from users; {i} mm",
+            "-- unproven takes",
+        ),
+        (
+            "explain analyze create materialized view pg_class as select email as a from users; {i} pg_class",
+            "*- asks unproven takes",
+        ),
+        (
+            "create view public.pg_class as select email as a from users; {i} pg_class",
+            "-- unproven takes",
+        ),
+        ("drop owned by a; {i} plain", "-- asks unproven takes"),
+        ("{i} pg_class", "- "),
+        ("{i} pg_aios", "- unproven takes"),
+        ("{i} pg_catalog.pg_aios", "- unproven takes"),
+        ("{i} information_schema.zz", "- unproven takes"),
+        ("{i} pg_toast.pg_toast_16391", "- unproven"),
+        (
+            "create temp table pg_toast_16391 (a int); {i} pg_toast_16391",
+            "-- unproven",
+        ),
+    ];
+    for (sql, expected) in rows {
+        let found = read(&sql.replace("{i}", insert));
+        assert_eq!(found.trim_end(), expected.trim_end(), "{sql}");
+    }
+}
+
+#[test]
+fn whether_something_fails_or_in_which_order_it_comes_tells_of_it() {
+    let rows = [
+        (
+            "select id, upper(email) from users order by upper",
+            ".c asks",
+        ),
+        ("select id, upper(name) from users order by upper", ".."),
+        (
+            "select count(*), coalesce(email, 'x') from users group by coalesce",
+            ".c asks",
+        ),
+        (
+            "select count(*), upper(email) from users group by grouping sets ((upper))",
+            ".c asks",
+        ),
+        (
+            "select id, (select email) from users order by email",
+            ".c asks",
+        ),
+        (
+            "select id, email::text || 'x' from users order by \"?column?\"",
+            ".c asks",
+        ),
+        (
+            "select upper(email) from users union all select 'zz' order by upper",
+            "c asks",
+        ),
+        (
+            "values ((select email from users)), ('a') order by column1",
+            "* asks",
+        ),
+        (
+            "select x || x from (select tags as x, email from users, docs) s",
+            "c asks",
+        ),
+        (
+            "select email || 'x' from (select tags as email from users, docs) s",
+            "c asks",
+        ),
+        ("select name, email from users order by 2", ".c asks"),
+        ("select name, email from users order by 1, 2", ".c asks"),
+        ("select name, email from users order by (1)", ".c asks"),
+        (
+            "select name, email from users order by -- by\n 1",
+            ".c asks",
+        ),
+        ("select *, email from users order by 1", "+c asks"),
+        ("select *, name, email from users order by 2", "+.c asks"),
+        (
+            "select (json_populate_record(null::v, (case when email > 'a' then '{}' end)::json)).* from users",
+            "+ asks",
+        ),
+        (
+            "select (unnest(array_fill(null::v, array[length(email)]))).* from users",
+            "+ asks",
+        ),
+        ("select (f(1)).*, (u).* from users u", "++"),
+        (
+            "select count(*) from generate_series(1, length(mail_of(1)))",
+            ". asks",
+        ),
+        ("select * from mail_of(1)", "+"),
+        (
+            "select * from mail_of(length(mail_of(1)))",
+            "+ unproven asks",
+        ),
+        (
+            "select coalesce(email, 'x'), coalesce(email, name) from users",
+            "cc",
+        ),
+        (
+            "select coalesce(email, (1 / (id - id))::text) from users",
+            "c asks",
+        ),
+        (
+            "select tags || '{{a,b}}'::text[], body || '1' from docs",
+            "cc asks",
+        ),
+        ("select to_jsonb(body), jsonb_agg(d) from docs d", "cc asks"),
+        (
+            "select to_jsonb(email), jsonb_build_object('a', email) from users",
+            "cc",
+        ),
+        ("select jsonb_agg(u) from users u", "c"),
+        ("update docs set body['a'] = '1' where id = 1", "- asks"),
+        ("update docs set tags[:] = '{}' where id = 1", "- asks"),
+        ("update docs set tags = '{}' where id = 1", "-"),
+        (
+            "alter table users add constraint c exclude using btree (email with =)",
+            "- asks",
+        ),
+        (
+            "alter table users add constraint c exclude using btree (id with =)",
+            "-",
+        ),
+        (
+            "alter table users add unique (id) include (email)",
+            "- asks",
+        ),
+        ("create index on users (id) include (email)", "- asks"),
+        ("create index on users (id) include (name)", "-"),
+        ("create statistics s on email, name from users", "- asks"),
+        ("create statistics s on id, name from users", "-"),
+        ("explain select email from users", "*"),
+        ("explain select name from users order by id", "-"),
+        ("explain analyze execute p", "*"),
+    ];
+    let found = rows.map(|(sql, _)| (sql, read(sql)));
+    assert_eq!(
+        found,
+        rows.map(|(sql, expected)| (sql, expected.to_owned()))
+    );
+}
+
+#[test]
+fn everyday_statements_are_left_alone() {
+    let rows = [
+        ("select name, email from users order by 1", ".c"),
+        ("select name, id, email from users order by 1, 2", "..c"),
+        ("select 0, name, email, * from users order by 2", "..c+"),
+        ("select name, max(email) from users group by 1", ".c"),
+        (
+            "select name, email from users order by coalesce(name, 'x')",
+            ".c",
+        ),
+        ("select name, email from users order by $1", ".c"),
+        (
+            "with c as (select email, tags from users, docs) select c.email || '', email || '' from c",
+            "cc",
+        ),
+        (
+            "select name || ' <' || email || '>', concat(name, ' ', email) from users",
+            "cc",
+        ),
+        (
+            "select array_agg(email), string_agg(email, ',' order by id) from users",
+            "cc",
+        ),
+        (
+            "select json_agg(json_build_object('id', id, 'e', email) order by id) from users",
+            "c",
+        ),
+        (
+            "select array_agg(email order by email) from users",
+            "c asks",
+        ),
+        ("select count(sum), count(d.sum) from docs d", ".."),
+        (
+            "select count(body), count(distinct sum) from docs d",
+            "cc asks",
+        ),
+        ("select x || '' from (select email as x from users) s", "c"),
+        ("select id from plain where id between 1 and 5", "."),
+        (
+            "select (w.u).email, (select u from users u limit 1).email from w",
+            "cc",
+        ),
+        (
+            "create table a (id int); create index on a (id); alter table a add b int",
+            "---",
+        ),
+    ];
+    let found = rows.map(|(sql, _)| (sql, read(sql)));
+    assert_eq!(
+        found,
+        rows.map(|(sql, expected)| (sql, expected.to_owned()))
+    );
+}
+
+#[test]
+fn a_column_that_a_join_makes_of_two_is_what_they_are() {
+    let rows = [
+        ("select * from users full join plain using (id)", true),
+        ("select * from users full join plain using (email)", false),
+        ("select * from users natural full join plain", false),
+        (
+            "select *, upper(email), * from users full join plain using (id)",
+            false,
+        ),
+        ("select (u).*, u.id from users u", false),
+        ("select s.* from (select upper(email) from users) s", false),
+        (
+            "select * from users join generate_series(1, length(email)) g on true",
+            false,
+        ),
+        ("select * from elsewhere", false),
+    ];
+    for (sql, is_clean) in rows {
+        let flow = Flow::of(sql, &outlook());
+        let outputs = &flow.statements[0].outputs;
+        assert_eq!(
+            outputs.fields_of_no_table(0, 9).is_empty(),
+            is_clean,
+            "{sql}"
+        );
+        assert!(!outputs.fields(0, 9).is_empty(), "{sql}");
+    }
+}
+
+#[test]
+fn how_a_copy_is_written_is_known_or_it_is_not_masked_at_all() {
+    let rows = [
+        ("(format csv, header)", Some(true)),
+        ("(format csv, header false)", Some(false)),
+        ("(format csv, header 0)", Some(false)),
+        ("csv header", Some(true)),
+        ("(format csv, header (false))", None),
+        ("(format csv, header 'maybe')", None),
+        ("(format (csv))", None),
+        ("(format csv, delimiter (';'))", None),
+        ("(format csv, quote (x))", None),
+        ("(format csv, escape (x))", None),
+        ("(format csv, null (x))", None),
+        ("(format csv, delimiter 5)", None),
+        ("(format csv, new_option)", None),
+    ];
+    for (options, expected) in rows {
+        let sql = format!("copy users to stdout with {options}");
+        let flow = Flow::of(&sql.replace("with csv", "csv"), &outlook());
+        let header = match flow.statements[0].copy.as_ref().unwrap().format {
+            CopyFormat::Csv { header, .. } => Some(header),
+            _ => None,
+        };
+        assert_eq!(header, expected, "{sql}");
+        assert_eq!(flow.uses.is_empty(), expected.is_some(), "{sql}");
+    }
+}
+
+#[test]
+fn what_is_executed_is_found_wherever_it_stands() {
+    for sql in [
+        "execute p",
+        "explain analyze execute p",
+        "create table t as execute p",
+        "explain analyze create table t as execute p",
+    ] {
+        let flow = Flow::of(sql, &outlook());
+        assert_eq!(flow.statements[0].executes.as_deref(), Some("p"), "{sql}");
+    }
 }
 
 #[test]

@@ -3,28 +3,39 @@
 //! It asks, when its answer depends on a value that it does not return, or returns covered: in
 //! WHERE, in ORDER BY, in what may fail. It takes, when it stores or sends a value elsewhere, or
 //! brings code of its own that could.
-use super::Fields;
-use super::names::{
-    Names, any_node, each, is_proven_call, is_set_operation, is_star, made_relation,
+mod define;
+
+pub(super) use define::regroups;
+use define::{
+    is_empty_database, is_known_to_bring_no_code, looks_at_no_row, made_type, moves_data,
+    renames_data,
 };
+
+use super::Fields;
+use super::labels::{Label, labels};
+use super::names::Names;
+use super::nodes::{bare_name, each, is_set_operation};
 use super::safe::must_not_be_a_type;
-use crate::interpret::builtin;
+use crate::interpret::kept_numbers;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
-use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType, SetOperation};
+use pg_query::protobuf::{ObjectType, SetOperation};
 
 /// Collects the uses of one statement.
 pub(super) struct Uses<'n, 'a> {
     names: &'n Names<'a>,
+    /// The text that the statement is from.
+    sql: &'n str,
     outlook: &'n Outlook,
     pub(super) found: Vec<(UseKind, FieldId)>,
 }
 
 impl<'n, 'a> Uses<'n, 'a> {
-    pub(super) fn new(names: &'n Names<'a>, outlook: &'n Outlook) -> Uses<'n, 'a> {
+    pub(super) fn new(names: &'n Names<'a>, sql: &'n str, outlook: &'n Outlook) -> Uses<'n, 'a> {
         Uses {
             names,
+            sql,
             outlook,
             found: Vec::new(),
         }
@@ -106,9 +117,13 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.statement(query);
                 }
             }
-            "IndexStmt" | "AlterTableStmt" if self.is_about_made(tree) => self.foreign_keys(tree),
-            "IndexStmt" => {
-                self.elements(tree, "index_params");
+            "IndexStmt" | "AlterTableStmt" if self.is_about_made(tree) => {
+                self.foreign_keys(tree);
+                self.ask(tree);
+            }
+            // Which values are the same, or how common they are, then shows.
+            "IndexStmt" | "CreateStatsStmt" => {
+                self.ask_by_names(tree);
                 self.ask(tree);
             }
             "AlterTableStmt" => {
@@ -135,60 +150,6 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// Is it about a table that the text itself has made?
-    fn is_about_made(&self, tree: &'a Tree) -> bool {
-        let range = tree.tree("relation");
-        range.is_some_and(|range| self.names.is_made(range))
-            && !(tree.kind() == "AlterTableStmt" && tree.trees("cmds").any(regroups))
-    }
-
-    /// A part of ALTER TABLE that looks at the rows that are there asks about the columns that it
-    /// names; where it names none, about all.
-    fn rows_of(&mut self, command: &'a Tree) {
-        let def = command.tree("def");
-        let constraint = def.filter(|def| def.kind() == "Constraint");
-        let asked = match command.choice::<AlterTableType>("subtype") {
-            Some(AlterTableType::AtSetNotNull | AlterTableType::AtAlterColumnType) => {
-                self.names.column(command.text("name"))
-            }
-            Some(AlterTableType::AtAddColumn) => Fields::default(),
-            Some(AlterTableType::AtAddConstraint) if constraint.is_some() => constraint
-                .into_iter()
-                .flat_map(|constraint| ["keys", "fk_attrs"].map(|list| constraint.strings(list)))
-                .flatten()
-                .map(|name| self.names.column(name))
-                .fold(Fields::default(), |all, fields| all.and(&fields)),
-            _ => self.names.every_column(),
-        };
-        self.add(UseKind::Asks, &asked);
-        if let Some(def) = def {
-            self.ask(def);
-        }
-    }
-
-    /// A foreign key can hold, and follow, the values of what it refers to; and whether it takes one
-    /// tells whether that is there.
-    fn foreign_keys(&mut self, tree: &'a Tree) {
-        if tree.kind() == "Constraint"
-            && let Some(range) = tree.tree("pktable")
-        {
-            let columns = tree.strings("pk_attrs");
-            let referenced = self.names.referenced(range, &columns);
-            self.add(UseKind::Takes, &referenced);
-        }
-        for (_, value) in tree.fields() {
-            each(value, &mut |below| self.foreign_keys(below));
-        }
-    }
-
-    /// The columns of an index, or those that it is inferred from.
-    fn elements(&mut self, tree: &'a Tree, list: &str) {
-        for element in tree.trees(list) {
-            let column = self.names.column(element.text("name"));
-            self.add(UseKind::Asks, &column);
-        }
-    }
-
     /// What is not known to leave values where they are.
     fn other(&mut self, tree: &'a Tree) {
         let mentioned = self.names.mention(tree);
@@ -197,16 +158,7 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     /// Values that are given to what is not known only to compute.
     fn hand_over(&mut self, tree: &'a Tree) {
-        let known = match tree.kind() {
-            "FuncCall" => is_proven_call(&tree.strings("funcname")),
-            "AExpr" => {
-                let parts = tree.strings("name");
-                parts.is_empty() || parts.last().is_some_and(|name| builtin::is_operator(name))
-            }
-            _ => true,
-        };
-        if !known {
-            let given = self.names.mention_below(tree);
+        if let Some(given) = self.names.given(tree) {
             self.add(UseKind::Takes, &given);
         }
         for (_, value) in tree.fields() {
@@ -276,7 +228,9 @@ impl<'n, 'a> Uses<'n, 'a> {
         ] {
             self.ask_value(tree.get(field));
         }
-        self.ask_by_number(tree);
+        for clause in ["sort_clause", "group_clause"] {
+            self.ask_by_place(tree, tree.get(clause));
+        }
         self.ask_value(tree.get("distinct_clause"));
         let returned = self.outputs(tree);
         if !tree.list("distinct_clause").is_empty() {
@@ -298,14 +252,59 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// `ORDER BY 2`, `GROUP BY 1`: the number is a literal, and what is known of a statement is kept
-    /// for all that differ in literals only, so it stands for any column.
-    fn ask_by_number(&mut self, tree: &'a Tree) {
-        let mut clauses = ["sort_clause", "group_clause"].into_iter();
-        if clauses.any(|clause| holds_constant(tree.get(clause))) {
-            let returned = self.outputs(tree);
-            self.add(UseKind::Asks, &returned);
-        }
+    /// `ORDER BY 2`, `ORDER BY upper`, `GROUP BY coalesce`: a number alone is that of a column of the
+    /// result, and a name alone can be that of one, which has a name without an alias too.
+    fn ask_by_place(&mut self, query: &'a Tree, value: &'a Value) {
+        each(value, &mut |item| {
+            match item.kind() {
+                "SortBy" => self.ask_by_place(query, item.get("node")),
+                "GroupingSet" => self.ask_by_place(query, item.get("content")),
+                "RowExpr" => self.ask_by_place(query, item.get("args")),
+                "List" => self.ask_by_place(query, item.get("items")),
+                "AConst" => {
+                    let outputs = self.names.outputs(query);
+                    let labels = labels(query);
+                    let mut before = labels.iter().take_while(|label| **label != Label::Star);
+                    let meant = match self.position(item) {
+                        // Behind a star nobody knows which one it is.
+                        Some(index) if before.nth(index).is_some() => {
+                            outputs.fields(index, labels.len())
+                        }
+                        _ => outputs.any(),
+                    };
+                    self.add(UseKind::Asks, &meant);
+                }
+                _ => {}
+            }
+            let Some(name) = bare_name(item) else { return };
+            let labels = labels(query);
+            let outputs = self.names.outputs(query);
+            let mut meant = Fields::default();
+            for (index, label) in labels.iter().enumerate() {
+                // What `*` stands for goes by the names of columns.
+                if label.may_be(name) {
+                    meant.add(&outputs.fields(index, labels.len()));
+                }
+            }
+            self.add(UseKind::Asks, &meant);
+        });
+    }
+
+    /// The column of the result that a number stands for. What is known of a statement is kept for
+    /// all that differ in literals only: a number that is not part of the shape is another next time.
+    fn position(&self, number: &Tree) -> Option<usize> {
+        let Value::Number(position) = number.get("val").tree()?.fields().next()?.1 else {
+            return None;
+        };
+        let Value::Number(location) = number.get("location") else {
+            return None;
+        };
+        let is_sure = kept_numbers(self.sql).is_none_or(|kept| {
+            let mut starts = kept.iter().filter_map(|start| i64::try_from(*start).ok());
+            starts.any(|start| start == *location)
+        });
+        let index = usize::try_from(*position).ok()?.checked_sub(1)?;
+        is_sure.then_some(index)
     }
 
     /// One column of a result.
@@ -317,14 +316,27 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     /// An expression whose value is returned, and covered.
     fn expression(&mut self, value: &'a Tree) {
-        if value.kind() == "FuncCall" && !is_proven_call(&value.strings("funcname")) {
-            // What it returns is covered. What it is given counts.
-            let given = self.names.mention_below(value);
-            self.add(UseKind::Asks, &given);
-        } else if !is_star(value) && !self.names.cannot_fail(value) {
-            self.ask(value);
-        }
+        self.returned(value);
         self.sub_queries(value);
+    }
+
+    fn returned(&mut self, value: &'a Tree) {
+        if let Some(given) = self.names.given(value) {
+            // What it returns is covered. What it is given counts.
+            self.add(UseKind::Asks, &given);
+            return;
+        }
+        match value.kind() {
+            "ColumnRef" => {}
+            // To take parts of a row does not fail; what the row is made of may.
+            "AIndirection" if has_names_only(value) => {
+                if let Some(row) = value.tree("arg") {
+                    self.returned(row);
+                }
+            }
+            _ if self.names.cannot_fail(value) => {}
+            _ => self.ask(value),
+        }
     }
 
     fn sub_queries(&mut self, tree: &'a Tree) {
@@ -364,14 +376,23 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.add(UseKind::Asks, &every);
                 }
             }
-            _ => {
-                // How many rows a function returns depends on what it is given. What it reads itself
-                // is covered, and no reason to refuse it.
-                let mut given = self.names.mention(item);
-                given.remove(UNPROVEN);
+            "RangeFunction" => self.functions(item.get("functions")),
+            _ => self.ask(item),
+        }
+    }
+
+    /// How many rows a function returns depends on what it is given. What an unknown one reads itself
+    /// is covered, and no reason to refuse it; what an unknown one among its arguments reads is.
+    fn functions(&mut self, value: &'a Value) {
+        each(value, &mut |item| match item.kind() {
+            // A call, and what its columns are.
+            "List" => self.functions(item.get("items")),
+            "FuncCall" => {
+                let given = self.names.mention_below(item);
                 self.add(UseKind::Asks, &given);
             }
-        }
+            _ => self.ask(item),
+        });
     }
 
     fn ask(&mut self, tree: &'a Tree) {
@@ -402,7 +423,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
         self.ask_value(conflict.get("where_clause"));
         if let Some(infer) = conflict.tree("infer") {
-            self.elements(infer, "index_elems");
+            self.ask_by_names(infer);
             self.ask(infer);
             if !infer.text("conname").is_empty() {
                 let every = self.names.every_column();
@@ -440,8 +461,13 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// `SET a[…] = `: where in a column a value is stored is stored with it.
+    /// `SET a[…] = `: where in a column a value is stored is stored with it. Whether there is such a
+    /// place depends on what is there already.
     fn subscripts(&mut self, target: &'a Tree) {
+        if !has_names_only(target) {
+            let there = self.names.column(target.text("name"));
+            self.add(UseKind::Asks, &there);
+        }
         for part in target.trees("indirection") {
             let taken = self.names.mention_below(part);
             self.add(UseKind::Takes, &taken);
@@ -486,183 +512,8 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 }
 
-/// Is there a constant anywhere below?
-fn holds_constant(value: &Value) -> bool {
-    let mut found = false;
-    each(value, &mut |tree| {
-        found = found || any_node(tree, &|part| part.kind() == "AConst");
-    });
-    found
-}
-
-/// Does a part of ALTER TABLE leave the rows that are there unread?
-fn looks_at_no_row(command: &Tree) -> bool {
-    let plain = match command.tree("def") {
-        Some(def) if def.kind() == "ColumnDef" => def.trees("constraints").all(takes_any_row),
-        _ => true,
-    };
-    match command.choice::<AlterTableType>("subtype") {
-        Some(AlterTableType::AtAddColumn) => plain,
-        Some(
-            AlterTableType::AtColumnDefault
-            | AlterTableType::AtDropNotNull
-            | AlterTableType::AtDropColumn
-            | AlterTableType::AtDropConstraint
-            | AlterTableType::AtDropExpression
-            | AlterTableType::AtChangeOwner
-            | AlterTableType::AtSetStatistics
-            | AlterTableType::AtSetStorage
-            | AlterTableType::AtSetRelOptions
-            | AlterTableType::AtResetRelOptions
-            | AlterTableType::AtDropInherit
-            | AlterTableType::AtDetachPartition
-            | AlterTableType::AtReplicaIdentity
-            | AlterTableType::AtEnableRowSecurity
-            | AlterTableType::AtDisableRowSecurity
-            | AlterTableType::AtForceRowSecurity
-            | AlterTableType::AtNoForceRowSecurity
-            | AlterTableType::AtEnableTrig
-            | AlterTableType::AtEnableTrigAll
-            | AlterTableType::AtEnableTrigUser
-            | AlterTableType::AtDisableTrig
-            | AlterTableType::AtDisableTrigAll
-            | AlterTableType::AtDisableTrigUser
-            | AlterTableType::AtSetTableSpace
-            | AlterTableType::AtSetLogged
-            | AlterTableType::AtSetUnLogged,
-        ) => true,
-        _ => false,
-    }
-}
-
-/// Is it a constraint of a new column that no other column of a row decides about?
-fn takes_any_row(constraint: &Tree) -> bool {
-    matches!(
-        constraint.choice::<ConstrType>("contype"),
-        Some(ConstrType::ConstrNull | ConstrType::ConstrNotnull | ConstrType::ConstrDefault)
-    )
-}
-
-/// Does a part of ALTER TABLE put a table with others, or take it from them? Rows of one then are
-/// rows of the other, and masks follow only as long as they are together.
-pub(super) fn regroups(command: &Tree) -> bool {
-    matches!(
-        command.choice::<AlterTableType>("subtype"),
-        Some(
-            AlterTableType::AtAttachPartition
-                | AlterTableType::AtDetachPartition
-                | AlterTableType::AtDetachPartitionFinalize
-                | AlterTableType::AtAddInherit
-                | AlterTableType::AtDropInherit
-                | AlterTableType::AtAddOf
-                | AlterTableType::AtDropOf
-        )
-    )
-}
-
-/// Does a statement rename what holds data, or nothing that a statement could call? A function with
-/// the name of one that only computes would pass for that.
-fn renames_data(rename: &Tree) -> bool {
-    matches!(
-        rename.choice::<ObjectType>("rename_type"),
-        Some(
-            ObjectType::ObjectTable
-                | ObjectType::ObjectView
-                | ObjectType::ObjectMatview
-                | ObjectType::ObjectSequence
-                | ObjectType::ObjectIndex
-                | ObjectType::ObjectColumn
-                | ObjectType::ObjectTabconstraint
-                | ObjectType::ObjectSchema
-                | ObjectType::ObjectRole
-                | ObjectType::ObjectTrigger
-                | ObjectType::ObjectPolicy
-        )
-    )
-}
-
-/// The same of SET SCHEMA.
-fn moves_data(statement: &Tree) -> bool {
-    matches!(
-        statement.choice::<ObjectType>("object_type"),
-        Some(
-            ObjectType::ObjectTable
-                | ObjectType::ObjectView
-                | ObjectType::ObjectMatview
-                | ObjectType::ObjectSequence
-        )
-    )
-}
-
-/// The name of the type that a statement makes, by itself or with a relation.
-fn made_type<'a>(tree: &'a Tree) -> Option<&'a str> {
-    let name = |range: &'a Tree| range.text("relname");
-    match tree.kind() {
-        "CreateEnumStmt" => tree.strings("type_name").last().copied(),
-        "CompositeTypeStmt" => tree.tree("typevar").map(name),
-        "CreateStmt" | "ViewStmt" | "CreateTableAsStmt" | "SelectStmt" => {
-            made_relation(tree).map(name)
-        }
-        "RenameStmt" => Some(tree.text("newname")),
-        _ => None,
-    }
-}
-
-/// Does the option name a database that comes with PostgreSQL?
-fn is_empty_database(option: &Tree) -> bool {
-    let name = option.tree("arg").filter(|name| name.kind() == "String");
-    let name = name.map(|name| name.text("sval"));
-    matches!(name, Some("template0" | "template1"))
-}
-
-/// Statements after which the server runs no code that came with them, nor is told how to find
-/// some. What is not among them could be anything.
-fn is_known_to_bring_no_code(kind: &str) -> bool {
-    matches!(
-        kind,
-        "AlterDatabaseRefreshCollStmt"
-            | "AlterDatabaseStmt"
-            | "AlterDefaultPrivilegesStmt"
-            | "AlterEnumStmt"
-            | "AlterObjectSchemaStmt"
-            | "AlterOwnerStmt"
-            | "AlterRoleStmt"
-            | "AlterSeqStmt"
-            | "AlterStatsStmt"
-            | "CallStmt"
-            | "CheckPointStmt"
-            | "ClosePortalStmt"
-            | "CommentStmt"
-            | "CompositeTypeStmt"
-            | "ConstraintsSetStmt"
-            | "CreateEnumStmt"
-            | "CreateRoleStmt"
-            | "CreateSeqStmt"
-            | "CreateStatsStmt"
-            | "CreateTableSpaceStmt"
-            | "DeallocateStmt"
-            | "DiscardStmt"
-            | "DropOwnedStmt"
-            | "DropRoleStmt"
-            | "DropStmt"
-            | "DropTableSpaceStmt"
-            | "DropdbStmt"
-            | "ExecuteStmt"
-            | "FetchStmt"
-            | "GrantRoleStmt"
-            | "GrantStmt"
-            | "ListenStmt"
-            | "LockStmt"
-            | "NotifyStmt"
-            | "ReassignOwnedStmt"
-            | "RefreshMatViewStmt"
-            | "ReindexStmt"
-            | "RenameStmt"
-            | "TransactionStmt"
-            | "TruncateStmt"
-            | "UnlistenStmt"
-            | "VacuumStmt"
-            | "VariableSetStmt"
-            | "VariableShowStmt"
-    )
+/// Are all the parts that it takes, or stores in, named: `(u).email`, `(u).*`?
+fn has_names_only(tree: &Tree) -> bool {
+    let mut parts = tree.trees("indirection");
+    parts.all(|part| matches!(part.kind(), "String" | "AStar"))
 }

@@ -35,6 +35,15 @@ fn literals_are_taken_out_and_nothing_else() {
         ("SELECT note'x'", Some("SELECT note''")),
         ("SELECT date '2020-01-01'", Some("SELECT date ''")),
         ("SELECT xe'a'", Some("SELECT xe''")),
+        // The numbers of columns stay.
+        ("SELECT a, 5 FROM b ORDER BY 1", Some("SELECT a, 0 FROM b ORDER BY 1")),
+        ("SELECT a GROUP by\n12 , 3,\t4, a, 5", Some("SELECT a GROUP by\n12 , 3,\t4, a, 0")),
+        ("SELECT a ORDER BY 1 DESC, 2", Some("SELECT a ORDER BY 1 DESC, 0")),
+        ("SELECT a ORDER BY (1), -1", Some("SELECT a ORDER BY (0), -0")),
+        ("SELECT a ORDER BY 1234, 1", Some("SELECT a ORDER BY 0, 0")),
+        ("SELECT a ORDER BY 01, 1.5", Some("SELECT a ORDER BY 0, 0.0")),
+        ("SELECT a ORDER BY -- by\n1", Some("SELECT a ORDER BY -- by\n0")),
+        ("SELECT standby 1, \"by\" 1", Some("SELECT standby 0, \"by\" 0")),
         // In doubt.
         ("SELECT E'a'", None),
         ("SELECT e'a\\''", None),

@@ -65,7 +65,9 @@ impl View {
     fn outputs(&self, statement: usize) -> Outputs {
         match self.flow.statement(statement) {
             _ if self.is_shifting || self.names_change => Outputs::unproven(),
-            Some(found) if found.fetches.is_none() && found.executes.is_none() => {
+            Some(found)
+                if found.fetches.is_none() && (found.executes.is_none() || found.explains) =>
+            {
                 found.outputs.clone()
             }
             Some(_) if self.flow.statements.len() == 1 => {
