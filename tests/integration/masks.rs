@@ -407,6 +407,16 @@ fn detectors_find_what_no_field_names() {
     );
     let record = masked.record("select id, email, note");
     assert_eq!(record["masked"]["detected:email"], 1);
+    assert_eq!(
+        masked
+            .sees("select 4111111111111111::float8, array[4111111111111111::float8], 4.5::float8"),
+        "||4.5"
+    );
+    let outcome = masked.script(true, "card_numbers.py", "attacks.sql");
+    assert_eq!(
+        outcome.stdout,
+        "[None, None, None, None, None, '[masked]', Decimal('4111111111111112'), [5]]\n"
+    );
     let failed = masked.fails("select 'someone@example.com'::int");
     assert!(failed.contains("[masked]"), "{failed}");
     masked.assert_unknown("someone@example.com");
