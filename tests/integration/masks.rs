@@ -328,6 +328,30 @@ fn what_is_written_with_a_statement_is_not_on_record() {
 }
 
 #[test]
+fn the_literals_of_statements_that_define_are_not_on_record() {
+    let masked = Masked::new("predicates = \"allow\"");
+    let statements = [
+        "create view lit as select id, email = $$k4n4ry-1$$ as a from users",
+        "create table lit2 as select id from users where email = E'k4n4ry-2'",
+        "alter table users alter column ssn set default $$k4n4ry-3$$",
+        "create index lit3 on users (id) where ssn = $$k4n4ry-4$$",
+        "comment on column users.ssn is $$k4n4ry-5$$",
+        "prepare lit4 as select id from users where ssn = U&'k4n4ry-6'",
+        "select id, ssn from users /* k4n4ry-7 */ where id = 1 -- k4n4ry-8",
+        "select id from users where ssn = $$k4n4ry-9$$ and",
+    ];
+    for statement in statements {
+        let _ = masked.psql(statement);
+    }
+    masked.assert_unknown(CANARY);
+    let record = masked.record("create view lit");
+    assert_eq!(
+        record["statement"],
+        "create view lit as select id, email = '[masked]' as a from users"
+    );
+}
+
+#[test]
 fn who_sees_what_in_the_clear_is_on_record() {
     let masked = Masked::with(&format!(
         "[[rule]]\nname = \"all\"\nverbs = [\"*\"]\nverdict = \"allow\"\n\n\

@@ -404,6 +404,8 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
             };
             found.holds = options & CURSOR_OPT_HOLD != 0;
         }
+        // It says something about a column, perhaps, which it names by parts of any kind.
+        "CommentStmt" | "SecLabelStmt" => flow.touches = true,
         "ClosePortalStmt" => found.closes = Some(tree.text("portalname").into()),
         "ExecuteStmt" => {
             found.executes = Some(tree.text("name").into());

@@ -1,7 +1,7 @@
 //! Texts in which a masked value could stand: errors and notices, statements, bind values.
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
-use crate::interpret::{literals, normalised};
+use crate::interpret::literals;
 use gateway_core::mask::Treatment;
 use gateway_core::{Masker, Masks, Parameter};
 use std::ops::Range;
@@ -131,19 +131,25 @@ pub(crate) fn constant(masker: &dyn Masker) -> Vec<u8> {
     text
 }
 
-/// A statement as it may be written down: its literals are covered.
-pub(crate) fn cover_statement(sql: &str, masker: &dyn Masker) -> String {
+/// A statement as it may be written down: its literals are covered, and its comments left out.
+/// `read`: it is known how its strings were read.
+pub(crate) fn cover_statement(sql: &str, read: bool, masker: &dyn Masker) -> String {
     let word = String::from_utf8_lossy(&constant(masker)).into_owned();
-    let Some(literals) = literals(sql) else {
-        return normalised(sql).unwrap_or_else(|| format!("{word}: {} bytes", sql.len()));
+    let Some(literals) = literals(sql, read) else {
+        return format!("{word}: {} bytes", sql.len());
     };
     let mut covered = String::with_capacity(sql.len());
     let mut at = 0;
-    for literal in literals {
+    for (literal, is_comment) in literals {
         covered.push_str(sql.get(at..literal.start).unwrap_or_default());
-        covered.push('\'');
-        covered.push_str(&word);
-        covered.push('\'');
+        if is_comment {
+            // What stands before it and behind it does not become one word.
+            covered.push(' ');
+        } else {
+            covered.push('\'');
+            covered.push_str(&word);
+            covered.push('\'');
+        }
         at = literal.end;
     }
     covered.push_str(sql.get(at..).unwrap_or_default());

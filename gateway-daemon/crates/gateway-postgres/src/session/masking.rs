@@ -51,7 +51,8 @@ impl Seen {
     /// The text as it may be written down; `None`: as it is.
     pub(super) fn shown(&self, text: &str, out: &dyn Effects) -> Option<String> {
         if self.touches {
-            return Some(words::cover_statement(text, out.masker()));
+            let is_read = !self.view.flow.statements.is_empty();
+            return Some(words::cover_statement(text, is_read, out.masker()));
         }
         let searched = words::search(text.as_bytes(), &*self.view.masks, out.masker())?;
         Some(String::from_utf8_lossy(&searched).into_owned())

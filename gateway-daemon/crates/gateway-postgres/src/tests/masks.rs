@@ -497,6 +497,43 @@ fn questions_and_code_are_refused() {
 }
 
 #[test]
+fn the_literals_of_any_statement_are_not_on_record() {
+    let mut harness = loaded();
+    for (sql, written) in [
+        (
+            "create view w as select id, email = $$LIT$$ as a from users /* LIT */",
+            "create view w as select id, email = '[masked]' as a from users  ",
+        ),
+        (
+            "select id, email from users where id = E'LIT' -- LIT",
+            "select id, email from users where id = '[masked]'  ",
+        ),
+        (
+            "select id, email from users where id = U&'LIT' or id = x'1F'",
+            "select id, email from users where id = '[masked]' or id = '[masked]'",
+        ),
+        (
+            "select id, email from users -- LIT\nwhere id = 5",
+            "select id, email from users  \nwhere id = '[masked]'",
+        ),
+        (
+            "select id, email from users where name like 'L\\_IT'",
+            "select id, email from users where name like '[masked]'",
+        ),
+        (
+            "select id, email from users where id = 'LIT",
+            "[masked]: 43 bytes",
+        ),
+    ] {
+        harness.forget();
+        harness.client(&query(sql));
+        let statement = harness.records().last().unwrap().statement.clone();
+        assert_eq!(statement, written, "{sql}");
+        harness.upstream(&all(&[error("42601", "x"), ready('I')]));
+    }
+}
+
+#[test]
 fn what_the_session_has_changed_is_not_known_any_more() {
     let mut harness = loaded();
     harness.client(&all(&[
