@@ -477,3 +477,8 @@ create table upper (a int);;select upper(short) from users
 select array(select mails from users where id = 1 union all select array['a'])
 select stadistinct, stawidth, stanullfrac, stanumbers1 from pg_statistic where starelid = 'users'::regclass
 begin isolation level repeatable read;;select count(*) from plain;;create or replace view pvx as select id, email as note from users;;select upper(note) from pvx;;commit
+create view va as select * from audited;;insert into va values (1, 'x');;insert into va select 2, 'y';;drop view va
+create view va as select * from audited;;create view va2 as select id, note from va;;insert into va2 values (1, 'x');;drop view va2, va
+create table ap (id int, note text) partition by range (id);;alter table ap attach partition audited for values from (0) to (100);;insert into ap values (2, 'x') returning id;;alter table ap detach partition audited;;drop table ap
+update par set id = 11 where id = 1;;update par set id = 1 where id = 11
+delete from par where id = 2;;insert into par values (2);;insert into chi values (2)

@@ -30,6 +30,7 @@ use gateway_core::mask::{Use, UseKind};
 use gateway_core::{Masks, Parameter};
 use gateway_protocol::Effects;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The name of the statement that a copied query is described by.
 const COPIED: &[u8] = b"gateway_copied";
@@ -120,8 +121,9 @@ pub(super) struct Masking {
     own: Option<Option<Arc<Catalogue>>>,
     /// It is being read.
     loading: Option<Loading>,
-    /// What the database's generation was when that began.
+    /// What the database's generation was when that began, and when it did.
     generation: u64,
+    asked: Option<Instant>,
     /// How often this session has changed it, or may have.
     alterations: u64,
     /// How often it was read for the request that waits: others may change it all the time.
@@ -224,9 +226,15 @@ impl Serving {
             uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers && !is_void));
         }
         // What is stored could come from what is there by then only.
-        let is_race = flow.moves && self.masking().names_change
-            || flow.replaces && self.shared.store.is_moving(&self.database);
-        if is_race && outlook.covers {
+        let store = &self.shared.store;
+        let is_race =
+            flow.moves && self.names_change() || flow.replaces && store.is_moving(&self.database);
+        // A statement whose session left may be over; the server knows.
+        let may_be_over = flow.replaces && store.only_left_moving(&self.database);
+        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook, out) {
+            return Look::Wait;
+        }
+        if is_race && outlook.covers && question.phase != Phase::Parse {
             uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
@@ -234,7 +242,7 @@ impl Serving {
             || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
             || late && self.masking().sensitive;
         // What runs later may meet what is there by then.
-        let names_change = self.masking().names_change;
+        let names_change = self.names_change();
         let is_later = question.is_stale
             || names_change
             || flow.statements.len() > 1
@@ -269,7 +277,12 @@ impl Serving {
         }))
     }
 
-    /// What a text does, and what it executes, where that is one prepared statement.
+    /// Is another session changing what names stand for?
+    fn names_change(&self) -> bool {
+        let masking = self.masking.as_ref();
+        masking.is_some_and(|masking| masking.names_change)
+    }
+
     pub(super) fn flow(
         &self,
         meaning: Option<&Arc<Classification>>,
