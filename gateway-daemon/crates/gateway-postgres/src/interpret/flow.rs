@@ -271,6 +271,49 @@ impl Flow {
         flow
     }
 
+    /// The same text, where `executed` is what it executes.
+    pub(crate) fn executing(&self, executed: &Flow) -> Flow {
+        // A new field has to be thought of here.
+        let Flow {
+            statements,
+            uses,
+            touches,
+            unknown,
+            moves,
+            writes,
+            alters,
+            replaces,
+            ends,
+            quotes,
+        } = executed;
+        let mut united = self.clone();
+        for found in uses {
+            if !united.uses.contains(found) {
+                united.uses.push(*found);
+            }
+        }
+        united.touches |= touches;
+        united.unknown |= unknown;
+        united.moves |= moves;
+        united.writes |= writes;
+        united.alters |= alters;
+        united.replaces |= replaces;
+        united.ends |= ends;
+        united.quotes |= quotes;
+        let executing = united.statements.iter_mut();
+        for found in executing.filter(|found| found.executes.is_some()) {
+            match statements.as_slice() {
+                [one] => {
+                    found.declares.clone_from(&one.declares);
+                    found.closes.clone_from(&one.closes);
+                }
+                // Any cursor may be another one.
+                _ => found.closes = Some(Box::default()),
+            }
+        }
+        united
+    }
+
     /// The flow of the statement at `index`.
     pub(crate) fn statement(&self, index: usize) -> Option<&StatementFlow> {
         self.statements.get(index)

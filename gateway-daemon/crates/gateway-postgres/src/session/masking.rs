@@ -202,7 +202,7 @@ impl Serving {
         };
         self.masking().latest = Some(Arc::clone(&outlook));
         self.looked = self.keeping(keep, &masks, &outlook, meaning, question.text);
-        let (flow, inner) = self.flow(meaning, question.text, &outlook);
+        let (flow, executed) = self.flow(meaning, question.text, &outlook);
         if flow.unknown && self.reads_again(&outlook, out) {
             return Look::Wait;
         }
@@ -217,11 +217,7 @@ impl Serving {
         masking.replacing = flow.replaces || flow.ends && changed;
         masking.storing = flow.moves;
         let mut uses: Vec<Use> = Vec::new();
-        for (kind, field) in flow
-            .uses
-            .iter()
-            .chain(inner.iter().flat_map(|(flow, _)| &flow.uses))
-        {
+        for (kind, field) in &flow.uses {
             let is_void = absent && (*kind, *field) == (UseKind::Asks, UNKNOWN);
             uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers && !is_void));
         }
@@ -238,9 +234,7 @@ impl Serving {
             uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
-        let touches = flow.touches
-            || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
-            || late && self.masking().sensitive;
+        let touches = flow.touches || late && self.masking().sensitive;
         // What runs later may meet what is there by then.
         let names_change = self.names_change();
         let is_later = question.is_stale
@@ -252,10 +246,10 @@ impl Serving {
             self.cursor_flow = names_cursor(&flow).then_some(flow);
             return Look::Plain;
         }
-        let quotes = flow.quotes || inner.as_ref().is_some_and(|(flow, _)| flow.quotes);
+        let quotes = flow.quotes;
         let fetches = flow.statements.iter().any(|found| found.fetches.is_some());
         let (cursor, is_current) = self.cursor(&flow);
-        let inner = inner.map(|(_, outputs)| outputs).or(cursor);
+        let inner = executed.or(cursor);
         self.cursor_flow = names_cursor(&flow).then(|| Arc::clone(&flow));
         let copies = copied_query(&flow).map(Into::into);
         Look::Seen(Box::new(Seen {
@@ -283,57 +277,68 @@ impl Serving {
         masking.is_some_and(|masking| masking.names_change)
     }
 
+    /// What a text does, together with the prepared statements that it executes, and what those
+    /// return.
     pub(super) fn flow(
         &self,
         meaning: Option<&Arc<Classification>>,
         text: &str,
         outlook: &Outlook,
-    ) -> (Arc<Flow>, Option<(Arc<Flow>, Outputs)>) {
-        let store = &self.shared.store;
-        let flow = match meaning {
-            Some(meaning) if meaning.statements > 0 || meaning.shape > 1 => {
-                store.flow(meaning.shape, text, outlook)
-            }
-            _ => Arc::new(Flow::unreadable()),
-        };
-        let mut names: Vec<Box<str>> = Vec::new();
-        names.extend(
-            flow.statements
-                .iter()
-                .filter_map(|found| found.executes.clone()),
-        );
-        if names.is_empty() {
+    ) -> (Arc<Flow>, Option<Outputs>) {
+        let flow = self.own_flow(meaning, text, outlook);
+        let mut names = flow.statements.iter();
+        let Some(name) = names.find_map(|found| found.executes.as_ref()) else {
             return (flow, None);
-        }
-        let executed = match (names.as_slice(), flow.statements.len()) {
-            ([name], 1) => self.executed(name, outlook, EXECUTES_MAX),
+        };
+        // Of several statements, one before could prepare another one of this name.
+        let executed = match flow.statements.len() {
+            1 => self.executed(name, outlook, EXECUTES_MAX),
             _ => None,
         };
-        let executed = executed.unwrap_or_else(|| Arc::new(Flow::unreadable()));
-        let outputs = match executed.statements.as_slice() {
-            [one] => one.outputs.clone(),
-            _ => Outputs::unproven(),
-        };
-        (flow, Some((executed, outputs)))
+        let (executed, outputs) =
+            executed.unwrap_or_else(|| (Arc::new(Flow::unreadable()), Outputs::unproven()));
+        (Arc::new(flow.executing(&executed)), Some(outputs))
     }
 
-    /// What the prepared statement of this name does.
-    fn executed(&self, name: &str, outlook: &Outlook, depth: usize) -> Option<Arc<Flow>> {
+    /// What a text does, but for what it executes.
+    fn own_flow(
+        &self,
+        meaning: Option<&Arc<Classification>>,
+        text: &str,
+        outlook: &Outlook,
+    ) -> Arc<Flow> {
+        match meaning {
+            Some(meaning) if meaning.statements > 0 || meaning.shape > 1 => {
+                self.shared.store.flow(meaning.shape, text, outlook)
+            }
+            _ => Arc::new(Flow::unreadable()),
+        }
+    }
+
+    /// What the prepared statement of this name does, and what it returns. `None`: that is not
+    /// certain.
+    fn executed(
+        &self,
+        name: &str,
+        outlook: &Outlook,
+        depth: usize,
+    ) -> Option<(Arc<Flow>, Outputs)> {
         let key = significant(name.as_bytes()).filter(|key| !key.is_empty())?;
         let segment = self.pipeline.segment();
         let statement: &Arc<Statement> = self.statements.look_up(key, segment).one()?;
-        let meaning = statement.meaning.as_ref()?;
-        let flow = self
-            .shared
-            .store
-            .flow(meaning.shape, &statement.text, outlook);
+        let flow = self.own_flow(statement.meaning.as_ref(), &statement.text, outlook);
         let [one] = flow.statements.as_slice() else {
             return None;
         };
         match &one.executes {
-            None => Some(flow),
-            Some(next) if depth > 0 => self.executed(next, outlook, depth - 1),
-            Some(_) => None,
+            None => {
+                let outputs = one.outputs.clone();
+                Some((flow, outputs))
+            }
+            Some(next) => {
+                let (executed, outputs) = self.executed(next, outlook, depth.checked_sub(1)?)?;
+                Some((Arc::new(flow.executing(&executed)), outputs))
+            }
         }
     }
 
@@ -353,10 +358,13 @@ impl Serving {
         }
     }
 
-    /// The name becomes that of a portal.
-    pub(super) fn forget_cursor(&mut self, name: &[u8]) {
-        if let Some(masking) = &mut self.masking {
-            masking.cursors.forget(name);
+    /// The name becomes that of a portal, when `entry` is answered.
+    pub(super) fn name_portal(&mut self, entry: &mut Entry, name: &[u8]) {
+        if let Some(masking) = &mut self.masking
+            && let Some(change) = masking.cursors.name_portal(name)
+        {
+            masking.cursor_changes.push(change);
+            entry.names_cursor = true;
         }
     }
 
@@ -471,6 +479,7 @@ pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
 
 fn names_cursor(flow: &Flow) -> bool {
     let mut statements = flow.statements.iter();
+    // What is executed is with what executes it.
     statements.any(|found| found.declares.is_some() || found.closes.is_some())
 }
 
