@@ -352,6 +352,23 @@ fn the_literals_of_statements_that_define_are_not_on_record() {
 }
 
 #[test]
+fn a_session_with_a_library_of_its_own_does_not_begin() {
+    let masked = Masked::new("");
+    let mut psql = masked.scene.job("library").unwrap().command("psql");
+    psql.env("PGOPTIONS", "-c session_preload_libraries=evil");
+    psql.args([
+        "-X",
+        "-d",
+        &masked.scene.cluster.address(),
+        "-c",
+        "select 1",
+    ]);
+    let outcome = running::run(&mut psql).unwrap();
+    assert_ne!(outcome.code(), 0, "{outcome:?}");
+    assert!(outcome.stderr.contains("cannot be shown"), "{outcome:?}");
+}
+
+#[test]
 fn who_sees_what_in_the_clear_is_on_record() {
     let masked = Masked::with(&format!(
         "[[rule]]\nname = \"all\"\nverbs = [\"*\"]\nverdict = \"allow\"\n\n\

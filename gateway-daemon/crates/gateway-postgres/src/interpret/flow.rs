@@ -6,6 +6,7 @@
 //! found to be clean is clean, and some of what is clean is not found.
 mod names;
 mod safe;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -330,6 +331,7 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
     let doing = Doing {
         touches: names.touches(),
         calls: !names.is_proven(),
+        reads_catalogues: server::reads_catalogues(tree, outlook),
     };
     Some((names.outputs(tree), doing))
 }

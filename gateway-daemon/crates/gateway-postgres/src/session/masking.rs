@@ -466,8 +466,9 @@ impl Serving {
     }
 }
 
-/// What a function returns that is called by its number, nobody knows.
-pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
+/// The use of what could do anything with masked values: a function that is called by its number, or
+/// a library that the server loads.
+pub(super) fn unproven_use(masks: Option<&dyn Masks>) -> Vec<Use> {
     let Some(masks) = masks.filter(|masks| masks.cover()) else {
         return Vec::new();
     };

@@ -2,7 +2,7 @@
 use super::harness::{Harness, Policy};
 use super::messages::{
     all, bare, bind, complete, copy_data, describe, error, error_field, execute, notice,
-    parameter_description, parse, query, raw, ready, sync,
+    parameter_description, parse, query, raw, ready, startup, sync,
 };
 use crate::Limits;
 use gateway_core::Masks;
@@ -494,6 +494,30 @@ fn questions_and_code_are_refused() {
             "!execute nothing",
         ]
     );
+}
+
+#[test]
+fn what_loads_code_does_not_begin_a_session() {
+    for (parameter, value, is_refused) in [
+        ("options", "-c session_preload_libraries=/tmp/evil", true),
+        ("options", "--local-preload-libraries=evil", true),
+        ("options", "-O", true),
+        ("session_preload_libraries", "evil", true),
+        ("Dynamic_Library_Path", "/tmp", true),
+        ("options", "-c statement_timeout=5 -c geqo=off", false),
+        ("search_path", "public", false),
+    ] {
+        let policy = Policy::allowing();
+        policy.mask(Arc::new(EMAIL_MASKED));
+        let mut harness = Harness::new(policy);
+        harness.client(&startup(0, &[("user", "ci"), (parameter, value)]));
+        assert_eq!(harness.outcome.closed, is_refused, "{parameter} {value}");
+        assert_eq!(harness.outcome.to_upstream.is_empty(), is_refused);
+        // Without masks it is as the verbs say.
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(0, &[("user", "ci"), (parameter, value)]));
+        assert!(!harness.outcome.closed, "{parameter} {value}");
+    }
 }
 
 #[test]

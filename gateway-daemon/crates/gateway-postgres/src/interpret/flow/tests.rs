@@ -39,6 +39,19 @@ fn outlook() -> Outlook {
             ),
         ),
         relation(20_003, "w", &["u"], Some("SELECT u.* AS u FROM users u")),
+        relation(
+            20_004,
+            "over_catalogue",
+            &["relname"],
+            Some("SELECT pg_class.relname FROM pg_class"),
+        ),
+        relation(
+            20_005,
+            "over_view",
+            &["relname"],
+            Some("SELECT over_catalogue.relname FROM over_catalogue"),
+        ),
+        relation(20_006, "columns", &["a"], None),
     ];
     let mut catalogue = Catalogue::default();
     for (oid, relation) in relations {
@@ -285,7 +298,7 @@ fn what_else_is_done_with_values() {
             "- asks takes",
         ),
         ("alter table users rename email to mail", "-"),
-        ("copy users to '/tmp/x'", "- takes"),
+        ("copy users to '/tmp/x'", "- unproven takes"),
         ("copy users to stdout", "-"),
         ("delete from users where id = 1", "-"),
         (
@@ -298,6 +311,97 @@ fn what_else_is_done_with_values() {
         found,
         rows.map(|(sql, expected)| (sql, expected.to_owned()))
     );
+}
+
+/// What is done to the server itself, and what looks like it.
+#[test]
+fn the_server_itself_is_not_changed() {
+    let refused = [
+        "update pg_class set relfilenode = 5",
+        "update pg_catalog.pg_proc set proname = 'upper'",
+        "delete from pg_attribute",
+        "insert into pg_catalog.pg_cast select * from pg_cast",
+        "truncate pg_catalog.pg_statistic",
+        "copy pg_proc from stdin",
+        "merge into pg_class c using plain p on c.oid = p.id when matched then delete",
+        "with a as (update pg_class set relname = 'x' returning 1) select * from a",
+        "update pg_of_a_newer_server set a = 1",
+        "update over_catalogue set relname = 'x'",
+        "update over_view set relname = 'x'",
+        "update pg_settings set setting = 'on' where name = 'allow_system_table_mods'",
+        "alter view pg_catalog.pg_stats rename column histogram_bounds to hb",
+        "alter view pg_stats rename to ps",
+        "alter view pg_stats set schema public",
+        "alter table pg_catalog.pg_statistic rename column stavalues1 to a",
+        "alter schema pg_catalog rename to c",
+        "alter table plain set schema pg_catalog",
+        "create view pg_catalog.x as select 1",
+        "create view information_schema.x as select email from users",
+        "create or replace view columns as select email from users",
+        "create or replace view pg_stats as select email from users",
+        "create table pg_catalog.t as select 1",
+        "select 1 into pg_catalog.t",
+        "create table t () inherits (pg_class)",
+        "drop view pg_stats",
+        "drop view information_schema.columns",
+        "set allow_system_table_mods = on",
+        "set \"Session_Preload_Libraries\" = 'x'",
+        "set local dynamic_library_path = '/tmp'",
+        "set plperl.on_init = 'x'",
+        "select set_config('local_preload_libraries', 'x', false)",
+        "select set_config($1, 'x', false)",
+        "select set_config(note, 'x', false) from plain",
+        "select set_config(name, 'x', false) from pg_settings",
+        "select set_config(name, 'x', false) from pg_settings where name = 'jit_provider'",
+        "select lo_import('/etc/passwd')",
+        "select lo_export(5, '/tmp/x.so')",
+        "select pg_catalog.lo_from_bytea(0, 'x')",
+        "select lo_put(5, 0, 'x'), lowrite(1, 'x')",
+        "select ('/etc/passwd'::text).lo_import",
+        "select n.lo_import from (select '/etc/passwd'::text as n) n",
+        "select * from pg_create_logical_replication_slot('a', 'b')",
+        "select query_to_xml('select 1', false, false, '')",
+        "select * from ts_stat('select 1')",
+        "select dblink_exec('', 'drop table users')",
+        "create view x as select query_to_xml('select 1', false, false, '')",
+        "prepare p as select lo_export(5, '/tmp/x.so')",
+        "copy (select 1) to '/tmp/postgresql.auto.conf'",
+    ];
+    let passes = [
+        "select * from pg_class, information_schema.columns c",
+        "insert into plain (note) select relname from pg_class",
+        "update plain set note = relname from pg_class where oid = id",
+        "create view x as select relname from pg_class",
+        "create table t (like pg_class)",
+        "create table pg_search_documents (a int)",
+        "lock table pg_class in share mode",
+        "vacuum pg_catalog.pg_class",
+        "analyze pg_statistic",
+        "grant select on pg_catalog.pg_stats to public",
+        "comment on view pg_stats is 'x'",
+        "copy pg_class to stdout",
+        "create or replace view public.columns as select 1",
+        "insert into columns values (1)",
+        "drop table plain",
+        "reset session_preload_libraries",
+        "set search_path = public",
+        "set app.name = 'x'",
+        "set plpgsql.extra_warnings = 'all'",
+        "select set_config('app.user', $1, true)",
+        "select set_config(name, 'view', false) from pg_settings where name = 'row_security'",
+        "select lo_unlink(5), lo_create(0)",
+        "select u.id, u.name from users u",
+        "explain select id from users",
+    ];
+    for (list, is_refused) in [(&refused[..], true), (&passes[..], false)] {
+        for sql in list {
+            let unproven = Flow::of(sql, &outlook())
+                .uses
+                .iter()
+                .any(|(kind, _)| *kind == UseKind::Unproven);
+            assert_eq!(unproven, is_refused, "{sql}");
+        }
+    }
 }
 
 #[test]

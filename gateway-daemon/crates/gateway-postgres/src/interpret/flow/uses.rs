@@ -8,6 +8,7 @@ use super::names::{
     Names, any_node, each, is_proven_call, is_set_operation, is_star, made_relation,
 };
 use super::safe::must_not_be_a_type;
+use super::server::changes_server;
 use crate::interpret::builtin;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
@@ -52,7 +53,7 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     pub(super) fn statement(&mut self, tree: &'a Tree) {
         self.hand_over(tree);
-        if made_type(tree).is_some_and(must_not_be_a_type) {
+        if made_type(tree).is_some_and(must_not_be_a_type) || changes_server(tree, self.outlook) {
             self.code();
         }
         match tree.kind() {
