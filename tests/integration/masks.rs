@@ -352,6 +352,14 @@ fn the_literals_of_statements_that_define_are_not_on_record() {
 }
 
 #[test]
+fn what_is_prepared_is_masked_however_it_is_executed() {
+    let masked = Masked::new("predicates = \"deny\"");
+    let outcome = masked.script(true, "prepared.py", "attacks.sql");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+    masked.assert_unknown(CANARY);
+}
+
+#[test]
 fn a_session_with_a_library_of_its_own_does_not_begin() {
     let masked = Masked::new("");
     let mut psql = masked.scene.job("library").unwrap().command("psql");
@@ -366,6 +374,20 @@ fn a_session_with_a_library_of_its_own_does_not_begin() {
     let outcome = running::run(&mut psql).unwrap();
     assert_ne!(outcome.code(), 0, "{outcome:?}");
     assert!(outcome.stderr.contains("cannot be shown"), "{outcome:?}");
+}
+
+#[test]
+fn how_much_was_written_is_not_told() {
+    let masked = Masked::new("");
+    let refusal = masked.fails("explain (analyze, wal) update users set ssn = 'x' where id = 1");
+    assert!(refusal.contains("asks about"), "{refusal}");
+    assert_eq!(masked.sees("select pg_current_wal_lsn()"), "");
+    assert_eq!(
+        masked.sees("select n_tup_hot_upd from pg_stat_user_tables where relname = 'users'"),
+        ""
+    );
+    let refusal = masked.fails("create index on users (id) include (ssn)");
+    assert!(refusal.contains("asks about"), "{refusal}");
 }
 
 #[test]

@@ -491,3 +491,6 @@ create view va as select * from audited;;create view va2 as select id, note from
 create table ap (id int, note text) partition by range (id);;alter table ap attach partition audited for values from (0) to (100);;insert into ap values (2, 'x') returning id;;alter table ap detach partition audited;;drop table ap
 update par set id = 11 where id = 1;;update par set id = 1 where id = 11
 delete from par where id = 2;;insert into par values (2);;insert into chi values (2)
+select raising(1)
+select raising(id) from plain
+do $$ begin perform raising(1); end $$

@@ -66,6 +66,7 @@ insert into par select generate_series(1, 5);
 create table chi (id int references par on update cascade on delete cascade);
 insert into chi select generate_series(1, 5);
 create trigger audit_chi before update or delete on chi for each row execute function audit();
+create function raising(i int) returns int language plpgsql as $$ declare m text; begin select email into m from users where id = i; raise exception 'x' using column = m, constraint = m, datatype = m, table = m, schema = m; end $$;
 alter table users add constraint grown check (salary > 0);
 analyze;
 grant all on all tables in schema public, hr to public;

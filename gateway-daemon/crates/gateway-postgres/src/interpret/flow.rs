@@ -7,6 +7,7 @@
 mod names;
 mod safe;
 pub(crate) mod server;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -204,6 +205,8 @@ pub(crate) struct StatementFlow {
     pub(crate) closes: Option<Box<str>>,
     /// The prepared statement that its rows are from.
     pub(crate) executes: Option<Box<str>>,
+    /// The cursors on whose rows it acts, where it touches something sensitive.
+    pub(crate) acts_on: Vec<Box<str>>,
 }
 
 /// What a text does with the values of others than itself.
@@ -229,6 +232,8 @@ pub(crate) struct Flow {
     pub(crate) ends: bool,
     /// It gives sensitive values to what may fail with them, or calls what is not known.
     pub(crate) quotes: bool,
+    /// It calls what is not known.
+    pub(crate) calls: bool,
 }
 
 impl Flow {
@@ -245,6 +250,7 @@ impl Flow {
             replaces: true,
             ends: true,
             quotes: true,
+            calls: true,
         }
     }
 
@@ -286,6 +292,7 @@ impl Flow {
             replaces,
             ends,
             quotes,
+            calls,
         } = executed;
         let mut united = self.clone();
         for found in uses {
@@ -301,12 +308,14 @@ impl Flow {
         united.replaces |= replaces;
         united.ends |= ends;
         united.quotes |= quotes;
+        united.calls |= calls;
         let executing = united.statements.iter_mut();
         for found in executing.filter(|found| found.executes.is_some()) {
             match statements.as_slice() {
                 [one] => {
                     found.declares.clone_from(&one.declares);
                     found.closes.clone_from(&one.closes);
+                    found.acts_on.extend_from_slice(&one.acts_on);
                 }
                 // Any cursor may be another one.
                 _ => found.closes = Some(Box::default()),
@@ -405,7 +414,9 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
             flow.uses.push(found);
         }
     }
-    flow.touches |= names.touches();
+    let calls = !names.is_proven() || server::runs_other_triggers(tree);
+    flow.calls |= calls;
+    flow.touches |= names.touches() || calls;
     flow.unknown |= names.is_doubtful() && outlook.catalogue.is_some();
     flow.moves |= moves(tree);
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
@@ -416,7 +427,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
         || only_adds(tree) && is_new(tree, outlook);
     flow.replaces |= !keeps;
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
-    flow.quotes |= !names.is_proven() || names.has_touching_view() || quotes;
+    flow.quotes |= calls || names.has_touching_view() || quotes;
     if ends_prepared(tree) {
         // Whatever was done in it, and whoever did it.
         flow.alters = true;
@@ -424,6 +435,10 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
     }
     let mut found = StatementFlow {
         outputs: names.outputs(tree),
+        acts_on: match names.touches() {
+            true => server::cursors_acted_on(tree),
+            false => Vec::new(),
+        },
         ..StatementFlow::default()
     };
     match tree.kind() {

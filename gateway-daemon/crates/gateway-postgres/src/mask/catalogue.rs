@@ -14,7 +14,7 @@ pub(crate) const FIRST_USER_OID: u32 = 16_384;
 const BYTES_MAX: usize = 128 << 20;
 
 /// PostgreSQL's own relations that show what is in others, or what other sessions ask.
-pub(crate) const TELLING: &[(&str, &[&str])] = &[
+const TELLING: &[(&str, &[&str])] = &[
     (
         "pg_statistic",
         &[
@@ -57,6 +57,31 @@ pub(crate) const TELLING: &[(&str, &[&str])] = &[
     ("pg_stat_statements", &["query"]),
     ("pg_largeobject", &["data"]),
 ];
+
+/// Those that show how much was written, or that it was nothing new.
+const TELLING_OF_WRITES: &[(&str, &[&str])] = &[
+    (
+        "pg_stat_wal",
+        &["wal_records", "wal_fpi", "wal_bytes", "wal_buffers_full"],
+    ),
+    (
+        "pg_stat_statements",
+        &["wal_records", "wal_fpi", "wal_bytes", "wal_buffers_full"],
+    ),
+    ("pg_stat_all_tables", UPDATES),
+    ("pg_stat_user_tables", UPDATES),
+    ("pg_stat_sys_tables", UPDATES),
+    ("pg_stat_xact_all_tables", UPDATES),
+    ("pg_stat_xact_user_tables", UPDATES),
+    ("pg_stat_xact_sys_tables", UPDATES),
+];
+/// An UPDATE that leaves what is in indexes as it was is one of these.
+const UPDATES: &[&str] = &["n_tup_hot_upd", "n_tup_newpage_upd"];
+
+/// All of these relations, with the columns that tell something.
+pub(crate) fn telling() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str])> {
+    TELLING.iter().chain(TELLING_OF_WRITES)
+}
 
 const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, \
     a.atttypid, a.attnotnull, a.attgenerated, \
@@ -145,10 +170,7 @@ pub(crate) enum Ask {
 fn question(index: usize) -> String {
     match index {
         0 => {
-            let names: Vec<String> = TELLING
-                .iter()
-                .map(|(name, _)| format!("'{name}'"))
-                .collect();
+            let names: Vec<String> = telling().map(|(name, _)| format!("'{name}'")).collect();
             COLUMNS.replace("TELLING", &names.join(","))
         }
         1 => TYPES.to_owned(),

@@ -1,5 +1,5 @@
 //! What a policy says about a database: which columns of which relations are sensitive.
-use super::catalogue::{Catalogue, FIRST_USER_OID, Relation, TELLING};
+use super::catalogue::{Catalogue, FIRST_USER_OID, Relation, telling};
 use crate::interpret::flow;
 use gateway_core::Masks;
 use gateway_core::mask::{Mask, Predicates, Sensitive, Treatment};
@@ -315,7 +315,7 @@ impl Outlook {
     }
 
     fn mark_telling(&mut self, catalogue: &Catalogue) {
-        for (name, columns) in TELLING {
+        for (name, columns) in telling() {
             for (oid, relation) in catalogue.named("", name) {
                 let telling = relation
                     .columns

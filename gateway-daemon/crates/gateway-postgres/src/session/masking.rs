@@ -20,13 +20,13 @@ use super::serving::Serving;
 use super::statement::Statement;
 use crate::codec::{frame, push_text};
 use crate::interpret::Classification;
-use crate::interpret::flow::{CopySource, Flow, Outputs};
+use crate::interpret::flow::{CopySource, Fields, Flow, Outputs};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
 use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
 use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
 use crate::mask::words;
-use gateway_core::mask::{Use, UseKind};
+use gateway_core::mask::{Predicates, Use, UseKind};
 use gateway_core::{Masks, Parameter};
 use gateway_protocol::Effects;
 use std::sync::Arc;
@@ -49,6 +49,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Could it ask what a human is to be asked about as soon as it is planned, before it is executed?
+    /// The planner calls functions that are stable or immutable, where what they are given is known.
+    pub(super) fn asks_when_planned(&self) -> bool {
+        let is_held = |found: &Use| matches!(found.mask.predicates, Predicates::Hold(_));
+        self.view.flow.calls && self.uses.iter().any(is_held)
+    }
+
     /// The text as it may be written down; `None`: as it is.
     pub(super) fn shown(&self, text: &str, out: &dyn Effects) -> Option<String> {
         if self.touches {
@@ -154,6 +161,8 @@ pub(super) struct Masking {
     found: Remembered,
     /// Something sensitive was touched: errors that come late may be about it.
     sensitive: bool,
+    /// And by what is not known: a trigger can be deferred.
+    calls: bool,
     /// The columns of the answer that comes.
     columns: Option<Columns>,
     /// The columns of the query that is copied next.
@@ -220,6 +229,12 @@ impl Serving {
         for (kind, field) in &flow.uses {
             let is_void = absent && (*kind, *field) == (UseKind::Asks, UNKNOWN);
             uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers && !is_void));
+        }
+        if question.phase != Phase::Parse {
+            let asked = self.acted_on(&flow);
+            uses.extend(asked.into_iter().filter_map(|field| {
+                use_of(&outlook, UseKind::Asks, field).filter(|_| outlook.is_covered(field))
+            }));
         }
         // What is stored could come from what is there by then only.
         let store = &self.shared.store;
@@ -358,6 +373,21 @@ impl Serving {
         }
     }
 
+    /// What is returned by the cursors on whose rows a text acts. An index can have them in the order
+    /// of what they return: which row is whose, acting on them would show.
+    fn acted_on(&self, flow: &Flow) -> Vec<FieldId> {
+        let mut fields = Fields::default();
+        for name in flow.statements.iter().flat_map(|found| &found.acts_on) {
+            let cursors = self.masking.as_ref().map(|masking| &masking.cursors);
+            let cursor = cursors.and_then(|cursors| cursors.find(name));
+            match cursor.filter(|cursor| Some(cursor.stamp) == self.stamp()) {
+                Some(cursor) => _ = fields.add(&cursor.outputs.any()),
+                None => _ = fields.add(&Fields::one(UNPROVEN)),
+            }
+        }
+        fields.iter().collect()
+    }
+
     /// The name becomes that of a portal, when `entry` is answered.
     pub(super) fn name_portal(&mut self, entry: &mut Entry, name: &[u8]) {
         if let Some(masking) = &mut self.masking
@@ -428,7 +458,9 @@ impl Serving {
             return Some(self.ask_about(portal));
         };
         entry.viewed = true;
-        self.masking().sensitive |= seen.touches && seen.view.outlook.covers;
+        let masking = self.masking();
+        masking.sensitive |= seen.touches && seen.view.outlook.covers;
+        masking.calls |= seen.view.flow.calls && entry.request != Request::Parse;
         self.views.push(seen.view);
         let apart = match portal {
             Some(_) => Own::Within,

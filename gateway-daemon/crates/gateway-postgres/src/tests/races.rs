@@ -457,6 +457,37 @@ fn a_change_that_is_executed_by_name_is_a_change() {
 }
 
 #[test]
+fn what_an_executed_statement_is_given_counts() {
+    let mut harness = loaded();
+    harness.client(&all(&[
+        parse("p1", "insert into users (id) values ($1)"),
+        parse("p2", "execute p1(mail_of(1))"),
+        sync(),
+    ]));
+    assert!(harness.records().last().unwrap().denied, "as it is parsed");
+    let mut harness = loaded();
+    harness.client(&query("prepare p1 as insert into users (id) values ($1)"));
+    harness.upstream(&all(&[complete("PREPARE"), ready('I')]));
+    harness.client(&query("execute p1(mail_of(1))"));
+    assert!(harness.records().last().unwrap().denied);
+}
+
+#[test]
+fn who_acts_on_the_rows_of_a_cursor_asks_about_them() {
+    let mut harness = with_cursor();
+    harness.client(&query("update users set name = name where current of c"));
+    assert!(harness.records().last().unwrap().denied);
+    harness.take_upstream();
+    harness.upstream(&all(&[error("42601", "syntax error"), ready('T')]));
+    harness.client(&query("declare d cursor for select id from users"));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    harness.client(&query("update users set name = name where current of d"));
+    assert!(!harness.records().last().unwrap().denied);
+    harness.client(&query("update users set name = name where current of e"));
+    assert!(harness.records().last().unwrap().denied, "it is not known");
+}
+
+#[test]
 fn errors_about_a_sensitive_table_do_not_quote_it_whatever_was_done() {
     let mut harness = loaded();
     for (table, quotes) in [("users", false), ("unknown", false)] {

@@ -4,6 +4,7 @@
 //! nothing else, and all others. As soon as something sensitive is in a sub-query, a WITH query or
 //! any other source that makes rows of its own, every name that could be one of its columns counts
 //! as sensitive, whatever it is.
+use super::server::tells_of_writes;
 use super::{Fields, Output, Outputs};
 use crate::interpret::builtin::{self, Meaning};
 use crate::interpret::tree::{Tree, Value};
@@ -819,7 +820,9 @@ fn is_known_call(parts: &[&str]) -> bool {
         _ => is_proven_call(parts),
     };
     let is_lock = last.starts_with("pg_advisory_") || last.starts_with("pg_try_advisory_");
-    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last)) && !TELLING_FUNCTIONS.contains(&last)
+    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last))
+        && !TELLING_FUNCTIONS.contains(&last)
+        && !tells_of_writes(last)
 }
 
 fn is_known_operator(expression: &Tree) -> bool {

@@ -50,12 +50,20 @@ impl<'a> Names<'a> {
             "ColumnRef" => true,
             "TypeCast" => self.to_text(tree) && self.field(tree, "arg"),
             "CollateClause" | "NamedArgExpr" | "NullTest" => self.field(tree, "arg"),
-            "CoalesceExpr" | "RowExpr" => self.list(tree, "args"),
+            "CoalesceExpr" => self.list(tree, "args"),
+            "RowExpr" => {
+                let parts: Vec<&Tree> = tree.trees("args").collect();
+                self.list(tree, "args") && self.can_be_joined(&parts)
+            }
             "AExpr" => {
                 tree.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp)
                     && tree.strings("name") == ["||"]
-                    && self.operand(tree, "lexpr")
-                    && self.operand(tree, "rexpr")
+                    && self.field(tree, "lexpr")
+                    && self.field(tree, "rexpr")
+                    && self.can_be_joined(
+                        &[tree.tree("lexpr"), tree.tree("rexpr")]
+                            .map(|operand| operand.unwrap_or(tree)),
+                    )
             }
             "FuncCall" => self.call_cannot_fail(tree),
             // The query in it is looked at by itself.
@@ -75,16 +83,6 @@ impl<'a> Names<'a> {
 
     fn list(&self, tree: &'a Tree, field: &str) -> bool {
         tree.trees(field).all(|below| self.cannot_fail(below))
-    }
-
-    /// What is computed beside a sensitive value could be so long that the two together are too
-    /// long.
-    fn operand(&self, tree: &'a Tree, field: &str) -> bool {
-        tree.tree(field)
-            .is_none_or(|below| match self.mention(below).is_empty() {
-                true => is_short(below),
-                false => self.cannot_fail(below),
-            })
     }
 
     /// A cast that takes every value. A type of that name elsewhere could be one that does not.
@@ -120,21 +118,11 @@ impl<'a> Names<'a> {
                 || OF_SECOND.contains(name) && index % 2 == 1
                 || *name == "length" && tree.list("args").len() == 1
         };
-        tree.trees("args").enumerate().all(|(index, argument)| {
-            match self.mention(argument).is_empty() {
-                true => is_short(argument),
-                false => may_be(index) && self.cannot_fail(argument),
-            }
-        })
-    }
-}
-
-/// A constant or a column, and nothing computed.
-fn is_short(tree: &Tree) -> bool {
-    match tree.kind() {
-        "AConst" | "ParamRef" | "ColumnRef" => true,
-        "TypeCast" => tree.tree("arg").is_some_and(is_short),
-        _ => false,
+        let arguments: Vec<&Tree> = tree.trees("args").collect();
+        let each = arguments.iter().enumerate().all(|(index, argument)| {
+            self.mention(argument).is_empty() || may_be(index) && self.cannot_fail(argument)
+        });
+        each && self.can_be_joined(&arguments) && self.can_grow(name, &arguments)
     }
 }
 

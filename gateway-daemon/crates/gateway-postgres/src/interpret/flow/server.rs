@@ -7,7 +7,7 @@ use crate::interpret::calls::literal_text;
 use crate::interpret::settings::name_in_condition;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::Outlook;
-use pg_query::protobuf::{ObjectType, VariableSetKind};
+use pg_query::protobuf::{DropBehavior, ObjectType, VariableSetKind};
 
 /// Functions of PostgreSQL's own that write files of the server, or have it load a library, besides
 /// those that run a text. What they read they return, and that is covered.
@@ -71,6 +71,54 @@ pub(super) fn reads_catalogues(tree: &Tree, outlook: &Outlook) -> bool {
     any_node(tree, &|part| {
         part.kind() == "RangeVar" && is_of_catalogues(part, false, outlook)
     })
+}
+
+/// Does a function tell how much was written, or that it was nothing new? How much an UPDATE writes
+/// depends on how far the new value of a column is like the old one.
+pub(super) fn tells_of_writes(function: &str) -> bool {
+    let is_position =
+        function.starts_with("pg_current_wal_") || function.starts_with("pg_last_wal_");
+    is_position && function.contains("lsn")
+        || function.starts_with("pg_stat_get_") && function.contains("_wal")
+        || function.starts_with("pg_stat_get_")
+            && ["_hot_updated", "_newpage_updated"]
+                .iter()
+                .any(|end| function.ends_with(end))
+        || function == "pg_control_checkpoint"
+}
+
+/// Does EXPLAIN say how much the statement wrote?
+pub(super) fn measures_writes(explain: &Tree) -> bool {
+    let mut options = explain.trees("options");
+    options.any(|option| option.text("defname").eq_ignore_ascii_case("wal"))
+}
+
+/// Does a statement run triggers of tables that it does not name? Those that TRUNCATE empties as well,
+/// or any that were put off until SET CONSTRAINTS … IMMEDIATE.
+pub(super) fn runs_other_triggers(tree: &Tree) -> bool {
+    match tree.kind() {
+        "TruncateStmt" => {
+            tree.choice::<DropBehavior>("behavior") != Some(DropBehavior::DropRestrict)
+        }
+        "ConstraintsSetStmt" => !tree.flag("deferred"),
+        _ => false,
+    }
+}
+
+/// The cursors on whose rows a statement acts: WHERE CURRENT OF.
+pub(super) fn cursors_acted_on(tree: &Tree) -> Vec<Box<str>> {
+    let mut names = Vec::new();
+    current_of(tree, &mut names);
+    names
+}
+
+fn current_of(tree: &Tree, names: &mut Vec<Box<str>>) {
+    if tree.kind() == "CurrentOfExpr" {
+        names.push(tree.text("cursor_name").into());
+    }
+    for (_, value) in tree.fields() {
+        each(value, &mut |below| current_of(below, names));
+    }
 }
 
 fn calls_code(part: &Tree) -> bool {

@@ -405,6 +405,86 @@ fn the_server_itself_is_not_changed() {
 }
 
 #[test]
+fn what_is_written_is_not_measured() {
+    let covered = [
+        "select pg_current_wal_lsn()",
+        "select pg_current_wal_insert_lsn() - '0/0'",
+        "select wal_bytes from pg_stat_get_wal()",
+        "select pg_stat_get_xact_tuples_hot_updated(5)",
+    ];
+    for sql in covered {
+        let flow = Flow::of(sql, &outlook());
+        assert!(!flow.statements[0].outputs.any().is_empty(), "{sql}");
+    }
+    assert!(read("explain (analyze, wal) update users set email = 'x'").contains("asks"));
+    assert!(!read("explain (analyze, wal) update plain set note = 'x'").contains("asks"));
+    assert!(read("create index on users (id) include (email)").contains("asks"));
+    assert_eq!(read("select pg_wal_lsn_diff('0/1', '0/2')"), ".");
+}
+
+#[test]
+fn how_long_something_is_tells_no_more_than_how_long_the_value_is() {
+    let asks = [
+        "select to_jsonb(concat(btrim(email, 'k'), note)) from users, plain",
+        "select split_part(email, '@', 1) || name from users",
+        "select to_json(row(rtrim(email, 'm'), name)) from users",
+        "select string_agg(ltrim(email, 'k'), ',') from users",
+        "select json_agg(split_part(email, '@', 1)) from users",
+        "select json_agg(json_build_object('a', btrim(email, 'k'))) from users",
+        "select concat(name, concat(btrim(email, 'k'), 'x')) from users",
+        "select concat(email, repeat('x', 1000000)) from users",
+    ];
+    for sql in asks {
+        assert!(read(sql).contains("asks"), "{sql}: {}", read(sql));
+    }
+    let returned = [
+        "select concat(name, ' ', email), name || email, name || upper(email) from users",
+        "select btrim(email), split_part(email, '@', 2), btrim(email) || 'x' from users",
+        "select json_build_object('id', id, 'name', name, 'email', email) from users",
+        "select json_agg(json_build_object('name', name, 'email', email)) from users",
+        "select json_agg(row_to_json(u)), string_agg(email, ',') from users u",
+        "select row(id, name, email), to_jsonb(u) from users u",
+    ];
+    for sql in returned {
+        assert!(!read(sql).contains("asks"), "{sql}: {}", read(sql));
+    }
+}
+
+#[test]
+fn triggers_of_others_are_not_known() {
+    for (sql, calls) in [
+        ("truncate plain cascade", true),
+        ("truncate plain", false),
+        ("set constraints all immediate", true),
+        ("set constraints all deferred", false),
+    ] {
+        let flow = Flow::of(sql, &outlook());
+        assert_eq!((flow.calls, flow.touches), (calls, calls), "{sql}");
+        assert_eq!(flow.uses, [], "{sql}");
+    }
+}
+
+#[test]
+fn what_is_executed_counts_as_if_it_were_written_out() {
+    let outlook = outlook();
+    let outer = Flow::of("execute p", &outlook);
+    assert!(!outer.alters && !outer.moves);
+    let ddl = "create or replace view v as select email as id from users";
+    let united = outer.executing(&Flow::of(ddl, &outlook));
+    assert!(united.alters && united.replaces && united.writes);
+    let united = outer.executing(&Flow::of(
+        "insert into plain select id, name from users",
+        &outlook,
+    ));
+    assert!(united.moves && united.writes);
+    let united = outer.executing(&Flow::of("close c", &outlook));
+    assert_eq!(united.statements[0].closes.as_deref(), Some("c"));
+    let united = outer.executing(&Flow::unreadable());
+    assert!(united.alters && united.replaces && united.ends && united.moves && united.calls);
+    assert_eq!(united.statements[0].closes.as_deref(), Some(""));
+}
+
+#[test]
 fn every_attack_can_be_read() {
     let attacks = include_str!("../../../../../../tests/integration/scripts/masks/attacks.sql");
     for sql in attacks.lines() {

@@ -8,7 +8,7 @@ use super::names::{
     Names, any_node, each, is_proven_call, is_set_operation, is_star, made_relation,
 };
 use super::safe::must_not_be_a_type;
-use super::server::changes_server;
+use super::server::{changes_server, measures_writes};
 use crate::interpret::builtin;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
@@ -103,6 +103,10 @@ impl<'n, 'a> Uses<'n, 'a> {
             }
             "ViewStmt" if self.outlook.catalogue.is_none() && tree.flag("replace") => self.code(),
             "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
+                if tree.kind() == "ExplainStmt" && measures_writes(tree) {
+                    let every = self.names.every_column();
+                    self.add(UseKind::Asks, &every);
+                }
                 if let Some(query) = tree.tree("query") {
                     self.statement(query);
                 }
@@ -110,6 +114,8 @@ impl<'n, 'a> Uses<'n, 'a> {
             "IndexStmt" | "AlterTableStmt" if self.is_about_made(tree) => self.foreign_keys(tree),
             "IndexStmt" => {
                 self.elements(tree, "index_params");
+                // Whether an UPDATE has to write to the index, statistics tell.
+                self.elements(tree, "index_including_params");
                 self.ask(tree);
             }
             "AlterTableStmt" => {
