@@ -16,8 +16,12 @@ pub(crate) fn texts(value: &[u8], tell: &mut dyn FnMut(&[u8])) {
     inside(value, DEPTH_MAX, tell);
 }
 
-/// Numbers with an exponent in a value in text format, as they would be written without.
+/// Numbers with an exponent in a value in text format, as they would be written without. The server
+/// writes a plus sign.
 pub(crate) fn plain_numbers(text: &[u8], tell: &mut dyn FnMut(&[u8])) {
+    if memchr::memmem::find(text, b"e+").is_none() {
+        return;
+    }
     let is_part =
         |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
     for word in text.split(|byte| !is_part(byte)) {
