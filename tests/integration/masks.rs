@@ -690,7 +690,16 @@ fn a_row_that_is_too_long_to_be_masked_is_cut_where_the_policy_says_so() {
 #[test]
 fn a_trigger_or_a_rule_of_the_database_does_not_speak_for_itself() {
     let masked = Masked::new("");
+    let on_events = "create function tell() returns event_trigger language plpgsql as \
+                     $$ begin raise notice 'seen %', (select email from users limit 1); end $$; \
+                     create event trigger tell on ddl_command_end execute function tell()";
+    masked.scene.cluster.query(on_events).unwrap();
     let outcome = masked.psql("insert into audited values (1, 'x')");
     assert!(outcome.stderr.contains("[masked"), "{outcome:?}");
     assert!(!outcome.stderr.contains(CANARY));
+    for statement in ["create table told (id int)", "comment on table told is 'x'"] {
+        let outcome = masked.psql(statement);
+        assert!(outcome.stderr.contains("[masked"), "{outcome:?}");
+        assert!(!outcome.stderr.contains(CANARY));
+    }
 }

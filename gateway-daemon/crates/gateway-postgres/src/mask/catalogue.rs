@@ -105,7 +105,8 @@ const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typna
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
 /// The relations that run code when they are changed, and which others are changed with which: what a
-/// view is of, children and partitions, and what a foreign key changes by itself.
+/// view is of, children and partitions, and what a foreign key changes by itself. 0 stands for the
+/// catalogue.
 const CODE: &str = "SELECT t.tgrelid, NULL::pg_catalog.oid FROM pg_catalog.pg_trigger t \
     WHERE NOT t.tgisinternal \
     UNION ALL SELECT r.ev_class, NULL::pg_catalog.oid FROM pg_catalog.pg_rewrite r \
@@ -119,7 +120,9 @@ const CODE: &str = "SELECT t.tgrelid, NULL::pg_catalog.oid FROM pg_catalog.pg_tr
     UNION ALL SELECT k.confrelid, k.conrelid FROM pg_catalog.pg_constraint k \
     WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\" \
     AND (k.confupdtype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[]) \
-    OR k.confdeltype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[]))";
+    OR k.confdeltype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[])) \
+    UNION ALL SELECT 0::pg_catalog.oid, NULL::pg_catalog.oid FROM pg_catalog.pg_event_trigger e \
+    WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog.\"char\"";
 /// Functions that can be called as if they were columns of a row.
 const ROW_FUNCTIONS: &str = "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p \
     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0] \
@@ -277,6 +280,8 @@ pub(crate) struct Catalogue {
     pub(crate) parents: Vec<(u32, u32)>,
     /// Functions of the database's own that `row.name` calls where there is no such column.
     pub(crate) row_functions: FxHashSet<Box<str>>,
+    /// Changing the catalogue runs code of the database's own.
+    pub(crate) event_triggers: bool,
     /// Columns that hold values of others: referencing and referenced relation and column.
     pub(crate) references: Vec<[(u32, i16); 2]>,
 }
@@ -452,6 +457,7 @@ impl Loading {
         }
         let code = with_others(self.code, &self.together);
         let mut catalogue = self.catalogue;
+        catalogue.event_triggers = code.contains(&0);
         for oid in code {
             if let Some(relation) = catalogue.relations.get_mut(&oid) {
                 relation.runs_code = true;

@@ -105,6 +105,22 @@ pub(super) fn runs_other_triggers(tree: &Tree) -> bool {
     }
 }
 
+/// Is it one of the statements that event triggers are for, or may it be one?
+pub(super) fn is_event(tree: &Tree) -> bool {
+    match tree.kind() {
+        "SelectStmt" => tree.tree("into_clause").is_some(),
+        "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
+            tree.tree("query").is_some_and(is_event)
+        }
+        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" | "CopyStmt" | "TruncateStmt"
+        | "FetchStmt" | "ClosePortalStmt" | "ExecuteStmt" | "DeallocateStmt"
+        | "TransactionStmt" | "VariableSetStmt" | "VariableShowStmt" | "ListenStmt"
+        | "UnlistenStmt" | "NotifyStmt" | "LockStmt" | "VacuumStmt" | "CheckPointStmt"
+        | "ConstraintsSetStmt" | "DiscardStmt" => false,
+        _ => true,
+    }
+}
+
 /// The cursors on whose rows a statement acts: WHERE CURRENT OF.
 pub(super) fn cursors_acted_on(tree: &Tree) -> Vec<Box<str>> {
     let mut names = Vec::new();

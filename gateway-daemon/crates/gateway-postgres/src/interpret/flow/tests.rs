@@ -465,6 +465,32 @@ fn triggers_of_others_are_not_known() {
 }
 
 #[test]
+fn where_there_are_event_triggers_a_change_of_the_catalogue_calls_them() {
+    let catalogue = Catalogue {
+        event_triggers: true,
+        ..Catalogue::default()
+    };
+    let masks = FakeMasks {
+        covered: &[],
+        watched: &[],
+    };
+    let with = Outlook::new(8, Arc::new(catalogue), &masks, &Default::default());
+    for (sql, is_event) in [
+        ("create table t (a int)", true),
+        ("select 1 into t", true),
+        ("grant select on pg_class to public", true),
+        ("comment on table pg_class is 'x'", true),
+        ("explain analyze create table t as select 1", true),
+        ("select 1", false),
+        ("begin", false),
+        ("delete from pg_class", false),
+    ] {
+        assert_eq!(Flow::of(sql, &with).calls, is_event, "{sql}");
+        assert!(!Flow::of(sql, &outlook()).calls, "{sql}");
+    }
+}
+
+#[test]
 fn what_is_executed_counts_as_if_it_were_written_out() {
     let outlook = outlook();
     let outer = Flow::of("execute p", &outlook);
