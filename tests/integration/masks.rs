@@ -389,9 +389,72 @@ fn a_question_in_disguise_is_refused_and_everyday_statements_are_not() {
     assert_eq!(masked.sees("select count(email) from users"), "5");
     let joined = masked.sees("select * from users full join plain using (id) order by id limit 1");
     assert!(joined.starts_with("1|user 1|[masked]|"), "{joined}");
+    let outcome = masked.script(true, "executed.py", "attacks.sql");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+    masked.assert_unknown(CANARY);
+}
+
+#[test]
+fn the_literals_of_statements_that_define_are_not_on_record() {
+    let masked = Masked::new("predicates = \"allow\"");
+    let statements = [
+        "create view lit as select id, email = $$k4n4ry-1$$ as a from users",
+        "create table lit2 as select id from users where email = E'k4n4ry-2'",
+        "alter table users alter column ssn set default $$k4n4ry-3$$",
+        "create index lit3 on users (id) where ssn = $$k4n4ry-4$$",
+        "comment on column users.ssn is $$k4n4ry-5$$",
+        "prepare lit4 as select id from users where ssn = U&'k4n4ry-6'",
+        "select id, ssn from users /* k4n4ry-7 */ where id = 1 -- k4n4ry-8",
+        "select id from users where ssn = $$k4n4ry-9$$ and",
+    ];
+    for statement in statements {
+        let _ = masked.psql(statement);
+    }
+    masked.assert_unknown(CANARY);
+    let record = masked.record("create view lit");
+    assert_eq!(
+        record["statement"],
+        "create view lit as select id, email = '[masked]' as a from users"
+    );
+}
+
+#[test]
+fn what_is_prepared_is_masked_however_it_is_executed() {
+    let masked = Masked::new("predicates = \"deny\"");
     let outcome = masked.script(true, "prepared.py", "attacks.sql");
     assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
     masked.assert_unknown(CANARY);
+}
+
+#[test]
+fn a_session_with_a_library_of_its_own_does_not_begin() {
+    let masked = Masked::new("");
+    let mut psql = masked.scene.job("library").unwrap().command("psql");
+    psql.env("PGOPTIONS", "-c session_preload_libraries=evil");
+    psql.args([
+        "-X",
+        "-d",
+        &masked.scene.cluster.address(),
+        "-c",
+        "select 1",
+    ]);
+    let outcome = running::run(&mut psql).unwrap();
+    assert_ne!(outcome.code(), 0, "{outcome:?}");
+    assert!(outcome.stderr.contains("cannot be shown"), "{outcome:?}");
+}
+
+#[test]
+fn how_much_was_written_is_not_told() {
+    let masked = Masked::new("");
+    let refusal = masked.fails("explain (analyze, wal) update users set ssn = 'x' where id = 1");
+    assert!(refusal.contains("asks about"), "{refusal}");
+    assert_eq!(masked.sees("select pg_current_wal_lsn()"), "");
+    assert_eq!(
+        masked.sees("select n_tup_hot_upd from pg_stat_user_tables where relname = 'users'"),
+        ""
+    );
+    let refusal = masked.fails("create index on users (id) include (ssn)");
+    assert!(refusal.contains("asks about"), "{refusal}");
 }
 
 #[test]
@@ -474,6 +537,16 @@ fn detectors_find_what_no_field_names() {
     );
     let record = masked.record("select id, email, note");
     assert_eq!(record["masked"]["detected:email"], 1);
+    assert_eq!(
+        masked
+            .sees("select 4111111111111111::float8, array[4111111111111111::float8], 4.5::float8"),
+        "||4.5"
+    );
+    let outcome = masked.script(true, "card_numbers.py", "attacks.sql");
+    assert_eq!(
+        outcome.stdout,
+        "[None, None, None, None, None, '[masked]', Decimal('4111111111111112'), [5]]\n"
+    );
     let failed = masked.fails("select 'someone@example.com'::int");
     assert!(failed.contains("[masked]"), "{failed}");
     masked.assert_unknown("someone@example.com");
@@ -684,7 +757,16 @@ fn a_row_that_is_too_long_to_be_masked_is_cut_where_the_policy_says_so() {
 #[test]
 fn a_trigger_or_a_rule_of_the_database_does_not_speak_for_itself() {
     let masked = Masked::new("");
+    let on_events = "create function tell() returns event_trigger language plpgsql as \
+                     $$ begin raise notice 'seen %', (select email from users limit 1); end $$; \
+                     create event trigger tell on ddl_command_end execute function tell()";
+    masked.scene.cluster.query(on_events).unwrap();
     let outcome = masked.psql("insert into audited values (1, 'x')");
     assert!(outcome.stderr.contains("[masked"), "{outcome:?}");
     assert!(!outcome.stderr.contains(CANARY));
+    for statement in ["create table told (id int)", "comment on table told is 'x'"] {
+        let outcome = masked.psql(statement);
+        assert!(outcome.stderr.contains("[masked"), "{outcome:?}");
+        assert!(!outcome.stderr.contains(CANARY));
+    }
 }

@@ -47,7 +47,7 @@ use cache::{Cache, Form};
 use effects::{EffectSet, strongest};
 use gateway_core::Verb;
 use script::interpret;
-use shape::{Scan, write_shape};
+use shape::{Scan, What, write_shape};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -200,13 +200,18 @@ impl Classifier {
     }
 }
 
-/// Where the literals of a text are, in bytes; `None` when that is not certain.
-pub(crate) fn literals(sql: &str) -> Option<Vec<std::ops::Range<usize>>> {
+/// Where the literals and the comments of a text are, each with whether it is a comment. `None`:
+/// nobody knows. `read`: it is known that its strings were read by the standard, in which a
+/// backslash in a plain one is a character like any other.
+pub(crate) fn literals(sql: &str, read: bool) -> Option<Vec<(std::ops::Range<usize>, bool)>> {
     let mut found = Vec::new();
     let scan = shape::write_shape_and(sql, &mut Vec::new(), |literal| {
-        found.push(literal.start..literal.end);
+        found.push((literal.start..literal.end, literal.what == What::Comment));
     });
-    (scan.certain && !scan.plain_backslash).then_some(found)
+    match scan.certain {
+        true => (read || !scan.plain_backslash).then_some(found),
+        false => parse::literals(sql, read),
+    }
 }
 
 /// Where the numbers begin that a text's shape keeps; `None`: what is known of the text is known of
@@ -219,11 +224,6 @@ fn kept_numbers(sql: &str) -> Option<Vec<usize>> {
         }
     });
     scan.certain.then_some(kept)
-}
-
-/// A text with its constants replaced by the parser; `None` when it does not parse.
-pub(crate) fn normalised(sql: &str) -> Option<String> {
-    parse::normalise(sql)
 }
 
 /// Could a plain string end somewhere else than the lexer thinks, where a backslash escapes?

@@ -7,7 +7,7 @@
 //! - [`flow`](crate::interpret::flow): where the values in the answer to a statement come from, and
 //!   what else the statement does with them.
 //! - [`columns`], [`value`], [`row`], [`copy`]: what becomes of the values on their way to the
-//!   client.
+//!   client; [`binary`]: what is looked for in them.
 //! - [`words`]: what becomes of error texts, statements and bind values.
 //! - [`veil`]: what may be written down of an answer that is recorded.
 //!
@@ -15,6 +15,7 @@
 //! aliases, sub-queries, joins and cursors. Where it says nothing, the column is an expression, and
 //! it is covered whole unless the statement shows that nothing sensitive is in it. What cannot be
 //! shown is covered; what cannot be covered is refused.
+pub(crate) mod binary;
 pub(crate) mod catalogue;
 pub(crate) mod columns;
 pub(crate) mod copy;

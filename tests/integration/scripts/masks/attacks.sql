@@ -528,3 +528,20 @@ set search_path = pg_toast, public;;select encode(t.chunk_data, 'escape') from p
 create table public.pg_toast_16391 (chunk_id oid, chunk_seq int, chunk_data bytea);;set search_path = pg_toast, public;;select encode(chunk_data, 'escape') from pg_toast_16391;;copy pg_toast_16391 (chunk_data) to stdout;;reset search_path;;drop table public.pg_toast_16391
 create temp table pg_toast_16391 (a int) \; insert into sink select 9, encode(chunk_data, 'escape') from pg_toast.pg_toast_16391 \; drop table pg_temp.pg_toast_16391;;select stolen from sink
 update users set name = 'user ' || id
+set allow_system_table_mods = on;;alter view pg_catalog.pg_stats rename column histogram_bounds to hb;;select attname, hb::text from pg_stats where tablename = 'users' and attname in ('email', 'ssn');;alter view pg_catalog.pg_stats rename column hb to histogram_bounds;;reset allow_system_table_mods
+begin;;update pg_proc set proname = 'initcap' where proname = 'mail_of';;select initcap(1);;rollback
+begin;;update pg_attribute set attname = 'zz' where attrelid = 'users'::regclass and attname = 'email';;select zz, upper(zz) from users;;rollback
+create view cw as select oid, proname from pg_proc;;begin;;update cw set proname = 'initcap' where proname = 'mail_of';;select initcap(1);;rollback;;drop view cw
+begin;;with a as (update pg_catalog.pg_proc set proname = 'initcap' where proname = 'mail_of' returning 1) select * from a;;select initcap(1);;rollback
+begin;;create or replace view pg_catalog.pg_views as select nspname as schemaname, nspname as viewname, nspname as viewowner, email as definition from pg_namespace, users;;select definition, upper(definition) from pg_views;;rollback
+select query_to_xml('select set_config(''a.b'', email, false) from users', false, false, '');;select current_setting('a.b')
+select ts_stat('select set_config(''a.b'', email, false)::tsvector from users');;select current_setting('a.b')
+select query_to_xml('select put_away(email) from users', false, false, '');;select stolen from sink
+create view va as select * from audited;;insert into va values (1, 'x');;insert into va select 2, 'y';;drop view va
+create view va as select * from audited;;create view va2 as select id, note from va;;insert into va2 values (1, 'x');;drop view va2, va
+create table ap (id int, note text) partition by range (id);;alter table ap attach partition audited for values from (0) to (100);;insert into ap values (2, 'x') returning id;;alter table ap detach partition audited;;drop table ap
+update par set id = 11 where id = 1;;update par set id = 1 where id = 11
+delete from par where id = 2;;insert into par values (2);;insert into chi values (2)
+select raising(1)
+select raising(id) from plain
+do $$ begin perform raising(1); end $$

@@ -62,6 +62,12 @@ create function "json_scalar"(i int) returns text language sql stable as 'select
 create table audited (id int, note text);
 create function audit() returns trigger language plpgsql as $$ begin raise notice 'seen %', (select email from users limit 1); return new; end $$;
 create trigger audit before insert on audited for each row execute function audit();
+create table par (id int primary key);
+insert into par select generate_series(1, 5);
+create table chi (id int references par on update cascade on delete cascade);
+insert into chi select generate_series(1, 5);
+create trigger audit_chi before update or delete on chi for each row execute function audit();
+create function raising(i int) returns int language plpgsql as $$ declare m text; begin select email into m from users where id = i; raise exception 'x' using column = m, constraint = m, datatype = m, table = m, schema = m; end $$;
 alter table users add constraint grown check (salary > 0);
 analyze;
 grant all on all tables in schema public, hr to public;

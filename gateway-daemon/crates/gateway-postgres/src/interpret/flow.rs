@@ -19,6 +19,8 @@ mod labels;
 mod names;
 mod nodes;
 mod safe;
+pub(crate) mod server;
+mod sizes;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -198,6 +200,8 @@ pub(crate) struct StatementFlow {
     pub(crate) executes: Option<Box<str>>,
     /// It shows how something is executed, and not what comes of that.
     pub(crate) explains: bool,
+    /// The cursors on whose rows it acts, where it touches something sensitive.
+    pub(crate) acts_on: Vec<Box<str>>,
 }
 
 /// What a text does with the values of others than itself.
@@ -223,6 +227,8 @@ pub(crate) struct Flow {
     pub(crate) ends: bool,
     /// It gives sensitive values to what may fail with them, or calls what is not known.
     pub(crate) quotes: bool,
+    /// It calls what is not known.
+    pub(crate) calls: bool,
 }
 
 impl Flow {
@@ -239,6 +245,7 @@ impl Flow {
             replaces: true,
             ends: true,
             quotes: true,
+            calls: true,
         }
     }
 
@@ -263,6 +270,52 @@ impl Flow {
         flow
     }
 
+    /// The same text, where `executed` is what it executes.
+    pub(crate) fn executing(&self, executed: &Flow) -> Flow {
+        // A new field has to be thought of here.
+        let Flow {
+            statements,
+            uses,
+            touches,
+            unknown,
+            moves,
+            writes,
+            alters,
+            replaces,
+            ends,
+            quotes,
+            calls,
+        } = executed;
+        let mut united = self.clone();
+        for found in uses {
+            if !united.uses.contains(found) {
+                united.uses.push(*found);
+            }
+        }
+        united.touches |= touches;
+        united.unknown |= unknown;
+        united.moves |= moves;
+        united.writes |= writes;
+        united.alters |= alters;
+        united.replaces |= replaces;
+        united.ends |= ends;
+        united.quotes |= quotes;
+        united.calls |= calls;
+        let executing = united.statements.iter_mut();
+        for found in executing.filter(|found| found.executes.is_some()) {
+            match statements.as_slice() {
+                [one] => {
+                    found.declares.clone_from(&one.declares);
+                    found.closes.clone_from(&one.closes);
+                    found.acts_on.extend_from_slice(&one.acts_on);
+                }
+                // Any cursor may be another one.
+                _ => found.closes = Some(Box::default()),
+            }
+        }
+        united
+    }
+
     /// The flow of the statement at `index`.
     pub(crate) fn statement(&self, index: usize) -> Option<&StatementFlow> {
         self.statements.get(index)
@@ -279,6 +332,7 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
     let doing = Doing {
         touches: names.touches(),
         calls: !names.is_proven(),
+        reads_catalogues: server::reads_catalogues(tree, outlook),
     };
     Some((names.outputs(tree), doing))
 }
@@ -294,7 +348,12 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
             flow.uses.push(found);
         }
     }
-    flow.touches |= names.touches();
+    let catalogue = outlook.catalogue.as_ref();
+    let calls = !names.is_proven()
+        || server::runs_other_triggers(tree)
+        || server::is_event(tree) && catalogue.is_none_or(|known| known.event_triggers);
+    flow.calls |= calls;
+    flow.touches |= names.touches() || calls;
     flow.unknown |= names.is_doubtful() && outlook.catalogue.is_some();
     flow.moves |= moves(tree);
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
@@ -305,7 +364,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
         || only_adds(tree) && is_new(tree, outlook);
     flow.replaces |= !keeps;
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
-    flow.quotes |= !names.is_proven() || names.has_touching_view() || quotes;
+    flow.quotes |= calls || names.has_touching_view() || quotes;
     if ends_prepared(tree) {
         // Whatever was done in it, and whoever did it.
         flow.alters = true;
@@ -313,6 +372,10 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
     }
     let mut found = StatementFlow {
         outputs: names.outputs(tree),
+        acts_on: match names.touches() {
+            true => server::cursors_acted_on(tree),
+            false => Vec::new(),
+        },
         ..StatementFlow::default()
     };
     match tree.kind() {
@@ -338,6 +401,8 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
             };
             found.holds = options & CURSOR_OPT_HOLD != 0;
         }
+        // It says something about a column, perhaps, which it names by parts of any kind.
+        "CommentStmt" | "SecLabelStmt" => flow.touches = true,
         "ClosePortalStmt" => found.closes = Some(tree.text("portalname").into()),
         _ => {}
     }

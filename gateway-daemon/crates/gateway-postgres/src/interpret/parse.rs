@@ -1,6 +1,7 @@
 //! PostgreSQL's own grammar, called with care: it is C, and the text comes from the wire.
 use super::tree::Tree;
 use pg_query::protobuf::{ScanToken, Token};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Longest text that is parsed, in bytes. A kilobyte of the densest SQL takes about a millisecond
@@ -47,14 +48,32 @@ pub(super) fn prepared_text(prepare: &str) -> Option<&str> {
     None
 }
 
-/// A text with its constants replaced by `$1`, `$2` and so on.
-pub(super) fn normalise(sql: &str) -> Option<String> {
+/// Where the literals and the comments of a text are, each with whether it is a comment. `read`: its
+/// plain strings were read by the standard.
+pub(super) fn literals(sql: &str, read: bool) -> Option<Vec<(Range<usize>, bool)>> {
     if sql.len() > PARSED_BYTES_MAX {
         return None;
     }
-    catch_unwind(AssertUnwindSafe(|| pg_query::normalize(sql)))
-        .ok()?
-        .ok()
+    let mut found = Vec::new();
+    for token in scan(sql)? {
+        let is_comment = match token.token() {
+            Token::SqlComment | Token::CComment => true,
+            Token::Sconst
+            | Token::Usconst
+            | Token::Bconst
+            | Token::Xconst
+            | Token::Iconst
+            | Token::Fconst => false,
+            _ => continue,
+        };
+        let range = usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?;
+        let text = sql.get(range.clone())?;
+        if !read && text.starts_with('\'') && text.contains('\\') {
+            return None;
+        }
+        found.push((range, is_comment));
+    }
+    Some(found)
 }
 
 /// The tokens of a text, comments among them. `None` when it holds what is none.

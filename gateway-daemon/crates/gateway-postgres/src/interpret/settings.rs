@@ -199,7 +199,7 @@ impl<'a> Walk<'a, '_> {
 }
 
 /// The text in the condition `name = 'text'`.
-fn name_in_condition(condition: &Tree) -> Option<&str> {
+pub(super) fn name_in_condition(condition: &Tree) -> Option<&str> {
     use pg_query::protobuf::AExprKind;
     let is_equation = condition.kind() == "AExpr"
         && condition.choice::<AExprKind>("kind") == Some(AExprKind::AexprOp)

@@ -27,15 +27,23 @@ pub(super) struct Scan {
     pub(super) plain_backslash: bool,
 }
 
-/// A literal that the lexer took out. What the lexer is judged by.
+/// What the lexer tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Number,
+    String,
+    /// It stays where it is.
+    Comment,
+}
+
+/// A literal that the lexer took out, or a comment. What the lexer is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Literal {
     /// Where it begins, in bytes.
     pub(super) start: usize,
     /// Where it ends.
     pub(super) end: usize,
-    /// A string, or else a number.
-    pub(super) is_string: bool,
+    pub(super) what: What,
     /// It stays in the shape: `ORDER BY 2` is not what `ORDER BY 1` is.
     pub(super) is_kept: bool,
 }
@@ -46,7 +54,7 @@ pub(super) fn write_shape(sql: &str, shape: &mut Vec<u8>) -> Scan {
     write_shape_and(sql, shape, |_| {})
 }
 
-/// As [`write_shape`], and tells of each literal.
+/// As [`write_shape`], and tells of each literal and each comment.
 pub(super) fn write_shape_and(
     sql: &str,
     shape: &mut Vec<u8>,
@@ -160,7 +168,7 @@ impl Lexer<'_> {
                     tell(Literal {
                         start,
                         end: self.at,
-                        is_string: false,
+                        what: What::Number,
                         is_kept,
                     });
                 }
@@ -171,14 +179,25 @@ impl Lexer<'_> {
                     tell(Literal {
                         start,
                         end: self.at,
-                        is_string: true,
+                        what: What::String,
                         is_kept: false,
                     });
                 }
                 Class::DoubleQuote => self.quoted_identifier()?,
                 Class::Dollar => self.parameter()?,
-                Class::Minus if self.peek(1) == Some(b'-') => self.line_comment(),
-                Class::Slash if self.peek(1) == Some(b'*') => self.block_comment()?,
+                Class::Minus | Class::Slash if self.begins_comment(byte) => {
+                    let start = self.at;
+                    match byte {
+                        b'-' => self.line_comment(),
+                        _ => self.block_comment()?,
+                    }
+                    tell(Literal {
+                        start,
+                        end: self.at,
+                        what: What::Comment,
+                        is_kept: false,
+                    });
+                }
                 Class::Minus | Class::Slash => self.at += 1,
                 // `.5` is a number and `1..2` is two.
                 Class::Dot if self.peek(1).is_some_and(|next| next.is_ascii_digit()) => {
@@ -337,6 +356,13 @@ impl Lexer<'_> {
             Some(Class::Letter | Class::Dollar) => None,
             _ => Some(()),
         }
+    }
+
+    fn begins_comment(&self, byte: u8) -> bool {
+        matches!(
+            (byte, self.peek(1)),
+            (b'-', Some(b'-')) | (b'/', Some(b'*'))
+        )
     }
 
     fn line_comment(&mut self) {

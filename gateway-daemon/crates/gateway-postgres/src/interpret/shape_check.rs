@@ -3,7 +3,7 @@ use super::abridge::abridge;
 use super::context::SqlContext;
 use super::parse::scan;
 use super::script::interpret;
-use super::shape::{Literal, write_shape_and};
+use super::shape::{Literal, What, write_shape_and};
 use pg_query::protobuf::{ScanToken, Token};
 use std::ops::Range;
 
@@ -33,6 +33,7 @@ pub fn check_shape(sql: &str) -> Result<(), ShapeDisagreement> {
     let mut shape = Vec::new();
     let mut literals = Vec::new();
     let verdict = write_shape_and(sql, &mut shape, |literal| literals.push(literal));
+    literals.retain(|literal| literal.what != What::Comment);
     if !verdict.certain {
         return Ok(());
     }
@@ -83,7 +84,9 @@ fn check_literals(tokens: &[ScanToken], literals: &[Literal]) -> Result<(), Stri
         let (these, after) = rest.split_at(inside);
         let is_whole = these.first().map(|literal| literal.start) == Some(range.start)
             && these.last().map(|literal| literal.end) == Some(range.end)
-            && these.iter().all(|literal| literal.is_string == is_string)
+            && these
+                .iter()
+                .all(|literal| (literal.what == What::String) == is_string)
             && (is_string || these.len() == 1);
         if !is_whole {
             return Err(format!("the literal at {range:?} was read as {these:?}"));

@@ -95,7 +95,20 @@ pub(crate) const TELLING: &[(&str, Telling)] = &[
         ]),
     ),
     ("pg_stat_activity", Telling::Only(&["query"])),
-    ("pg_stat_statements", Telling::Only(&["query"])),
+    (
+        "pg_stat_statements",
+        Telling::Only(&[
+            "query",
+            "wal_records",
+            "wal_fpi",
+            "wal_bytes",
+            "wal_buffers_full",
+        ]),
+    ),
+    (
+        "pg_stat_wal",
+        Telling::Only(&["wal_records", "wal_fpi", "wal_bytes", "wal_buffers_full"]),
+    ),
     ("pg_largeobject", Telling::Only(&["data"])),
     ("pg_stat_all_tables", UPDATES),
     ("pg_stat_sys_tables", UPDATES),
@@ -118,14 +131,33 @@ const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, 
     OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TELLING]::pg_catalog.name[])) \
     ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
 /// Within a transaction that keeps to one snapshot the answers to all other questions are what was
-/// there when it began.
-const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation')";
+/// there when it began. Whoever runs a statement holds a lock, on its own transaction at least: who
+/// does is what it is now, whatever the snapshot.
+const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation'), \
+    pg_catalog.pg_backend_pid(), \
+    ARRAY(SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l WHERE l.pid IS NOT NULL)::pg_catalog.text";
 const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typname \
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
-const CODE: &str = "SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
-    UNION ALL SELECT r.ev_class FROM pg_catalog.pg_rewrite r \
-    WHERE r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\"";
+/// The relations that run code when they are changed, and which others are changed with which: what a
+/// view is of, children and partitions, and what a foreign key changes by itself. 0 stands for the
+/// catalogue.
+const CODE: &str = "SELECT t.tgrelid, NULL::pg_catalog.oid FROM pg_catalog.pg_trigger t \
+    WHERE NOT t.tgisinternal \
+    UNION ALL SELECT r.ev_class, NULL::pg_catalog.oid FROM pg_catalog.pg_rewrite r \
+    WHERE r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\" \
+    UNION ALL SELECT r.ev_class, d.refobjid FROM pg_catalog.pg_rewrite r \
+    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid \
+    AND d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid \
+    AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
+    WHERE r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    UNION ALL SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i \
+    UNION ALL SELECT k.confrelid, k.conrelid FROM pg_catalog.pg_constraint k \
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\" \
+    AND (k.confupdtype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[]) \
+    OR k.confdeltype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[])) \
+    UNION ALL SELECT 0::pg_catalog.oid, NULL::pg_catalog.oid FROM pg_catalog.pg_event_trigger e \
+    WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog.\"char\"";
 /// Functions that `(x).name` can call: those that one argument is enough for, and those that an
 /// older server has by what is a word of the grammar by now. Of PostgreSQL's own an immutable one
 /// returns nothing but what it is given.
@@ -266,7 +298,7 @@ pub(crate) struct Relation {
     pub(crate) columns: Vec<Column>,
     /// The query of a view.
     pub(crate) definition: Option<Box<str>>,
-    /// Changing it runs a trigger or a rule of the database's own.
+    /// Changing it runs a trigger or a rule of the database's own, on it or on what is changed with it.
     pub(crate) runs_code: bool,
 }
 
@@ -298,6 +330,8 @@ pub(crate) struct Catalogue {
     pub(crate) functions: FxHashSet<Box<str>>,
     /// The names of the relations that came with the server, by schema.
     pub(crate) own: FxHashMap<Box<str>, FxHashSet<Box<str>>>,
+    /// Changing the catalogue runs code of the database's own.
+    pub(crate) event_triggers: bool,
     /// Columns that hold values of others: referencing and referenced relation and column.
     pub(crate) references: Vec<[(u32, i16); 2]>,
 }
@@ -329,12 +363,30 @@ pub(crate) struct Loading {
     bytes: usize,
     failed: bool,
     is_snapshot: bool,
+    /// Relations with a trigger or a rule.
+    code: FxHashSet<u32>,
+    /// Which relation is changed with which.
+    together: Vec<(u32, u32)>,
+    running: Running,
+}
+
+/// Which processes of the server run a statement.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Running {
+    /// The one that was asked.
+    pub(crate) own: u32,
+    pub(crate) processes: Vec<u32>,
 }
 
 impl Loading {
     /// Were the questions answered from a snapshot that an open transaction keeps to?
     pub(crate) fn is_snapshot(&self) -> bool {
         self.is_snapshot
+    }
+
+    /// Which processes ran a statement then.
+    pub(crate) fn running(&self) -> Running {
+        self.running.clone()
     }
 
     /// A DataRow.
@@ -371,8 +423,12 @@ impl Loading {
             }
             3 => {
                 let oid: u32 = row.number()?;
-                if let Some(relation) = self.catalogue.relations.get_mut(&oid) {
-                    relation.runs_code = true;
+                match row.text_or_null()? {
+                    None => _ = self.code.insert(oid),
+                    Some(other) => {
+                        let other = other.parse().map_err(|_| Error::Value)?;
+                        self.together.push((oid, other));
+                    }
                 }
                 Ok(())
             }
@@ -386,6 +442,10 @@ impl Loading {
             5 => self.foreign_key(&mut row),
             6 => {
                 self.is_snapshot = row.text()? != "read committed";
+                self.running = Running {
+                    own: row.number()?,
+                    processes: numbers(row.text()?)?,
+                };
                 Ok(())
             }
             7 => {
@@ -453,7 +513,14 @@ impl Loading {
         if self.failed || self.question != QUESTIONS {
             return None;
         }
+        let code = with_others(self.code, &self.together);
         let mut catalogue = self.catalogue;
+        catalogue.event_triggers = code.contains(&0);
+        for oid in code {
+            if let Some(relation) = catalogue.relations.get_mut(&oid) {
+                relation.runs_code = true;
+            }
+        }
         for (oid, relation) in &catalogue.relations {
             let named = catalogue.by_name.entry(relation.name.clone()).or_default();
             named.push(*oid);
@@ -462,12 +529,30 @@ impl Loading {
     }
 }
 
+/// The relations with which one of these is changed.
+fn with_others(mut code: FxHashSet<u32>, together: &[(u32, u32)]) -> FxHashSet<u32> {
+    let mut by_other: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    for (relation, other) in together {
+        by_other.entry(*other).or_default().push(*relation);
+    }
+    let mut found: Vec<u32> = code.iter().copied().collect();
+    while let Some(other) = found.pop() {
+        for relation in by_other.get(&other).into_iter().flatten() {
+            if code.insert(*relation) {
+                found.push(*relation);
+            }
+        }
+    }
+    code
+}
+
 /// An array as text: `{1,2}`.
-fn numbers(text: &str) -> Result<Vec<i16>, Error> {
+fn numbers<N: std::str::FromStr>(text: &str) -> Result<Vec<N>, Error> {
     let inner = text
         .strip_prefix('{')
         .and_then(|text| text.strip_suffix('}'));
     let numbers = inner.ok_or(Error::Value)?.split(',');
+    let numbers = numbers.filter(|number| !number.is_empty());
     let numbers = numbers.map(|number| number.parse().map_err(|_| Error::Value));
     numbers.collect()
 }
@@ -494,5 +579,27 @@ impl<'a> Row<'a> {
 
     fn number<N: std::str::FromStr>(&mut self) -> Result<N, Error> {
         self.text()?.parse().map_err(|_| Error::Value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_changed_with_a_table_runs_its_triggers() {
+        // A view of a partitioned table, whose partition refers by a foreign key to what has one.
+        let together = [(1, 2), (2, 3), (3, 4), (4, 3), (5, 1), (6, 7)];
+        let code = FxHashSet::from_iter([3]);
+        let mut all: Vec<u32> = with_others(code, &together).into_iter().collect();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn arrays_of_numbers_are_read() {
+        assert_eq!(numbers::<i16>("{1,-2}").unwrap(), [1, -2]);
+        assert_eq!(numbers::<u32>("{}").unwrap(), [0; 0]);
+        assert!(numbers::<u32>("1").is_err());
     }
 }

@@ -1,4 +1,5 @@
 //! What becomes of each column of a result.
+use super::binary;
 use super::outlook::{FieldId, Outlook, UNPROVEN};
 use super::value::{Kind, Shape, cover, integer_text};
 use crate::codec::Reader;
@@ -298,13 +299,21 @@ impl Columns {
             _ => value,
         };
         let mut found: Vec<(Range<usize>, Detector, Sensitive)> = Vec::new();
-        masker.find(
-            masks.detectors(),
-            text,
-            &mut |range, (detector, sensitive)| {
-                found.push((range, *detector, sensitive.clone()));
-            },
-        );
+        let mut find = |text: &[u8]| {
+            masker.find(
+                masks.detectors(),
+                text,
+                &mut |range, (detector, sensitive)| {
+                    found.push((range, *detector, sensitive.clone()));
+                },
+            );
+        };
+        find(text);
+        match kind.shape {
+            Shape::Text { .. } | Shape::Integer(_) | Shape::Bytes => {}
+            _ if kind.binary => binary::texts(value, &mut find),
+            _ => binary::plain_numbers(value, &mut find),
+        }
         self.count_detected(&found);
         let strongest = found.iter().filter(|(.., sensitive)| sensitive.covered);
         let Some(with) = strongest.map(|(.., sensitive)| sensitive.mask.with).max() else {

@@ -557,17 +557,21 @@ pub(crate) struct Doing {
     pub(crate) touches: bool,
     /// It calls what is not known.
     pub(crate) calls: bool,
+    /// It reads PostgreSQL's own catalogues, as a view over which they could be changed.
+    pub(crate) reads_catalogues: bool,
 }
 
 impl Doing {
     fn add(&mut self, other: Doing) {
         self.touches |= other.touches;
         self.calls |= other.calls;
+        self.reads_catalogues |= other.reads_catalogues;
     }
 
     /// Of a query that cannot be read.
     const ANYTHING: Doing = Doing {
         touches: true,
         calls: true,
+        reads_catalogues: true,
     };
 }

@@ -14,8 +14,13 @@ use std::time::{Duration, Instant};
 
 /// A catalogue is read anew after this long: nobody says when a session elsewhere has changed it.
 const FRESH: Duration = Duration::from_secs(10);
-/// A change whose session has left counts as under way for this long.
+/// A request whose session has left counts as under way for this long, unless the server says that
+/// it runs no more.
 const LEFT: Duration = Duration::from_secs(600);
+/// By then the server has begun with what was sent before a session left.
+const BEGUN: Duration = Duration::from_secs(10);
+/// So many sessions that left are told apart.
+const LEFT_MAX: usize = 256;
 /// So many databases are remembered.
 const DATABASES_MAX: usize = 256;
 /// So many outlooks are remembered.
@@ -48,9 +53,33 @@ struct Known {
 #[derive(Debug, Default)]
 struct UnderWay {
     requests: u32,
-    /// Until then there may be some of sessions that left before they had their answer: the server
-    /// goes on.
-    left_until: Option<Instant>,
+    /// Of sessions that left before they had their answer: the server goes on.
+    left: Vec<Left>,
+}
+
+/// A session that left.
+#[derive(Debug)]
+struct Left {
+    at: Instant,
+    /// The process of the server that served it; `None`: it is not known.
+    process: Option<u32>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Answered,
+    /// The session left, and the process of the server that served it may go on.
+    Left(Option<u32>),
+}
+
+/// What the server said of its processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Processes<'a> {
+    /// When it was asked.
+    pub(crate) asked: Instant,
+    /// Those that ran a statement.
+    pub(crate) running: &'a [u32],
 }
 
 impl UnderWay {
@@ -58,17 +87,42 @@ impl UnderWay {
         self.requests += 1;
     }
 
-    /// One was answered; or, where the session has `left`, will not be.
-    fn end(&mut self, left: bool, now: Instant) {
+    fn end(&mut self, ended: Ended, now: Instant) {
         self.requests = self.requests.saturating_sub(1);
-        if left {
-            self.left_until = Some(now + LEFT);
+        let Ended::Left(process) = ended else { return };
+        self.left
+            .retain(|left| now.saturating_duration_since(left.at) < LEFT);
+        if self.left.len() >= LEFT_MAX {
+            // The last one stands for all that come.
+            self.left.pop();
+            self.left.push(Left {
+                at: now,
+                process: None,
+            });
+        } else {
+            self.left.push(Left { at: now, process });
         }
+    }
+
+    /// Forgets the sessions that left and whose processes run nothing more. True: there was one.
+    fn settle(&mut self, processes: Processes<'_>) -> bool {
+        let before = self.left.len();
+        self.left.retain(|left| {
+            let has_begun = processes.asked.saturating_duration_since(left.at) >= BEGUN;
+            let runs = |process: u32| processes.running.contains(&process);
+            !has_begun || left.process.is_none_or(runs)
+        });
+        self.left.len() < before
     }
 
     /// Is one under way, or may one be whose session left?
     fn is_any(&self, now: Instant) -> bool {
-        self.requests > 0 || self.left_until.is_some_and(|until| now < until)
+        self.requests > 0 || self.is_left(now)
+    }
+
+    fn is_left(&self, now: Instant) -> bool {
+        let mut left = self.left.iter();
+        left.any(|left| now.saturating_duration_since(left.at) < LEFT)
     }
 }
 
@@ -117,6 +171,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn now(&self) -> Instant {
+        (self.now)()
+    }
+
     /// One that was never given before.
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
@@ -160,15 +218,28 @@ impl Store {
     }
 
     /// A session has read the catalogue. It began in that generation: what it has
-    /// read may be what was there before a change, and then it is not fresh.
-    pub(crate) fn read(&self, database: &Database, catalogue: Catalogue, began: u64) {
+    /// read may be what was there before a change, and then it is not fresh. `processes`: where the
+    /// server's are those that sessions were told of.
+    pub(crate) fn read(
+        &self,
+        database: &Database,
+        catalogue: Catalogue,
+        began: u64,
+        processes: Option<Processes<'_>>,
+    ) {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             let now = (self.now)();
             databases.retain(|_, known| known.changing.is_any(now) || known.moving.is_any(now));
         }
         let known = self.known(&mut databases, database);
-        let is_new = known.generation == began && known.changing.requests == 0;
+        let mut settled = false;
+        if let Some(processes) = processes {
+            known.moving.settle(processes);
+            // What it has changed meanwhile may have been read before.
+            settled = known.changing.settle(processes);
+        }
+        let is_new = known.generation == began && known.changing.requests == 0 && !settled;
         known.read = is_new.then(|| (self.now)());
         // The same as before comes with all that was found out about it.
         if known.catalogue.as_deref() != Some(&catalogue) {
@@ -197,13 +268,13 @@ impl Store {
         known.changing.begin();
     }
 
-    /// It was answered; or, where the session has `left`, will not be.
-    pub(crate) fn end_change(&self, database: &Database, left: bool) {
+    /// It was answered, or will not be.
+    pub(crate) fn end_change(&self, database: &Database, ended: Ended) {
         let mut databases = self.databases.lock();
         let known = self.known(&mut databases, database);
         known.read = None;
         known.generation = self.number();
-        known.changing.end(left, (self.now)());
+        known.changing.end(ended, (self.now)());
     }
 
     /// A request goes upstream that stores what it finds in relations.
@@ -212,11 +283,18 @@ impl Store {
         self.known(&mut databases, database).moving.begin();
     }
 
-    /// It was answered; or, where the session has `left`, will not be.
-    pub(crate) fn end_move(&self, database: &Database, left: bool) {
+    /// It was answered, or will not be.
+    pub(crate) fn end_move(&self, database: &Database, ended: Ended) {
         let mut databases = self.databases.lock();
         let known = self.known(&mut databases, database);
-        known.moving.end(left, (self.now)());
+        known.moving.end(ended, (self.now)());
+    }
+
+    /// Is there no such request but of sessions that left?
+    pub(crate) fn only_left_moving(&self, database: &Database) -> bool {
+        let databases = self.databases.lock();
+        let moving = databases.get(database).map(|known| &known.moving);
+        moving.is_some_and(|moving| moving.requests == 0 && moving.is_left((self.now)()))
     }
 
     /// Are such requests on their way?
@@ -302,5 +380,104 @@ impl Store {
             flows.insert(key, Arc::clone(&flow));
         }
         flow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::marks::Nowhere;
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+
+    fn now() -> Instant {
+        NOW.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            NOW.set(Some(now));
+            now
+        })
+    }
+
+    fn later(seconds: u64) {
+        NOW.set(Some(now() + Duration::from_secs(seconds)));
+    }
+
+    /// The catalogue is read, and the server says who runs something.
+    fn read(store: &Store, running: &[u32]) {
+        let generation = store.generation(&orders());
+        let asked = now();
+        let processes = Some(Processes { asked, running });
+        store.read(&orders(), Catalogue::default(), generation, processes);
+    }
+
+    fn orders() -> Database {
+        Database {
+            address: ([10, 0, 0, 7], 5432).into(),
+            name: (*b"orders").into(),
+        }
+    }
+
+    fn store() -> Store {
+        Store::new(now, Marks::new(Vec::new(), Arc::new(Nowhere)))
+    }
+
+    #[test]
+    fn who_left_is_waited_for_while_the_server_goes_on() {
+        let store = store();
+        store.begin_move(&orders());
+        assert!(!store.only_left_moving(&orders()));
+        store.end_move(&orders(), Ended::Left(Some(7)));
+        assert!(store.only_left_moving(&orders()));
+        read(&store, &[]);
+        assert!(store.is_moving(&orders()), "it may not have begun yet");
+        later(11);
+        read(&store, &[5, 7]);
+        assert!(store.is_moving(&orders()), "it runs");
+        read(&store, &[5]);
+        assert!(!store.is_moving(&orders()));
+    }
+
+    #[test]
+    fn who_left_without_a_number_is_waited_for_until_the_end() {
+        let store = store();
+        store.begin_move(&orders());
+        store.end_move(&orders(), Ended::Left(None));
+        later(590);
+        read(&store, &[]);
+        assert!(store.is_moving(&orders()));
+        later(20);
+        assert!(!store.is_moving(&orders()));
+    }
+
+    #[test]
+    fn the_catalogue_is_read_anew_when_a_change_is_over() {
+        let store = store();
+        store.begin_change(&orders());
+        store.end_change(&orders(), Ended::Left(Some(7)));
+        later(11);
+        read(&store, &[7]);
+        assert!(matches!(store.fresh(&orders()), Fresh::Changing(_)));
+        read(&store, &[]);
+        // It may have been read before the change, and who runs what after it.
+        assert!(matches!(store.fresh(&orders()), Fresh::No));
+        read(&store, &[]);
+        assert!(matches!(store.fresh(&orders()), Fresh::Yes(_)));
+    }
+
+    #[test]
+    fn many_who_leave_are_one() {
+        let store = store();
+        for number in 0..1000 {
+            store.begin_move(&orders());
+            store.end_move(&orders(), Ended::Left(Some(number)));
+        }
+        later(11);
+        read(&store, &[]);
+        assert!(store.is_moving(&orders()));
+        let databases = store.databases.lock();
+        assert!(databases[&orders()].moving.left.len() <= LEFT_MAX);
     }
 }

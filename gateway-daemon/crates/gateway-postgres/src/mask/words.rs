@@ -1,7 +1,7 @@
 //! Texts in which a masked value could stand: errors and notices, statements, bind values.
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
-use crate::interpret::{literals, normalised};
+use crate::interpret::literals;
 use gateway_core::mask::Treatment;
 use gateway_core::{Masker, Masks, Parameter};
 use std::ops::Range;
@@ -9,22 +9,57 @@ use std::ops::Range;
 /// Classes of SQLSTATE whose primary message is made of names and not of values, where no value is
 /// given to what looks names up. Details, hints and contexts are never that.
 const NAMES_ONLY: &[&[u8]] = &[
-    b"08", b"0A", b"23", b"25", b"26", b"34", b"40", b"42", b"53", b"54", b"55", b"57",
+    b"08", b"0A", b"23", b"25", b"26", b"34", b"40", b"42", b"53", b"55", b"57",
 ];
 
 /// The fields of a message that hold names and numbers: severity, SQLSTATE, the message, the place
 /// in the statement, schema, table, column, type and constraint, and the place in the server's code.
 const NAMES: &[u8] = b"SVCMPstcdnFLR";
 
+/// Those of [`NAMES`] that RAISE says as it likes, besides the message.
+const RAISED: &[u8] = b"stcdn";
+/// The SQLSTATEs that PostgreSQL has (`errcodes.txt`). RAISE can say any.
+const KNOWN_CODES: &str =
+    "00000 01000 01003 01004 01006 01007 01008 0100C 01P01 02000 02001 03000 08000 08001 08003
+    08004 08006 08007 08P01 09000 0A000 0B000 0F000 0F001 0L000 0LP01 0P000 0Z000 0Z002 20000
+    21000 22000 22001 22002 22003 22004 22005 22007 22008 22009 2200B 2200C 2200D 2200F 2200G
+    2200H 2200L 2200M 2200N 2200S 2200T 22010 22011 22012 22013 22014 22015 22016 22018 22019
+    2201B 2201E 2201F 2201G 2201W 2201X 22021 22022 22023 22024 22025 22026 22027 2202E 2202G
+    2202H 22030 22031 22032 22033 22034 22035 22036 22037 22038 22039 2203A 2203B 2203C 2203D
+    2203E 2203F 2203G 22P01 22P02 22P03 22P04 22P05 22P06 23000 23001 23502 23503 23505 23514
+    23P01 24000 25000 25001 25002 25003 25004 25005 25006 25007 25008 25P01 25P02 25P03 26000
+    27000 28000 28P01 2B000 2BP01 2D000 2F000 2F002 2F003 2F004 2F005 34000 38000 38001 38002
+    38003 38004 39000 39001 39004 39P01 39P02 39P03 3B000 3B001 3D000 3F000 40000 40001 40002
+    40003 40P01 42000 42501 42601 42602 42611 42622 42701 42702 42703 42704 42710 42712 42723
+    42725 42803 42804 42809 42830 42846 42883 428C9 42939 42P01 42P02 42P03 42P04 42P05 42P06
+    42P07 42P08 42P09 42P10 42P11 42P12 42P13 42P14 42P15 42P16 42P17 42P18 42P19 42P20 42P21
+    42P22 44000 53000 53100 53200 53300 53400 54000 54001 54011 54023 55000 55006 55P02 55P03
+    55P04 57000 57014 57P01 57P02 57P03 57P04 57P05 58000 58030 58P01 58P02 72000 F0000 F0001
+    HV000 HV001 HV002 HV004 HV005 HV006 HV007 HV008 HV009 HV00A HV00B HV00C HV00D HV00J HV00K
+    HV00L HV00M HV00N HV00P HV00Q HV00R HV010 HV014 HV021 HV024 HV090 HV091 P0000 P0001 P0002
+    P0003 P0004 XX000 XX001 XX002";
+/// What any other becomes: "raise exception".
+const RAISED_CODE: &[u8] = b"P0001";
+
+/// Where the words of a message may be from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The server's own words about names.
+    Names,
+    /// They can be made of values, whatever the class.
+    Values,
+    /// What raised it is not known: it can be made of values in all of its fields.
+    Code,
+}
+
 /// What stands in a message's place.
 const COVERED: &[u8] = b"[masked: the message could quote a masked value]";
 
-/// What an ErrorResponse (`E`) or a NoticeResponse (`N`) becomes, as a frame. `quotes`: its message
-/// may be made of values, whatever its class.
+/// What an ErrorResponse (`E`) or a NoticeResponse (`N`) becomes, as a frame.
 ///
 /// # Errors
 /// The body is malformed.
-pub(crate) fn cover_message(kind: u8, body: &[u8], quotes: bool) -> Result<Vec<u8>, Error> {
+pub(crate) fn cover_message(kind: u8, body: &[u8], source: Source) -> Result<Vec<u8>, Error> {
     let mut fields = Vec::new();
     let mut reader = Reader::new(body);
     loop {
@@ -35,7 +70,7 @@ pub(crate) fn cover_message(kind: u8, body: &[u8], quotes: bool) -> Result<Vec<u
     }
     reader.end()?;
     let code = fields.iter().find(|(field, _)| *field == b'C');
-    let names_only = !quotes
+    let names_only = source == Source::Names
         && code.is_some_and(|(_, code)| NAMES_ONLY.iter().any(|class| code.starts_with(class)));
     Ok(frame(kind, |bytes| {
         for (field, text) in fields {
@@ -43,6 +78,11 @@ pub(crate) fn cover_message(kind: u8, body: &[u8], quotes: bool) -> Result<Vec<u
                 b'M' if !names_only => {
                     bytes.push(field);
                     push_text(bytes, COVERED);
+                }
+                field if source == Source::Code && RAISED.contains(&field) => {}
+                b'C' if source == Source::Code && !is_known_code(text) => {
+                    bytes.push(field);
+                    push_text(bytes, RAISED_CODE);
                 }
                 field if NAMES.contains(&field) => {
                     bytes.push(field);
@@ -54,6 +94,12 @@ pub(crate) fn cover_message(kind: u8, body: &[u8], quotes: bool) -> Result<Vec<u
         }
         bytes.push(0);
     }))
+}
+
+fn is_known_code(code: &[u8]) -> bool {
+    KNOWN_CODES
+        .split_whitespace()
+        .any(|known| known.as_bytes() == code)
 }
 
 /// A table by its schema and its name.
@@ -131,19 +177,25 @@ pub(crate) fn constant(masker: &dyn Masker) -> Vec<u8> {
     text
 }
 
-/// A statement as it may be written down: its literals are covered.
-pub(crate) fn cover_statement(sql: &str, masker: &dyn Masker) -> String {
+/// A statement as it may be written down: its literals are covered, and its comments left out.
+/// `read`: it is known how its strings were read.
+pub(crate) fn cover_statement(sql: &str, read: bool, masker: &dyn Masker) -> String {
     let word = String::from_utf8_lossy(&constant(masker)).into_owned();
-    let Some(literals) = literals(sql) else {
-        return normalised(sql).unwrap_or_else(|| format!("{word}: {} bytes", sql.len()));
+    let Some(literals) = literals(sql, read) else {
+        return format!("{word}: {} bytes", sql.len());
     };
     let mut covered = String::with_capacity(sql.len());
     let mut at = 0;
-    for literal in literals {
+    for (literal, is_comment) in literals {
         covered.push_str(sql.get(at..literal.start).unwrap_or_default());
-        covered.push('\'');
-        covered.push_str(&word);
-        covered.push('\'');
+        if is_comment {
+            // What stands before it and behind it does not become one word.
+            covered.push(' ');
+        } else {
+            covered.push('\'');
+            covered.push_str(&word);
+            covered.push('\'');
+        }
         at = literal.end;
     }
     covered.push_str(sql.get(at..).unwrap_or_default());

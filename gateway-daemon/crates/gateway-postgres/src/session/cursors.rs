@@ -33,30 +33,36 @@ struct Known {
     doubtful: bool,
 }
 
-/// What one statement makes of a name, once it is answered.
+/// What a request makes of names, once it is answered.
 #[derive(Debug)]
 pub(super) enum CursorChange {
     Declare(Name, Cursor),
     Close(Name),
     CloseAll,
+    /// They may stand for others.
+    Doubt(Vec<Name>),
+    /// The same of all names.
+    DoubtAll,
 }
 
 /// The cursors of a session.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
     names: FxHashMap<Name, Known>,
-    /// Requests without an answer that close all.
+    /// Requests without an answer that close all, or may.
     closing_all: u32,
 }
 
 impl Cursors {
-    /// A text goes upstream. What it returns is to be settled when it is answered.
+    /// A text goes upstream. What it returns is to be settled when it is answered, in the order of
+    /// the requests: what an earlier one has declared is there only until this one comes to its turn.
     pub(super) fn begin(&mut self, flow: &Flow, stamp: Stamp) -> Option<CursorChange> {
-        let [one] = flow.statements.as_slice() else {
-            flow.statements.iter().for_each(|found| self.doubt(found));
-            return None;
+        let change = match flow.statements.as_slice() {
+            [one] if one.executes.is_none() => change(one, stamp)?,
+            // Not all may come to their turn. What is executed was prepared earlier, and is not
+            // worth more than a doubt.
+            several => self.doubt(several)?,
         };
-        let change = change(one, stamp)?;
         match &change {
             CursorChange::Declare(name, _) | CursorChange::Close(name) => {
                 if self.names.len() >= NAMES_MAX && !self.names.contains_key(name) {
@@ -65,21 +71,45 @@ impl Cursors {
                 }
                 self.names.entry(name.clone()).or_default().open += 1;
             }
-            CursorChange::CloseAll => self.closing_all += 1,
+            CursorChange::Doubt(_) => {}
+            CursorChange::CloseAll | CursorChange::DoubtAll => self.closing_all += 1,
         }
         Some(change)
     }
 
-    fn doubt(&mut self, found: &StatementFlow) {
-        let all = found.closes.as_deref() == Some("");
-        for (name, known) in &mut self.names {
-            let is_meant = |meant: &Option<Box<str>>| {
-                let meant = meant.as_deref().and_then(key);
-                meant.is_some_and(|meant| meant == *name)
-            };
-            known.doubtful |= all || is_meant(&found.closes) || is_meant(&found.declares);
+    fn doubt(&mut self, statements: &[StatementFlow]) -> Option<CursorChange> {
+        if statements
+            .iter()
+            .any(|found| found.closes.as_deref() == Some(""))
+        {
+            return Some(CursorChange::DoubtAll);
         }
-        // One that is not known here is not known.
+        let named = statements
+            .iter()
+            .flat_map(|found| [&found.closes, &found.declares])
+            .filter_map(|name| key(name.as_deref()?));
+        let named: Vec<Name> = named.collect();
+        self.doubt_names(named)
+    }
+
+    /// The name becomes that of a portal, perhaps. To be settled as what [`Cursors::begin`] returns.
+    pub(super) fn name_portal(&mut self, name: &[u8]) -> Option<CursorChange> {
+        if self.names.is_empty() {
+            return None;
+        }
+        self.doubt_names(vec![significant(name)?.into()])
+    }
+
+    /// One that is not known here is covered anyway.
+    fn doubt_names(&mut self, mut names: Vec<Name>) -> Option<CursorChange> {
+        names.retain(|name| match self.names.get_mut(name) {
+            Some(known) => {
+                known.open += 1;
+                true
+            }
+            None => false,
+        });
+        (!names.is_empty()).then_some(CursorChange::Doubt(names))
     }
 
     /// A request that [`Cursors::begin`] returned a change for is answered.
@@ -92,6 +122,22 @@ impl Cursors {
                     self.names
                         .values_mut()
                         .for_each(|known| known.cursor = None);
+                }
+                return;
+            }
+            CursorChange::DoubtAll => {
+                self.closing_all = self.closing_all.saturating_sub(1);
+                self.names
+                    .values_mut()
+                    .for_each(|known| known.doubtful = true);
+                return;
+            }
+            CursorChange::Doubt(names) => {
+                for name in names {
+                    if let Some(known) = self.names.get_mut(&name) {
+                        known.open = known.open.saturating_sub(1);
+                        known.doubtful = true;
+                    }
                 }
                 return;
             }
@@ -110,13 +156,6 @@ impl Cursors {
             }
             Outcome::Failed => {}
             Outcome::Unsure => known.doubtful = true,
-        }
-    }
-
-    /// The name becomes that of a portal, perhaps.
-    pub(super) fn forget(&mut self, name: &[u8]) {
-        if let Some(known) = significant(name).and_then(|name| self.names.get_mut(name)) {
-            known.doubtful = true;
         }
     }
 

@@ -6,7 +6,6 @@ use super::serving::{Change, Serving};
 use super::statement::{Attributes, Portal, Statement};
 use crate::Shared;
 use crate::interpret::{Classification, PlainStrings, PreparedChange, SqlContext, TextEncoding};
-use gateway_core::mask::Use;
 use gateway_core::{Attribute, Clearance, Obstacle, Operation, Parameter, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
@@ -120,18 +119,17 @@ pub(super) fn ask(
     };
     let shown = seen.shown(question.text, out);
     let parameters = seen.parameters(question.parameters, out);
-    // What a statement does with values, it does when it is executed.
+    // What is written is known when it is executed.
     if question.phase != Phase::Parse {
         seen.look_for_constants(question.text, question.parameters, out);
     }
-    let uses: &[Use] = match question.phase {
-        Phase::Parse => &[],
-        Phase::Query | Phase::Execute => &seen.uses,
-    };
     out.submit(&Operation {
         parameters: parameters.as_deref().unwrap_or(question.parameters),
         shown: shown.as_deref(),
-        uses,
+        // What it asks about values it can ask as soon as a Bind has it planned, and no Bind is
+        // judged: functions are called by then, and operators with what statistics hold.
+        uses: &seen.uses,
+        announces: operation.announces && !seen.asks_when_planned(),
         ..operation
     })
 }

@@ -301,6 +301,7 @@ impl Serving {
         let key = key.ok_or(Fault::Client(Error::CancelTable))?;
         let message = response::make_backend_key(process, key.secret());
         self.cancel = Some(key);
+        self.process = Some(process);
         Ok(Step::Replace(size, message))
     }
 }

@@ -20,16 +20,17 @@ use super::serving::Serving;
 use super::statement::Statement;
 use crate::codec::{frame, push_text};
 use crate::interpret::Classification;
-use crate::interpret::flow::{CopySource, Flow, Outputs};
+use crate::interpret::flow::{CopySource, Fields, Flow, Outputs};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
 use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
 use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
 use crate::mask::words;
-use gateway_core::mask::{Use, UseKind};
+use gateway_core::mask::{Predicates, Use, UseKind};
 use gateway_core::{Masks, Parameter};
 use gateway_protocol::Effects;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The name of the statement that a copied query is described by.
 const COPIED: &[u8] = b"gateway_copied";
@@ -48,10 +49,18 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Could it ask what a human is to be asked about as soon as it is planned, before it is executed?
+    /// The planner calls functions that are stable or immutable, where what they are given is known.
+    pub(super) fn asks_when_planned(&self) -> bool {
+        let is_held = |found: &Use| matches!(found.mask.predicates, Predicates::Hold(_));
+        self.view.flow.calls && self.uses.iter().any(is_held)
+    }
+
     /// The text as it may be written down; `None`: as it is.
     pub(super) fn shown(&self, text: &str, out: &dyn Effects) -> Option<String> {
         if self.touches {
-            return Some(words::cover_statement(text, out.masker()));
+            let is_read = !self.view.flow.statements.is_empty();
+            return Some(words::cover_statement(text, is_read, out.masker()));
         }
         let searched = words::search(text.as_bytes(), &*self.view.masks, out.masker())?;
         Some(String::from_utf8_lossy(&searched).into_owned())
@@ -119,8 +128,9 @@ pub(super) struct Masking {
     own: Option<Option<Arc<Catalogue>>>,
     /// It is being read.
     loading: Option<Loading>,
-    /// What the database's generation was when that began.
+    /// What the database's generation was when that began, and when it did.
     generation: u64,
+    asked: Option<Instant>,
     /// How often this session has changed it, or may have.
     alterations: u64,
     /// How often it was read for the request that waits: others may change it all the time.
@@ -151,6 +161,8 @@ pub(super) struct Masking {
     found: Remembered,
     /// Something sensitive was touched: errors that come late may be about it.
     sensitive: bool,
+    /// And by what is not known: a trigger can be deferred.
+    calls: bool,
     /// The columns of the answer that comes.
     columns: Option<Columns>,
     /// The columns of the query that is copied next.
@@ -199,7 +211,7 @@ impl Serving {
         };
         self.masking().latest = Some(Arc::clone(&outlook));
         self.looked = self.keeping(keep, &masks, &outlook, meaning, question.text);
-        let (flow, inner) = self.flow(meaning, question.text, &outlook);
+        let (flow, executed) = self.flow(meaning, question.text, &outlook);
         if flow.unknown && self.reads_again(&outlook, out) {
             return Look::Wait;
         }
@@ -214,26 +226,32 @@ impl Serving {
         masking.replacing = flow.replaces || flow.ends && changed;
         masking.storing = flow.moves;
         let mut uses: Vec<Use> = Vec::new();
-        for (kind, field) in flow
-            .uses
-            .iter()
-            .chain(inner.iter().flat_map(|(flow, _)| &flow.uses))
-        {
+        for (kind, field) in &flow.uses {
             let is_void = absent && (*kind, *field) == (UseKind::Asks, UNKNOWN);
             uses.extend(use_of(&outlook, *kind, *field).filter(|_| outlook.covers && !is_void));
         }
+        if question.phase != Phase::Parse {
+            let asked = self.acted_on(&flow);
+            uses.extend(asked.into_iter().filter_map(|field| {
+                use_of(&outlook, UseKind::Asks, field).filter(|_| outlook.is_covered(field))
+            }));
+        }
         // What is stored could come from what is there by then only.
-        let is_race = flow.moves && self.masking().names_change
-            || flow.replaces && self.shared.store.is_moving(&self.database);
-        if is_race && outlook.covers {
+        let store = &self.shared.store;
+        let is_race =
+            flow.moves && self.names_change() || flow.replaces && store.is_moving(&self.database);
+        // A statement whose session left may be over; the server knows.
+        let may_be_over = flow.replaces && store.only_left_moving(&self.database);
+        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook, out) {
+            return Look::Wait;
+        }
+        if is_race && outlook.covers && question.phase != Phase::Parse {
             uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
-        let touches = flow.touches
-            || inner.as_ref().is_some_and(|(flow, _)| flow.touches)
-            || late && self.masking().sensitive;
+        let touches = flow.touches || late && self.masking().sensitive;
         // What runs later may meet what is there by then.
-        let names_change = self.masking().names_change;
+        let names_change = self.names_change();
         let is_later = question.is_stale
             || names_change
             || flow.statements.len() > 1
@@ -243,10 +261,10 @@ impl Serving {
             self.cursor_flow = names_cursor(&flow).then_some(flow);
             return Look::Plain;
         }
-        let quotes = flow.quotes || inner.as_ref().is_some_and(|(flow, _)| flow.quotes);
+        let quotes = flow.quotes;
         let fetches = flow.statements.iter().any(|found| found.fetches.is_some());
         let (cursor, is_current) = self.cursor(&flow);
-        let inner = inner.map(|(_, outputs)| outputs).or(cursor);
+        let inner = executed.or(cursor);
         self.cursor_flow = names_cursor(&flow).then(|| Arc::clone(&flow));
         let copies = copied_query(&flow).map(Into::into);
         Look::Seen(Box::new(Seen {
@@ -268,58 +286,74 @@ impl Serving {
         }))
     }
 
-    /// What a text does, and what it executes, where that is one prepared statement.
+    /// Is another session changing what names stand for?
+    fn names_change(&self) -> bool {
+        let masking = self.masking.as_ref();
+        masking.is_some_and(|masking| masking.names_change)
+    }
+
+    /// What a text does, together with the prepared statements that it executes, and what those
+    /// return.
     pub(super) fn flow(
         &self,
         meaning: Option<&Arc<Classification>>,
         text: &str,
         outlook: &Outlook,
-    ) -> (Arc<Flow>, Option<(Arc<Flow>, Outputs)>) {
-        let store = &self.shared.store;
-        let flow = match meaning {
-            Some(meaning) if meaning.statements > 0 || meaning.shape > 1 => {
-                store.flow(meaning.shape, text, outlook)
-            }
-            _ => Arc::new(Flow::unreadable()),
-        };
-        let mut names: Vec<Box<str>> = Vec::new();
-        names.extend(
-            flow.statements
-                .iter()
-                .filter_map(|found| found.executes.clone()),
-        );
-        if names.is_empty() {
+    ) -> (Arc<Flow>, Option<Outputs>) {
+        let flow = self.own_flow(meaning, text, outlook);
+        let mut names = flow.statements.iter();
+        let Some(name) = names.find_map(|found| found.executes.as_ref()) else {
             return (flow, None);
-        }
-        let executed = match (names.as_slice(), flow.statements.len()) {
-            ([name], 1) => self.executed(name, outlook, EXECUTES_MAX),
+        };
+        // Of several statements, one before could prepare another one of this name.
+        let executed = match flow.statements.len() {
+            1 => self.executed(name, outlook, EXECUTES_MAX),
             _ => None,
         };
-        let executed = executed.unwrap_or_else(|| Arc::new(Flow::unreadable()));
-        let outputs = match executed.statements.as_slice() {
-            [one] => one.outputs.clone(),
-            _ => Outputs::unproven(),
-        };
-        (flow, Some((executed, outputs)))
+        let (executed, outputs) =
+            executed.unwrap_or_else(|| (Arc::new(Flow::unreadable()), Outputs::unproven()));
+        (Arc::new(flow.executing(&executed)), Some(outputs))
     }
 
-    /// What the prepared statement of this name does.
-    fn executed(&self, name: &str, outlook: &Outlook, depth: usize) -> Option<Arc<Flow>> {
+    /// What a text does, but for what it executes.
+    fn own_flow(
+        &self,
+        meaning: Option<&Arc<Classification>>,
+        text: &str,
+        outlook: &Outlook,
+    ) -> Arc<Flow> {
+        match meaning {
+            Some(meaning) if meaning.statements > 0 || meaning.shape > 1 => {
+                self.shared.store.flow(meaning.shape, text, outlook)
+            }
+            _ => Arc::new(Flow::unreadable()),
+        }
+    }
+
+    /// What the prepared statement of this name does, and what it returns. `None`: that is not
+    /// certain.
+    fn executed(
+        &self,
+        name: &str,
+        outlook: &Outlook,
+        depth: usize,
+    ) -> Option<(Arc<Flow>, Outputs)> {
         let key = significant(name.as_bytes()).filter(|key| !key.is_empty())?;
         let segment = self.pipeline.segment();
         let statement: &Arc<Statement> = self.statements.look_up(key, segment).one()?;
-        let meaning = statement.meaning.as_ref()?;
-        let flow = self
-            .shared
-            .store
-            .flow(meaning.shape, &statement.text, outlook);
+        let flow = self.own_flow(statement.meaning.as_ref(), &statement.text, outlook);
         let [one] = flow.statements.as_slice() else {
             return None;
         };
         match &one.executes {
-            None => Some(flow),
-            Some(next) if depth > 0 => self.executed(next, outlook, depth - 1),
-            Some(_) => None,
+            None => {
+                let outputs = one.outputs.clone();
+                Some((flow, outputs))
+            }
+            Some(next) => {
+                let (executed, outputs) = self.executed(next, outlook, depth.checked_sub(1)?)?;
+                Some((Arc::new(flow.executing(&executed)), outputs))
+            }
         }
     }
 
@@ -339,10 +373,28 @@ impl Serving {
         }
     }
 
-    /// The name becomes that of a portal.
-    pub(super) fn forget_cursor(&mut self, name: &[u8]) {
-        if let Some(masking) = &mut self.masking {
-            masking.cursors.forget(name);
+    /// What is returned by the cursors on whose rows a text acts. An index can have them in the order
+    /// of what they return: which row is whose, acting on them would show.
+    fn acted_on(&self, flow: &Flow) -> Vec<FieldId> {
+        let mut fields = Fields::default();
+        for name in flow.statements.iter().flat_map(|found| &found.acts_on) {
+            let cursors = self.masking.as_ref().map(|masking| &masking.cursors);
+            let cursor = cursors.and_then(|cursors| cursors.find(name));
+            match cursor.filter(|cursor| Some(cursor.stamp) == self.stamp()) {
+                Some(cursor) => _ = fields.add(&cursor.outputs.any()),
+                None => _ = fields.add(&Fields::one(UNPROVEN)),
+            }
+        }
+        fields.iter().collect()
+    }
+
+    /// The name becomes that of a portal, when `entry` is answered.
+    pub(super) fn name_portal(&mut self, entry: &mut Entry, name: &[u8]) {
+        if let Some(masking) = &mut self.masking
+            && let Some(change) = masking.cursors.name_portal(name)
+        {
+            masking.cursor_changes.push(change);
+            entry.names_cursor = true;
         }
     }
 
@@ -406,7 +458,9 @@ impl Serving {
             return Some(self.ask_about(portal));
         };
         entry.viewed = true;
-        self.masking().sensitive |= seen.touches && seen.view.outlook.covers;
+        let masking = self.masking();
+        masking.sensitive |= seen.touches && seen.view.outlook.covers;
+        masking.calls |= seen.view.flow.calls && entry.request != Request::Parse;
         self.views.push(seen.view);
         let apart = match portal {
             Some(_) => Own::Within,
@@ -444,8 +498,9 @@ impl Serving {
     }
 }
 
-/// What a function returns that is called by its number, nobody knows.
-pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
+/// The use of what could do anything with masked values: a function that is called by its number, or
+/// a library that the server loads.
+pub(super) fn unproven_use(masks: Option<&dyn Masks>) -> Vec<Use> {
     let Some(masks) = masks.filter(|masks| masks.cover()) else {
         return Vec::new();
     };
@@ -457,6 +512,7 @@ pub(super) fn of_function_call(masks: Option<&dyn Masks>) -> Vec<Use> {
 
 fn names_cursor(flow: &Flow) -> bool {
     let mut statements = flow.statements.iter();
+    // What is executed is with what executes it.
     statements.any(|found| found.declares.is_some() || found.closes.is_some())
 }
 

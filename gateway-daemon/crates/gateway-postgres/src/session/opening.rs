@@ -1,13 +1,16 @@
 //! The first messages of a connection, up to the StartupMessage or the CancelRequest.
 use super::inject::{Injected, Injection};
 use super::login::Login;
+use super::masking::unproven_use;
 use super::serving::Serving;
 use super::{Channel, PgSession, Stage, refusal};
 use crate::Shared;
 use crate::codec::request::cancel_request;
 use crate::codec::startup::{self, Packet, Parameters};
 use crate::error::Error;
+use crate::interpret::flow::server::is_of_server;
 use crate::interpret::{SearchPath, SqlContext};
+use gateway_core::mask::Use;
 use gateway_core::{Attribute, Effect, Object, Obstacle, Operation, Verb};
 use gateway_protocol::{Answer, Effects, ProtocolError, Side};
 use std::sync::Arc;
@@ -144,7 +147,7 @@ impl PgSession {
         if let Some(injected) = &self.injected {
             startup.injected(injected);
         }
-        let cleared = out.submit(&Operation {
+        let operation = Operation {
             protocol: crate::NAME,
             verb: startup.verb(),
             effects: &startup.effects,
@@ -155,6 +158,11 @@ impl PgSession {
             uses: &[],
             shown: None,
             shape: None,
+        };
+        let uses = startup.uses(&operation, out);
+        let cleared = out.submit(&Operation {
+            uses: &uses,
+            ..operation
         });
         let clearance = match cleared {
             Ok(clearance) => clearance,
@@ -200,6 +208,8 @@ struct Startup {
     effects: Vec<Effect>,
     attributes: Vec<(Arc<str>, Attribute)>,
     search_path: SearchPath,
+    /// It has the server load or run something, or nobody knows what it asks for.
+    of_server: bool,
 }
 
 impl Startup {
@@ -213,6 +223,7 @@ impl Startup {
             }],
             attributes: Vec::new(),
             search_path: SearchPath::default(),
+            of_server: false,
         };
         let (mut user, mut database) = (None, None);
         for (name, value) in parameters.iter() {
@@ -270,6 +281,25 @@ impl Startup {
                 self.attributes.push(text_attribute(name, version));
             }
         }
+    }
+
+    /// What it could do with masked values in all that the session is used for: what the server
+    /// loads as it begins sees every table.
+    fn uses(&self, operation: &Operation<'_>, out: &mut dyn Effects) -> Vec<Use> {
+        if !self.of_server {
+            return Vec::new();
+        }
+        // To log in returns nothing that could be masked. What is read later is.
+        let read = Effect {
+            verb: Verb::Read,
+            objects: vec![Object::Unresolved(Arc::from("*"))],
+        };
+        let effects = [self.effects.as_slice(), &[read]].concat();
+        let masks = out.masks(&Operation {
+            effects: &effects,
+            ..*operation
+        });
+        unproven_use(masks.as_deref())
     }
 
     fn verb(&self) -> Verb {
@@ -346,17 +376,24 @@ impl Startup {
                         .collect();
                     self.setting(&name, value, shared);
                 }
-                None => self.effect(Verb::Admin, &[Object::Unresolved(Arc::from("*"))]),
+                None => self.anything(Verb::Admin),
             }
         }
+    }
+
+    /// What it asks for, nobody knows.
+    fn anything(&mut self, verb: Verb) {
+        self.of_server = true;
+        self.effect(verb, &[Object::Unresolved(Arc::from("*"))]);
     }
 
     /// A setting at start is what SET would be.
     fn setting(&mut self, name: &[u8], value: &[u8], shared: &Shared) {
         let (name, value) = match (std::str::from_utf8(name), std::str::from_utf8(value)) {
             (Ok(name), Ok(value)) => (name.to_ascii_lowercase(), value),
-            _ => return self.effect(Verb::Unknown, &[Object::Unresolved(Arc::from("*"))]),
+            _ => return self.anything(Verb::Unknown),
         };
+        self.of_server |= is_of_server(&name);
         if name == "search_path" {
             self.search_path = SearchPath::parse(value);
             return;
@@ -372,7 +409,7 @@ impl Startup {
             .split('.')
             .all(|part| !part.is_empty() && part.chars().all(plain));
         if !parts_are_plain || value.contains('\\') {
-            return self.effect(Verb::Unknown, &[Object::Unresolved(Arc::from("*"))]);
+            return self.anything(Verb::Unknown);
         }
         let quoted = name.replace('.', "\".\"");
         let statement = format!("SET \"{quoted}\" TO '{}'", value.replace('\'', "''"));

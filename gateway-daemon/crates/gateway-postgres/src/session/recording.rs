@@ -245,12 +245,7 @@ impl Serving {
         let catalogue = outlook.catalogue.as_ref();
         let outlook = store.outlook(&self.database, catalogue, &*masks, Some(&mut found));
         let (flow, inner) = self.flow(meaning, text, &outlook);
-        let inner_touches = inner
-            .as_ref()
-            .is_some_and(|(flow, _)| flow.touches || !flow.uses.is_empty());
-        let is_clean =
-            !flow.touches && flow.uses.is_empty() && !inner_touches && masks.detectors().is_empty();
-        let inner = inner.map(|(_, outputs)| outputs);
+        let is_clean = !flow.touches && flow.uses.is_empty() && masks.detectors().is_empty();
         let veil = (!is_clean).then(|| View::veiled(outlook, masks, flow, inner));
         Keeping::of(bytes, veil)
     }

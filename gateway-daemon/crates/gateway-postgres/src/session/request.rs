@@ -297,7 +297,7 @@ impl Serving {
             stamp: self.stamp(),
             _share: held.map(|bytes| self.held.share(bytes)),
         };
-        self.forget_cursor(name);
+        self.name_portal(&mut entry, name);
         let position = self.pipeline.next();
         let (name, unused) = self.portals.change(name, position, Some(portal));
         if let Some(portal) = unused {
@@ -444,7 +444,7 @@ impl Serving {
             shown: None,
             shape: None,
         };
-        let uses = masking::of_function_call(out.masks(&operation).as_deref());
+        let uses = masking::unproven_use(out.masks(&operation).as_deref());
         let asked = out.submit(&Operation {
             uses: &uses,
             ..operation

@@ -239,6 +239,8 @@ pub(super) struct Serving {
     /// Where rows are rewritten.
     pub(super) made: Vec<u8>,
     pub(super) cancel: Option<CancelKey>,
+    /// The process of the server that serves this session, as it says.
+    pub(super) process: Option<u32>,
     /// The upstream said that it closes.
     pub(super) upstream_leaves: bool,
 }
@@ -306,6 +308,7 @@ impl Serving {
             spare: Vec::new(),
             settings: Settings::new(search_path),
             cancel: None,
+            process: None,
             upstream_leaves: false,
         }
     }

@@ -2,12 +2,12 @@
 use super::harness::{Harness, Policy};
 use super::messages::{
     all, bare, bind, complete, copy_data, describe, error, error_field, execute, notice,
-    parameter_description, parse, query, raw, ready, sync,
+    parameter_description, parse, query, raw, ready, startup, sync,
 };
 use crate::Limits;
 use gateway_core::Masks;
-use gateway_core::mask::{Detector, Sensitive};
-use gateway_testkit::FakeMasks;
+use gateway_core::mask::{Detector, Mask, Predicates, Sensitive};
+use gateway_testkit::{FakeMasks, approver};
 use std::sync::Arc;
 
 /// Covers one column, and refuses questions about it.
@@ -97,7 +97,7 @@ pub(super) fn catalogue_isolated(transaction: char, level: &str) -> Vec<u8> {
         answer(&[]),
         answer(&[]),
         answer(&[]),
-        answer(&[texts(&[level])]),
+        answer(&[texts(&[level, "1", "{}"])]),
         answer(&[]),
         answer(&[]),
         ready(transaction),
@@ -496,6 +496,180 @@ fn questions_and_code_are_refused() {
             "!execute nothing",
         ]
     );
+}
+
+#[test]
+fn what_would_be_refused_is_not_even_parsed() {
+    // A Bind has it planned, and nobody is asked about that.
+    let mut harness = loaded();
+    for sql in [
+        "select 1/(ascii(substr(imm(1), 1, 1)) - 107)",
+        "select id from users where email like 'k4n4ry-2\\'",
+        "insert into users (id) select email from users",
+    ] {
+        harness.client(&all(&[parse("", sql), bind("", ""), sync()]));
+        let sent = harness.take_upstream();
+        assert!(!sent.windows(7).any(|window| window == b"ascii(s"), "{sql}");
+        assert!(harness.records().last().unwrap().denied, "{sql}");
+        harness.upstream(&all(&[error("42601", "syntax error"), ready('I')]));
+        assert_eq!(harness.outcome.error, None, "{sql}");
+    }
+}
+
+/// As [`EMAIL_MASKED`], but that a human is asked about questions.
+#[derive(Debug)]
+struct Holding;
+
+impl Masks for Holding {
+    fn id(&self) -> u64 {
+        3
+    }
+
+    fn field(&self, name: &str) -> Option<Sensitive> {
+        let found = EMAIL_MASKED.field(name)?;
+        let mask = Mask {
+            predicates: Predicates::Hold(approver::terms()),
+            ..Mask::clone(&found.mask)
+        };
+        Some(Sensitive {
+            mask: Arc::new(mask),
+            ..found
+        })
+    }
+
+    fn detectors(&self) -> &[(Detector, Sensitive)] {
+        &[]
+    }
+
+    fn cover(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_calls_something_is_held_before_it_is_planned() {
+    for (sql, sent) in [
+        ("select 1/length(imm(1)) from users", ""),
+        ("select id from users where email = $1", "PB"),
+    ] {
+        let policy = Policy::allowing();
+        policy.mask(Arc::new(Holding));
+        let mut harness = Harness::ready(policy);
+        harness.client(&all(&[parse("", sql), bind("", "")]));
+        assert_eq!(letters(&harness.take_upstream()), QUESTIONS);
+        harness.upstream(&catalogue());
+        assert_eq!(letters(&harness.take_upstream()), sent, "{sql}");
+        harness.client(&all(&[execute(""), sync()]));
+        assert_eq!(letters(&harness.take_upstream()), "", "{sql}");
+    }
+}
+
+#[test]
+fn what_loads_code_does_not_begin_a_session() {
+    for (parameter, value, is_refused) in [
+        ("options", "-c session_preload_libraries=/tmp/evil", true),
+        ("options", "--local-preload-libraries=evil", true),
+        ("options", "-O", true),
+        ("session_preload_libraries", "evil", true),
+        ("Dynamic_Library_Path", "/tmp", true),
+        ("options", "-c statement_timeout=5 -c geqo=off", false),
+        ("search_path", "public", false),
+    ] {
+        let policy = Policy::allowing();
+        policy.mask(Arc::new(EMAIL_MASKED));
+        let mut harness = Harness::new(policy);
+        harness.client(&startup(0, &[("user", "ci"), (parameter, value)]));
+        assert_eq!(harness.outcome.closed, is_refused, "{parameter} {value}");
+        assert_eq!(harness.outcome.to_upstream.is_empty(), is_refused);
+        // Without masks it is as the verbs say.
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(0, &[("user", "ci"), (parameter, value)]));
+        assert!(!harness.outcome.closed, "{parameter} {value}");
+    }
+}
+
+#[test]
+fn what_raises_an_error_may_say_it_in_any_field() {
+    let raised = |code: &str| {
+        let body = format!(
+            "SERROR\0C{code}\0Mit is alice\0salice\0talice\0calice\0dalice\0nalice\0Rexec_stmt_raise\0\0"
+        );
+        all(&[raw(b'E', body.as_bytes()), ready('I')])
+    };
+    let mut harness = loaded();
+    for (sql, code, seen) in [
+        ("select f(1) from users", "ALICE", "P0001"),
+        ("select f(1) from users", "23505", "23505"),
+    ] {
+        harness.forget();
+        harness.client(&query(sql));
+        harness.upstream(&raised(code));
+        let text = String::from_utf8_lossy(&harness.outcome.to_client).into_owned();
+        assert!(!text.to_lowercase().contains("alice"), "{text}");
+        let said = error_field(&harness.outcome.to_client, 'C');
+        assert_eq!(said.as_deref(), Some(seen));
+    }
+    // Deferred triggers run as late as at the end.
+    harness.forget();
+    harness.client(&query("commit"));
+    harness.upstream(&raised("23505"));
+    let text = String::from_utf8_lossy(&harness.outcome.to_client).into_owned();
+    assert!(!text.contains("alice"), "{text}");
+    // Names are names where nothing is called.
+    let mut harness = loaded();
+    harness.client(&query("insert into users (email) values ('x')"));
+    harness.upstream(&raised("23505"));
+    assert_eq!(
+        error_field(&harness.outcome.to_client, 'n').as_deref(),
+        Some("alice")
+    );
+}
+
+#[test]
+fn how_long_something_was_is_not_told() {
+    let mut harness = loaded();
+    harness.client(&query("update users set name = 'x'"));
+    let words = error("54000", "row is too big: size 8424");
+    harness.upstream(&all(&[words, ready('I')]));
+    let text = String::from_utf8_lossy(&harness.outcome.to_client).into_owned();
+    assert!(!text.contains("8424"), "{text}");
+}
+
+#[test]
+fn the_literals_of_any_statement_are_not_on_record() {
+    let mut harness = loaded();
+    for (sql, written) in [
+        (
+            "create view w as select id, email = $$LIT$$ as a from users /* LIT */",
+            "create view w as select id, email = '[masked]' as a from users  ",
+        ),
+        (
+            "select id, email from users where id = E'LIT' -- LIT",
+            "select id, email from users where id = '[masked]'  ",
+        ),
+        (
+            "select id, email from users where id = U&'LIT' or id = x'1F'",
+            "select id, email from users where id = '[masked]' or id = '[masked]'",
+        ),
+        (
+            "select id, email from users -- LIT\nwhere id = 5",
+            "select id, email from users  \nwhere id = '[masked]'",
+        ),
+        (
+            "select id, email from users where name like 'L\\_IT'",
+            "select id, email from users where name like '[masked]'",
+        ),
+        (
+            "select id, email from users where id = 'LIT",
+            "[masked]: 43 bytes",
+        ),
+    ] {
+        harness.forget();
+        harness.client(&query(sql));
+        let statement = harness.records().last().unwrap().statement.clone();
+        assert_eq!(statement, written, "{sql}");
+        harness.upstream(&all(&[error("42601", "x"), ready('I')]));
+    }
 }
 
 #[test]

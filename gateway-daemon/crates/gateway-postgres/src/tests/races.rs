@@ -5,7 +5,7 @@ use super::masks::{
     letters, loaded, texts,
 };
 use super::messages::{
-    all, bare, bind, complete, error, execute, parse, query, raw, ready, startup, sync,
+    all, bare, bind, close, complete, error, execute, parse, query, raw, ready, startup, sync,
 };
 use crate::{Limits, Shared};
 use std::sync::Arc;
@@ -350,6 +350,141 @@ fn a_cursor_that_was_declared_anew_is_known() {
     harness.client(&query("fetch c"));
     fetched(&mut harness);
     assert!(is_covered(&harness));
+}
+
+/// The answers to so many requests of the extended protocol that declare and close.
+fn settled(harness: &mut Harness, answers: &[Vec<u8>]) {
+    harness.upstream(&all(&[all(answers), ready('T')]));
+    assert_eq!(harness.outcome.error, None);
+    harness.forget();
+    harness.client(&query("fetch c"));
+    fetched(harness);
+}
+
+#[test]
+fn a_portal_that_takes_the_name_of_a_cursor_takes_it_in_its_turn() {
+    let mut harness = with_cursor();
+    harness.client(&query("close c"));
+    harness.upstream(&all(&[complete("CLOSE CURSOR"), ready('T')]));
+    // All of it before the first is answered.
+    harness.client(&all(&[
+        parse("", "declare c cursor for select upper(name) from users"),
+        bind("", ""),
+        execute(""),
+        close('P', "c"),
+        parse("", "select upper(email) from users"),
+        bind("c", ""),
+        sync(),
+    ]));
+    harness.forget();
+    settled(
+        &mut harness,
+        &[
+            bare('1'),
+            bare('2'),
+            // The gateway has asked what it returns.
+            bare('n'),
+            complete("DECLARE CURSOR"),
+            bare('3'),
+            bare('1'),
+            bare('2'),
+        ],
+    );
+    assert!(is_covered(&harness));
+}
+
+#[test]
+fn several_statements_take_the_name_of_a_cursor_in_their_turn() {
+    let mut harness = with_cursor();
+    harness.client(&query("close c"));
+    harness.upstream(&all(&[complete("CLOSE CURSOR"), ready('T')]));
+    harness.client(&all(&[
+        query("declare c cursor for select upper(name) from users"),
+        query("close c; declare c cursor for select upper(email) from users"),
+    ]));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    harness.forget();
+    settled(
+        &mut harness,
+        &[complete("CLOSE CURSOR"), complete("DECLARE CURSOR")],
+    );
+    assert!(is_covered(&harness));
+}
+
+#[test]
+fn what_is_executed_by_name_takes_the_name_of_a_cursor() {
+    let mut harness = with_cursor();
+    harness.client(&query("close c"));
+    harness.upstream(&all(&[complete("CLOSE CURSOR"), ready('T')]));
+    harness.client(&all(&[
+        parse("dc", "declare c cursor for select upper(email) from users"),
+        parse("cc", "close c"),
+        sync(),
+    ]));
+    harness.upstream(&all(&[bare('1'), bare('1'), ready('T')]));
+    harness.client(&query("declare c cursor for select upper(name) from users"));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    for (text, tag) in [
+        ("execute cc", "CLOSE CURSOR"),
+        ("execute dc", "DECLARE CURSOR"),
+    ] {
+        harness.client(&query(text));
+        harness.upstream(&all(&[complete(tag), ready('T')]));
+    }
+    harness.forget();
+    harness.client(&query("fetch c"));
+    fetched(&mut harness);
+    assert!(is_covered(&harness));
+}
+
+#[test]
+fn a_change_that_is_executed_by_name_is_a_change() {
+    let [mut asks, mut changes] = two_sessions();
+    changes.client(&all(&[
+        parse(
+            "ddl",
+            "create or replace view v as select email as id from users",
+        ),
+        sync(),
+    ]));
+    changes.upstream(&all(&[bare('1'), ready('I')]));
+    asks.client(&query("select id from users"));
+    changes.client(&query("execute ddl"));
+    changes.upstream(&all(&[complete("CREATE VIEW"), ready('I')]));
+    assert_eq!(changes.outcome.error, None);
+    asks.upstream(&answer(&[described(&[ID]), texts(&["value"])]));
+    assert!(is_covered(&asks));
+}
+
+#[test]
+fn what_an_executed_statement_is_given_counts() {
+    let mut harness = loaded();
+    harness.client(&all(&[
+        parse("p1", "insert into users (id) values ($1)"),
+        parse("p2", "execute p1(mail_of(1))"),
+        sync(),
+    ]));
+    assert!(harness.records().last().unwrap().denied, "as it is parsed");
+    let mut harness = loaded();
+    harness.client(&query("prepare p1 as insert into users (id) values ($1)"));
+    harness.upstream(&all(&[complete("PREPARE"), ready('I')]));
+    harness.client(&query("execute p1(mail_of(1))"));
+    assert!(harness.records().last().unwrap().denied);
+}
+
+#[test]
+fn who_acts_on_the_rows_of_a_cursor_asks_about_them() {
+    let mut harness = with_cursor();
+    harness.client(&query("update users set name = name where current of c"));
+    assert!(harness.records().last().unwrap().denied);
+    harness.take_upstream();
+    harness.upstream(&all(&[error("42601", "syntax error"), ready('T')]));
+    harness.client(&query("declare d cursor for select id from users"));
+    harness.upstream(&all(&[complete("DECLARE CURSOR"), ready('T')]));
+    harness.client(&query("update users set name = name where current of d"));
+    assert!(!harness.records().last().unwrap().denied);
+    harness.client(&query("update users set name = name where current of e"));
+    assert!(harness.records().last().unwrap().denied, "it is not known");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! PostgreSQL takes `(x).f` and `x.f` for `f(x)` where there is no such column, and older servers
 //! take `JSON_SCALAR(x)` for a call of somebody's function, which newer grammars made syntax.
 use super::nodes::is_star;
+use super::server::tells_of_writes;
 use crate::interpret::builtin::{self, Meaning};
 use crate::interpret::tree::Tree;
 use pg_query::protobuf::AExprKind;
@@ -69,7 +70,9 @@ pub(super) fn is_known_call(parts: &[&str]) -> bool {
         _ => is_proven_call(parts),
     };
     let is_lock = last.starts_with("pg_advisory_") || last.starts_with("pg_try_advisory_");
-    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last)) && !TELLING_FUNCTIONS.contains(&last)
+    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last))
+        && !TELLING_FUNCTIONS.contains(&last)
+        && !tells_of_writes(last)
 }
 
 /// Is a function of PostgreSQL's own harmless as `row.name`: does it only compute, and return

@@ -67,9 +67,16 @@ impl<'a> Names<'a> {
                     true => self.is_at_hand(part),
                     false => self.cannot_fail(part),
                 }),
-            "RowExpr" => self.list(tree, "args"),
+            "RowExpr" => {
+                let parts: Vec<&Tree> = tree.trees("args").collect();
+                self.list(tree, "args") && self.can_be_joined(&parts)
+            }
             "AExpr" => {
-                is_joining(tree) && self.operand(tree, "lexpr") && self.operand(tree, "rexpr")
+                let operands = [tree.tree("lexpr"), tree.tree("rexpr")];
+                is_joining(tree)
+                    && self.operand(tree, "lexpr")
+                    && self.operand(tree, "rexpr")
+                    && self.can_be_joined(&operands.map(|operand| operand.unwrap_or(tree)))
             }
             "FuncCall" => self.call_cannot_fail(tree),
             // The query in it is looked at by itself.
@@ -159,12 +166,14 @@ impl<'a> Names<'a> {
                 || (OF_SCALARS.contains(name) || OF_SECOND_SCALARS.contains(name) && index % 2 == 1)
                     && self.is_of_scalars(argument, *name != "array_agg")
         };
-        tree.trees("args").enumerate().all(|(index, argument)| {
+        let arguments: Vec<&Tree> = tree.trees("args").collect();
+        let each = arguments.iter().enumerate().all(|(index, argument)| {
             match self.mention(argument).is_empty() {
                 true => is_short(argument),
                 false => may_be(index, argument) && self.cannot_fail(argument),
             }
-        })
+        });
+        each && self.can_be_joined(&arguments) && self.can_grow(name, &arguments)
     }
 }
 
@@ -174,7 +183,7 @@ fn is_joining(tree: &Tree) -> bool {
 }
 
 /// A constant or a column, and nothing computed that is longer than those.
-fn is_short(tree: &Tree) -> bool {
+pub(super) fn is_short(tree: &Tree) -> bool {
     let all = |list: &str| tree.trees(list).all(is_short);
     match tree.kind() {
         "AConst" | "ParamRef" | "ColumnRef" => true,

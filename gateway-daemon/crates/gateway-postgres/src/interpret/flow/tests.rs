@@ -58,6 +58,19 @@ fn outlook() -> Outlook {
                 ("sum", 23, true),
             ],
         ),
+        relation(
+            20_014,
+            "over_catalogue",
+            &["relname"],
+            Some("SELECT pg_class.relname FROM pg_class"),
+        ),
+        relation(
+            20_015,
+            "over_view",
+            &["relname"],
+            Some("SELECT over_catalogue.relname FROM over_catalogue"),
+        ),
+        relation(20_016, "columns", &["a"], None),
     ];
     let mut catalogue = Catalogue::default();
     for function in [
@@ -320,7 +333,7 @@ fn what_else_is_done_with_values() {
             "- asks takes",
         ),
         ("alter table users rename email to mail", "-"),
-        ("copy users to '/tmp/x'", "- takes"),
+        ("copy users to '/tmp/x'", "- unproven takes"),
         ("copy users to stdout", "-"),
         ("delete from users where id = 1", "-"),
         (
@@ -333,6 +346,203 @@ fn what_else_is_done_with_values() {
         found,
         rows.map(|(sql, expected)| (sql, expected.to_owned()))
     );
+}
+
+/// What is done to the server itself, and what looks like it.
+#[test]
+fn the_server_itself_is_not_changed() {
+    let refused = [
+        "update pg_class set relfilenode = 5",
+        "update pg_catalog.pg_proc set proname = 'upper'",
+        "delete from pg_attribute",
+        "insert into pg_catalog.pg_cast select * from pg_cast",
+        "truncate pg_catalog.pg_statistic",
+        "copy pg_proc from stdin",
+        "merge into pg_class c using plain p on c.oid = p.id when matched then delete",
+        "with a as (update pg_class set relname = 'x' returning 1) select * from a",
+        "update pg_of_a_newer_server set a = 1",
+        "update over_catalogue set relname = 'x'",
+        "update over_view set relname = 'x'",
+        "update pg_settings set setting = 'on' where name = 'allow_system_table_mods'",
+        "alter view pg_catalog.pg_stats rename column histogram_bounds to hb",
+        "alter view pg_stats rename to ps",
+        "alter view pg_stats set schema public",
+        "alter table pg_catalog.pg_statistic rename column stavalues1 to a",
+        "alter schema pg_catalog rename to c",
+        "alter table plain set schema pg_catalog",
+        "create view pg_catalog.x as select 1",
+        "create view information_schema.x as select email from users",
+        "create or replace view columns as select email from users",
+        "create or replace view pg_stats as select email from users",
+        "create table pg_catalog.t as select 1",
+        "select 1 into pg_catalog.t",
+        "create table t () inherits (pg_class)",
+        "drop view pg_stats",
+        "drop view information_schema.columns",
+        "set allow_system_table_mods = on",
+        "set \"Session_Preload_Libraries\" = 'x'",
+        "set local dynamic_library_path = '/tmp'",
+        "set plperl.on_init = 'x'",
+        "select set_config('local_preload_libraries', 'x', false)",
+        "select set_config($1, 'x', false)",
+        "select set_config(note, 'x', false) from plain",
+        "select set_config(name, 'x', false) from pg_settings",
+        "select set_config(name, 'x', false) from pg_settings where name = 'jit_provider'",
+        "select lo_import('/etc/passwd')",
+        "select lo_export(5, '/tmp/x.so')",
+        "select pg_catalog.lo_from_bytea(0, 'x')",
+        "select lo_put(5, 0, 'x'), lowrite(1, 'x')",
+        "select ('/etc/passwd'::text).lo_import",
+        "select n.lo_import from (select '/etc/passwd'::text as n) n",
+        "select * from pg_create_logical_replication_slot('a', 'b')",
+        "select query_to_xml('select 1', false, false, '')",
+        "select * from ts_stat('select 1')",
+        "select dblink_exec('', 'drop table users')",
+        "create view x as select query_to_xml('select 1', false, false, '')",
+        "prepare p as select lo_export(5, '/tmp/x.so')",
+        "copy (select 1) to '/tmp/postgresql.auto.conf'",
+    ];
+    let passes = [
+        "select * from pg_class, information_schema.columns c",
+        "insert into plain (note) select relname from pg_class",
+        "update plain set note = relname from pg_class where oid = id",
+        "create view x as select relname from pg_class",
+        "create table t (like pg_class)",
+        "create table pg_search_documents (a int)",
+        "lock table pg_class in share mode",
+        "vacuum pg_catalog.pg_class",
+        "analyze pg_statistic",
+        "grant select on pg_catalog.pg_stats to public",
+        "comment on view pg_stats is 'x'",
+        "copy pg_class to stdout",
+        "create or replace view public.columns as select 1",
+        "insert into columns values (1)",
+        "drop table plain",
+        "reset session_preload_libraries",
+        "set search_path = public",
+        "set app.name = 'x'",
+        "set plpgsql.extra_warnings = 'all'",
+        "select set_config('app.user', $1, true)",
+        "select set_config(name, 'view', false) from pg_settings where name = 'row_security'",
+        "select lo_unlink(5), lo_create(0)",
+        "select u.id, u.name from users u",
+        "explain select id from users",
+    ];
+    for (list, is_refused) in [(&refused[..], true), (&passes[..], false)] {
+        for sql in list {
+            let unproven = Flow::of(sql, &outlook())
+                .uses
+                .iter()
+                .any(|(kind, _)| *kind == UseKind::Unproven);
+            assert_eq!(unproven, is_refused, "{sql}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_not_measured() {
+    let covered = [
+        "select pg_current_wal_lsn()",
+        "select pg_current_wal_insert_lsn() - '0/0'",
+        "select wal_bytes from pg_stat_get_wal()",
+        "select pg_stat_get_xact_tuples_hot_updated(5)",
+    ];
+    for sql in covered {
+        let flow = Flow::of(sql, &outlook());
+        assert!(!flow.statements[0].outputs.any().is_empty(), "{sql}");
+    }
+    assert!(read("explain (analyze, wal) update users set email = 'x'").contains("asks"));
+    assert!(!read("explain (analyze, wal) update plain set note = 'x'").contains("asks"));
+    assert!(read("create index on users (id) include (email)").contains("asks"));
+    assert_eq!(read("select pg_wal_lsn_diff('0/1', '0/2')"), ".");
+}
+
+#[test]
+fn how_long_something_is_tells_no_more_than_how_long_the_value_is() {
+    let asks = [
+        "select to_jsonb(concat(btrim(email, 'k'), note)) from users, plain",
+        "select split_part(email, '@', 1) || name from users",
+        "select to_json(row(rtrim(email, 'm'), name)) from users",
+        "select string_agg(ltrim(email, 'k'), ',') from users",
+        "select json_agg(split_part(email, '@', 1)) from users",
+        "select json_agg(json_build_object('a', btrim(email, 'k'))) from users",
+        "select concat(name, concat(btrim(email, 'k'), 'x')) from users",
+        "select concat(email, repeat('x', 1000000)) from users",
+    ];
+    for sql in asks {
+        assert!(read(sql).contains("asks"), "{sql}: {}", read(sql));
+    }
+    let returned = [
+        "select concat(name, ' ', email), name || email, name || upper(email) from users",
+        "select btrim(email), split_part(email, '@', 2), btrim(email) || 'x' from users",
+        "select json_build_object('id', id, 'name', name, 'email', email) from users",
+        "select json_agg(json_build_object('name', name, 'email', email)) from users",
+        "select json_agg(row_to_json(u)), string_agg(email, ',') from users u",
+        "select row(id, name, email), to_jsonb(u) from users u",
+    ];
+    for sql in returned {
+        assert!(!read(sql).contains("asks"), "{sql}: {}", read(sql));
+    }
+}
+
+#[test]
+fn triggers_of_others_are_not_known() {
+    for (sql, calls) in [
+        ("truncate plain cascade", true),
+        ("truncate plain", false),
+        ("set constraints all immediate", true),
+        ("set constraints all deferred", false),
+    ] {
+        let flow = Flow::of(sql, &outlook());
+        assert_eq!((flow.calls, flow.touches), (calls, calls), "{sql}");
+        assert_eq!(flow.uses, [], "{sql}");
+    }
+}
+
+#[test]
+fn where_there_are_event_triggers_a_change_of_the_catalogue_calls_them() {
+    let catalogue = Catalogue {
+        event_triggers: true,
+        ..Catalogue::default()
+    };
+    let masks = FakeMasks {
+        covered: &[],
+        watched: &[],
+    };
+    let with = Outlook::new(8, Arc::new(catalogue), &masks, &Default::default());
+    for (sql, is_event) in [
+        ("create table t (a int)", true),
+        ("select 1 into t", true),
+        ("grant select on pg_class to public", true),
+        ("comment on table pg_class is 'x'", true),
+        ("explain analyze create table t as select 1", true),
+        ("select 1", false),
+        ("begin", false),
+        ("delete from pg_class", false),
+    ] {
+        assert_eq!(Flow::of(sql, &with).calls, is_event, "{sql}");
+        assert!(!Flow::of(sql, &outlook()).calls, "{sql}");
+    }
+}
+
+#[test]
+fn what_is_executed_counts_as_if_it_were_written_out() {
+    let outlook = outlook();
+    let outer = Flow::of("execute p", &outlook);
+    assert!(!outer.alters && !outer.moves);
+    let ddl = "create or replace view v as select email as id from users";
+    let united = outer.executing(&Flow::of(ddl, &outlook));
+    assert!(united.alters && united.replaces && united.writes);
+    let united = outer.executing(&Flow::of(
+        "insert into plain select id, name from users",
+        &outlook,
+    ));
+    assert!(united.moves && united.writes);
+    let united = outer.executing(&Flow::of("close c", &outlook));
+    assert_eq!(united.statements[0].closes.as_deref(), Some("c"));
+    let united = outer.executing(&Flow::unreadable());
+    assert!(united.alters && united.replaces && united.ends && united.moves && united.calls);
+    assert_eq!(united.statements[0].closes.as_deref(), Some(""));
 }
 
 #[test]
@@ -420,7 +630,7 @@ fn names_mean_what_they_mean_for_the_server() {
         ),
         (
             "explain analyze create materialized view pg_class as select email as a from users; {i} pg_class",
-            "*- asks unproven takes",
+            "*- unproven asks takes",
         ),
         (
             "create view public.pg_class as select email as a from users; {i} pg_class",

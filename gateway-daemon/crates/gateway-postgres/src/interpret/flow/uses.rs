@@ -16,6 +16,7 @@ use super::labels::{Label, labels};
 use super::names::Names;
 use super::nodes::{bare_name, each, is_set_operation};
 use super::safe::must_not_be_a_type;
+use super::server::{changes_server, measures_writes};
 use crate::interpret::kept_numbers;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
@@ -63,7 +64,7 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     pub(super) fn statement(&mut self, tree: &'a Tree) {
         self.hand_over(tree);
-        if made_type(tree).is_some_and(must_not_be_a_type) {
+        if made_type(tree).is_some_and(must_not_be_a_type) || changes_server(tree, self.outlook) {
             self.code();
         }
         match tree.kind() {
@@ -113,6 +114,10 @@ impl<'n, 'a> Uses<'n, 'a> {
             }
             "ViewStmt" if self.outlook.catalogue.is_none() && tree.flag("replace") => self.code(),
             "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
+                if tree.kind() == "ExplainStmt" && measures_writes(tree) {
+                    let every = self.names.every_column();
+                    self.add(UseKind::Asks, &every);
+                }
                 if let Some(query) = tree.tree("query") {
                     self.statement(query);
                 }

@@ -7,7 +7,7 @@ use crate::interpret::flow::{CopyFormat, CopyOut, CopySource};
 use crate::mask::columns::{Action, Column, Columns, Description, action_for, describe};
 use crate::mask::copy::CopyStream;
 use crate::mask::value::{Kind, Shape};
-use crate::mask::words;
+use crate::mask::words::{self, Source};
 use crate::session::pipeline::{Entry, Own, Request};
 use crate::session::serving::{Fault, Serving};
 use gateway_protocol::Effects;
@@ -203,12 +203,19 @@ impl Serving {
             None => masking.sensitive && !asks,
         };
         if covers {
-            let quotes = view.is_some_and(|view| view.quotes || view.is_shifting);
-            return words::cover_message(kind, body, quotes).map(Some);
+            // What was called before can run as late as at the end of the transaction.
+            let ends = view.is_none_or(|view| view.flow.ends);
+            let source = match view {
+                _ if ends && masking.calls => Source::Code,
+                Some(view) if view.flow.calls || view.is_shifting => Source::Code,
+                Some(view) if view.quotes => Source::Values,
+                _ => Source::Names,
+            };
+            return words::cover_message(kind, body, source).map(Some);
         }
         if !own && masking.is_about_sensitive(body)? {
             // Something was done to it that the statement does not show: by a foreign key, perhaps.
-            return words::cover_message(kind, body, true).map(Some);
+            return words::cover_message(kind, body, Source::Values).map(Some);
         }
         Ok(view.and_then(|view| words::search_message(kind, body, &*view.masks, out.masker())))
     }

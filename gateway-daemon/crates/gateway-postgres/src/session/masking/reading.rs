@@ -5,7 +5,7 @@ use super::Stamp;
 use crate::codec::response::Transaction;
 use crate::mask::catalogue::{self, Ask, Loading, REQUESTS};
 use crate::mask::outlook::{Outlook, Remembered};
-use crate::mask::store::Fresh;
+use crate::mask::store::{Ended, Fresh, Processes};
 use crate::session::pipeline::{Own, Request};
 use crate::session::serving::Serving;
 use gateway_core::Masks;
@@ -19,11 +19,12 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let Some(masking) = &self.masking else { return };
         let store = &self.shared.store;
+        let left = Ended::Left(self.process);
         if masking.changing {
-            store.end_change(&self.database, true);
+            store.end_change(&self.database, left);
         }
         if masking.moving {
-            store.end_move(&self.database, true);
+            store.end_move(&self.database, left);
         }
     }
 }
@@ -54,10 +55,12 @@ impl Serving {
     }
 
     pub(super) fn begin_reading(&mut self) {
-        let generation = self.shared.store.generation(&self.database);
+        let store = &self.shared.store;
+        let (generation, now) = (store.generation(&self.database), store.now());
         let masking = self.masking();
         masking.loading = Some(Loading::default());
         masking.generation = generation;
+        masking.asked = Some(now);
     }
 
     /// What the policy says about the database; `None`: it has to be asked first.
@@ -131,10 +134,18 @@ impl Serving {
         let database = Arc::clone(&self.database);
         let shared = Arc::clone(&self.shared);
         let open = self.transaction != Transaction::Idle;
+        let process = self.process;
         let masking = self.masking();
         let Some(loading) = masking.loading.take() else {
             return;
         };
+        let running = loading.running();
+        // A pool between has numbers of its own.
+        let is_direct = process == Some(running.own);
+        let processes = masking.asked.filter(|_| is_direct).map(|asked| Processes {
+            asked,
+            running: &running.processes,
+        });
         // Names mean what is there now all the same.
         let is_old = open && loading.is_snapshot();
         match loading.finish().filter(|_| !is_old) {
@@ -144,7 +155,9 @@ impl Serving {
             Some(catalogue) => {
                 masking.changed = false;
                 masking.own = None;
-                shared.store.read(&database, catalogue, masking.generation);
+                let generation = masking.generation;
+                let store = &shared.store;
+                store.read(&database, catalogue, generation, processes);
             }
             // It is this session that could not read it; others may.
             None => masking.loads = LOADS_MAX,
@@ -160,10 +173,10 @@ impl Serving {
         let store = &self.shared.store;
         if self.pipeline.is_empty() {
             if std::mem::take(&mut masking.changing) {
-                store.end_change(&self.database, false);
+                store.end_change(&self.database, Ended::Answered);
             }
             if std::mem::take(&mut masking.moving) {
-                store.end_move(&self.database, false);
+                store.end_move(&self.database, Ended::Answered);
             }
         }
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
