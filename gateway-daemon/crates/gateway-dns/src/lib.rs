@@ -37,7 +37,7 @@ use gateway_protocol::{
 };
 use interpret::{Meaning, TCP, UDP};
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The name of the protocol in policies and records.
@@ -89,6 +89,10 @@ impl Dns {
 impl Datagrams for Dns {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn serves(&self, server: SocketAddr) -> bool {
+        server.port() == PORT
     }
 
     fn question(&self, asker: Asker, datagram: &[u8]) -> Box<dyn Question> {

@@ -83,6 +83,10 @@ pub trait Datagrams: Send + Sync {
     /// Its name in policies and records.
     fn name(&self) -> &'static str;
 
+    /// Are datagrams to this server questions of this protocol, whatever is in them? Others are none of
+    /// its business.
+    fn serves(&self, server: SocketAddr) -> bool;
+
     /// Takes a datagram of a client, whatever is in it.
     fn question(&self, asker: Asker, datagram: &[u8]) -> Box<dyn Question>;
 }

@@ -1,6 +1,6 @@
 //! Questions that come as datagrams: whose they are, and to which of their sessions they belong.
 //!
-//! Datagrams for other ports than that of name servers are flows of their own ([`crate::flows`]).
+//! Datagrams that are no questions are flows of their own ([`crate::flows`]).
 //!
 //! A session is what one process asks one server, until it has been silent for a while. Its task
 //! ([`crate::conversation`]) owns the gate; here datagrams are only handed out, so one that is held
@@ -26,8 +26,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// The longest question that is read whole. What is longer is none, and is seen as cut.
 const QUESTION_BYTES_MAX: usize = 8192;
-/// The port of name servers.
-const NAMES: u16 = 53;
 /// Questions of one session that wait to be looked at.
 const INBOX_MAX: usize = 64;
 /// Questions that wait until it is known whose they are.
@@ -174,7 +172,7 @@ impl Desk {
 
     /// Brings a datagram to where its kind is dealt with.
     fn take_in(self: &Arc<Desk>, mut letter: Letter, flow: Flow, behind: Attributed) {
-        if flow.destination.port() != NAMES {
+        if !self.protocol.serves(flow.destination) {
             return flows::hand_out(self, letter, flow, behind);
         }
         letter.bytes.truncate(QUESTION_BYTES_MAX);
@@ -238,7 +236,7 @@ impl Desk {
 
     /// Answers that it failed; nothing is asked, and nothing could be recorded.
     fn fail(&self, letter: &Letter, flow: &Flow, reason: &str) {
-        if flow.destination.port() != NAMES {
+        if !self.protocol.serves(flow.destination) {
             // Lost, as on any network.
             return;
         }

@@ -23,6 +23,10 @@ impl Datagrams for Riddles {
         "riddles"
     }
 
+    fn serves(&self, _: std::net::SocketAddr) -> bool {
+        true
+    }
+
     fn question(&self, _: Asker, datagram: &[u8]) -> Box<dyn Question> {
         let text = String::from_utf8_lossy(datagram).into_owned();
         let verb = match text.as_bytes().first() {
