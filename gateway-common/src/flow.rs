@@ -12,7 +12,8 @@ pub mod state {
     pub const OWN_TREE: u32 = 3;
     /// Let through without inspection, since its policy does not enforce.
     pub const PASSED: u32 = 4;
-    /// Accepted by a listener that has this storage: a copy of the listener's.
+    /// Accepted by a listener that has this storage: a copy of the listener's. Or connected within its
+    /// tree before that was governed.
     pub const ACCEPTED: u32 = 5;
 }
 

@@ -148,7 +148,7 @@ impl Attempt {
 
 /// The address that the socket is bound to; zero when it is not.
 #[inline(always)]
-fn bound_source(socket: *mut bpf_sock, family: u16) -> Ip {
+pub(crate) fn bound_source(socket: *mut bpf_sock, family: u16) -> Ip {
     // SAFETY: not null; fields of a socket, word by word.
     unsafe {
         if family == 4 {

@@ -1,15 +1,19 @@
 //! `cgroup_skb/egress` (ip_finish_output, ip6_finish_output): a packet leaves a socket, after local
 //! netfilter. The backstop: whatever the other hooks decided, a governed socket emits only TCP on
-//! loopback, where its policy takes nobody else in what it accepts too, and questions for name servers to the gateway's own ports, which it publishes here:
-//! the port of the source is known at last, and nobody has read the datagram yet. Nobody else
-//! sends to these ports.
+//! loopback, to where its socket is connected and, past the gateway, to its own tree; where its policy
+//! takes nobody else in what it accepts too, and questions for name servers to the gateway's own ports,
+//! which it publishes here: the port of the source is known at last, and nobody has read the datagram
+//! yet. Nobody else sends to these ports.
 //!
 //! 1 lets the packet go, 0 drops it. It judges the output device and the header's addresses, never
-//! the socket's: a socket bound to a device after its redirected connect sends 127.0.0.1 out of
-//! that device. Options and extension headers can carry a source route, so none may be there.
-//! Closes rows 14, 23, 64, 65.
+//! the socket's alone: a socket bound to a device after its redirected connect sends 127.0.0.1 out of
+//! that device, and netfilter may have written other addresses into the header, also of a service on
+//! loopback. Options and extension headers can carry a source route, so none may be there.
+//! Closes rows 14, 23, 41, 64, 65.
+use crate::connect::bound_source;
 use crate::debug;
 use crate::governed;
+use crate::lookup::{self, End, LOCALHOST4, LOCALHOST6, Receiver};
 use crate::maps::{DATAGRAMS, DNS_DOORS, QUESTIONS, SOCKETS, count};
 use crate::packet::{self, Packet, is_datagram, on_loopback};
 use crate::question::{is_gateway, server_at};
@@ -19,7 +23,8 @@ use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sock};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use gateway_common::address;
+use core::ptr;
+use gateway_common::address::{self, Ip};
 use gateway_common::counter;
 use gateway_common::flow::{Flow, Handshake, state};
 
@@ -65,7 +70,7 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
         _ if listens || flow_state == state::ACCEPTED => {
             governed::admits(slot) || answers(&ctx, packet.as_ref())
         }
-        _ => stays(&ctx, packet.as_ref()),
+        _ => stays(&ctx, packet.as_ref(), socket, flow),
     };
     if passes || !governed::refuses(slot) {
         return 1;
@@ -74,12 +79,61 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
     0
 }
 
-/// Is it TCP that stays on loopback?
+/// Is it TCP that stays on loopback, as its socket sent it, and comes to the gateway or its own tree?
 #[inline(always)]
-fn stays(ctx: &SkBuffContext, packet: Option<&Packet>) -> bool {
-    packet.is_some_and(|packet| {
-        packet.is_stream() && on_loopback(ctx) && address::is_loopback(&packet.destination)
-    })
+fn stays(
+    ctx: &SkBuffContext,
+    packet: Option<&Packet>,
+    socket: *mut bpf_sock,
+    flow: *mut Flow,
+) -> bool {
+    let Some(packet) = packet else {
+        return false;
+    };
+    if !packet.is_stream() || !on_loopback(ctx) || !address::is_loopback(&packet.destination) {
+        return false;
+    }
+    let (Some(source), Some((from, to))) = (packet.source(ctx), packet.ports(ctx)) else {
+        return false;
+    };
+    // SAFETY: not null; fields of a socket, the port of its peer as a `__be16`.
+    let (own_port, peer_port) = unsafe {
+        let peer_port = ptr::read_volatile(&raw const (*socket).dst_port);
+        ((*socket).src_port, u16::from_be(peer_port))
+    };
+    // A reset is sent when the socket has given its port back already (tcp_close).
+    let sent_as_it_is = u32::from(from) == own_port || packet.is_reset(ctx);
+    if to != peer_port || !sent_as_it_is {
+        return false;
+    }
+    // SAFETY: not null, as the caller knows.
+    let (flow_state, tree) = unsafe { ((*flow).state, (*flow).tree) };
+    if flow_state == state::REDIRECTED {
+        // The gateway knows by the source whose connection it is.
+        let own = bound_source(socket, packet.family());
+        return is_localhost(&packet.destination)
+            && (address::same(&own, &source) || packet.is_reset(ctx));
+    }
+    let here = End {
+        ip: &packet.destination,
+        port: to,
+    };
+    let there = End {
+        ip: &source,
+        port: from,
+    };
+    match lookup::receiver(ctx.skb.skb.cast(), here, there) {
+        Receiver::Nobody => true,
+        Receiver::Connected(receiver) => receiver == tree,
+        // Of several that share the port the kernel takes one that is not known yet.
+        Receiver::Listening(listener) => listener == tree && !packet.has_payload(ctx),
+    }
+}
+
+/// Is it the address at which the gateway listens?
+#[inline(always)]
+fn is_localhost(ip: &Ip) -> bool {
+    address::same(ip, &LOCALHOST4) || address::same(ip, &LOCALHOST6)
 }
 
 /// Is it TCP on loopback by any address of this host? Who is accepted has been judged as its

@@ -8,7 +8,7 @@
 use crate::governed;
 use crate::lookup::{self, End};
 use crate::maps::{SOCKETS, count};
-use crate::packet::{self, Packet, RST};
+use crate::packet::{self, Packet};
 use crate::{report, storage};
 use aya_ebpf::bindings::BPF_TCP_LISTEN;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock};
@@ -65,7 +65,7 @@ fn is_own(ctx: &SkBuffContext, packet: &Packet, tree: u64) -> bool {
     let Some((port, listener)) = packet.ports(ctx) else {
         return false;
     };
-    if packet.flags(ctx).is_some_and(|flags| flags & RST != 0) {
+    if packet.is_reset(ctx) {
         return true;
     }
     let Some(source) = packet.source(ctx) else {

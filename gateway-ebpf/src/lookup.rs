@@ -3,8 +3,11 @@
 //! have its mark.
 use crate::maps::{DIALS, MARKS, SOCKETS};
 use crate::storage;
-use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple};
-use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
+use aya_ebpf::bindings::{BPF_TCP_LISTEN, BPF_TCP_NEW_SYN_RECV, bpf_sock, bpf_sock_tuple};
+use aya_ebpf::helpers::generated::{
+    bpf_get_listener_sock, bpf_sk_fullsock, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
+    bpf_skc_lookup_tcp,
+};
 use core::ffi::c_void;
 use core::mem::zeroed;
 use gateway_common::address::{self, Ip};
@@ -100,10 +103,79 @@ pub(crate) fn sender(ctx: *mut c_void, here: End<'_>, there: End<'_>) -> u64 {
     tree
 }
 
+/// Who a packet comes to.
+pub(crate) enum Receiver {
+    /// No socket reads it.
+    Nobody,
+    /// A connection, which stands for this tree; 0: for none.
+    Connected(u64),
+    /// One that listens, for this tree. Of those that share the port (SO_REUSEPORT) it may be
+    /// another one: a program of theirs may choose, which is asked with the packet alone.
+    Listening(u64),
+}
+
+/// Who a packet of TCP comes to in this network namespace. `ctx` is the context of a program that may
+/// look sockets up.
+#[inline(always)]
+pub(crate) fn receiver(ctx: *mut c_void, here: End<'_>, there: End<'_>) -> Receiver {
+    let (tuple, size) = tuple(Some(there), here);
+    // SAFETY: the helper takes this context and reads `size` bytes of the tuple.
+    let found =
+        unsafe { bpf_skc_lookup_tcp(ctx, (&raw const tuple).cast_mut(), size, CURRENT_NETNS, 0) };
+    if found.is_null() {
+        return Receiver::Nobody;
+    }
+    // SAFETY: not null; a field of a socket.
+    let state = unsafe { (*found).state };
+    // A connection in the making stands for the one that listens, which is known by it.
+    // SAFETY: not null.
+    let socket = unsafe {
+        match state {
+            BPF_TCP_NEW_SYN_RECV => bpf_get_listener_sock(found),
+            _ => bpf_sk_fullsock(found),
+        }
+    };
+    let mut receiver = match state {
+        BPF_TCP_NEW_SYN_RECV => Receiver::Connected(0),
+        // In TIME_WAIT nothing is read any more.
+        _ => Receiver::Nobody,
+    };
+    if !socket.is_null() {
+        let flow = storage::get(&SOCKETS, socket.cast());
+        let tree = if flow.is_null() {
+            0
+        } else {
+            // SAFETY: not null.
+            unsafe { (*flow).tree }
+        };
+        receiver = match state {
+            BPF_TCP_LISTEN => Receiver::Listening(tree),
+            _ => Receiver::Connected(tree),
+        };
+    }
+    // SAFETY: the reference of the lookup above.
+    unsafe { bpf_sk_release(found.cast()) };
+    receiver
+}
+
 /// The socket with this local end; `there` is the other one, of a connection. It is to be released
 /// unless it is null.
 #[inline(always)]
 fn socket(ctx: *mut c_void, kind: Kind, there: Option<End<'_>>, here: End<'_>) -> *mut bpf_sock {
+    let (tuple, size) = tuple(there, here);
+    let tuple = (&raw const tuple).cast_mut();
+    // SAFETY: the helpers take this context and read `size` bytes of the tuple.
+    unsafe {
+        match kind {
+            Kind::Tcp => bpf_sk_lookup_tcp(ctx, tuple, size, CURRENT_NETNS, 0),
+            Kind::Udp => bpf_sk_lookup_udp(ctx, tuple, size, CURRENT_NETNS, 0),
+        }
+    }
+}
+
+/// The addresses of a connection, and how many bytes of them there are.
+#[inline(always)]
+fn tuple(there: Option<End<'_>>, here: End<'_>) -> (bpf_sock_tuple, u32) {
     // SAFETY: plain data; the size tells the kernel which of the two forms it is.
     let mut tuple: bpf_sock_tuple = unsafe { zeroed() };
     let size = if address::is_mapped(here.ip) {
@@ -127,14 +199,7 @@ fn socket(ctx: *mut c_void, kind: Kind, there: Option<End<'_>>, here: End<'_>) -
         v6.dport = here.port.to_be();
         size_of_val(v6)
     };
-    let (tuple, size) = (&raw mut tuple, size as u32);
-    // SAFETY: the helpers take this context and read `size` bytes of the tuple.
-    unsafe {
-        match kind {
-            Kind::Tcp => bpf_sk_lookup_tcp(ctx, tuple, size, CURRENT_NETNS, 0),
-            Kind::Udp => bpf_sk_lookup_udp(ctx, tuple, size, CURRENT_NETNS, 0),
-        }
-    }
+    (tuple, size as u32)
 }
 
 /// A `__be32` of an address.

@@ -12,7 +12,7 @@ const IPPROTO_UDP: u8 = 17;
 const HEADER4: u32 = 20;
 const HEADER6: u32 = 40;
 /// TCP: the connection is reset.
-pub(crate) const RST: u8 = 4;
+const RST: u8 = 4;
 
 /// What is read of a packet's header.
 pub(crate) struct Packet {
@@ -35,6 +35,23 @@ impl Packet {
         self.protocol == IPPROTO_UDP
     }
 
+    /// Which version of IP it is.
+    #[inline(always)]
+    pub(crate) fn family(&self) -> u16 {
+        if self.header == HEADER4 { 4 } else { 6 }
+    }
+
+    /// Does anything follow behind the header of TCP, whose length is in words of four bytes?
+    #[inline(always)]
+    pub(crate) fn has_payload(&self, ctx: &SkBuffContext) -> bool {
+        let Some(offset) = load::<u8>(ctx, self.header + 12) else {
+            return true;
+        };
+        let headers = self.header + u32::from(offset >> 4) * 4;
+        // SAFETY: a field of the context.
+        unsafe { (*ctx.skb.skb).len > headers }
+    }
+
     /// Where it comes from.
     #[inline(always)]
     pub(crate) fn source(&self, ctx: &SkBuffContext) -> Option<Ip> {
@@ -53,10 +70,10 @@ impl Packet {
         Some((u16::from_be(source), u16::from_be(destination)))
     }
 
-    /// The flags of TCP (RFC 9293, section 3.1).
+    /// Does it reset a connection of TCP (RFC 9293, section 3.1)?
     #[inline(always)]
-    pub(crate) fn flags(&self, ctx: &SkBuffContext) -> Option<u8> {
-        load::<u8>(ctx, self.header + 13)
+    pub(crate) fn is_reset(&self, ctx: &SkBuffContext) -> bool {
+        load::<u8>(ctx, self.header + 13).is_some_and(|flags| flags & RST != 0)
     }
 }
 

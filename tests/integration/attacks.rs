@@ -1,164 +1,25 @@
-//! The ways out of capture.md that this kernel can try without BPF LSM. Each sends a token to a
-//! sink in another network namespace, first from an ungoverned process, which shows that the way
-//! is one, then from a governed one, where it must not arrive.
-pub(crate) mod ways;
-
-use gateway_tests::running::{self, PATIENCE};
+//! The ways out that the harness tries (`gateway_tests::attacks`), and what is allowed.
+use gateway_tests::attacks::{self, Field, listening_ports};
+use gateway_tests::running::PATIENCE;
 use gateway_tests::sniffer::Sniffer;
-use gateway_tests::{Cluster, Daemon, Job, Namespace, Running, Subtree, job, policy, wait};
-use std::net::UdpSocket;
+use gateway_tests::{Daemon, Job, Namespace, Subtree, policy, wait};
 use std::sync::Arc;
-use std::time::Duration;
-use ways::{Control, PRELUDE, WAYS, Way};
 
 const SINK_PORT: u16 = 7000;
-/// Something in the other namespace connects to this port of the host, over and over.
-const CALLED_PORT: u16 = 7010;
 
-const CALLER: &str = r#"
-import socket, sys, time
-print("calling", flush=True)
-while True:
-    try:
-        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 1) as connection:
-            connection.recv(4096)
-    except OSError:
-        time.sleep(0.02)
-"#;
-
-struct Field {
-    daemon: Daemon,
-    sniffer: Sniffer,
-    _caller: Running,
-    namespace: Namespace,
-    cluster: Cluster,
-    subtree: Arc<Subtree>,
-}
-
-impl Field {
-    fn open() -> Field {
-        let subtree = Arc::new(Subtree::create().unwrap());
-        let namespace = Namespace::create().unwrap();
-        answer_for_loopback(&namespace);
-        let sniffer = Sniffer::start(&namespace, SINK_PORT).unwrap();
-        let mut caller = namespace.command("/usr/bin/python3");
-        let host = namespace.host().to_string();
-        caller.args(["-u", "-c", CALLER, &host, &CALLED_PORT.to_string()]);
-        let caller = Running::start(&mut caller).unwrap();
-        let cluster = Cluster::start_on(&[std::net::Ipv6Addr::LOCALHOST.into()]).unwrap();
-        let rules = policy::with_rules(&subtree, cluster.port(), policy::ALLOW_ALL)
-            .replace("[\"127.0.0.1\"]", "[\"127.0.0.1\", \"::1\"]");
-        let daemon = Daemon::prepare(&subtree)
-            .unwrap()
-            .policy("test", &rules)
-            .unwrap()
-            .start()
-            .unwrap();
-        Field {
-            daemon,
-            sniffer,
-            _caller: caller,
-            namespace,
-            cluster,
-            subtree,
-        }
-    }
-
-    /// What a way needs to know, as its program's first argument.
-    fn map(&self, token: &str, free: &Job) -> String {
-        serde_json::json!({
-            "host": self.namespace.address().to_string(),
-            "own_address": self.namespace.host().to_string(),
-            "host6": self.namespace.address_v6().to_string(),
-            "port": SINK_PORT,
-            "called_port": CALLED_PORT,
-            "token": token,
-            "device": self.namespace.host_link(),
-            "namespace": self.namespace.name(),
-            "database_port": self.cluster.port(),
-            "free_cgroup": free.cgroup(),
-        })
-        .to_string()
-    }
-
-    /// Tries the way from this job and returns what its program said.
-    fn attempt(&self, way: &Way, from: &Job, free: &Job, label: &str) -> String {
-        let token = Sniffer::token(label);
-        let mut command = if way.root {
-            from.command("/usr/bin/python3")
-        } else {
-            from.command_as(job::NOBODY, "/usr/bin/python3")
-        };
-        let program = format!("{PRELUDE}{}", way.program);
-        command.args(["-u", "-c", &program, &self.map(&token, free)]);
-        let outcome = Running::start(&mut command)
-            .unwrap()
-            .wait(Duration::from_secs(20))
-            .unwrap();
-        format!("{} {}", outcome.stdout.trim(), outcome.stderr.trim())
-    }
-
-    /// Does this token arrive, within the time that a working way takes?
-    fn arrives(&self, label: &str) -> bool {
-        let token = format!("gwtok-{label}");
-        let there = || self.sniffer.tokens().contains(&token);
-        wait::until_true("the token", Duration::from_secs(1), there).is_ok()
-    }
-
-    /// Returns when everything that was sent before has arrived: the link keeps the order.
-    fn fence(&self, label: &str) {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        // Twice: each CPU has a queue of its own, and one may overtake what another CPU sent.
-        for number in 0..2 {
-            let token = Sniffer::token(&format!("fence{number}-{label}"));
-            let sink = (self.namespace.address(), SINK_PORT);
-            wait::until_true("the fence to arrive", PATIENCE, || {
-                socket.send_to(token.as_bytes(), sink).unwrap();
-                self.sniffer.tokens().contains(token.trim_end_matches('.'))
-            })
-            .unwrap();
-        }
-    }
-}
-
+/// `cargo xtask ways-out` shows the same as a table.
 #[test]
 fn no_way_out_lets_a_token_through() {
-    let mut field = Field::open();
-    field.daemon.expect_backstop_drops();
-    let free = Job::free(&field.subtree, "free").unwrap();
-    let governed = Job::governed(&field.subtree, "attacker").unwrap();
+    let mut field = Field::open().unwrap();
     let mut failures = Vec::new();
-    for way in WAYS {
-        let control = format!("{}-control", way.name);
-        let said = field.attempt(way, &free, &free, &control);
-        let arrived = field.arrives(&control);
-        if !arrived && way.control == Control::Arrives {
-            failures.push(format!(
-                "row {}: {} proves nothing here: {said}",
-                way.row, way.name
-            ));
-        }
-        let attack = format!("{}-attack", way.name);
-        let said = field.attempt(way, &governed, &free, &attack);
-        field.fence(&attack);
-        if field.sniffer.tokens().contains(&format!("gwtok-{attack}")) {
-            failures.push(format!("row {}: {} got out: {said}", way.row, way.name));
-        }
-        if !field.daemon.is_alive() {
-            failures.push(format!("row {}: {} ended the daemon", way.row, way.name));
-            break;
-        }
+    for way in attacks::ways() {
+        let tried = field.attempt(way);
+        let tried = tried.unwrap_or_else(|error| panic!("{}: {error:#}", way.name));
+        failures.extend(tried.fault());
     }
-    assert!(
-        failures.is_empty(),
-        "{}\n{}",
-        failures.join("\n"),
-        field.daemon.said()
-    );
-    // The field still works: the refusals above are not those of something that is broken.
-    let mut psql = governed.command("psql");
-    psql.args(["-X", "-d", &field.cluster.address(), "-c", "select 'fine'"]);
-    running::run(&mut psql).unwrap().success().unwrap();
+    let said = field.daemon.said();
+    assert!(failures.is_empty(), "{}\n{said}", failures.join("\n"));
+    field.still_works().unwrap();
 }
 
 #[test]
@@ -203,19 +64,11 @@ fn an_allowed_flow_arrives_and_is_recorded() {
     assert_eq!(sessions[0]["bytes_up"], token.len());
 }
 
-/// A neighbour that means harm answers ARP for 127.0.0.1 too, so that packets which leave the host
-/// with that destination find their way.
-fn answer_for_loopback(namespace: &Namespace) {
-    let mut command = namespace.command("sh");
-    command.args(["-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet"]);
-    running::run(&mut command).unwrap().success().unwrap();
-}
-
 /// A stranger who finds the daemon's listener gets nothing from it.
 #[test]
 fn the_daemon_cannot_be_borrowed() {
-    let field = Field::open();
-    let ports = listening_ports(field.daemon.pid().unwrap());
+    let field = Field::open().unwrap();
+    let ports = listening_ports(field.daemon.pid().unwrap()).unwrap();
     assert!(!ports.is_empty(), "the daemon listens somewhere");
     let program = "import socket, sys\n\
         for port in sys.argv[1:]:\n    \
@@ -250,29 +103,4 @@ fn the_daemon_cannot_be_borrowed() {
             );
         }
     }
-}
-
-/// The TCP ports that a process listens on.
-pub(crate) fn listening_ports(pid: u32) -> Vec<u16> {
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let sockets: Vec<String> = descriptors
-        .flatten()
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .filter_map(|link| {
-            let link = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-            Some(link.to_owned())
-        })
-        .collect();
-    let mut ports = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in std::fs::read_to_string(table).unwrap().lines().skip(1) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            // 0A is LISTEN.
-            if words[3] == "0A" && sockets.iter().any(|inode| inode == words[9]) {
-                let (_, port) = words[1].rsplit_once(':').unwrap();
-                ports.push(u16::from_str_radix(port, 16).unwrap());
-            }
-        }
-    }
-    ports
 }

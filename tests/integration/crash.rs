@@ -37,7 +37,7 @@ fn a_dead_daemon_leaves_everyone_else_alone() {
 fn a_stranger_on_the_dead_daemons_port_gets_nothing() {
     let mut scene = Scene::allow_all().unwrap();
     scene.psql(&["-c", "select 1"]).unwrap().success().unwrap();
-    let ports = crate::attacks::listening_ports(scene.daemon.pid().unwrap());
+    let ports = gateway_tests::attacks::listening_ports(scene.daemon.pid().unwrap()).unwrap();
     assert!(!ports.is_empty());
     scene.daemon.crash().unwrap();
     let program = "import socket, sys, threading\n\

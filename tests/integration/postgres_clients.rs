@@ -345,6 +345,10 @@ fn a_pooler_behind_the_gateway_serves_the_same() {
 #[test]
 fn a_pooler_inside_of_a_job_does_not_hide_what_goes_through_it() {
     let scene = Scene::allow_all().unwrap();
+    // Its clients are outside of the tree.
+    let text = policy::allow_all(&scene.subtree, scene.cluster.port());
+    let text = text.replacen("[policy]\n", "[policy]\ninbound = \"any\"\n", 1);
+    scene.daemon.put_in_force("test", &text).unwrap();
     let job = scene.job("pooler").unwrap();
     let pooler = Pooler::start(Some(&job), scene.cluster.port(), "transaction");
     let address = format!(

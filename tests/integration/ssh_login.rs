@@ -49,6 +49,8 @@ impl World {
         let directory = place.file("directory.toml");
         std::fs::write(&directory, DIRECTORY).unwrap();
         let text = policy::with_rules(&subtree, cluster.port(), RULES);
+        // Some listen themselves, and are to be reached.
+        let text = text.replacen("[policy]\n", "[policy]\ninbound = \"any\"\n", 1);
         let configuration = format!("[directory]\nfile = {directory:?}\n\n{configuration}");
         let daemon = Daemon::prepare(&subtree).unwrap();
         let daemon = daemon.policy("test", &text).unwrap().config(&configuration);

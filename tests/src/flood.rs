@@ -23,7 +23,7 @@ pub const CLIENTS_MAX: usize = 16;
 /// Where the servers listen, on all addresses.
 const PORT: u16 = 7400;
 /// How long after its start a daemon is killed.
-const LIFE: Duration = Duration::from_millis(2500);
+const LIFE: Duration = Duration::from_millis(1200);
 
 /// Writes down the address of each connection that it takes, and answers one byte.
 const SERVER: &str = r#"

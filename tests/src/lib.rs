@@ -3,6 +3,7 @@
 //! It meets the product from outside, as its users do: through the binary, its files, the kernel,
 //! and real peers. Whatever it makes is removed when the value is dropped, also after a panic; what
 //! a killed run left behind is removed by the next.
+pub mod attacks;
 pub mod bpffs;
 pub mod certificates;
 pub mod churn;

@@ -9,6 +9,7 @@ mod soak;
 mod test;
 mod tidy;
 mod vm;
+mod ways_out;
 
 use anyhow::{Result, bail};
 use project::Project;
@@ -28,6 +29,8 @@ Usage: cargo xtask COMMAND
   vm [--accept] [KERNEL…]
                      the product on Debian's kernels in QEMU: 6.1, 6.12, newest; --accept keeps
                      how much their verifiers went through
+  ways-out [--json] [ROW…]
+                     tries each way out, and prints what came of it beside what the doctor says
   soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES], churn [MINUTES]
 ";
 
@@ -56,6 +59,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "bench" => bench::run(&project, rest),
         "soak" => soak::run(&project, rest),
         "vm" => vm::run(&project, rest),
+        "ways-out" => ways_out::run(&project, rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

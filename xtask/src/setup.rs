@@ -72,5 +72,5 @@ pub(crate) fn offer_provider(project: &Project) {
 
 /// Says that something is being done, and why.
 fn announce(what: &str, why: &str) {
-    println!("setup: {what} ({why})");
+    eprintln!("setup: {what} ({why})");
 }

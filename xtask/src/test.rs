@@ -77,7 +77,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
 /// `GATEWAY_BINARY` names another one, which then is not built here.
 pub(crate) fn build(project: &Project) -> Result<Tally> {
     if let Some(binary) = std::env::var_os("GATEWAY_BINARY") {
-        println!("nothing is built: GATEWAY_BINARY is {}", binary.display());
+        eprintln!("nothing is built: GATEWAY_BINARY is {}", binary.display());
         return Ok(Tally::one());
     }
     process::run(

@@ -190,7 +190,7 @@ const fn decide(case: Case) -> Verdict {
             ..
         } => match shared {
             true => Verdict::Leave,
-            false => Verdict::Mark(state::OWN_TREE),
+            false => Verdict::Mark(state::ACCEPTED),
         },
         Case { shared: true, .. } => Verdict::SayShared,
         _ => Verdict::End,
@@ -431,7 +431,7 @@ impl Capture {
         state: u32,
     ) -> Result<(), CaptureError> {
         let Candidate { owner, socket, .. } = candidate;
-        let peer = socket.peer.filter(|_| state == state::OWN_TREE);
+        let peer = socket.peer.filter(|_| state == state::ACCEPTED);
         let flow = Flow {
             destination: peer.map_or([0; 16], |peer| ip_for(peer.ip())),
             source: [0; 16],
@@ -519,7 +519,7 @@ mod tests {
                     within_tree: true,
                     ..OUTBOUND
                 },
-                Verdict::Mark(state::OWN_TREE),
+                Verdict::Mark(state::ACCEPTED),
             ),
             (
                 Case {

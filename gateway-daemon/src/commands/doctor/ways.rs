@@ -190,7 +190,7 @@ pub(crate) const WAYS: &[Way] = &[
     closed(
         23,
         "nft DNAT of loopback, policy routing, route changes",
-        "the backstop",
+        "the backstop judges what leaves, and to whom on loopback",
     ),
     open(
         24,
@@ -317,7 +317,7 @@ pub(crate) const WAYS: &[Way] = &[
     closed(
         41,
         "an ungoverned service on loopback as a relay",
-        "a listener outside of the tree is a destination like others",
+        "a listener outside of the tree is a destination like others, on a shared port too",
     ),
     closed(42, "the host's own addresses", "a destination like others"),
     closed(

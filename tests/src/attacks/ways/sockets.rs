@@ -1,71 +1,7 @@
-//! The table of ways out. Rows are those of the design's table.
+//! Ways out by kinds of sockets, by their options, and by how they send.
+use super::{Way, rare, root, way};
 
-/// What the same program does when nothing governs it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Control {
-    /// The token arrives: the way is one.
-    Arrives,
-    /// This kernel or host may lack the protocol or the permission.
-    MayFail,
-}
-
-/// One way out.
-pub(crate) struct Way {
-    pub(crate) row: u8,
-    pub(crate) name: &'static str,
-    /// Tried by root; otherwise by `nobody`.
-    pub(crate) root: bool,
-    pub(crate) control: Control,
-    pub(crate) program: &'static str,
-}
-
-const fn way(row: u8, name: &'static str, program: &'static str) -> Way {
-    Way {
-        row,
-        name,
-        root: false,
-        control: Control::Arrives,
-        program,
-    }
-}
-
-const fn root(row: u8, name: &'static str, program: &'static str) -> Way {
-    Way {
-        row,
-        name,
-        root: true,
-        control: Control::Arrives,
-        program,
-    }
-}
-
-const fn rare(row: u8, name: &'static str, program: &'static str) -> Way {
-    Way {
-        row,
-        name,
-        root: true,
-        control: Control::MayFail,
-        program,
-    }
-}
-
-/// Names for what the map says, and a report instead of a traceback.
-pub(crate) const PRELUDE: &str = r#"
-import ctypes, json, os, socket, struct, subprocess, sys, time
-where = json.loads(sys.argv[1])
-host, host6, port, device = where["host"], where["host6"], where["port"], where["device"]
-token, database = where["token"].encode(), where["database_port"]
-libc = ctypes.CDLL(None, use_errno=True)
-sys.excepthook = lambda kind, error, trace: print(kind.__name__, error)
-socket.setdefaulttimeout(3)
-def tcp(address):
-    with socket.create_connection(address) as s:
-        s.sendall(token)
-        s.shutdown(socket.SHUT_WR)
-        s.recv(1)
-"#;
-
-pub(crate) const WAYS: &[Way] = &[
+pub(super) const WAYS: &[Way] = &[
     way(0, "plain-tcp", "tcp((host, port))"),
     way(0, "plain-tcp6", "tcp((host6, port))"),
     way(
@@ -105,12 +41,15 @@ tcp((host, port))
         "raw-ip",
         "socket.socket(socket.AF_INET, socket.SOCK_RAW, 253).sendto(token, (host, 0))",
     ),
-    rare(
+    root(
         4,
         "ping",
         r#"
+there = laboratory()
+with open("/proc/sys/net/ipv4/ping_group_range", "w") as groups:
+    groups.write("0 2147483647")
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
-s.sendto(struct.pack("!BBHHH", 8, 0, 0, 1, 1) + token, (host, 0))
+s.sendto(struct.pack("!BBHHH", 8, 0, 0, 1, 1) + token, (there, 0))
 "#,
     ),
     rare(
@@ -138,36 +77,48 @@ with socket.socket(socket.AF_INET, socket.SOCK_SEQPACKET, 132) as s:
         "socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136).sendto(token, (host, port))",
     ),
     rare(
+        9,
+        "dccp",
+        r#"
+with socket.socket(socket.AF_INET, 6, 33) as s:
+    s.connect((host, port))
+    s.sendall(token)
+"#,
+    ),
+    rare(
         10,
         "io-uring",
         r#"
-class Offsets(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_uint32) for n in "head tail mask entries flags dropped array resv".split()] + [("addr", ctypes.c_uint64)]
-class Completions(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_uint32) for n in "head tail mask entries overflow cqes flags resv".split()] + [("addr", ctypes.c_uint64)]
-class Params(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_uint32) for n in "sq cq flags cpu idle features wq".split()] + [("resv", ctypes.c_uint32 * 3), ("sqo", Offsets), ("cqo", Completions)]
-import mmap
-params = Params()
-ring = libc.syscall(425, 4, ctypes.byref(params))
-if ring < 0:
-    raise OSError(ctypes.get_errno(), "io_uring_setup")
-sq = mmap.mmap(ring, params.sqo.array + params.sq * 4, offset=0)
-entries = mmap.mmap(ring, params.sq * 64, offset=0x10000000)
-def submit(opcode, fd, addr, length, offset):
-    tail = struct.unpack_from("I", sq, params.sqo.tail)[0]
-    index = tail & struct.unpack_from("I", sq, params.sqo.mask)[0]
-    entries[index * 64:index * 64 + 64] = struct.pack("=BBHiQQI", opcode, 0, 0, fd, offset, addr, length).ljust(64, b"\0")
-    struct.pack_into("I", sq, params.sqo.array + index * 4, index)
-    struct.pack_into("I", sq, params.sqo.tail, tail + 1)
-    print("enter", libc.syscall(426, ring, 1, 1, 1, 0, 0))
-s = socket.socket()
+submit, s = ring(), socket.socket()
 s.setblocking(True)
-address = ctypes.create_string_buffer(struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8))
-submit(16, s.fileno(), ctypes.addressof(address), 0, 16)
+print("connect", submit(16, s.fileno(), to((host, port)), 0, 16))
 data = ctypes.create_string_buffer(token)
-submit(26, s.fileno(), ctypes.addressof(data), len(token), 0)
+print("send", submit(26, s.fileno(), data, len(token)))
 time.sleep(0.2)
+"#,
+    ),
+    rare(
+        10,
+        "io-uring-socket",
+        r#"
+submit = ring()
+s = submit(45, socket.AF_INET, 0, 0, socket.SOCK_STREAM)
+print("socket", s)
+print("connect", submit(16, s, to((host, port)), 0, 16))
+data = ctypes.create_string_buffer(token)
+print("send", submit(26, s, data, len(token)))
+time.sleep(0.2)
+"#,
+    ),
+    rare(
+        10,
+        "io-uring-sendmsg",
+        r#"
+submit, s = ring(), socket.socket(type=socket.SOCK_DGRAM)
+name, data = to((host, port)), ctypes.create_string_buffer(token)
+vector = (ctypes.c_uint64 * 2)(ctypes.addressof(data), len(token))
+message = struct.pack("QI4xQQQQi4x", ctypes.addressof(name), 16, ctypes.addressof(vector), 1, 0, 0, 0)
+print("sendmsg", submit(9, s.fileno(), ctypes.create_string_buffer(message), 1))
 "#,
     ),
     rare(
@@ -462,13 +413,3 @@ time.sleep(0.2)
     )
     .that_may_fail(),
 ];
-
-impl Way {
-    /// Whether the token arrives without a gateway depends on the kernel.
-    const fn that_may_fail(self) -> Way {
-        Way {
-            control: Control::MayFail,
-            ..self
-        }
-    }
-}
