@@ -74,7 +74,8 @@ impl Place {
     fn listens(&self, job: &Job, program: &str) -> Running {
         let server = job.python(program, &[&self.port.to_string()]).unwrap();
         wait::until_true("the server to listen", PATIENCE, || {
-            server.stdout().contains("listening")
+            let said = server.stdout();
+            said.contains("listening") && said.ends_with('\n')
         })
         .unwrap();
         server
