@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -86,7 +87,8 @@ impl Visitor {
             .stack_size(256 << 10)
             .spawn(move || {
                 for (_held, work) in incoming {
-                    work();
+                    // What panics takes its answer with it, and not the thread.
+                    let _ = catch_unwind(AssertUnwindSafe(work));
                 }
             })?;
         let sent = sender.send(order);

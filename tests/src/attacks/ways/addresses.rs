@@ -75,7 +75,7 @@ for _ in range(8):
     s.bind(shared)
     s.listen(100)
     own.append(s)
-for _ in range(30):
+for _ in range(150):
     try:
         socket.create_connection(shared, 0.1).sendall(token)
     except OSError as error:
