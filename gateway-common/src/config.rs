@@ -76,9 +76,6 @@ pub const fn admits(inbound: u32) -> bool {
     inbound == inbound::ANY
 }
 
-/// How often a daemon says that it is alive, in nanoseconds.
-pub const HEARTBEAT: u64 = 1_000_000_000;
-
 /// May trees pass uninspected now, since the daemon has been silent for as long as their policy
 /// says? `alive` is when it last said a word; 0: it never did. Both in nanoseconds since boot.
 #[must_use]

@@ -20,7 +20,7 @@ use crate::question::{is_gateway, server_at};
 use crate::release::withdraw;
 use crate::storage;
 use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sock};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use core::ptr;
@@ -30,13 +30,7 @@ use gateway_common::flow::{Flow, Handshake, state};
 
 #[cgroup_skb(egress)]
 pub fn drop_strays(ctx: SkBuffContext) -> i32 {
-    // SAFETY: a field of the context.
-    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    if socket.is_null() {
-        return 1;
-    }
-    // SAFETY: not null. A time-wait or request socket has no storage of its own.
-    let socket = unsafe { bpf_sk_fullsock(socket) };
+    let socket = packet::socket(&ctx);
     if socket.is_null() {
         return 1;
     }

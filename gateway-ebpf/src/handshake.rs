@@ -4,7 +4,8 @@
 //! The first publishes the flow under its source, the second moves it into the storage of the
 //! accepted socket, from where the daemon reads it by descriptor. Taking it by source at accept
 //! would be wrong: after a reset and a reused port, one connection got another's flow.
-//! What a governed listener accepts bears its tag from then on. The return value does not matter. Closes rows 11, 50, 61.
+//! What a governed listener accepts bears its tag from then on. The return value does not matter.
+//! Closes rows 11, 50, 61.
 use crate::maps::{ACCEPTED, HANDSHAKES, LISTENERS, SOCKETS};
 use crate::storage;
 use aya_ebpf::bindings::{BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB};

@@ -11,7 +11,7 @@ use crate::maps::{SOCKETS, count};
 use crate::packet::{self, Packet};
 use crate::{report, storage};
 use aya_ebpf::bindings::BPF_TCP_LISTEN;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use gateway_common::counter;
@@ -27,13 +27,7 @@ const REPORT_EVERY: u64 = 1_000_000_000;
 
 #[cgroup_skb(ingress)]
 pub fn drop_strangers(ctx: SkBuffContext) -> i32 {
-    // SAFETY: a field of the context.
-    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    if socket.is_null() {
-        return 1;
-    }
-    // SAFETY: not null.
-    let socket = unsafe { bpf_sk_fullsock(socket) };
+    let socket = packet::socket(&ctx);
     if socket.is_null() {
         return 1;
     }

@@ -48,9 +48,8 @@ pub(crate) fn listener(ctx: *mut c_void, kind: Kind, ip: &Ip, port: u16) -> List
         tree: 0,
         slot: 0,
     };
-    let there = if address::is_mapped(ip) {
-        *ip
-    } else if address::is_unspecified(ip) {
+    // 0.0.0.0 is an IPv4-mapped address too.
+    let there = if address::is_unspecified(ip) {
         LOCALHOST4
     } else {
         *ip

@@ -1,5 +1,6 @@
 //! What is read of a packet's headers by the hooks that see packets.
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 use core::mem::MaybeUninit;
 use gateway_common::address::{self, Ip};
@@ -13,6 +14,19 @@ const HEADER4: u32 = 20;
 const HEADER6: u32 = 40;
 /// TCP: the connection is reset.
 const RST: u8 = 4;
+
+/// The socket that a packet is of. Null: of none, or of one in TIME_WAIT or a request, which have no
+/// storage of their own.
+#[inline(always)]
+pub(crate) fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
+    // SAFETY: a field of the context.
+    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if socket.is_null() {
+        return socket;
+    }
+    // SAFETY: not null.
+    unsafe { bpf_sk_fullsock(socket) }
+}
 
 /// What is read of a packet's header.
 pub(crate) struct Packet {

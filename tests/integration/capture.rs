@@ -325,3 +325,19 @@ fn a_client_that_half_closes_at_once_is_answered() {
         "{sessions:#?}"
     );
 }
+
+/// 0.0.0.0 means loopback: what the tree itself listens on there is reached directly.
+#[test]
+fn a_tree_reaches_its_own_listener_by_the_unspecified_address() {
+    let scene = Scene::with_rules("").unwrap();
+    let program = "import socket\n\
+        listener = socket.create_server(('127.0.0.1', 0))\n\
+        s = socket.create_connection(('0.0.0.0', listener.getsockname()[1]), 5)\n\
+        s.sendall(b'own')\n\
+        listener.settimeout(5)\n\
+        print(listener.accept()[0].recv(9))\n";
+    let client = scene.job("own").unwrap().python(program, &[]).unwrap();
+    let outcome = client.wait(PATIENCE).unwrap();
+    assert_eq!(outcome.stdout, "b'own'\n", "{outcome:?}");
+    assert_eq!(scene.daemon.sessions().unwrap().len(), 0);
+}

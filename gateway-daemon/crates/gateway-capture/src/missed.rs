@@ -80,7 +80,7 @@ pub(crate) fn now_ns() -> Result<u64, CaptureError> {
 
 impl Capture {
     /// Says that the daemon is alive, looks whether tags may be missing, and repairs it. To be
-    /// called about once a second ([`HEARTBEAT`](gateway_common::config::HEARTBEAT)), and
+    /// called about once a second, and
     /// after an event [`Kind::Rescan`](crate::Kind::Rescan). Says how many tags were written.
     ///
     /// # Errors
