@@ -40,12 +40,6 @@ struct Place {
     ports: Ports,
 }
 
-/// The two addresses of loopback.
-const LOOPBACK: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::LOCALHOST),
-    IpAddr::V6(Ipv6Addr::LOCALHOST),
-];
-
 impl Capture {
     /// Opens the listeners of this network namespace, and opens the gate: from now on governed
     /// connections and questions arrive. Those of an earlier daemon are forgotten, in all
@@ -55,18 +49,8 @@ impl Capture {
     /// # Errors
     /// A listener on 127.0.0.1 cannot be opened, or a map cannot be written.
     pub fn listen(&self) -> Result<Listeners, CaptureError> {
-        let mut open = Vec::new();
-        for ip in LOOPBACK {
-            match Sockets::open(ip, false) {
-                Ok(sockets) => open.push(sockets),
-                Err(error) if ip.is_ipv4() => {
-                    return Err(CaptureError::new("listen on 127.0.0.1", &error));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no listener on ::1: IPv6 will be refused");
-                }
-            }
-        }
+        let open = open_all(false);
+        let open = open.map_err(|error| CaptureError::new("listen on 127.0.0.1", &error))?;
         let (listeners, ports) = self.put_in_place(open)?;
         self.netns.store(listeners.netns, Ordering::Relaxed);
         self.forget_earlier()?;
@@ -81,14 +65,9 @@ impl Capture {
     /// The namespace cannot be entered, there are too many, or a map cannot be written.
     pub fn listen_in(&self, space: &Space) -> Result<Option<Listeners>, CaptureError> {
         let failed = |error| CaptureError::new("listen in a network namespace", &error);
-        // Its loopback may be down for now, or have no IPv6: there is nothing to reach there then.
-        let open = || {
-            LOOPBACK
-                .map(|ip| Sockets::open(ip, true))
-                .into_iter()
-                .collect()
-        };
-        let open: Vec<Sockets> = self.visitor.within(space, open).map_err(failed)?;
+        // Its loopback may be down for now.
+        let open = self.visitor.within(space, || open_all(true));
+        let open = open.map_err(failed)?;
         let (listeners, ports) = self.put_in_place(open)?;
         let netns = listeners.netns;
         let mut elsewhere = lock(&self.elsewhere);
@@ -217,6 +196,17 @@ impl Capture {
 fn doors(ports: Ports) -> impl Iterator<Item = u32> {
     let all = ports.dns4.into_iter().chain(ports.dns6);
     all.filter(|port| *port != 0)
+}
+
+/// Opens the listeners of the network namespace of this thread. Where it has no IPv6 on loopback, there
+/// are none for it.
+fn open_all(early: bool) -> io::Result<Vec<Sockets>> {
+    let mut open = vec![Sockets::open(Ipv4Addr::LOCALHOST.into(), early)?];
+    match Sockets::open(Ipv6Addr::LOCALHOST.into(), early) {
+        Ok(sockets) => open.push(sockets),
+        Err(error) => tracing::warn!(%error, "no listener on ::1: IPv6 will be refused"),
+    }
+    Ok(open)
 }
 
 /// The listeners on one address of loopback.

@@ -12,7 +12,7 @@ use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
 use crate::rulebook::Rulebook;
 use crate::unbuilt;
-use gateway_core::Destination;
+use gateway_core::{DATAGRAMS, Destination, Posture};
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ fn build(
         protocols: protocols.collect(),
     };
     let names = catalogue.resources().iter().map(|resource| &*resource.name);
+    let mut resources = catalogue.resources().iter();
+    let datagrams = resources.any(|resource| resource.protocol.as_deref() == Some(DATAGRAMS));
     let masks = Maskbook::new(file.masks);
     let rules = Rulebook::new(file.rules, names, masks.as_ref());
     let cases = file.cases.into_iter().zip(places);
@@ -75,7 +77,10 @@ fn build(
         mode: file.mode,
         allow_by_default: file.allow_by_default,
         boundaries: file.boundaries,
-        posture: file.posture,
+        posture: Posture {
+            datagrams,
+            ..file.posture
+        },
         harden: file.harden.unwrap_or_else(harden::by_default),
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
         rules,

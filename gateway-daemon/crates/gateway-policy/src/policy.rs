@@ -11,8 +11,8 @@ use crate::rule_set::RuleSet;
 use crate::rulebook::Rulebook;
 use gateway_core::ports::Case;
 use gateway_core::{
-    Attribute, ClientTls, DATAGRAMS, Decision, Destination, LinkTerms, Masks, Mode, Posture,
-    Subject, Timestamp, UpstreamTls, Verdict,
+    Attribute, ClientTls, Decision, Destination, LinkTerms, Masks, Mode, Posture, Subject,
+    Timestamp, UpstreamTls, Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -122,11 +122,7 @@ impl Policy {
     /// What the kernel half has to know of it.
     #[must_use]
     pub fn posture(&self) -> Posture {
-        let mut protocols = self.catalogue.resources().iter();
-        Posture {
-            datagrams: protocols.any(|resource| resource.protocol.as_deref() == Some(DATAGRAMS)),
-            ..self.posture
-        }
+        self.posture
     }
 
     /// The file that it came from.
@@ -141,7 +137,7 @@ impl Policy {
         PolicySummary {
             name: Arc::clone(&self.name),
             mode: self.mode,
-            posture: self.posture(),
+            posture: self.posture,
             cgroups: self.cgroups.iter().map(|glob| glob.text().into()).collect(),
             file: Arc::clone(&self.file),
             resources: self.catalogue.resources().len(),
