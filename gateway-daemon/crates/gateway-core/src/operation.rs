@@ -95,7 +95,24 @@ pub struct Operation<'a> {
     pub uses: &'a [Use],
 }
 
-impl Operation<'_> {
+impl<'a> Operation<'a> {
+    /// One that has no text and nothing else beside what it does.
+    #[must_use]
+    pub const fn new(protocol: &'static str, verb: Verb, effects: &'a [Effect]) -> Operation<'a> {
+        Operation {
+            protocol,
+            verb,
+            effects,
+            statement: "",
+            shown: None,
+            parameters: &[],
+            attributes: &[],
+            announces: false,
+            shape: None,
+            uses: &[],
+        }
+    }
+
     /// The text that may be written down.
     #[must_use]
     pub fn written(&self) -> &str {

@@ -96,18 +96,11 @@ impl Meaning {
     /// As it is submitted.
     #[must_use]
     pub fn operation(&self) -> Operation<'_> {
+        // Without a shape: names are chosen by whoever asks, and a decision is remembered for none.
         Operation {
-            protocol: crate::NAME,
-            verb: self.verb(),
-            effects: &self.effects,
             statement: &self.statement,
-            shown: None,
-            parameters: &[],
             attributes: &self.attributes,
-            announces: false,
-            // Names are chosen by whoever asks: a decision is remembered for none of them.
-            shape: None,
-            uses: &[],
+            ..Operation::new(crate::NAME, self.verb(), &self.effects)
         }
     }
 }

@@ -2,6 +2,7 @@
 use gateway_core::mask::FieldCounts;
 use gateway_core::{
     AnswerPart, AnswerTerms, Clearance, Masker, Masks, Obstacle, Operation, OperationId,
+    OperationOutcome, Timestamp,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -78,6 +79,23 @@ pub struct Answer {
     pub masked: FieldCounts,
     /// In how many rows sensitive fields were returned in the clear, by field.
     pub disclosed: FieldCounts,
+}
+
+impl Answer {
+    /// That an operation was answered so, for the record.
+    #[must_use]
+    pub fn outcome(self, id: OperationId, time: Timestamp) -> OperationOutcome {
+        OperationOutcome {
+            id,
+            time,
+            rows: self.rows,
+            bytes_up: self.bytes_up,
+            bytes_down: self.bytes_down,
+            error: self.error,
+            masked: self.masked,
+            disclosed: self.disclosed,
+        }
+    }
 }
 
 /// What a session may cause. The relay implements it.

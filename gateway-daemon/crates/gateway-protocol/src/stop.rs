@@ -12,6 +12,17 @@ pub enum StopReason {
     Drained,
 }
 
+impl StopReason {
+    /// What the record of a session says that ended so.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            StopReason::Killed => "ended by an operator",
+            StopReason::Drained => "ended with the daemon",
+        }
+    }
+}
+
 const RUNNING: u8 = 0;
 const KILLED: u8 = 1;
 const DRAINED: u8 = 2;

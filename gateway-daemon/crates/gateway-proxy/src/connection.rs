@@ -15,12 +15,12 @@ use crate::secure::{self, Settled};
 use crate::{opaque, ports::Ports};
 use gateway_core::governor::{Ending, SessionContext};
 use gateway_core::{
-    Clearance, Destination, Effect, Governor, Operation, OperationOutcome, RecordError, Recorder,
-    Refusal, SessionEnd, Verb,
+    Clearance, Destination, Effect, Governor, Operation, RecordError, Recorder, Refusal,
+    SessionEnd, Verb,
 };
 use gateway_protocol::relay::reactor::Reactor;
 use gateway_protocol::relay::{self, RelayLimits, Stream};
-use gateway_protocol::{Closed, Link, Side, Stop, StopReason};
+use gateway_protocol::{Answer, Closed, Link, Side, Stop, StopReason};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -328,18 +328,7 @@ async fn connect(
         verb: Verb::Connect,
         objects: Vec::new(),
     }];
-    let operation = Operation {
-        protocol: "",
-        verb: Verb::Connect,
-        effects: &effects,
-        statement: "",
-        parameters: &[],
-        attributes: &[],
-        announces: false,
-        uses: &[],
-        shown: None,
-        shape: None,
-    };
+    let operation = Operation::new("", Verb::Connect, &effects);
     hold::submit(governor, &operation, clock, client, stop).await
 }
 
@@ -350,16 +339,11 @@ fn answer(
     connected: &Clearance,
     error: Option<&DialError>,
 ) -> Result<(), RecordError> {
-    governor.complete(&OperationOutcome {
-        id: connected.id(),
-        time: shared.ports.clock.now(),
-        rows: None,
-        bytes_up: 0,
-        bytes_down: 0,
+    let answer = Answer {
         error: error.map(|error| error.to_string().into()),
-        masked: Vec::new(),
-        disclosed: Vec::new(),
-    })
+        ..Answer::default()
+    };
+    governor.complete(&answer.outcome(connected.id(), shared.ports.clock.now()))
 }
 
 async fn refused(
@@ -447,16 +431,13 @@ async fn serve_opaque(
         mut ending,
         ..
     } = closed;
-    let outcome = OperationOutcome {
-        id,
-        time: shared.ports.clock.now(),
-        rows: None,
+    let answer = Answer {
         bytes_up: ending.bytes_up,
         bytes_down: ending.bytes_down,
         error: ending.error.clone(),
-        masked: Vec::new(),
-        disclosed: Vec::new(),
+        ..Answer::default()
     };
+    let outcome = answer.outcome(id, shared.ports.clock.now());
     if let Err(error) = governor.complete(&outcome) {
         count(&shared.counters.recording_failures);
         ending.end = SessionEnd::Error;
@@ -505,11 +486,7 @@ fn left(governor: Governor, bytes_up: u64) -> Next {
 }
 
 fn stopped(governor: Governor, reason: StopReason, bytes_up: u64) -> Next {
-    let note = match reason {
-        StopReason::Killed => "ended by an operator",
-        StopReason::Drained => "ended with the daemon",
-    };
-    let error = Some(note.into());
+    let error = Some(reason.words().into());
     Next::Close(
         governor,
         Ending {

@@ -5,7 +5,8 @@
 //! own: only the server that was asked can answer, and whoever guesses has to guess both.
 use crate::connection;
 use crate::counters::count;
-use crate::ports::{Capture, Clock, Flow, Transport};
+use crate::dial;
+use crate::ports::{Capture, Clock, Flow};
 use crate::questions::{Desk, Key};
 use crate::registry::Registered;
 use gateway_core::governor::Ending;
@@ -14,10 +15,8 @@ use gateway_core::{
     SessionEnd,
 };
 use gateway_protocol::{Answer, Asker, Heard, No, Question, StopReason};
-use nix::sys::socket::{SockaddrStorage, bind, connect};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -297,16 +296,7 @@ impl Conversation<'_> {
                 part,
             } => {
                 let kept = part.map_or(Ok(()), |part| self.governor.answer(id, now, part));
-                let outcome = OperationOutcome {
-                    id,
-                    time: now,
-                    rows: answer.rows,
-                    bytes_up: answer.bytes_up,
-                    bytes_down: answer.bytes_down,
-                    error: answer.error,
-                    masked: answer.masked,
-                    disclosed: answer.disclosed,
-                };
+                let outcome = answer.outcome(id, now);
                 (bytes, kept.and_then(|()| self.governor.complete(&outcome)))
             }
             Outcome::Failed(reason) => {
@@ -332,28 +322,18 @@ impl Conversation<'_> {
     }
 
     fn failed(&self, id: OperationId, reason: Arc<str>) -> OperationOutcome {
-        OperationOutcome {
-            id,
-            time: self.desk.shared.ports.clock.now(),
-            rows: None,
-            bytes_up: 0,
-            bytes_down: 0,
+        let answer = Answer {
             error: Some(reason),
-            masked: Vec::new(),
-            disclosed: Vec::new(),
-        }
+            ..Answer::default()
+        };
+        answer.outcome(id, self.desk.shared.ports.clock.now())
     }
 
     /// Writes the last record.
     fn close(self, over: Over) {
         let (end, error) = match over {
             Over::Silent => (SessionEnd::Client, None),
-            Over::Stopped(StopReason::Killed) => {
-                (SessionEnd::Killed, Some("ended by an operator".into()))
-            }
-            Over::Stopped(StopReason::Drained) => {
-                (SessionEnd::Killed, Some("ended with the daemon".into()))
-            }
+            Over::Stopped(reason) => (SessionEnd::Killed, Some(reason.words().into())),
             Over::Unrecorded(error) => (SessionEnd::Error, Some(error.to_string().into())),
         };
         let ending = Ending {
@@ -375,20 +355,9 @@ fn send(
     capture: &dyn Capture,
     flow: &Flow,
 ) -> io::Result<UdpSocket> {
-    let socket = open(capture, flow)?;
+    let socket = dial::datagrams(capture, flow)?;
     socket.send(&question.forward(number))?;
     Ok(socket)
-}
-
-/// A socket on a port that the kernel chooses at random, connected to the server.
-fn open(capture: &dyn Capture, flow: &Flow) -> io::Result<UdpSocket> {
-    let socket = capture.socket(flow, Transport::Datagram)?;
-    if let Some(source) = flow.bound_source {
-        let source = SocketAddr::new(source.to_canonical(), 0);
-        bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
-    }
-    connect(socket.as_raw_fd(), &SockaddrStorage::from(flow.destination))?;
-    Ok(UdpSocket::from(socket))
 }
 
 /// Listens until the server has answered, but not for ever.

@@ -1,9 +1,10 @@
 //! Reaching the upstream, from the address that the client had bound its socket to.
 use crate::ports::{Capture, Flow, Transport};
 use gateway_protocol::{Stop, StopReason};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{SockaddrStorage, bind, setsockopt, sockopt};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -42,6 +43,18 @@ pub(crate) async fn dial(
             )))
         }
     }
+}
+
+/// A socket for datagrams to the destination of a flow, on a port that the kernel chooses at random.
+/// Connected: nobody else can answer.
+pub(crate) fn datagrams(capture: &dyn Capture, flow: &Flow) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::from(capture.socket(flow, Transport::Datagram)?);
+    if let Some(source) = flow.bound_source {
+        let source = SocketAddr::new(source.to_canonical(), 0);
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
+    }
+    socket.connect(flow.destination)?;
+    Ok(socket)
 }
 
 fn open(capture: &dyn Capture, flow: &Flow) -> io::Result<TcpSocket> {

@@ -9,20 +9,18 @@ use crate::accept::Slot;
 use crate::connection::{self, Opened};
 use crate::conversation::Letter;
 use crate::counters::count;
-use crate::ports::{Attributed, Capture, Flow, Transport};
+use crate::dial;
+use crate::ports::{Attributed, Flow};
 use crate::questions::{Desk, is_same};
 use crate::registry::Registered;
 use gateway_core::governor::Ending;
 use gateway_core::{
-    Clearance, DATAGRAMS, Effect, Governor, Object, Obstacle, Operation, OperationOutcome,
-    SessionEnd, SessionId, Verb,
+    Clearance, DATAGRAMS, Effect, Governor, Object, Obstacle, Operation, SessionEnd, SessionId,
+    Verb,
 };
-use gateway_protocol::StopReason;
-use nix::sys::socket::{SockaddrStorage, bind, connect};
+use gateway_protocol::{Answer, StopReason};
 use rustc_hash::FxHashMap;
-use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -179,18 +177,7 @@ impl Passage<'_> {
                 objects: vec![Object::Unresolved("*".into())],
             },
         ];
-        let operation = Operation {
-            protocol: DATAGRAMS,
-            verb: Verb::Unknown,
-            effects: &effects,
-            statement: "",
-            parameters: &[],
-            attributes: &[],
-            announces: false,
-            uses: &[],
-            shown: None,
-            shape: None,
-        };
+        let operation = Operation::new(DATAGRAMS, Verb::Unknown, &effects);
         let shared = &self.desk.shared;
         loop {
             match governor.submit(&operation, shared.ports.clock.now()) {
@@ -216,7 +203,8 @@ impl Passage<'_> {
         governor: &mut Governor,
         registered: &Registered,
     ) -> Over {
-        let over = match open(&*self.desk.shared.ports.capture, &self.flow) {
+        let upstream = dial::datagrams(&*self.desk.shared.ports.capture, &self.flow);
+        let over = match upstream.and_then(UdpSocket::from_std) {
             Ok(upstream) => self.relay(&upstream, registered).await,
             Err(error) => Over::Failed(format!("reach {}: {error}", self.flow.destination)),
         };
@@ -224,16 +212,13 @@ impl Passage<'_> {
             Over::Failed(error) => Some(error.as_str().into()),
             _ => None,
         };
-        let outcome = OperationOutcome {
-            id: clearance.id(),
-            time: self.desk.shared.ports.clock.now(),
-            rows: None,
+        let answer = Answer {
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             error,
-            masked: Vec::new(),
-            disclosed: Vec::new(),
+            ..Answer::default()
         };
+        let outcome = answer.outcome(clearance.id(), self.desk.shared.ports.clock.now());
         match governor.complete(&outcome) {
             Ok(()) => over,
             Err(error) => {
@@ -285,12 +270,7 @@ impl Passage<'_> {
             Over::Silent => (SessionEnd::Client, None),
             Over::Denied => (SessionEnd::Denied, None),
             Over::Failed(error) => (SessionEnd::Error, Some(error.into())),
-            Over::Stopped(StopReason::Killed) => {
-                (SessionEnd::Killed, Some("ended by an operator".into()))
-            }
-            Over::Stopped(StopReason::Drained) => {
-                (SessionEnd::Killed, Some("ended with the daemon".into()))
-            }
+            Over::Stopped(reason) => (SessionEnd::Killed, Some(reason.words().into())),
         };
         let ending = Ending {
             end,
@@ -318,15 +298,4 @@ async fn drop_all(desk: &Desk, mut letters: mpsc::Receiver<Letter>) {
             _ = draining.changed() => {}
         }
     }
-}
-
-/// A socket for one flow, connected: nobody else can answer.
-fn open(capture: &dyn Capture, flow: &Flow) -> io::Result<UdpSocket> {
-    let socket = capture.socket(flow, Transport::Datagram)?;
-    if let Some(source) = flow.bound_source {
-        let source = SocketAddr::new(source.to_canonical(), 0);
-        bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
-    }
-    connect(socket.as_raw_fd(), &SockaddrStorage::from(flow.destination))?;
-    UdpSocket::from_std(std::net::UdpSocket::from(socket))
 }

@@ -23,18 +23,7 @@ pub(crate) async fn submit(
         verb: Verb::Unknown,
         objects,
     }];
-    let operation = Operation {
-        protocol: NAME,
-        verb: Verb::Unknown,
-        effects: &effects,
-        statement: "",
-        parameters: &[],
-        attributes: &[],
-        announces: false,
-        uses: &[],
-        shown: None,
-        shape: None,
-    };
+    let operation = Operation::new(NAME, Verb::Unknown, &effects);
     hold::submit(governor, &operation, clock, client, stop).await
 }
 

@@ -274,7 +274,7 @@ impl Drop for Registered {
         let (end, why) = if panicking {
             (SessionEnd::Error, "the gateway failed (panic)")
         } else {
-            (SessionEnd::Killed, "ended with the daemon")
+            (SessionEnd::Killed, StopReason::Drained.words())
         };
         if panicking {
             count(&self.counters.panics);

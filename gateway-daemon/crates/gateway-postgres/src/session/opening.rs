@@ -84,20 +84,14 @@ impl PgSession {
             .iter()
             .map(|found| text_attribute("sql.cancels", &found.session.to_string()))
             .collect();
-        let cleared = out.submit(&Operation {
-            protocol: crate::NAME,
+        let effects = [Effect {
             verb: Verb::Connect,
-            effects: &[Effect {
-                verb: Verb::Connect,
-                objects: Vec::new(),
-            }],
+            objects: Vec::new(),
+        }];
+        let cleared = out.submit(&Operation {
             statement: "CANCEL",
-            parameters: &[],
             attributes: &attributes,
-            announces: false,
-            uses: &[],
-            shown: None,
-            shape: None,
+            ..Operation::new(crate::NAME, Verb::Connect, &effects)
         });
         if matches!(cleared, Err(Obstacle::Held(_))) {
             return Ok(false);
@@ -148,16 +142,8 @@ impl PgSession {
             startup.injected(injected);
         }
         let operation = Operation {
-            protocol: crate::NAME,
-            verb: startup.verb(),
-            effects: &startup.effects,
-            statement: "",
-            parameters: &[],
             attributes: &startup.attributes,
-            announces: false,
-            uses: &[],
-            shown: None,
-            shape: None,
+            ..Operation::new(crate::NAME, startup.verb(), &startup.effects)
         };
         let uses = startup.uses(&operation, out);
         let cleared = out.submit(&Operation {

@@ -164,15 +164,11 @@ impl Cause {
 
     /// Somebody ended it.
     pub(super) const fn stopped(reason: StopReason) -> Cause {
-        let note = match reason {
-            StopReason::Killed => "ended by an operator",
-            StopReason::Drained => "ended with the daemon",
-        };
         let farewells = Farewells::both(Farewell::Abort);
         Cause {
             end: SessionEnd::Killed,
             error: None,
-            note: Some(note),
+            note: Some(reason.words()),
             farewells,
         }
     }

@@ -6,7 +6,7 @@
 use crate::session::{Answer, Effects, ProtocolError, Session, Side};
 use gateway_core::{
     AnswerPart, AnswerTerms, Clearance, Governor, Masker, Obstacle, Operation, OperationId,
-    OperationOutcome, RecordError, Timestamp,
+    RecordError, Timestamp,
 };
 use std::cell::Cell;
 use std::io::IoSlice;
@@ -393,24 +393,7 @@ impl Effects for Turn<'_> {
     }
 
     fn complete(&mut self, id: OperationId, answer: Answer) -> Result<(), ProtocolError> {
-        let Answer {
-            rows,
-            bytes_up,
-            bytes_down,
-            error,
-            masked,
-            disclosed,
-        } = answer;
-        let outcome = OperationOutcome {
-            id,
-            time: now(),
-            rows,
-            bytes_up,
-            bytes_down,
-            error,
-            masked,
-            disclosed,
-        };
+        let outcome = answer.outcome(id, now());
         let completed = self.governor.complete(&outcome);
         self.recorded(completed)
     }
