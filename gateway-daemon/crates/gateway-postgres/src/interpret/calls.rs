@@ -9,11 +9,25 @@ use super::names;
 use super::tree::{Tree, Value};
 use super::walk::Walk;
 use gateway_core::{Object, Verb};
+use pg_query::protobuf::AExprKind;
 
 /// A proven function in FROM, by the name that its row goes by.
 pub(super) struct FunctionAlias<'a> {
     name: &'a str,
     columns: Vec<&'a str>,
+}
+
+/// Is it BETWEEN, in any of its forms? The name of the operator is a keyword there.
+pub(super) fn is_between(expression: &Tree) -> bool {
+    matches!(
+        expression.choice::<AExprKind>("kind"),
+        Some(
+            AExprKind::AexprBetween
+                | AExprKind::AexprNotBetween
+                | AExprKind::AexprBetweenSym
+                | AExprKind::AexprNotBetweenSym
+        )
+    )
 }
 
 impl<'a> Walk<'a, '_> {
@@ -86,17 +100,7 @@ impl<'a> Walk<'a, '_> {
 
     /// An expression with an operator, or one of the forms that stand for some.
     pub(super) fn expression(&mut self, tree: &'a Tree) {
-        use pg_query::protobuf::AExprKind;
-        let is_between = matches!(
-            tree.choice::<AExprKind>("kind"),
-            Some(
-                AExprKind::AexprBetween
-                    | AExprKind::AexprNotBetween
-                    | AExprKind::AexprBetweenSym
-                    | AExprKind::AexprNotBetweenSym
-            )
-        );
-        if is_between {
+        if is_between(tree) {
             // The name is a keyword here, and what runs are `>=` and `<=`.
             self.operator(&[">="]);
             self.operator(&["<="]);

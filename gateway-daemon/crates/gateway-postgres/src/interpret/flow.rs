@@ -351,7 +351,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
     let catalogue = outlook.catalogue.as_ref();
     let calls = !names.is_proven()
         || server::runs_other_triggers(tree)
-        || server::is_event(tree) && catalogue.is_none_or(|known| known.event_triggers);
+        || catalogue.is_none_or(|known| known.event_triggers) && server::is_event(tree);
     flow.calls |= calls;
     flow.touches |= names.touches() || calls;
     flow.unknown |= names.is_doubtful() && outlook.catalogue.is_some();

@@ -6,8 +6,8 @@
 use super::nodes::is_star;
 use super::server::tells_of_writes;
 use crate::interpret::builtin::{self, Meaning};
+use crate::interpret::calls::is_between;
 use crate::interpret::tree::Tree;
-use pg_query::protobuf::AExprKind;
 
 /// Functions that show what other sessions ask, or what is in statistics.
 const TELLING_FUNCTIONS: &[&str] = &[
@@ -89,18 +89,8 @@ pub(super) fn has_known_operator(tree: &Tree) -> bool {
         "SortBy" => "use_op",
         _ => return true,
     };
-    // The name is a keyword there, and what runs are `>=` and `<=`.
-    let is_between = tree.kind() == "AExpr"
-        && matches!(
-            tree.choice::<AExprKind>("kind"),
-            Some(
-                AExprKind::AexprBetween
-                    | AExprKind::AexprNotBetween
-                    | AExprKind::AexprBetweenSym
-                    | AExprKind::AexprNotBetweenSym
-            )
-        );
-    is_between
+    // What runs for BETWEEN are `>=` and `<=`.
+    tree.kind() == "AExpr" && is_between(tree)
         || match tree.strings(list).as_slice() {
             [] => true,
             [name] | ["pg_catalog", name] => builtin::is_operator(name),

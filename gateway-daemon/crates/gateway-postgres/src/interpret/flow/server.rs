@@ -2,6 +2,7 @@
 //! catalogues, to its files, to what it loads and runs. With any of these a masked value can be shown
 //! under another name, or code can be had to run that nobody has seen.
 use super::nodes::{any_node, each, made_relation};
+use super::text::leaves_catalogue;
 use crate::interpret::builtin::{self, Meaning};
 use crate::interpret::calls::literal_text;
 use crate::interpret::settings::name_in_condition;
@@ -105,20 +106,21 @@ pub(super) fn runs_other_triggers(tree: &Tree) -> bool {
     }
 }
 
+/// Statements that event triggers are for, beside those that change what the catalogue says of names.
+const EVENTS: &[&str] = &[
+    "LoadStmt",
+    "RefreshMatViewStmt",
+    "CommentStmt",
+    "GrantStmt",
+    "GrantRoleStmt",
+    "IndexStmt",
+    "ReindexStmt",
+    "ClusterStmt",
+];
+
 /// Is it one of the statements that event triggers are for, or may it be one?
 pub(super) fn is_event(tree: &Tree) -> bool {
-    match tree.kind() {
-        "SelectStmt" => tree.tree("into_clause").is_some(),
-        "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
-            tree.tree("query").is_some_and(is_event)
-        }
-        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" | "CopyStmt" | "TruncateStmt"
-        | "FetchStmt" | "ClosePortalStmt" | "ExecuteStmt" | "DeallocateStmt"
-        | "TransactionStmt" | "VariableSetStmt" | "VariableShowStmt" | "ListenStmt"
-        | "UnlistenStmt" | "NotifyStmt" | "LockStmt" | "VacuumStmt" | "CheckPointStmt"
-        | "ConstraintsSetStmt" | "DiscardStmt" => false,
-        _ => true,
-    }
+    !leaves_catalogue(tree) || any_node(tree, &|part| EVENTS.contains(&part.kind()))
 }
 
 /// The cursors on whose rows a statement acts: WHERE CURRENT OF.
