@@ -1,13 +1,12 @@
 //! Hundreds of clients that come, cancel, abort and vanish at random; and what is left of them.
 use crate::certificates::Authority;
 use crate::crash::unrecorded;
-use crate::running::{self, PATIENCE};
+use crate::running::PATIENCE;
 use crate::{Scene, place, policy, wait};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -168,12 +167,7 @@ impl Churn {
     fn left(&self) -> Result<Left> {
         let process = format!("/proc/{}", self.scene.daemon.pid()?);
         let descriptors = fs::read_dir(format!("{process}/fd"))?.count();
-        let mut maps = Command::new(place::python()?);
-        maps.args(["-c", include_str!("maps.py")])
-            .arg(self.scene.daemon.pins().join("maps"));
-        let maps = running::run(&mut maps)?.success()?;
-        let maps: BTreeMap<String, u64> = serde_json::from_str(&maps.stdout)?;
-        ensure!(!maps.is_empty(), "no maps are pinned");
+        let maps = self.scene.daemon.entries()?;
         let status = fs::read_to_string(format!("{process}/status"))?;
         let line = status
             .lines()

@@ -4,6 +4,7 @@ use crate::{Bpffs, Subtree, job, place, wait};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -388,6 +389,20 @@ impl Daemon {
     #[must_use]
     pub fn pins(&self) -> PathBuf {
         self.bpffs.path().join("gateway")
+    }
+
+    /// How many entries its pinned hash maps have, by name, as the kernel says.
+    ///
+    /// # Errors
+    /// None is pinned.
+    pub fn entries(&self) -> Result<BTreeMap<String, u64>> {
+        let mut python = Command::new(place::python()?);
+        python.args(["-c", include_str!("maps.py")]);
+        python.arg(self.pins().join("maps"));
+        let said = running::run(&mut python)?.success()?.stdout;
+        let entries: BTreeMap<String, u64> = serde_json::from_str(&said)?;
+        ensure!(!entries.is_empty(), "no maps are pinned");
+        Ok(entries)
     }
 
     /// Everything that it wrote to its log so far.

@@ -2,15 +2,15 @@
 //! daemon dies and comes back. Each has a destination address of its own, by which it is found at
 //! the server and in the journal.
 use crate::running::{PATIENCE, Running};
-use crate::{Daemon, Job, Subtree, place, policy, running, wait};
+use crate::{Daemon, Job, Namespace, Subtree, place, policy, wait};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -80,46 +80,26 @@ pub struct Report {
     pub took: Duration,
 }
 
+/// A namespace with a server. The server ends first.
 struct Space {
-    name: String,
     file: PathBuf,
     _server: Running,
+    namespace: Namespace,
 }
 
 impl Space {
     fn make(number: usize, files: &TempDir) -> Result<Space> {
-        let name = place::unique_name();
-        let ip = |arguments: &[&str]| -> Result<()> {
-            running::run(Command::new("ip").args(arguments))?
-                .success()
-                .map(drop)
-        };
-        ip(&["netns", "add", &name])?;
-        ip(&["-n", &name, "link", "set", "lo", "up"])?;
+        let namespace = Namespace::create()?;
         let file = files.path().join(format!("reached-{number}"));
-        let mut server = Command::new("ip");
-        server.args(["netns", "exec", &name, "/usr/bin/python3", "-c", SERVER]);
-        server.arg(PORT.to_string()).arg(&file);
+        let mut server = namespace.command("/usr/bin/python3");
+        server.args(["-c", SERVER, &PORT.to_string()]).arg(&file);
         let mut server = Running::start(&mut server)?;
         server.wait_for_output("listening", PATIENCE)?;
         Ok(Space {
-            name,
             file,
             _server: server,
+            namespace,
         })
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        let kill = format!(
-            "ip netns pids {0} | xargs -r kill -9; ip netns delete {0}",
-            self.name
-        );
-        let done = running::run(Command::new("sh").args(["-c", &kill]));
-        if let Err(error) = done.and_then(running::Outcome::success) {
-            eprintln!("left behind: {error:#}");
-        }
     }
 }
 
@@ -184,7 +164,7 @@ fn start(
             command.args([
                 "netns",
                 "exec",
-                &space.name,
+                space.namespace.name(),
                 "/usr/bin/python3",
                 "-c",
                 CLIENT,
@@ -237,19 +217,11 @@ fn destinations(daemon: &Daemon) -> Result<HashSet<Ipv4Addr>> {
 
 /// When nobody is there any more, nothing of them is.
 fn check_maps(daemon: &Daemon) -> Result<()> {
-    let count = || -> Result<BTreeMap<String, u64>> {
-        let mut python = Command::new("/usr/bin/python3");
-        python.args(["-c", include_str!("maps.py")]);
-        python.arg(daemon.pins().join("maps"));
-        Ok(serde_json::from_str(
-            &running::run(&mut python)?.success()?.stdout,
-        )?)
-    };
     let left = || {
-        let maps = count().unwrap_or_default();
+        let maps = daemon.entries().unwrap_or_default();
         let empty = ["HANDSHAKES", "DATAGRAMS", "TAGS"];
         empty.iter().all(|name| maps.get(*name) == Some(&0)) && maps.get("LISTENERS") == Some(&1)
     };
     wait::until_true("the maps to be empty", Duration::from_secs(40), left)
-        .with_context(|| format!("{:?}", count()))
+        .with_context(|| format!("{:?}", daemon.entries()))
 }
