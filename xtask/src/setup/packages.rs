@@ -62,6 +62,16 @@ const PACKAGES: &[Package] = &[
         "runs it, also where cgroups of both versions are mounted",
     ),
     package(
+        "procps",
+        Part::Peers,
+        "ps, by which a login test sees that its parent is gone",
+    ),
+    package(
+        "iptables",
+        Part::Peers,
+        "takes what was sent another way, in the attempts to get out",
+    ),
+    package(
         "slirp4netns",
         Part::Peers,
         "a network in user space, for what is in a user namespace",
