@@ -45,16 +45,8 @@ impl Datagrams for Riddles {
 impl Question for Riddle {
     fn operation(&self) -> Operation<'_> {
         Operation {
-            protocol: "riddles",
-            verb: self.effects[0].verb,
-            effects: &self.effects,
             statement: &self.text,
-            shown: None,
-            parameters: &[],
-            attributes: &[],
-            announces: false,
-            shape: None,
-            uses: &[],
+            ..Operation::new("riddles", self.effects[0].verb, &self.effects)
         }
     }
 
