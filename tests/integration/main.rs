@@ -38,6 +38,7 @@ mod saml_login;
 mod side_by_side;
 mod ssh_login;
 mod storm;
+mod translated;
 mod uninstall;
 mod when_down;
 

@@ -1,7 +1,8 @@
 //! Resources by name: a real database that is reached by the name which a real name server tells.
 use gateway_tests::certificates::Authority;
 use gateway_tests::nameserver::{NameServer, ResolvConf};
-use gateway_tests::{Cluster, Daemon, Job, Namespace, Outcome, Subtree, place, running};
+use gateway_tests::running::PATIENCE;
+use gateway_tests::{Cluster, Daemon, Job, Namespace, Outcome, Running, Subtree, place, running};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -202,7 +203,7 @@ fn a_name_of_a_jobs_own_leads_past_nothing_that_is_said_about_another() {
     assert!(
         outcome
             .stderr
-            .contains("has names of own, orders, each of which has to allow it"),
+            .contains("belongs to own, orders, each of which has to allow it"),
         "{outcome:?}"
     );
     // A name that no resource has takes the name of the database away from nobody.
@@ -309,4 +310,112 @@ fn the_servers_certificate_is_for_the_name_that_the_policy_has() {
             "{host}: {outcome:?}"
         );
     }
+}
+
+/// No other server is on the address.
+const SHARED_PORT: u16 = 8443;
+
+/// A server of TLS on the same address, with two names, and a policy that allows one of them.
+struct Shared {
+    world: World,
+    _server: Running,
+    _files: tempfile::TempDir,
+}
+
+impl Shared {
+    fn new() -> Shared {
+        let resource = format!(
+            "\n[[resource]]\nname = \"shared\"\nhosts = [\"orders.db.test\"]\nports = [{SHARED_PORT}]\n\n\
+             [[rule]]\nname = \"shared\"\nresources = [\"shared\"]\n\
+             verbs = [\"connect\", \"unknown\"]\nverdict = \"allow\"\n\n\
+             [[rule]]\nname = \"reached\"\nverbs = [\"connect\"]\nverdict = \"allow\"\n"
+        );
+        let world = World::new(&resource);
+        let files = place::temporary_directory().unwrap();
+        let certificate = Authority::new("somebody").unwrap();
+        let certificate = certificate.issue(&["orders.db.test", "evil.test"]).unwrap();
+        let (pem, key) = (files.path().join("pem"), files.path().join("key"));
+        std::fs::write(&pem, &certificate.pem).unwrap();
+        std::fs::write(&key, &certificate.key).unwrap();
+        let mut server = std::process::Command::new("openssl");
+        server.args([
+            "s_server",
+            "-accept",
+            &format!("{}:{SHARED_PORT}", world.address()),
+        ]);
+        server
+            .args(["-www", "-cert"])
+            .arg(&pem)
+            .arg("-key")
+            .arg(&key);
+        let mut server = Running::start(&mut server).unwrap();
+        server.wait_for_output("ACCEPT", PATIENCE).unwrap();
+        Shared {
+            world,
+            _server: server,
+            _files: files,
+        }
+    }
+
+    /// What a client in a job is told that has asked for the allowed name.
+    fn asks(&self, job: &str, client: &str) -> Outcome {
+        let script = format!("getent hosts orders.db.test; {client}");
+        self.world.job(job, &self.world.namespace, &script)
+    }
+
+    /// What a request gets that comes by this name in the URL.
+    fn curl(&self, host: &str) -> String {
+        let address = self.world.address();
+        let to = format!("--resolve '*:{SHARED_PORT}:{address}' https://{host}:{SHARED_PORT}/");
+        format!("curl -sk -m 10 {to}")
+    }
+
+    fn opaque(&self) -> Vec<Value> {
+        self.world
+            .recorded(|operation| operation["protocol"] == "opaque")
+    }
+}
+
+#[test]
+fn a_client_that_asks_for_another_server_is_judged_by_the_address() {
+    let shared = Shared::new();
+    let outcome = shared.asks("right", &shared.curl("orders.db.test"));
+    assert!(outcome.stdout.contains("s_server"), "{outcome:?}");
+    let outcome = shared.asks("wrong", &shared.curl("evil.test"));
+    assert!(!outcome.stdout.contains("s_server"), "{outcome:?}");
+    // Also where that one has been looked up, since nothing allows it.
+    let both = format!("getent hosts evil.test; {}", shared.curl("evil.test"));
+    let outcome = shared.asks("both", &both);
+    assert!(!outcome.stdout.contains("s_server"), "{outcome:?}");
+    // One that says no name claims none.
+    let outcome = shared.asks("silent", &shared.curl(&shared.world.address()));
+    assert!(outcome.stdout.contains("s_server"), "{outcome:?}");
+
+    let seen = shared.opaque();
+    let told = |number: usize| {
+        let one = &seen[number];
+        (
+            one["verdict"].as_str().unwrap().to_owned(),
+            one["attributes"]["tls.server_name"]
+                .as_str()
+                .unwrap_or("")
+                .to_owned(),
+        )
+    };
+    let told: Vec<_> = (0..seen.len()).map(told).collect();
+    let expected = [
+        ("allow", "orders.db.test"),
+        ("deny", "evil.test"),
+        ("deny", "evil.test"),
+        ("allow", ""),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(verdict, name)| (verdict.to_owned(), name.to_owned()))
+    );
+    let message = seen[1]["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("names that lead there do not count"),
+        "{message}"
+    );
 }

@@ -37,6 +37,7 @@ pub const PROOFS: &[Proof] = &[
     hardened(6, FAMILIES),
     hardened(7, FAMILIES),
     hardened(8, FAMILIES),
+    of(18, "translated::the_policy_judges_the_address_inside"),
     of(20, "namespaces::a_policy_that_denies_does_so_everywhere"),
     of(
         20,
@@ -61,6 +62,10 @@ pub const PROOFS: &[Proof] = &[
     hardened(38, CAPABILITIES),
     hardened(39, CAPABILITIES),
     of(44, "dns::a_tunnel_runs_dry"),
+    of(
+        45,
+        "names::a_client_that_asks_for_another_server_is_judged_by_the_address",
+    ),
     of(
         49,
         "storm::a_storm_of_processes_leaves_no_connect_without_its_tree",

@@ -18,6 +18,23 @@ pub struct Destination {
     /// is for whoever made the namespace. Not in records, which name the process's container.
     #[serde(skip)]
     pub abroad: bool,
+    /// Which of these names the client says that it means. Not in records, which have it among the
+    /// attributes of what was said.
+    #[serde(skip)]
+    pub claim: Claim,
+}
+
+/// Which server a client says that it wants, where many may be at its destination. Its word takes
+/// names away, and adds none: what restricts by any name counts whatever it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// It says nothing.
+    #[default]
+    Nothing,
+    /// This one. Where no such name leads there, the address is judged without names.
+    Server(Arc<str>),
+    /// It says it in a way that cannot be read: the address is judged without names.
+    Unreadable,
 }
 
 impl Destination {
@@ -29,7 +46,17 @@ impl Destination {
             port: address.port(),
             hosts: Vec::new(),
             abroad: false,
+            claim: Claim::Nothing,
         }
+    }
+
+    /// The names that it may be, by what the client says; what was asked for last comes first.
+    pub fn believed(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.hosts.iter().filter(|host| match &self.claim {
+            Claim::Nothing => true,
+            Claim::Server(name) => *host == name,
+            Claim::Unreadable => false,
+        })
     }
 
     /// The name that was asked for last.

@@ -9,7 +9,7 @@ mod refusal;
 mod tests;
 
 use crate::answer::{AnswerPart, AnswerRecord, AnswerTerms};
-use crate::destination::Destination;
+use crate::destination::{Claim, Destination};
 use crate::id::{OperationId, SessionId};
 use crate::mask::{self, Masker};
 use crate::operation::Operation;
@@ -48,7 +48,8 @@ impl Clearance {
     }
 }
 
-/// What a session was when it was taken over. It does not change.
+/// What a session was when it was taken over. It does not change, but for what the client claims about
+/// its destination.
 #[derive(Clone, Debug)]
 pub struct SessionContext {
     /// The session.
@@ -149,6 +150,12 @@ impl Governor {
     /// Says which protocol turned out to be spoken.
     pub fn recognised(&mut self, protocol: &'static str) {
         self.protocol = protocol;
+    }
+
+    /// Says which server the client says that it wants. What was decided before is decided anew.
+    pub fn claims(&mut self, claim: Claim) {
+        self.context.destination.claim = claim;
+        self.remembered.clear();
     }
 
     /// Decides an operation, records it with its verdict, and clears it.

@@ -17,6 +17,7 @@ pub mod answer;
 pub mod destination;
 pub mod governor;
 pub mod id;
+pub mod inside;
 pub mod mask;
 pub mod operation;
 pub mod ports;
@@ -28,7 +29,7 @@ pub mod verb;
 pub mod verdict;
 
 pub use answer::{AnswerPart, AnswerRecord, AnswerTerms, Excerpt};
-pub use destination::Destination;
+pub use destination::{Claim, Destination};
 pub use governor::{Clearance, Governor, Obstacle, Refusal};
 pub use id::{OperationId, SessionId, TreeId};
 pub use mask::{Mask, Masker, Masks};

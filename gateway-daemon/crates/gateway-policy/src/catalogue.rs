@@ -2,7 +2,7 @@
 use crate::glob::Glob;
 use crate::host_name::HostName;
 use crate::network::{Host, Network};
-use gateway_core::{Destination, LinkTerms};
+use gateway_core::{Destination, LinkTerms, inside};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -38,6 +38,8 @@ struct Patterns {
 pub(crate) enum Found<'d> {
     /// A resource has its address, or a network that has it.
     Address(u16),
+    /// It is a translator's, and a resource has the IPv4 address that this leads to.
+    Translated(u16),
     /// Resources have names that lead there: each of these names with its resource, the one that was
     /// asked for last first. Never empty.
     Names(Vec<(u16, &'d str)>),
@@ -49,7 +51,7 @@ impl Found<'_> {
     /// The resource that the destination is called by.
     pub(crate) fn resource(&self) -> Option<u16> {
         match self {
-            Found::Address(resource) => Some(*resource),
+            Found::Address(resource) | Found::Translated(resource) => Some(*resource),
             Found::Names(names) => names.first().map(|(resource, _)| *resource),
             Found::Nowhere => None,
         }
@@ -57,7 +59,8 @@ impl Found<'_> {
 }
 
 /// Finds the resource of a destination: the longest network that has it, an address being the
-/// longest there is; then by the names that lead to it. A name finds the resource that has it, else
+/// longest there is; then the same for the IPv4 address that a translator's leads to; then by the
+/// names that lead to it. A name finds the resource that has it, else
 /// the one whose pattern has most literal characters. No two resources have the same network, name,
 /// or pattern of the same right, and a common port.
 #[derive(Clone, Debug, Default)]
@@ -145,18 +148,30 @@ impl Catalogue {
         if let Some(resource) = self.by_address(destination.ip, destination.port) {
             return Found::Address(resource);
         }
-        let by_name = |host: &'d Arc<str>| {
-            let resource = self.by_name(host, destination.port)?;
-            Some((resource, &**host))
-        };
-        let found: Vec<_> = destination.hosts.iter().filter_map(by_name).collect();
-        match found.is_empty() {
+        let translated = inside::translated(destination.ip);
+        let translated = translated.and_then(|v4| self.by_address(v4.into(), destination.port));
+        if let Some(resource) = translated {
+            return Found::Translated(resource);
+        }
+        let names = self.by_names(destination.believed(), destination.port);
+        match names.is_empty() {
             true => Found::Nowhere,
-            false => Found::Names(found),
+            false => Found::Names(names),
         }
     }
 
-    fn by_address(&self, address: IpAddr, port: u16) -> Option<u16> {
+    /// Each of these names that a resource has, with this resource.
+    pub(crate) fn by_names<'d>(
+        &self,
+        names: impl Iterator<Item = &'d Arc<str>>,
+        port: u16,
+    ) -> Vec<(u16, &'d str)> {
+        let by_name = |host: &'d Arc<str>| Some((self.by_name(host, port)?, &**host));
+        names.filter_map(by_name).collect()
+    }
+
+    /// The resource that has an address, or a network that has it.
+    pub(crate) fn by_address(&self, address: IpAddr, port: u16) -> Option<u16> {
         let address = address.to_canonical();
         let lengths = if address.is_ipv4() {
             &self.lengths_v4
@@ -188,7 +203,7 @@ impl Catalogue {
         resource: u16,
         destination: &'d Destination,
     ) -> Option<&'d Arc<str>> {
-        let mut hosts = destination.hosts.iter();
+        let mut hosts = destination.believed();
         hosts.find(|host| self.by_name(host, destination.port) == Some(resource))
     }
 

@@ -137,7 +137,7 @@ impl<'a> Question<'a> {
             subject: case.subject,
             place: spot.place(view),
             to: To {
-                ip: Some(case.destination.ip),
+                ip: Some(spot.ip),
                 port: Some(case.destination.port),
                 host: Some(view.host.unwrap_or_default()),
             },
@@ -171,7 +171,7 @@ impl Policy {
     /// The ruling about a destination, by all of its names. Whatever the mode.
     pub(crate) fn rule_on(&self, case: &Case<'_>, spot: &Spot<'_>, now: Timestamp) -> Ruling {
         let mut all = None;
-        for view in spot.views() {
+        for (spot, view) in spot.views() {
             let question = Question::of_case(case, spot, view, now);
             let name = self.name_at(question.place);
             let ruling = self.judge(&question, &mut Conditions::new(&question, name));
@@ -212,7 +212,7 @@ impl Policy {
         if self.rules.keeping.rules.is_empty() {
             return (keeping, stable);
         }
-        for view in spot.views() {
+        for (spot, view) in spot.views() {
             let question = Question::of_case(case, spot, view, now);
             let name = self.name_at(question.place);
             let of_anyone = self.speaking_of_anyone(&question, &self.reach(question.place).all);

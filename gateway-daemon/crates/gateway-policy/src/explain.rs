@@ -113,9 +113,9 @@ impl Policy {
         let spot = self.spot(case.destination);
         let several = spot.views().count() > 1;
         let mut told = Told::default();
-        for view in spot.views() {
-            let question = Question::of_case(case, &spot, view, now);
-            let place = several.then(|| self.label(&spot, &question));
+        for (part, view) in spot.views() {
+            let question = Question::of_case(case, part, view, now);
+            let place = several.then(|| self.label(part, &question));
             self.tell(&mut told, &question, place, view.is_whole);
         }
         let question = Question::of_case(case, &spot, spot.first(), now);
@@ -469,7 +469,7 @@ impl fmt::Display for Explanation {
             let others = self.other_resources.join(", ");
             writeln!(
                 f,
-                "  it has names of {others} too, each of which has to allow it"
+                "  it belongs to {others} too, each of which has to allow it"
             )?;
         }
         if let Some(terms) = &self.hold {

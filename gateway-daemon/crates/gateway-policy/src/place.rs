@@ -3,10 +3,14 @@ use crate::catalogue::Found;
 use crate::host_name::HostName;
 use crate::policy::Policy;
 use crate::rule_set::RuleSet;
-use gateway_core::Destination;
+use gateway_core::{Claim, Destination, inside};
 use std::iter;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+
+/// What a client hears that means a server which nothing allows, on an address that has other names.
+const DOUBTED: &str = "names that lead there do not count: the client asks for another server, or \
+                       in a way that cannot be read";
 
 /// Where an operation goes, as the policy names it.
 #[derive(Clone, Copy, Debug)]
@@ -31,15 +35,22 @@ impl Place<'_> {
 
 /// Where a destination is, by all of its names. Whoever owns a domain lets its names point anywhere,
 /// and a tree asks for what it likes. So a name takes nothing away: each resource that the
-/// destination has by one of them has to allow what is done, and what restricts any counts.
+/// destination has by one of them has to allow what is done, and what restricts any counts. The
+/// same holds for the IPv4 addresses that are inside of its address.
 #[derive(Clone, Debug)]
 pub(crate) struct Spot<'d> {
+    /// Its address.
+    pub(crate) ip: IpAddr,
     /// The name of the resource that it is called by, or `address:port`.
     pub(crate) name: Arc<str>,
     /// `address:port`, unless a resource has it.
     address: Option<Arc<str>>,
     first: View<'d>,
     others: Vec<View<'d>>,
+    /// Where the IPv4 addresses are that are inside of its own.
+    inside: Vec<Spot<'d>>,
+    /// Some of the names that lead there are not what the client says that it means.
+    is_doubted: bool,
 }
 
 /// A destination, by one of its names.
@@ -53,14 +64,30 @@ pub(crate) struct View<'d> {
     pub(crate) is_whole: bool,
 }
 
-impl Spot<'_> {
+impl<'d> View<'d> {
+    const fn whole(resource: Option<u16>, host: Option<&'d str>) -> View<'d> {
+        View {
+            resource,
+            host,
+            is_whole: true,
+        }
+    }
+}
+
+impl<'d> Spot<'d> {
     /// The view that it is called by.
-    pub(crate) fn first(&self) -> &View<'_> {
+    pub(crate) fn first(&self) -> &View<'d> {
         &self.first
     }
 
-    /// This one, and then the others.
-    pub(crate) fn views(&self) -> impl Iterator<Item = &View<'_>> {
+    /// This one, then the others, then those of what is inside; each with what it is a view of.
+    pub(crate) fn views(&self) -> impl Iterator<Item = (&Spot<'d>, &View<'d>)> {
+        iter::once(self)
+            .chain(&self.inside)
+            .flat_map(|spot| spot.own_views().map(move |view| (spot, view)))
+    }
+
+    fn own_views(&self) -> impl Iterator<Item = &View<'d>> {
         iter::once(&self.first).chain(&self.others)
     }
 
@@ -137,39 +164,85 @@ impl Policy {
     /// The place of a destination.
     pub(crate) fn spot<'d>(&self, destination: &'d Destination) -> Spot<'d> {
         let found = self.catalogue.find(destination);
-        let resource = found.resource();
-        let last = destination.host().map(|host| &**host);
-        let view = |resource, host| View {
-            resource,
-            host,
-            is_whole: true,
-        };
-        let (first, others) = match &found {
-            Found::Address(index) => {
+        let last = destination.believed().next().map(|host| &**host);
+        let (first, mut others) = match &found {
+            Found::Address(index) | Found::Translated(index) => {
                 let own = self.catalogue.name_of(*index, destination);
-                (view(resource, own.map(|host| &**host).or(last)), Vec::new())
+                (
+                    View::whole(Some(*index), own.map(|host| &**host).or(last)),
+                    Vec::new(),
+                )
             }
-            Found::Names(names) => one_of_each(names, view),
-            Found::Nowhere => (view(None, last), Vec::new()),
+            Found::Names(names) => one_of_each(names),
+            Found::Nowhere => (View::whole(None, last), Vec::new()),
         };
+        if !matches!(found, Found::Address(_) | Found::Translated(_)) {
+            others.extend(self.not_meant(destination));
+        }
         let address = match found {
             Found::Address(_) => None,
             _ => Some(unnamed(destination)),
         };
-        let named = resource.and_then(|index| self.catalogue.get(index));
-        let name = named.map(|resource| Arc::clone(&resource.name));
+        let within = inside::inside(destination.ip);
         let mut spot = Spot {
-            name: name
-                .or_else(|| address.clone())
-                .unwrap_or_else(|| unnamed(destination)),
+            ip: destination.ip,
+            name: self.called(&first, destination),
             address,
             first,
             others,
+            inside: within
+                .map(|v4| self.spot_inside(v4, destination.port))
+                .collect(),
+            is_doubted: destination.believed().count() < destination.hosts.len(),
         };
         if self.rules.asks_host {
             self.add_names(&mut spot, destination);
         }
         spot
+    }
+
+    /// The place of an address that is inside of another one. What no resource has there need not
+    /// be allowed: the address around it is.
+    fn spot_inside(&self, v4: Ipv4Addr, port: u16) -> Spot<'static> {
+        let destination = Destination::from_address((v4, port).into());
+        let resource = self.catalogue.by_address(destination.ip, port);
+        let first = View {
+            is_whole: resource.is_some(),
+            ..View::whole(resource, None)
+        };
+        Spot {
+            ip: destination.ip,
+            name: self.called(&first, &destination),
+            address: resource.is_none().then(|| unnamed(&destination)),
+            first,
+            others: Vec::new(),
+            inside: Vec::new(),
+            is_doubted: false,
+        }
+    }
+
+    /// The name of the resource that this view has, or `address:port`.
+    fn called(&self, view: &View<'_>, destination: &Destination) -> Arc<str> {
+        let resource = view.resource.and_then(|index| self.catalogue.get(index));
+        match resource {
+            Some(resource) => Arc::clone(&resource.name),
+            None => unnamed(destination),
+        }
+    }
+
+    /// By the names that the client says it does not mean. They allow nothing.
+    fn not_meant<'d>(&self, destination: &'d Destination) -> impl Iterator<Item = View<'d>> {
+        let names = match destination.claim {
+            Claim::Nothing => Vec::new(),
+            _ => self
+                .catalogue
+                .by_names(destination.hosts.iter(), destination.port),
+        };
+        let view = |(resource, host)| View {
+            is_whole: false,
+            ..View::whole(Some(resource), Some(host))
+        };
+        names.into_iter().map(view)
     }
 
     /// Conditions are asked about each name: one that denies by a name must not be evaded by a
@@ -186,7 +259,7 @@ impl Policy {
                 is_whole: false,
             };
             let is_known = spot
-                .views()
+                .own_views()
                 .any(|known| (known.resource, known.host) == (view.resource, view.host));
             if !is_known {
                 spot.others.push(view);
@@ -223,9 +296,14 @@ impl Policy {
 
     /// The resources that each have to allow what is done, when they are several.
     pub(crate) fn rivals(&self, spot: &Spot<'_>) -> Vec<Arc<str>> {
-        let whole = spot.views().filter(|view| view.is_whole);
-        let resources = whole.filter_map(|view| self.catalogue.get(view.resource?));
-        let names: Vec<Arc<str>> = resources.map(|of| Arc::clone(&of.name)).collect();
+        let whole = spot.views().filter(|(_, view)| view.is_whole);
+        let resources = whole.filter_map(|(_, view)| self.catalogue.get(view.resource?));
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for resource in resources {
+            if !names.contains(&resource.name) {
+                names.push(Arc::clone(&resource.name));
+            }
+        }
         match names.len() {
             0 | 1 => Vec::new(),
             _ => names,
@@ -235,24 +313,24 @@ impl Policy {
     /// What a client hears whom only some of these allow something.
     pub(crate) fn contested(&self, spot: &Spot<'_>) -> Option<Arc<str>> {
         let rivals = self.rivals(spot).join(", ");
-        let address = spot.address.as_ref().filter(|_| !rivals.is_empty())?;
-        Some(format!("{address} has names of {rivals}, each of which has to allow it").into())
+        if rivals.is_empty() {
+            return spot.is_doubted.then(|| DOUBTED.into());
+        }
+        let name = spot.address.as_ref().unwrap_or(&spot.name);
+        Some(format!("{name} belongs to {rivals}, each of which has to allow it").into())
     }
 }
 
 /// A view for each resource, by the name that was asked for last.
-fn one_of_each<'d>(
-    names: &[(u16, &'d str)],
-    view: impl Fn(Option<u16>, Option<&'d str>) -> View<'d>,
-) -> (View<'d>, Vec<View<'d>>) {
+fn one_of_each<'d>(names: &[(u16, &'d str)]) -> (View<'d>, Vec<View<'d>>) {
     let mut views: Vec<View<'d>> = Vec::new();
     for (resource, host) in names {
         if views.iter().all(|known| known.resource != Some(*resource)) {
-            views.push(view(Some(*resource), Some(*host)));
+            views.push(View::whole(Some(*resource), Some(*host)));
         }
     }
     let mut views = views.into_iter();
-    let first = views.next().unwrap_or_else(|| view(None, None));
+    let first = views.next().unwrap_or(View::whole(None, None));
     (first, views.collect())
 }
 

@@ -384,7 +384,8 @@ async fn begin_opaque(
     live.recognised(opaque::NAME);
     let bytes_up = link.from_client.len() as u64;
     let clock = &*shared.ports.clock;
-    match opaque::submit(&mut governor, clock, link.client.stream(), &live.stop).await {
+    let (client, opening) = (link.client.stream(), &link.from_client);
+    match opaque::submit(&mut governor, clock, client, opening, &live.stop).await {
         Asked::Cleared(clearance) => {
             count(&shared.counters.opaque);
             Next::Opaque(clearance, link, governor)

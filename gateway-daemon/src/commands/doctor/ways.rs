@@ -160,13 +160,10 @@ pub(crate) const WAYS: &[Way] = &[
     ),
     closed(16, "connect to 0.0.0.0 or ::", "counts as loopback"),
     closed(17, "IPv4-mapped IPv6 addresses", "handled in both hooks"),
-    open(
+    closed(
         18,
-        Attest,
         "NAT64 (64:ff9b::/96), 6to4, Teredo",
-        "policies that judge the address inside",
-        "not built yet: such a connection is seen and recorded, but rules for IPv4 networks do not match it",
-        "do not allow such networks: rules deny what they do not name",
+        "policies judge the IPv4 address inside too",
     ),
     closed(19, "link-local addresses with a scope", "refused"),
     closed(
@@ -334,8 +331,8 @@ pub(crate) const WAYS: &[Way] = &[
         45,
         Attest,
         "domain fronting, ECH, a SNI or Host of another name",
-        "both inspected, and compared",
-        "not built yet: HTTP is not understood",
+        "a SNI of another name than the destination's, and ECH, count for no name; HTTP inspected",
+        "HTTP is not understood: what is asked for inside of TLS, or in the clear, is not known",
         "allow addresses that serve one name only",
     ),
     closed(

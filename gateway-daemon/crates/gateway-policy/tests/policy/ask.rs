@@ -1,8 +1,8 @@
 //! Questions in short form.
 use gateway_core::ports::Case;
 use gateway_core::{
-    Assurance, Attribute, Decision, Destination, Effect, Lineage, Object, Operation, Principal,
-    Process, Provenance, Subject, Timestamp, TreeId, Verb,
+    Assurance, Attribute, Claim, Decision, Destination, Effect, Lineage, Object, Operation,
+    Principal, Process, Provenance, Subject, Timestamp, TreeId, Verb,
 };
 use gateway_policy::{Policy, PolicySet};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) to: &'a str,
     /// The names that lead there, what was asked for last first.
     pub(crate) hosts: &'a [&'a str],
+    /// Which of them the client says that it means.
+    pub(crate) claim: Claim,
     pub(crate) protocol: &'static str,
     pub(crate) effects: &'a str,
     pub(crate) statement: &'a str,
@@ -91,6 +93,7 @@ impl Default for Ask<'_> {
             delegates: &[],
             to: "10.0.0.7:5432",
             hosts: &[],
+            claim: Claim::Nothing,
             protocol: "postgres",
             effects: "read",
             statement: "",
@@ -105,6 +108,7 @@ impl Ask<'_> {
     pub(crate) fn destination(&self) -> Destination {
         Destination {
             hosts: self.hosts.iter().map(|host| (*host).into()).collect(),
+            claim: self.claim.clone(),
             ..Destination::from_address(self.to.parse().expect("an address"))
         }
     }

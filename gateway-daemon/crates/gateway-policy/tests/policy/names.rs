@@ -1,7 +1,7 @@
 //! Resources by name: which names find which resource, and what a name cannot do.
 use crate::ask::{Ask, policy};
 use crate::mistakes::check;
-use gateway_core::{LinkTerms, UpstreamTls};
+use gateway_core::{Claim, LinkTerms, UpstreamTls};
 use gateway_policy::{Policy, PolicySet, run_cases};
 use std::sync::Arc;
 
@@ -234,7 +234,7 @@ fn a_second_name_takes_nothing_away() {
     .of(&policy);
     assert_eq!(
         decision.message.as_deref(),
-        Some("10.0.0.7:5432 has names of dbs, orders, each of which has to allow it")
+        Some("10.0.0.7:5432 belongs to dbs, orders, each of which has to allow it")
     );
     assert_eq!(*decision.resource, *"dbs");
     // And what denies an address denies it by whatever name.
@@ -679,7 +679,7 @@ fn an_explanation_says_which_other_resources_have_a_say() {
     assert_eq!(explanation.other_resources, ["orders".into()]);
     let shown = explanation.to_string();
     assert!(
-        shown.contains("it has names of orders too, each of which has to allow it"),
+        shown.contains("it belongs to orders too, each of which has to allow it"),
         "{shown}"
     );
     assert!(
@@ -696,4 +696,151 @@ fn an_explanation_says_which_other_resources_have_a_say() {
         explanation.because,
         "no rule allows write for local:alice at orders as orders.db.internal"
     );
+}
+
+/// A client that does not say so that it can be read for which server it asks.
+fn doubted<'a>(hosts: &'a [&'a str]) -> Ask<'a> {
+    Ask {
+        claim: Claim::Unreadable,
+        ..ask(hosts)
+    }
+}
+
+const DOUBTS: &str = "
+[[rule]]
+name = \"by name\"
+resources = [\"orders\", \"one\"]
+verdict = \"allow\"
+
+[[rule]]
+name = \"no writes\"
+resources = [\"orders\"]
+verbs = [\"write\"]
+verdict = \"deny\"
+
+[[rule]]
+name = \"as asked\"
+when = 'resource.host == \"a.other\"'
+verdict = \"allow\"
+
+[[rule]]
+name = \"never asked\"
+when = 'resource.host == \"b.other\"'
+verdict = \"deny\"
+";
+
+#[test]
+fn a_name_that_is_doubted_allows_nothing_and_denies_as_before() {
+    let orders = &["orders.db.internal"][..];
+    let policy = with(DOUBTS);
+    assert_eq!(ask(orders).verdict(&policy), "allow by by name");
+    let decision = doubted(orders).of(&policy);
+    assert_eq!(decision.verdict, gateway_core::Verdict::Deny);
+    assert_eq!(*decision.resource, *"10.0.0.7:5432");
+    let message = decision.message.unwrap_or_default();
+    assert!(message.contains("do not count"), "{message}");
+    assert_eq!(ask(&["a.other"]).verdict(&policy), "allow by as asked");
+    assert_eq!(doubted(&["a.other"]).verdict(&policy), "deny");
+    // The address itself is not doubted.
+    let own = Ask {
+        to: "10.0.0.9:5432",
+        ..doubted(&["one.internal"])
+    };
+    assert_eq!(own.verdict(&policy), "allow by by name");
+
+    // Where the address is allowed, what denies by the name still does.
+    let address = "[[rule]]\nname = \"address\"\nresources = [\"10.0.*\"]\nverdict = \"allow\"\n";
+    let policy = with(&format!("{DOUBTS}{address}"));
+    assert_eq!(doubted(orders).verdict(&policy), "allow by address");
+    let write = Ask {
+        effects: "write",
+        ..doubted(orders)
+    };
+    assert_eq!(write.verdict(&policy), "deny by no writes");
+    assert_eq!(
+        doubted(&["b.other"]).verdict(&policy),
+        "deny by never asked"
+    );
+}
+
+#[test]
+fn what_the_client_asks_for_has_to_be_allowed_by_its_own_name() {
+    let policy = with(DOUBTS);
+    let (orders, evil) = ("orders.db.internal", "evil.example");
+    let claiming = |hosts: &'static [&'static str], name: &str| Ask {
+        claim: Claim::Server(name.into()),
+        ..ask(hosts)
+    };
+    const BOTH: &[&str] = &["evil.example", "orders.db.internal"];
+    assert_eq!(ask(BOTH).verdict(&policy), "allow by by name");
+    assert_eq!(claiming(BOTH, orders).verdict(&policy), "allow by by name");
+    assert_eq!(claiming(BOTH, evil).verdict(&policy), "deny");
+    assert_eq!(claiming(BOTH, "third.example").verdict(&policy), "deny");
+    assert_eq!(claiming(&["evil.example"], orders).verdict(&policy), "deny");
+    // Another resource's name need not allow what it is not asked for, and may deny it.
+    const TWO: &[&str] = &["other.db.internal", "orders.db.internal"];
+    assert_eq!(ask(TWO).verdict(&policy), "deny");
+    assert_eq!(claiming(TWO, orders).verdict(&policy), "allow by by name");
+    let write = Ask {
+        effects: "write",
+        ..claiming(TWO, "other.db.internal")
+    };
+    assert_eq!(write.verdict(&policy), "deny by no writes");
+    let asked = claiming(&["a.other", "b.other"], "a.other");
+    assert_eq!(asked.verdict(&policy), "deny by never asked");
+}
+
+const INSIDE: &str = "
+[[rule]]
+name = \"net\"
+resources = [\"net\"]
+verbs = [\"read\"]
+verdict = \"allow\"
+
+[[rule]]
+name = \"tunnels\"
+resources = [\"[64:ff9b:*\", \"[2002:*\"]
+verdict = \"allow\"
+
+[[rule]]
+name = \"never\"
+resources = [\"10.66.*\"]
+verdict = \"deny\"
+
+[[rule]]
+name = \"no deletes\"
+resources = [\"net\"]
+verbs = [\"delete\"]
+verdict = \"deny\"
+";
+
+#[test]
+fn an_address_inside_of_another_is_judged_too() {
+    let policy = with(INSIDE);
+    for (to, effects, expected) in [
+        ("[64:ff9b::10.20.0.7]:5432", "read", "allow by net"),
+        ("[64:ff9b::10.20.0.7]:5432", "write", "deny"),
+        ("[64:ff9b::10.20.0.7]:5432", "delete", "deny by no deletes"),
+        ("[64:ff9b::10.66.0.7]:5432", "read", "deny by never"),
+        ("[64:ff9b::10.67.0.7]:5432", "write", "allow by tunnels"),
+        // A tunnel to it is not it: it has to be allowed itself.
+        ("[2002:a14:7::1]:5432", "read", "allow by tunnels"),
+        ("[2002:a14:7::1]:5432", "write", "deny"),
+        ("[2002:a14:7::1]:5432", "delete", "deny by no deletes"),
+        ("[2002:a42:7::1]:5432", "read", "deny by never"),
+        ("[fd00::5efe:10.20.0.7]:5432", "read", "deny"),
+        ("[fd00::1]:5432", "read", "deny"),
+    ] {
+        let ask = Ask {
+            to,
+            effects,
+            ..Ask::default()
+        };
+        assert_eq!(ask.verdict(&policy), expected, "{to} {effects}");
+    }
+    let through = Ask {
+        to: "[64:ff9b::10.20.0.7]:5432",
+        ..Ask::default()
+    };
+    assert_eq!(*through.of(&policy).resource, *"net");
 }

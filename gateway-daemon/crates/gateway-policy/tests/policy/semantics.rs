@@ -1,6 +1,6 @@
 //! What policies mean, as tables.
 use crate::ask::{Ask, policy};
-use gateway_core::{Destination, Mode, Verdict};
+use gateway_core::{Claim, Destination, Mode, Verdict};
 use gateway_policy::PolicySet;
 
 const DB: &str = "[[resource]]\nname = \"db\"\nhosts = [\"10.0.0.7\"]\nports = [5432]\n";
@@ -334,6 +334,7 @@ name = \"p\"
         port: 5432,
         hosts: Vec::new(),
         abroad: false,
+        claim: Claim::Nothing,
     };
     assert_eq!(*policy.resource_name(&mapped), *"one");
 }
@@ -375,6 +376,7 @@ fn rules_name_resources_and_destinations_without_one() {
             port: 22,
             hosts: host.into_iter().map(Into::into).collect(),
             abroad: false,
+            claim: Claim::Nothing,
         };
         let decision = Ask::default().with(|case| {
             let case = gateway_core::ports::Case {
