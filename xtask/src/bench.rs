@@ -16,6 +16,7 @@ mod memory_masks;
 mod pgbench;
 mod query;
 mod table;
+mod ungoverned;
 
 use crate::project::Project;
 use crate::setup::{self, Part};
@@ -25,13 +26,14 @@ use gateway_tests::place;
 
 type Measure = fn(Effort) -> Result<()>;
 
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("pgbench", pgbench::run),
     ("pgbench-tls", pgbench::run_tls),
     ("connect", connect::run),
     ("bulk", bulk::run),
     ("dns", dns::run),
     ("fork", fork::run),
+    ("ungoverned", ungoverned::run),
     ("memory", memory::run),
     ("masks", masks::run),
     ("copy", copy::run),

@@ -174,8 +174,17 @@ pub(super) struct Plain {
 impl Plain {
     /// Starts a server of this kind: see [`load`].
     pub(super) fn start(kind: &str) -> Result<Plain> {
+        Plain::open(|own, port| load::command(own, kind, &[port]))
+    }
+
+    /// The same in the cgroup of a job.
+    pub(super) fn start_in(job: &Job, kind: &str) -> Result<Plain> {
+        Plain::open(|own, port| load::command_in(job, own, kind, &[port]))
+    }
+
+    fn open(command: impl Fn(&Path, &str) -> Command) -> Result<Plain> {
         let port = free_port()?;
-        let mut command = load::command(&std::env::current_exe()?, kind, &[&port.to_string()]);
+        let mut command = command(&std::env::current_exe()?, &port.to_string());
         let mut running = Running::start(&mut command)?;
         await_port(&mut running, port)?;
         Ok(Plain {

@@ -1,6 +1,6 @@
 //! Clients and servers of our own, each run as a process of its own: `xtask bench load KIND …`.
 //! A client has to be a process, since a governed job is one.
-use super::{dns, query};
+use super::{dns, query, table};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::Job;
 use std::io::{Read, Write};
@@ -39,6 +39,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
                 Duration::from_secs(seconds.parse()?),
             )?;
             println!("{rate:.1}");
+            Ok(())
+        }
+        ["connects", port, count] => {
+            println!("{:.3}", connects(port.parse()?, count.parse()?)?);
             Ok(())
         }
         ["download", port, mebibytes] => {
@@ -138,6 +142,21 @@ fn connect(port: u16, clients: usize, time: Duration) -> Result<f64> {
             .map_err(|_| anyhow::anyhow!("a client panicked"))??;
     }
     Ok(total as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Makes a socket and connects it, over and over: microseconds at the median.
+fn connects(port: u16, count: usize) -> Result<f64> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        let mut stream = TcpStream::connect(address)?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        // The server closes first, and has: no end is left over that the next one meets.
+        stream.write_all(b"x")?;
+        stream.read_to_end(&mut Vec::new())?;
+    }
+    Ok(table::median(&times))
 }
 
 /// Moves this many mebibytes over one connection: mebibytes per second.

@@ -18,6 +18,19 @@ pub(super) fn median_ratio(values: &[f64], base: &[f64]) -> f64 {
     median(&ratios(values, base))
 }
 
+/// Where the median is, with 95 % confidence: between these two of the sorted values, whatever their
+/// distribution (the sign test).
+pub(super) fn interval(values: &[f64]) -> (f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let count = sorted.len() as f64;
+    let rank = (count / 2.0 - 1.96 * count.sqrt() / 2.0).floor().max(1.0);
+    let beside = rank as usize - 1;
+    let mirrored = sorted.len().saturating_sub(beside + 1);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    (at(beside), at(mirrored))
+}
+
 /// The lowest and the highest of these ratios: how far the median can be trusted.
 pub(super) fn spread(values: &[f64], base: &[f64]) -> String {
     let mut sorted = ratios(values, base);
@@ -88,6 +101,14 @@ mod tests {
             spread(&[9.0, 80.0, 8.0], &[10.0, 100.0, 8.0]),
             "0.800 to 1.000"
         );
+    }
+
+    #[test]
+    fn the_interval_of_31_is_from_the_10th_to_the_22nd() {
+        let values: Vec<f64> = (1..=31).map(f64::from).collect();
+        assert_eq!(interval(&values), (10.0, 22.0));
+        assert_eq!(interval(&[2.0, 1.0]), (1.0, 2.0));
+        assert!(interval(&[]).0.is_nan());
     }
 
     #[test]
