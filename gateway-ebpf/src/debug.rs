@@ -81,7 +81,7 @@ pub(crate) fn inherited(child: u32, parent: u32, tree: u64) {
 #[cfg(feature = "debug-log")]
 #[inline(always)]
 fn governed_process() -> Option<governed::Process> {
-    governed::current_process().filter(|process| governed::tag_of(*process).is_some())
+    Some(governed::current_process()).filter(|process| governed::tag_of(*process).is_some())
 }
 
 #[cfg(feature = "debug-log")]

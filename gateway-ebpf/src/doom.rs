@@ -14,8 +14,7 @@ const SIGKILL: u32 = 9;
 
 #[btf_tracepoint(function = "sys_enter")]
 pub fn end_doomed(_: BtfTracePointContext) -> i32 {
-    if let Some(process) = governed::current_process()
-        && let Some(tag) = governed::tag_of(process)
+    if let Some(tag) = governed::tag_of(governed::current_process())
         && DOOMED.get_ptr(tag.tree).is_some()
     {
         // SAFETY: signals the task that runs.

@@ -28,6 +28,8 @@ use gateway_common::address::{self, Ip};
 use gateway_common::counter;
 use gateway_common::flow::{Flow, Handshake, state};
 
+const SOCK_STREAM: u32 = 1;
+
 #[cgroup_skb(egress)]
 pub fn drop_strays(ctx: SkBuffContext) -> i32 {
     let socket = packet::socket(&ctx);
@@ -35,8 +37,11 @@ pub fn drop_strays(ctx: SkBuffContext) -> i32 {
         return 1;
     }
     let flow = storage::get(&SOCKETS, socket.cast());
-    // Nearly all packets of the host end here, so what is read of them is little.
-    if flow.is_null() && !(on_loopback(&ctx) && is_datagram(&ctx)) {
+    // Nearly all packets of the host end here, so what is read of them is little. A socket of
+    // another kind may send anything; one for streams, no datagram.
+    // SAFETY: not null; a field of a socket.
+    let is_stream = unsafe { (*socket).type_ } == SOCK_STREAM;
+    if flow.is_null() && (is_stream || !(on_loopback(&ctx) && is_datagram(&ctx))) {
         return 1;
     }
     let packet = packet::read(&ctx);

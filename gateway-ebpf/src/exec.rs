@@ -22,7 +22,7 @@ pub fn report_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn executed(ctx: &BtfTracePointContext) -> Option<()> {
     let task = kernel::current();
-    let process = governed::current_process()?;
+    let process = governed::current_process();
     let tag = governed::govern(task, process, rooted::EXEC)?;
     governed::end_boundary(process);
     let binprm = ctx.arg::<*const core::ffi::c_void>(2);

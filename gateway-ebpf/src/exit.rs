@@ -18,7 +18,7 @@ pub fn drop_tag(_ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn exited() -> Option<()> {
-    let process = governed::current_process()?;
+    let process = governed::current_process();
     let tag = governed::tag_of(process)?;
     if !kernel::group_is_dead(kernel::current()) {
         return None;

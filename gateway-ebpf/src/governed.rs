@@ -33,10 +33,11 @@ pub(crate) struct Process {
 
 /// The process that runs.
 #[inline(always)]
-pub(crate) fn current_process() -> Option<Process> {
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let start = kernel::start(kernel::current())?;
-    Some(Process { tgid, start })
+pub(crate) fn current_process() -> Process {
+    Process {
+        tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        start: kernel::own_start(),
+    }
 }
 
 /// The tag of a process; a stale one of an earlier process with this pid does not count.
@@ -186,9 +187,7 @@ pub(crate) enum Standing {
 /// The standing of the process that runs, in a socket hook.
 #[inline(always)]
 pub(crate) fn standing() -> Standing {
-    let Some(process) = current_process() else {
-        return Standing::Unsure;
-    };
+    let process = current_process();
     if let Some(tag) = tag_of(process) {
         return Standing::Governed(process, tag);
     }

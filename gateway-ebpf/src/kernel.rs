@@ -70,6 +70,23 @@ pub(crate) fn parent_tgid(task: Address) -> Option<u32> {
     tgid(read(task, offset!(task_real_parent))?)
 }
 
+/// When the process that runs started. As [`start`], for the hooks that everybody's sockets come
+/// through: the verifier knows where the fields of the running task are, so they are loaded without
+/// a helper.
+#[inline(always)]
+pub(crate) fn own_start() -> u64 {
+    // SAFETY: never null; the verifier checks that the offsets, which it takes for constants since
+    // the loader has frozen them, are those of fields of this type.
+    unsafe {
+        let task = bpf_get_current_task_btf().cast::<u8>();
+        let leader = ptr::read_volatile(
+            task.add(offset!(task_group_leader))
+                .cast::<*const u8>(),
+        );
+        ptr::read_volatile(leader.add(offset!(task_start_boottime)).cast::<u64>())
+    }
+}
+
 /// When the process started: `start_boottime` of the group leader, which survives an exec by
 /// another thread (de_thread copies it).
 #[inline(always)]

@@ -26,7 +26,7 @@ fn inherit(child: Address) -> Option<()> {
     if !kernel::is_leader(child) {
         return None;
     }
-    let parent = governed::current_process()?;
+    let parent = governed::current_process();
     let tag = governed::govern(kernel::current(), parent, rooted::FORK);
     let process = Process {
         tgid: kernel::tgid(child)?,
