@@ -335,3 +335,78 @@ impl Drop for SmallDisk {
         let _ = running::run(Command::new("umount").arg("--lazy").arg(self.0.path()));
     }
 }
+
+#[test]
+fn a_bpffs_that_cannot_be_written() {
+    let (subtree, daemon) = stopped();
+    let mount = daemon.pins();
+    let mount = mount.parent().unwrap();
+    remount(mount, "ro");
+    check_refusal(
+        &daemon_under(&daemon, &subtree, &["env"]),
+        &[2],
+        &["read-only", "bpf/gateway"],
+    );
+    remount(mount, "rw");
+
+    // What is pinned there already stays in force, and waits for a daemon that can take it over.
+    let mut scene = Scene::allow_all().unwrap();
+    scene.psql(&["-c", "select 1"]).unwrap().success().unwrap();
+    let pins = scene.daemon.pins();
+    let mount = pins.parent().unwrap();
+    scene.daemon.crash().unwrap();
+    remount(mount, "ro");
+    let error = scene.daemon.restart().unwrap_err().to_string();
+    assert!(error.contains("Read-only file system"), "{error}");
+    let outcome = scene.psql(&["-c", "select 2"]).unwrap();
+    assert_ne!(outcome.code(), 0, "past a dead daemon: {outcome:?}");
+    remount(mount, "rw");
+    let _ = scene.daemon.crash();
+    scene.daemon.restart().unwrap();
+    scene.psql(&["-c", "select 3"]).unwrap().success().unwrap();
+    assert!(!scene.cluster.log().unwrap().contains("select 2"));
+}
+
+fn remount(mount: &std::path::Path, how: &str) {
+    let mut command = Command::new("mount");
+    command.args(["-o", &format!("remount,{how}")]).arg(mount);
+    running::run(&mut command).unwrap().success().unwrap();
+}
+
+/// What needs an entry in a full map is refused, and goes on when there is room.
+#[test]
+fn full_maps_let_nothing_past() {
+    let scene = Scene::allow_all().unwrap();
+    let asked = |job: &str, text: &str| {
+        let mut psql = scene.job(job).unwrap().command("psql");
+        psql.args(["-X", "-d", &scene.cluster.address(), "-c", text]);
+        running::run(&mut psql).unwrap()
+    };
+    scene.daemon.stuff("HANDSHAKES", "fill").unwrap();
+    let outcome = asked("one", "select 'no handshake'");
+    assert_ne!(outcome.code(), 0, "{outcome:?}");
+    scene.daemon.stuff("HANDSHAKES", "empty").unwrap();
+    asked("one", "select 'room again'").success().unwrap();
+
+    // A cgroup that cannot be named: its processes are refused, or known by the cgroup above.
+    scene.daemon.stuff("CGROUPS", "fill").unwrap();
+    let outcome = asked("two", "select 'no name'");
+    if outcome.code() == 0 {
+        let log = scene.daemon.log().unwrap();
+        let is_it = |operation: &&serde_json::Value| operation["statement"] == "select 'no name'";
+        assert_eq!(log.iter().filter(is_it).count(), 1, "unseen");
+    }
+    scene.daemon.stuff("CGROUPS", "empty").unwrap();
+    wait::until_true("a new cgroup to be known", running::PATIENCE, || {
+        asked("three", "select 'named'").code() == 0
+    })
+    .unwrap();
+    let log = scene.cluster.log().unwrap();
+    assert!(!log.contains("no handshake"));
+    assert!(log.contains("room again") && log.contains("named"));
+    let log = scene.daemon.log().unwrap();
+    let named = log
+        .iter()
+        .any(|operation| operation["statement"] == "select 'named'");
+    assert!(named, "recorded");
+}

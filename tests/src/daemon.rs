@@ -405,6 +405,18 @@ impl Daemon {
         Ok(entries)
     }
 
+    /// Fills one of its pinned hash maps until it takes no more (`fill`), or takes that out again
+    /// (`empty`).
+    ///
+    /// # Errors
+    /// There is no such map.
+    pub fn stuff(&self, map: &str, what: &str) -> Result<()> {
+        let mut python = Command::new(place::python()?);
+        python.args(["-c", include_str!("fill.py")]);
+        python.arg(self.pins().join("maps").join(map)).arg(what);
+        running::run(&mut python)?.success().map(drop)
+    }
+
     /// Everything that it wrote to its log so far.
     #[must_use]
     pub fn said(&self) -> String {
