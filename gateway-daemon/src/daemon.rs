@@ -23,6 +23,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
             "gateway daemon has to be started by root",
         ));
     }
+    let kept = notify::kept();
     crate::memory::close()?;
     crate::memory::share();
     // No other thread yet, and tasks that are spawned are few: the sessions have threads of their
@@ -31,7 +32,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build()?;
-    let outcome = runtime.block_on(life::live(config));
+    let outcome = runtime.block_on(life::live(config, kept));
     // Followers of the log may still wait on their threads; nothing of theirs needs keeping.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     outcome

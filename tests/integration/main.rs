@@ -39,6 +39,7 @@ mod side_by_side;
 mod ssh_login;
 mod storm;
 mod uninstall;
+mod upgrade;
 mod when_down;
 
 use serde_json::Value;

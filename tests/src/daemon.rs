@@ -25,6 +25,7 @@ pub struct Prepared {
     binary: PathBuf,
     state: PathBuf,
     extra: String,
+    managed: bool,
 }
 
 impl Prepared {
@@ -48,6 +49,14 @@ impl Prepared {
     #[must_use]
     pub fn config(mut self, text: &str) -> Prepared {
         self.extra.push_str(text);
+        self
+    }
+
+    /// Has it run by a service manager, which knows what systemd knows of it: see `manager.py` for
+    /// the signals that it takes. It stands for the daemon here.
+    #[must_use]
+    pub fn managed(mut self) -> Prepared {
+        self.managed = true;
         self
     }
 
@@ -113,6 +122,7 @@ impl Prepared {
             state: self.state,
             directory: self.directory,
             launched: false,
+            managed: self.managed,
             may_panic: false,
             may_drop: false,
         })
@@ -130,6 +140,7 @@ pub struct Daemon {
     state: PathBuf,
     directory: TempDir,
     launched: bool,
+    managed: bool,
     may_panic: bool,
     may_drop: bool,
 }
@@ -152,6 +163,7 @@ impl Daemon {
             binary,
             state,
             extra: String::new(),
+            managed: false,
         })
     }
 
@@ -164,7 +176,15 @@ impl Daemon {
         // In a subtree only sockets that were made inside it are hooked: the daemon's listener is
         // one of them.
         let cgroup = self.subtree.child("daemon")?;
-        let mut command = job::inside(&cgroup, &self.binary);
+        let mut command = match self.managed {
+            true => {
+                let mut manager = job::inside(&cgroup, place::python()?);
+                let program = include_str!("manager.py");
+                manager.args(["-u", "-c", program]).arg(&self.binary);
+                manager
+            }
+            false => job::inside(&cgroup, &self.binary),
+        };
         command
             .arg("daemon")
             .arg("--config")
@@ -320,6 +340,15 @@ impl Daemon {
         self.said_before.push_str(&outcome.stdout);
         self.said_before.push_str(&outcome.stderr);
         Ok(outcome)
+    }
+
+    /// Sends it a signal, and waits for nothing.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let running = self.running.as_ref();
+        running.context("the daemon does not run")?.signal(signal)
     }
 
     /// Starts it after it ended, with the same directories.

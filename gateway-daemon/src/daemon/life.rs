@@ -13,6 +13,7 @@ use crate::wiring::namespaces::Namespaces;
 use crate::wiring::remote::Port;
 use gateway_policy::ReloadReport;
 use gateway_recording::{Journal, Note, NoteKind};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
@@ -27,10 +28,10 @@ enum Ended {
 }
 
 /// From the start to the end.
-pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
+pub(super) async fn live(config: &Config, kept: Vec<OwnedFd>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let manager = Manager::from_environment();
-    let (parts, lineage_file) = bring_up(config)?;
+    let (parts, lineage_file) = bring_up(config, &manager, kept)?;
     let (fatal, broken) = mpsc::channel(4);
     let threads = Threads::start(&parts, lineage_file, fatal)?;
     let (changed, changes) = mpsc::channel(1);

@@ -4,6 +4,7 @@ mod gate;
 mod ground;
 mod kernel;
 
+use super::notify::Manager;
 use super::state::State;
 use crate::config::{Config, Remote};
 use crate::exit::Failure;
@@ -38,6 +39,7 @@ use gateway_proxy::Proxy;
 use gateway_recording::Journal;
 use ground::Ground;
 use kernel::Kernel;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -63,12 +65,21 @@ pub(super) struct Parts {
     pub(super) state: State,
 }
 
-/// Brings everything up.
-pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
+/// Brings everything up. `manager` keeps the listeners, and `kept` are those that it kept.
+pub(super) fn bring_up(
+    config: &Config,
+    manager: &Manager,
+    kept: Vec<OwnedFd>,
+) -> Result<(Parts, StateFile), Failure> {
     let started = moment::now();
     let ground = ground::lay_ground(config)?;
     let kernel = kernel::attach(config, &ground)?;
-    let gate = gate::open(config, &ground, &kernel)?;
+    let gate = gate::open(config, &ground, &kernel, |capture| {
+        let opened = capture.listen(kept)?;
+        manager.keep(&opened);
+        tracing::info!(kept = opened.kept, "the gate is open");
+        Ok(opened.listeners)
+    })?;
     let ending = Arc::new(AtomicBool::new(false));
     let ports = console(config, started, &ground, &kernel, &gate, &ending)?;
     let remote = config.remote.as_ref();

@@ -5,13 +5,13 @@ use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::space::Space;
 use crate::wire::Wire;
-use gateway_common::config::{DNS_PORTS, Listeners as Ports};
+use gateway_common::config::{Config, DNS_PORTS, Listeners as Ports};
 use gateway_common::flow::Mark;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
 /// How many connections may wait to be accepted. The kernel cuts it to net.core.somaxconn.
@@ -30,6 +30,27 @@ pub struct Listeners {
     pub questions: Vec<UdpSocket>,
 }
 
+impl Listeners {
+    /// The sockets once more, for somebody to keep.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        let streams = self.streams.iter().map(AsFd::as_fd);
+        let all = streams.chain(self.questions.iter().map(AsFd::as_fd));
+        all.map(|socket| socket.try_clone_to_owned()).collect()
+    }
+}
+
+/// The listeners of the daemon's own network namespace.
+#[derive(Debug)]
+pub struct Opened {
+    /// The sockets.
+    pub listeners: Listeners,
+    /// They are those of the daemon before this one, which somebody kept open.
+    pub kept: bool,
+}
+
 /// Where else the gateway listens, by the namespace's cookie.
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere(HashMap<u64, Place>);
@@ -43,19 +64,45 @@ struct Place {
 impl Capture {
     /// Opens the listeners of this network namespace, and opens the gate: from now on governed
     /// connections and questions arrive. Those of an earlier daemon are forgotten, in all
-    /// namespaces. Where the host has no IPv6 on loopback, there is none for it, and governed IPv6
+    /// namespaces, unless `kept` has all of this one: then they go on, with what waits at them.
+    /// Where the host has no IPv6 on loopback, there is none for it, and governed IPv6
     /// connections are refused.
     ///
     /// # Errors
     /// A listener on 127.0.0.1 cannot be opened, or a map cannot be written.
-    pub fn listen(&self) -> Result<Listeners, CaptureError> {
+    pub fn listen(&self, kept: Vec<OwnedFd>) -> Result<Opened, CaptureError> {
+        let asked = |error| CaptureError::new("ask for the network namespace", &error);
+        let any = Socket::new(Domain::IPV4, Type::DGRAM, None).map_err(asked)?;
+        let netns = netns_cookie(&any).map_err(asked)?;
+        self.netns.store(netns, Ordering::Relaxed);
+        if let Some((listeners, ports)) = self.adopt(kept, netns)? {
+            self.forget_earlier(Some((netns, ports)))?;
+            return Ok(Opened {
+                listeners,
+                kept: true,
+            });
+        }
+        self.next_generation()?;
         let open = open_all(false);
         let open = open.map_err(|error| CaptureError::new("listen on 127.0.0.1", &error))?;
         let (listeners, ports) = self.put_in_place(open)?;
-        self.netns.store(listeners.netns, Ordering::Relaxed);
-        self.forget_earlier()?;
-        self.publish(listeners.netns, &ports)?;
-        Ok(listeners)
+        self.forget_earlier(None)?;
+        self.publish(netns, &ports)?;
+        Ok(Opened {
+            listeners,
+            kept: false,
+        })
+    }
+
+    /// From now on the listeners of earlier daemons count no more, whoever has them.
+    fn next_generation(&self) -> Result<(), CaptureError> {
+        let mut maps = self.write();
+        let config = maps.configuration()?;
+        let generation = config.generation.wrapping_add(1).max(1);
+        maps.configure(Config {
+            generation,
+            ..config
+        })
     }
 
     /// Opens listeners in another network namespace. Where the gateway listens there already,
@@ -158,13 +205,19 @@ impl Capture {
         Ok((listeners, ports))
     }
 
-    fn forget_earlier(&self) -> Result<(), CaptureError> {
+    /// Where earlier daemons listened, but for one network namespace.
+    fn forget_earlier(&self, but: Option<(u64, Ports)>) -> Result<(), CaptureError> {
+        let kept: HashSet<u32> = but.iter().flat_map(|(_, ports)| doors(*ports)).collect();
         let mut maps = self.write();
         for old in keys(&maps.listeners, "LISTENERS")? {
-            let _ = maps.listeners.remove(&old);
+            if but.is_none_or(|(netns, _)| netns != old) {
+                let _ = maps.listeners.remove(&old);
+            }
         }
         for old in keys(&maps.dns_doors, "DNS_DOORS")? {
-            let _ = maps.dns_doors.remove(&old);
+            if !kept.contains(&old) {
+                let _ = maps.dns_doors.remove(&old);
+            }
         }
         Ok(())
     }
@@ -182,11 +235,11 @@ impl Capture {
     }
 
     fn mark(&self, socket: RawFd) -> Result<(), CaptureError> {
+        let mut maps = self.write();
         let mark = Mark {
-            generation: self.generation,
+            generation: maps.configuration()?.generation,
         };
-        self.write()
-            .marks
+        maps.marks
             .insert(&socket, Wire(mark), 0)
             .map_err(|error| CaptureError::new("write the map MARKS", &error))
     }

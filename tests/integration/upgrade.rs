@@ -1,0 +1,259 @@
+//! A daemon gives way to another, of the same build or of one whose programs are others, while jobs
+//! connect all the time: no statement reaches the server that is not in the journal, no process is
+//! freed, and with a service manager that keeps the listeners no connection is refused either.
+use gateway_tests::crash::unrecorded;
+use gateway_tests::running::PATIENCE;
+use gateway_tests::{Cluster, Daemon, Running, Scene, Subtree, policy, wait};
+use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::linux::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connects over and over, from children too, and says who answered.
+const PROBE: &str = r#"
+import os, psycopg, sys, time
+number = 0
+while not os.path.exists(sys.argv[2]):
+    number += 1
+    if number % 7 == 0 and os.fork():
+        os.wait()
+        break
+    try:
+        with psycopg.connect(sys.argv[1] + " connect_timeout=30", autocommit=True) as connection:
+            connection.execute(f"select 'probe {sys.argv[3]}-{os.getpid()}-{number}'")
+        print("answered", number, flush=True)
+    except psycopg.Error as error:
+        print("refused", number, str(error).replace("\n", " "), flush=True)
+        time.sleep(0.02)
+"#;
+const PROBES: usize = 3;
+
+/// A scene whose daemon is run by a service manager.
+fn managed() -> Scene {
+    let subtree = Arc::new(Subtree::create().unwrap());
+    let cluster = Cluster::start().unwrap();
+    let text = policy::with_rules(&subtree, cluster.port(), policy::ALLOW_ALL);
+    let daemon = Daemon::prepare(&subtree).unwrap().policy("test", &text);
+    let daemon = daemon.unwrap().managed().start().unwrap();
+    Scene {
+        daemon,
+        cluster,
+        subtree,
+    }
+}
+
+/// Jobs that connect all the time, and what the server saw of them.
+struct Probes {
+    directory: tempfile::TempDir,
+    running: Vec<Running>,
+    compared: u64,
+}
+
+impl Probes {
+    fn start(scene: &Scene) -> Probes {
+        let directory = gateway_tests::place::temporary_directory().unwrap();
+        let stop = directory.path().join("stop").display().to_string();
+        let mut compared = 0;
+        scene.cluster.log_from(&mut compared).unwrap();
+        let start = |number: usize| {
+            let job = scene.job(&format!("probe-{number}")).unwrap();
+            let arguments = [&scene.cluster.address(), &stop, &number.to_string()];
+            job.python(PROBE, &arguments.map(String::as_str)).unwrap()
+        };
+        Probes {
+            running: (0..PROBES).map(start).collect(),
+            directory,
+            compared,
+        }
+    }
+
+    fn count(&self, word: &str) -> Vec<usize> {
+        let said = self.running.iter().map(Running::stdout);
+        said.map(|said| said.matches(word).count()).collect()
+    }
+
+    /// Until each probe was answered some times more.
+    fn wait_for_answers(&self) {
+        let before = self.count("answered");
+        wait::until_true("all probes to be answered", PATIENCE, || {
+            let now = self.count("answered");
+            now.iter()
+                .zip(&before)
+                .all(|(now, before)| *now > before + 5)
+        })
+        .unwrap();
+    }
+
+    /// Ends them. What reached the server has to be in the journal, and each job has to be one
+    /// tree all the time. Gives what the probes said of connections that failed.
+    fn finish(mut self, scene: &Scene) -> Vec<String> {
+        fs::write(self.directory.path().join("stop"), "").unwrap();
+        let mut failed = Vec::new();
+        for probe in self.running {
+            let outcome = probe.wait(PATIENCE).unwrap().success().unwrap();
+            let lines = outcome.stdout.lines();
+            failed.extend(
+                lines
+                    .filter(|line| line.starts_with("refused"))
+                    .map(str::to_owned),
+            );
+        }
+        let seen = scene.cluster.statements_from(&mut self.compared).unwrap();
+        let log = scene.daemon.log().unwrap();
+        let missing = unrecorded(&seen, &log);
+        assert!(seen.len() > 30, "{} statements are few", seen.len());
+        assert!(missing.is_empty(), "past the gateway: {missing:?}");
+        for number in 0..PROBES {
+            let of_probe = log.iter().filter(|operation| {
+                let statement = operation["statement"].as_str().unwrap_or_default();
+                statement.contains(&format!("probe {number}-"))
+            });
+            let trees: BTreeSet<_> = of_probe
+                .map(|operation| operation["tree"].to_string())
+                .collect();
+            assert_eq!(trees.len(), 1, "one job, and these trees: {trees:?}");
+        }
+        failed
+    }
+}
+
+/// The next daemon attaches other programs: those of the other object.
+fn change_programs(daemon: &Daemon) {
+    let configuration = fs::read_to_string(daemon.config_file()).unwrap();
+    let changed = match configuration.contains("debug_log = true\n") {
+        true => configuration.replace("debug_log = true\n", ""),
+        false => configuration + "debug_log = true\n",
+    };
+    fs::write(daemon.config_file(), changed).unwrap();
+}
+
+/// The one set of links, by its name.
+fn links(daemon: &Daemon) -> String {
+    let sets = fs::read_dir(daemon.pins()).unwrap();
+    let sets = sets.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let sets: Vec<_> = sets.filter(|name| name != "maps").collect();
+    assert_eq!(sets.len(), 1, "{sets:?}");
+    sets.into_iter().next().unwrap()
+}
+
+/// Sets of links whose programs are being replaced.
+fn retired(daemon: &Daemon) -> usize {
+    let sets = fs::read_dir(daemon.pins()).into_iter().flatten().flatten();
+    sets.filter(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("links-was-")
+    })
+    .count()
+}
+
+fn said(daemon: &Daemon, line: &str) -> usize {
+    daemon.said().matches(line).count()
+}
+
+/// Waits until the manager heard of one more daemon that is ready.
+fn wait_for_ready(daemon: &Daemon, before: usize) {
+    wait::until_true("the next daemon", PATIENCE, || {
+        said(daemon, "\nready ") > before
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", daemon.said()));
+}
+
+#[test]
+fn restarts_and_upgrades_refuse_no_connection_and_let_none_past() {
+    let scene = managed();
+    let probes = Probes::start(&scene);
+    probes.wait_for_answers();
+    for upgrade in [false, true, true] {
+        let programs = links(&scene.daemon);
+        if upgrade {
+            change_programs(&scene.daemon);
+        }
+        let ready = said(&scene.daemon, "\nready ");
+        scene.daemon.signal(Signal::SIGHUP).unwrap();
+        wait_for_ready(&scene.daemon, ready);
+        assert_eq!(links(&scene.daemon) != programs, upgrade);
+        probes.wait_for_answers();
+    }
+    assert_eq!(
+        said(&scene.daemon, "kept=true"),
+        3,
+        "{}",
+        scene.daemon.said()
+    );
+    let failed = probes.finish(&scene);
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn connections_wait_while_a_killed_daemon_is_away() {
+    let scene = managed();
+    scene.psql(&["-c", "select 1"]).unwrap().success().unwrap();
+    scene.daemon.signal(Signal::SIGUSR1).unwrap();
+    wait::until_true("the death", PATIENCE, || {
+        said(&scene.daemon, "stopped -9") == 1
+    })
+    .unwrap();
+    let mut waiting = scene.job("waiting").unwrap().command("psql");
+    waiting.args([
+        "-X",
+        "-d",
+        &scene.cluster.address(),
+        "-c",
+        "select 'waited'",
+    ]);
+    let waiting = Running::start(&mut waiting).unwrap();
+    // It has connected when its SYN was answered: by the listener, which nobody accepts from.
+    wait::until_true("the client to wait", PATIENCE, || waits(waiting.pid())).unwrap();
+    change_programs(&scene.daemon);
+    scene.daemon.signal(Signal::SIGUSR2).unwrap();
+    let outcome = waiting.wait(PATIENCE).unwrap().success().unwrap();
+    assert!(outcome.stdout.contains("waited"), "{outcome:?}");
+    let log = scene.daemon.log().unwrap();
+    assert!(crate::statements(&log).contains(&"select 'waited'"));
+}
+
+/// Has this process an established connection?
+fn waits(pid: u32) -> bool {
+    let sockets = fs::read_dir(format!("/proc/{pid}/fd"));
+    let sockets = sockets.into_iter().flatten().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let socket = fs::read_link(&path)
+            .ok()?
+            .to_string_lossy()
+            .starts_with("socket:");
+        socket.then(|| fs::metadata(&path).ok().map(|socket| socket.st_ino()))?
+    });
+    let sockets: BTreeSet<String> = sockets.map(|inode| inode.to_string()).collect();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    table.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(3) == Some(&"01") && words.get(9).is_some_and(|inode| sockets.contains(*inode))
+    })
+}
+
+#[test]
+fn a_daemon_that_dies_while_it_replaces_programs_lets_nobody_past() {
+    let mut scene = Scene::allow_all().unwrap();
+    let probes = Probes::start(&scene);
+    probes.wait_for_answers();
+    for delay_ms in [0, 20, 50, 100, 200] {
+        scene.daemon.crash().unwrap();
+        change_programs(&scene.daemon);
+        scene.daemon.launch().unwrap();
+        // Some hooks have programs of one build then, and some of the other.
+        wait::until_true("programs to be replaced", PATIENCE, || {
+            retired(&scene.daemon) > 0
+        })
+        .unwrap();
+        std::thread::sleep(Duration::from_millis(delay_ms));
+    }
+    scene.daemon.crash().unwrap();
+    scene.daemon.restart().unwrap();
+    links(&scene.daemon);
+    probes.wait_for_answers();
+    probes.finish(&scene);
+}
