@@ -30,13 +30,29 @@ while not os.path.exists(sys.argv[2]):
 "#;
 const PROBES: usize = 3;
 
+/// One session that asks all the time, and says what was answered.
+const LONG: &str = r#"
+import os, psycopg, sys, time
+number = 0
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    while not os.path.exists(sys.argv[2]):
+        number += 1
+        connection.execute(f"select 'long {os.getpid()}-{number}'")
+        print("answered", number, flush=True)
+        time.sleep(0.02)
+"#;
+
 /// A scene whose daemon is run by a service manager.
 fn managed() -> Scene {
     let subtree = Arc::new(Subtree::create().unwrap());
     let cluster = Cluster::start().unwrap();
     let text = policy::with_rules(&subtree, cluster.port(), policy::ALLOW_ALL);
     let daemon = Daemon::prepare(&subtree).unwrap().policy("test", &text);
-    let daemon = daemon.unwrap().managed().start().unwrap();
+    let daemon = daemon
+        .unwrap()
+        .config("\n[limits]\ndrain = \"30s\"\n")
+        .managed();
+    let daemon = daemon.start().unwrap();
     Scene {
         daemon,
         cluster,
@@ -124,7 +140,7 @@ fn change_programs(daemon: &Daemon) {
     let configuration = fs::read_to_string(daemon.config_file()).unwrap();
     let changed = match configuration.contains("debug_log = true\n") {
         true => configuration.replace("debug_log = true\n", ""),
-        false => configuration + "debug_log = true\n",
+        false => configuration.replace("[capture]\n", "[capture]\ndebug_log = true\n"),
     };
     fs::write(daemon.config_file(), changed).unwrap();
 }
@@ -214,6 +230,96 @@ fn connections_wait_while_a_killed_daemon_is_away() {
     assert!(outcome.stdout.contains("waited"), "{outcome:?}");
     let log = scene.daemon.log().unwrap();
     assert!(crate::statements(&log).contains(&"select 'waited'"));
+}
+
+/// Has the daemon give way, and waits until another one is in its place. Gives the pid of the one
+/// before.
+fn upgrade(scene: &Scene) -> u32 {
+    let pid = |status: serde_json::Value| status["pid"].as_u64();
+    let before = pid(scene.daemon.status().unwrap()).unwrap();
+    scene.daemon.signal(Signal::SIGWINCH).unwrap();
+    wait::until_true("another daemon", PATIENCE, || {
+        let now = scene.daemon.status().ok().and_then(pid);
+        now.is_some_and(|now| now != before)
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", scene.daemon.said()));
+    u32::try_from(before).unwrap()
+}
+
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A session that goes on, and what ends it.
+fn long_session(scene: &Scene) -> (Running, tempfile::TempDir) {
+    let directory = gateway_tests::place::temporary_directory().unwrap();
+    let stop = directory.path().join("stop").display().to_string();
+    let job = scene.job("long").unwrap();
+    let long = job
+        .python(LONG, &[&scene.cluster.address(), &stop])
+        .unwrap();
+    wait_for_more(&long);
+    (long, directory)
+}
+
+fn wait_for_more(long: &Running) {
+    let answered = || long.stdout().matches("answered").count();
+    let before = answered();
+    wait::until_true("answers in the session", PATIENCE, || {
+        answered() > before + 3
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", long.stdout()));
+}
+
+#[test]
+fn sessions_go_on_in_the_daemon_that_gives_way_to_another() {
+    let scene = managed();
+    let probes = Probes::start(&scene);
+    probes.wait_for_answers();
+    let (long, directory) = long_session(&scene);
+    change_programs(&scene.daemon);
+    let old = upgrade(&scene);
+    wait_for_more(&long);
+    probes.wait_for_answers();
+    assert!(lives(old), "it serves the session");
+    let status = scene.daemon.status().unwrap();
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("1 sessions go on"), "{status}");
+    // One at a time.
+    scene.daemon.signal(Signal::SIGWINCH).unwrap();
+    wait::until_true("a refusal", PATIENCE, || {
+        said(
+            &scene.daemon,
+            "the daemon before this one still has sessions",
+        ) == 1
+    })
+    .unwrap();
+    wait_for_more(&long);
+    fs::write(directory.path().join("stop"), "").unwrap();
+    let outcome = long.wait(PATIENCE).unwrap().success().unwrap();
+    let answered = outcome.stdout.matches("answered").count();
+    wait::until_true("the first daemon to end", PATIENCE, || !lives(old)).unwrap();
+    wait::until_true("its end to be known", PATIENCE, || {
+        said(&scene.daemon, "the daemon before this one is gone") == 1
+    })
+    .unwrap();
+    upgrade(&scene);
+    probes.wait_for_answers();
+    links(&scene.daemon);
+    let log = scene.daemon.log().unwrap();
+    let statements = crate::statements(&log);
+    let recorded = statements
+        .iter()
+        .filter(|text| text.starts_with("select 'long "));
+    assert_eq!(recorded.count(), answered, "{}", scene.daemon.said());
+    let sessions = scene.daemon.sessions().unwrap();
+    let cut = sessions
+        .iter()
+        .filter(|session| session["error"].is_string());
+    assert_eq!(cut.count(), 0, "each session has its end: {sessions:?}");
+    let failed = probes.finish(&scene);
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 /// Has this process an established connection?

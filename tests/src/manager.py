@@ -1,12 +1,14 @@
 """A service manager as small as can be: it listens to the daemon (sd_notify), keeps the descriptors
 that it is given (FDSTORE), and passes them to the next daemon.
 
-HUP: SIGTERM, wait, start. USR1: SIGKILL. USR2: start. TERM: SIGTERM, wait, end."""
-import array, ctypes, fcntl, os, signal, socket, struct, sys, threading
+HUP: SIGTERM, wait, start. USR1: SIGKILL. USR2: start. WINCH: the daemon is to give way to another.
+TERM: SIGTERM, wait, end."""
+import array, ctypes, fcntl, os, signal, socket, struct, sys, threading, time
 
-SIGNALS = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM}
-PR_SET_PDEATHSIG = 1
+SIGNALS = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTERM}
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 libc = ctypes.CDLL(None)
+libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notified.bind(f"\0gateway-test-manager-{os.getpid()}")
@@ -82,7 +84,13 @@ def spawn(read, write):
 
 def stop(with_signal):
     os.kill(main, with_signal)
-    _, status = os.waitpid(main, 0)
+    while True:
+        try:
+            _, status = os.waitpid(main, 0)
+            break
+        except ChildProcessError:
+            # One that took over is somebody else's child, until that one is gone.
+            time.sleep(0.05)
     code = os.waitstatus_to_exitcode(status)
     print("stopped", code, flush=True)
     return code
@@ -97,6 +105,8 @@ while True:
         stop(signal.SIGKILL)
     elif told == signal.SIGUSR2:
         start()
+    elif told == signal.SIGWINCH:
+        os.kill(main, signal.SIGUSR2)
     else:
         code = stop(signal.SIGTERM)
         if told == signal.SIGTERM:

@@ -92,6 +92,11 @@ impl Manager {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
+    /// Another process is the daemon from now on.
+    pub(super) fn main_is(&self, pid: u32) {
+        self.say(&format!("MAINPID={pid}"));
+    }
+
     /// The daemon ends.
     pub(super) fn stopping(&self) {
         self.say("STOPPING=1");

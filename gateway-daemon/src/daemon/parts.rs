@@ -4,6 +4,7 @@ mod gate;
 mod ground;
 mod kernel;
 
+use super::handover::{Held, Predecessor};
 use super::notify::Manager;
 use super::state::State;
 use crate::config::{Config, Remote};
@@ -31,6 +32,7 @@ use crate::wiring::revoker::Revocation;
 use crate::wiring::sign_in::SignInWith;
 use crate::wiring::ssh::SshLogins;
 use gate::Gate;
+use gateway_approvals::Approvals;
 use gateway_capture::Capture;
 use gateway_control::{ControlSocket, PagePorts, Ports, RemotePorts};
 use gateway_core::Timestamp;
@@ -61,21 +63,32 @@ pub(super) struct Parts {
     pub(super) people: Arc<People>,
     pub(super) columns: Arc<ColumnsFile>,
     pub(super) journal: Arc<Journal>,
+    pub(super) predecessor: Option<Arc<Predecessor>>,
+    pub(super) approvals: Arc<Approvals>,
     pub(super) ending: Arc<AtomicBool>,
     pub(super) state: State,
 }
 
-/// Brings everything up. `manager` keeps the listeners, and `kept` are those that it kept.
+/// What there is from a daemon before this one.
+#[derive(Default)]
+pub(super) struct Origin {
+    /// Listeners that it handed over, or that the service manager kept.
+    pub(super) listeners: Vec<OwnedFd>,
+    /// The lock of its state directory, and the rest of what it hands over.
+    pub(super) handed: Option<(OwnedFd, Held)>,
+}
+
+/// Brings everything up. `manager` keeps the listeners for the daemon after this one.
 pub(super) fn bring_up(
     config: &Config,
     manager: &Manager,
-    kept: Vec<OwnedFd>,
+    origin: Origin,
 ) -> Result<(Parts, StateFile), Failure> {
     let started = moment::now();
-    let ground = ground::lay_ground(config)?;
+    let ground = ground::lay_ground(config, origin.handed)?;
     let kernel = kernel::attach(config, &ground)?;
     let gate = gate::open(config, &ground, &kernel, |capture| {
-        let opened = capture.listen(kept)?;
+        let opened = capture.listen(origin.listeners)?;
         manager.keep(&opened);
         tracing::info!(kept = opened.kept, "the gate is open");
         Ok(opened.listeners)
@@ -102,6 +115,8 @@ pub(super) fn bring_up(
         people: ground.people,
         columns: gate.columns,
         journal: ground.journal,
+        predecessor: ground.predecessor,
+        approvals: gate.approvals,
         ending,
         state: ground.state,
     };
@@ -196,6 +211,7 @@ fn console(
         approvals: Arc::clone(&gate.approvals),
         people: Arc::clone(&ground.people),
         before: Arc::clone(&kernel.before),
+        predecessor: ground.predecessor.clone(),
         notes: ground.notes.clone(),
         ending: Arc::clone(ending),
     };
@@ -210,6 +226,7 @@ fn console(
         proxy: Arc::clone(&gate.proxy),
         shown: Arc::clone(&shown),
         people: Arc::clone(&ground.people),
+        predecessor: ground.predecessor.clone(),
         acts: acts.clone(),
     };
     let questions = Questions {
@@ -239,6 +256,7 @@ fn console(
         capture: Arc::clone(&kernel.capture),
         proxy: Arc::clone(&gate.proxy),
         approvals: Arc::clone(&gate.approvals),
+        predecessor: ground.predecessor.clone(),
         acts,
     };
     Ok(Ports {

@@ -6,6 +6,7 @@ use super::lineage::Shown;
 use super::measure::{CountedRecorder, Delays, TimedJudge};
 use super::people::People;
 use crate::config::Config;
+use crate::daemon::handover::Predecessor;
 use crate::terminal::moment;
 use gateway_approvals::Approvals;
 use gateway_capture::{Capture, Counters};
@@ -32,6 +33,8 @@ pub(crate) struct Health {
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) people: Arc<People>,
     pub(crate) before: Arc<Before>,
+    /// The daemon before this one, while it drains.
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     /// What was found at the start and stays worth knowing.
     pub(crate) notes: Vec<String>,
     /// The daemon is ending.
@@ -125,6 +128,12 @@ impl Health {
                 "the directory is bad, and what it said before is in force: {error}"
             ));
         }
+        let draining = self.predecessor.as_ref().map(|earlier| earlier.sessions());
+        if let Some(count @ 1..) = draining {
+            warnings.push(format!(
+                "{count} sessions go on in the daemon before this one, which drains"
+            ));
+        }
         if self.forest.needs_repair() {
             warnings.push("the lineage has gaps that are not repaired yet".to_owned());
         }
@@ -203,6 +212,7 @@ pub(crate) struct SessionSwitch {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) shown: Arc<Shown>,
     pub(crate) people: Arc<People>,
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     pub(crate) acts: Acts,
 }
 
@@ -224,9 +234,16 @@ impl Switch for SessionSwitch {
             tracing::error!(%error, %target, "a kill could not be recorded");
         }
         match target {
-            Target::Session(session) => self.proxy.kill_session(session).then_some(1),
+            Target::Session(session) => {
+                let earlier = self.predecessor.as_ref();
+                let killed = self.proxy.kill_session(session)
+                    || earlier.is_some_and(|earlier| earlier.kill_session(session));
+                killed.then_some(1)
+            }
             Target::Tree(tree) => {
-                let killed = self.proxy.kill_tree(tree) as u64;
+                let earlier = self.predecessor.as_ref();
+                let earlier = earlier.map_or(0, |earlier| earlier.kill_tree(tree));
+                let killed = self.proxy.kill_tree(tree) as u64 + earlier;
                 let known = killed > 0 || self.shown.forest.tree_of(tree).is_some();
                 known.then_some(killed)
             }

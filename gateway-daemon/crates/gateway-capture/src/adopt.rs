@@ -2,7 +2,7 @@
 //! waits to be accepted. Only sockets that the last daemon opened are taken, by their mark, and only
 //! all of a network namespace: half of them would leave ports on which nobody answers.
 use crate::error::CaptureError;
-use crate::listen::{Listeners, netns_cookie};
+use crate::listen::{Listeners, Unclaimed, netns_cookie};
 use crate::load::Capture;
 use crate::wire::Wire;
 use aya::maps::MapError;
@@ -17,32 +17,42 @@ use std::os::fd::{AsRawFd, OwnedFd};
 type Door = (bool, bool, u32);
 
 impl Capture {
-    /// The listeners of the network namespace of this process, from sockets that were kept for it.
-    /// `None` when they are not all there; those that are, are closed.
-    pub(crate) fn adopt(
-        &self,
-        kept: Vec<OwnedFd>,
-        netns: u64,
-    ) -> Result<Option<(Listeners, Ports)>, CaptureError> {
+    /// The listeners of each network namespace of which all are here, among sockets that were kept.
+    /// Others are closed.
+    pub(crate) fn adopt(&self, kept: Vec<OwnedFd>) -> Result<Unclaimed, CaptureError> {
         let generation = self.read().configuration()?.generation;
-        let published = match self.read().listeners.get(&netns, 0) {
-            Ok(Wire(ports)) => ports,
-            Err(MapError::KeyNotFound) => return Ok(None),
-            Err(error) => return Err(CaptureError::new("read the map LISTENERS", &error)),
-        };
-        let mut found = HashMap::new();
+        let mut places: HashMap<u64, HashMap<Door, Socket>> = HashMap::new();
         for socket in kept.into_iter().map(Socket::from) {
             if self.mark_of(&socket)? != Some(generation) {
                 tracing::warn!("a socket that was kept is none of the last daemon's: it is closed");
                 continue;
             }
-            let door = named(&socket, netns);
-            let door = door.map_err(|error| CaptureError::new("look at a kept socket", &error))?;
-            if let Some(door) = door {
-                found.insert(door, socket);
+            let named = named(&socket);
+            let named =
+                named.map_err(|error| CaptureError::new("look at a kept socket", &error))?;
+            if let Some((netns, door)) = named {
+                places.entry(netns).or_default().insert(door, socket);
             }
         }
-        Ok(assemble(found, netns, &published).map(|listeners| (listeners, published)))
+        let mut adopted = HashMap::new();
+        for (netns, found) in places {
+            let Some(ports) = self.published(netns)? else {
+                continue;
+            };
+            if let Some(listeners) = assemble(found, netns, &ports) {
+                adopted.insert(netns, (listeners, ports));
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Where the kernel half sends what is governed in a network namespace.
+    pub(crate) fn published(&self, netns: u64) -> Result<Option<Ports>, CaptureError> {
+        match self.read().listeners.get(&netns, 0) {
+            Ok(Wire(ports)) => Ok(Some(ports)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(CaptureError::new("read the map LISTENERS", &error)),
+        }
     }
 
     /// Which daemon marked this socket as its listener; `None`: none did.
@@ -55,18 +65,16 @@ impl Capture {
     }
 }
 
-/// `None` for one of another network namespace.
-fn named(socket: &Socket, netns: u64) -> io::Result<Option<Door>> {
+/// The network namespace of a listener, and which of the listeners there it is.
+fn named(socket: &Socket) -> io::Result<Option<(u64, Door)>> {
     let address = socket.local_addr()?.as_socket();
     let Some(address) = address.filter(|address| address.ip().is_loopback()) else {
         return Ok(None);
     };
-    if netns_cookie(socket)? != netns {
-        return Ok(None);
-    }
     let stream = socket.r#type()? == Type::STREAM;
     let v4 = matches!(address.ip(), IpAddr::V4(_));
-    Ok(Some((stream, v4, u32::from(address.port()))))
+    let door = (stream, v4, u32::from(address.port()));
+    Ok(Some((netns_cookie(socket)?, door)))
 }
 
 /// All that the kernel half sends connections and questions to, in the order in which

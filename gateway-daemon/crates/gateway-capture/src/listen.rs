@@ -55,10 +55,16 @@ pub struct Opened {
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere(HashMap<u64, Place>);
 
+/// Listeners of an earlier daemon in network namespaces that were not entered yet, by the
+/// namespace's cookie.
+pub(crate) type Unclaimed = HashMap<u64, (Listeners, Ports)>;
+
 #[derive(Debug)]
 struct Place {
     space: Space,
     ports: Ports,
+    /// Its sockets once more, for a daemon that takes over.
+    copies: Vec<OwnedFd>,
 }
 
 impl Capture {
@@ -71,12 +77,22 @@ impl Capture {
     /// # Errors
     /// A listener on 127.0.0.1 cannot be opened, or a map cannot be written.
     pub fn listen(&self, kept: Vec<OwnedFd>) -> Result<Opened, CaptureError> {
+        let opened = self.open_here(kept)?;
+        *lock(&self.home) = copied(&opened.listeners)?;
+        Ok(opened)
+    }
+
+    fn open_here(&self, kept: Vec<OwnedFd>) -> Result<Opened, CaptureError> {
         let asked = |error| CaptureError::new("ask for the network namespace", &error);
         let any = Socket::new(Domain::IPV4, Type::DGRAM, None).map_err(asked)?;
         let netns = netns_cookie(&any).map_err(asked)?;
         self.netns.store(netns, Ordering::Relaxed);
-        if let Some((listeners, ports)) = self.adopt(kept, netns)? {
-            self.forget_earlier(Some((netns, ports)))?;
+        let mut kept = self.adopt(kept)?;
+        if let Some((listeners, _)) = kept.remove(&netns) {
+            let ports = kept.iter().map(|(netns, (_, ports))| (*netns, *ports));
+            let own = self.published(netns)?.map(|ports| (netns, ports));
+            self.forget_earlier(&ports.chain(own).collect())?;
+            *lock(&self.unclaimed) = kept;
             return Ok(Opened {
                 listeners,
                 kept: true,
@@ -86,7 +102,7 @@ impl Capture {
         let open = open_all(false);
         let open = open.map_err(|error| CaptureError::new("listen on 127.0.0.1", &error))?;
         let (listeners, ports) = self.put_in_place(open)?;
-        self.forget_earlier(None)?;
+        self.forget_earlier(&HashMap::new())?;
         self.publish(netns, &ports)?;
         Ok(Opened {
             listeners,
@@ -113,17 +129,24 @@ impl Capture {
     pub fn listen_in(&self, space: &Space) -> Result<Option<Listeners>, CaptureError> {
         let failed = |error| CaptureError::new("listen in a network namespace", &error);
         // Its loopback may be down for now.
-        let open = self.visitor.within(space, || open_all(true));
-        let open = open.map_err(failed)?;
-        let (listeners, ports) = self.put_in_place(open)?;
-        let netns = listeners.netns;
+        let open = self.visitor.within(space, || {
+            let any = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+            Ok((netns_cookie(&any)?, open_all(true)?))
+        });
+        let (netns, open) = open.map_err(failed)?;
         let mut elsewhere = lock(&self.elsewhere);
         if netns == self.netns.load(Ordering::Relaxed) || elsewhere.0.contains_key(&netns) {
             return Ok(None);
         }
+        let kept = lock(&self.unclaimed).remove(&netns);
+        let (listeners, ports) = match kept {
+            Some(kept) => kept,
+            None => self.put_in_place(open)?,
+        };
         let place = Place {
             space: space.clone(),
             ports,
+            copies: copied(&listeners)?,
         };
         elsewhere.0.insert(netns, place);
         if let Err(error) = self.publish(netns, &ports) {
@@ -142,6 +165,11 @@ impl Capture {
         let Some(place) = elsewhere.0.remove(&netns) else {
             return Ok(());
         };
+        self.forget(netns, place.ports, &elsewhere);
+        Ok(())
+    }
+
+    fn forget(&self, netns: u64, ports: Ports, elsewhere: &Elsewhere) {
         let mut maps = self.write();
         let _ = maps.listeners.remove(&netns);
         // The same port may be one of ours in another namespace too.
@@ -149,10 +177,9 @@ impl Capture {
         let own = own.map(|Wire(ports)| ports).unwrap_or_default();
         let others = elsewhere.0.values().map(|place| place.ports);
         let kept: HashSet<u32> = others.chain([own]).flat_map(doors).collect();
-        for port in doors(place.ports).filter(|port| !kept.contains(port)) {
+        for port in doors(ports).filter(|port| !kept.contains(port)) {
             let _ = maps.dns_doors.remove(&port);
         }
-        Ok(())
     }
 
     /// A socket in the network namespace with this cookie.
@@ -205,12 +232,12 @@ impl Capture {
         Ok((listeners, ports))
     }
 
-    /// Where earlier daemons listened, but for one network namespace.
-    fn forget_earlier(&self, but: Option<(u64, Ports)>) -> Result<(), CaptureError> {
-        let kept: HashSet<u32> = but.iter().flat_map(|(_, ports)| doors(*ports)).collect();
+    /// Forgets where earlier daemons listened, but for these network namespaces.
+    fn forget_earlier(&self, but: &HashMap<u64, Ports>) -> Result<(), CaptureError> {
+        let kept: HashSet<u32> = but.values().flat_map(|ports| doors(*ports)).collect();
         let mut maps = self.write();
         for old in keys(&maps.listeners, "LISTENERS")? {
-            if but.is_none_or(|(netns, _)| netns != old) {
+            if !but.contains_key(&old) {
                 let _ = maps.listeners.remove(&old);
             }
         }
@@ -220,6 +247,39 @@ impl Capture {
             }
         }
         Ok(())
+    }
+
+    /// Closes the listeners of an earlier daemon in network namespaces in which no governed process was
+    /// found.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn leave_unclaimed(&self) -> Result<(), CaptureError> {
+        let unclaimed = std::mem::take(&mut *lock(&self.unclaimed));
+        for (netns, (_, ports)) in unclaimed {
+            self.forget(netns, ports, &lock(&self.elsewhere));
+        }
+        Ok(())
+    }
+
+    /// The listeners of all network namespaces once more, for a daemon that takes over.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        let home = lock(&self.home);
+        let elsewhere = lock(&self.elsewhere);
+        let others = elsewhere.0.values().flat_map(|place| &place.copies);
+        home.iter().chain(others).map(OwnedFd::try_clone).collect()
+    }
+
+    /// Lets go of what [`Capture::copies`] gives, so that whoever takes connections from the
+    /// listeners is the last to have them.
+    pub fn close_copies(&self) {
+        lock(&self.home).clear();
+        for place in lock(&self.elsewhere).0.values_mut() {
+            place.copies.clear();
+        }
     }
 
     /// Tells the kernel half where to send what is governed.
@@ -243,6 +303,11 @@ impl Capture {
             .insert(&socket, Wire(mark), 0)
             .map_err(|error| CaptureError::new("write the map MARKS", &error))
     }
+}
+
+fn copied(listeners: &Listeners) -> Result<Vec<OwnedFd>, CaptureError> {
+    let copies = listeners.copies();
+    copies.map_err(|error| CaptureError::new("have a listener twice", &error))
 }
 
 /// The ports that take questions.

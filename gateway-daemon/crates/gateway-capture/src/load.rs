@@ -3,7 +3,7 @@ use crate::attach::is_complete;
 use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
-use crate::listen::Elsewhere;
+use crate::listen::{Elsewhere, Unclaimed};
 use crate::maps::{self, Counters, Flow, Maps, PINNED, TagEntry, ip_for};
 use crate::missed::{TagPrograms, now_ns};
 use crate::object::Object;
@@ -17,7 +17,7 @@ use gateway_common::ABI_VERSION;
 use gateway_common::config::{Config, Offsets};
 use gateway_common::flow::Handshake;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -57,8 +57,11 @@ pub struct Capture {
     debug_log: Mutex<Option<DebugLog>>,
     /// The network namespace of the daemon; 0 before it listens.
     pub(crate) netns: AtomicU64,
+    /// Its sockets there once more, for a daemon that takes over.
+    pub(crate) home: Mutex<Vec<OwnedFd>>,
     /// The others that it listens in.
     pub(crate) elsewhere: Mutex<Elsewhere>,
+    pub(crate) unclaimed: Mutex<Unclaimed>,
     pub(crate) visitor: Visitor,
 }
 
@@ -129,7 +132,9 @@ impl Capture {
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
             netns: AtomicU64::new(0),
+            home: Mutex::default(),
             elsewhere: Mutex::default(),
+            unclaimed: Mutex::default(),
             visitor: Visitor::default(),
         };
         capture.recognise_daemon()?;

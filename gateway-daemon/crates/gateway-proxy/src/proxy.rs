@@ -234,6 +234,16 @@ impl Proxy {
         self.workers.iter().map(Worker::load).collect()
     }
 
+    /// Stops accepting: what waits at the listeners is for whoever has them too. What was accepted
+    /// is served.
+    ///
+    /// To be called inside of a tokio runtime with time.
+    pub async fn stop_accepting(&self) {
+        self.draining.send_replace(true);
+        let none = self.none_of(&self.shared.accepting);
+        let _ = tokio::time::timeout(STOP_GRACE, none).await;
+    }
+
     /// Stops accepting, gives the sessions `timeout` to end by themselves, and ends the rest.
     /// When it returns, every session has its last record, but for those of a protocol that does
     /// not let itself be stopped: they get theirs when the proxy is dropped.
@@ -241,9 +251,7 @@ impl Proxy {
     /// To be called inside of a tokio runtime with time.
     pub async fn drain(&self, timeout: Duration) {
         let shared = &self.shared;
-        // What is accepted is served: another daemon may have the listener too, and would have.
-        self.draining.send_replace(true);
-        let _ = tokio::time::timeout(STOP_GRACE, self.none_of(&shared.accepting)).await;
+        self.stop_accepting().await;
         shared.closed.store(true, Ordering::SeqCst);
         let empty = || self.none_of(&shared.active);
         if tokio::time::timeout(timeout, empty()).await.is_err() {

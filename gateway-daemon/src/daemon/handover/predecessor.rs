@@ -1,0 +1,188 @@
+//! The daemon before this one, as this one sees it: what it hands over, and what is left of it.
+use super::{ENVIRONMENT, Open, Wire, Word, out_of_turn, relay};
+use crate::exit::Failure;
+use gateway_core::{SessionId, TreeId};
+use gateway_recording::{FORMAT_VERSION, Journal};
+use parking_lot::Mutex;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the predecessor may take to stop, or to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// What was handed over.
+pub(crate) struct Inheritance {
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// The lock of the state directory.
+    pub(crate) state: OwnedFd,
+    pub(crate) held: Held,
+}
+
+/// What the journal goes on with.
+pub(crate) struct Held {
+    /// The journal's lock.
+    lock: OwnedFd,
+    sessions: Sessions,
+}
+
+/// The sessions that go on in the predecessor, and the way to it.
+pub(crate) struct Sessions {
+    records: UnixStream,
+    open: Vec<Open>,
+    wire: Wire,
+}
+
+impl Held {
+    /// The journal's lock, and the rest.
+    pub(crate) fn split(self) -> (OwnedFd, Sessions) {
+        (self.lock, self.sessions)
+    }
+}
+
+impl Inheritance {
+    /// Takes it over, when this process was started for that. To be called when the configuration
+    /// is known to be good: the predecessor stops for it.
+    pub(in crate::daemon) fn receive() -> Result<Option<Inheritance>, Failure> {
+        if std::env::var_os(ENVIRONMENT).is_none() {
+            return Ok(None);
+        }
+        let failed = |error: io::Error| {
+            Failure::no(format!(
+                "the daemon before this one does not hand over: {error}"
+            ))
+        };
+        let wire = io::stdin().as_fd().try_clone_to_owned();
+        Inheritance::take(Wire(wire.map_err(failed)?))
+            .map_err(failed)
+            .map(Some)
+    }
+
+    fn take(wire: Wire) -> io::Result<Inheritance> {
+        let hello = Word::Hello {
+            records: FORMAT_VERSION,
+        };
+        wire.say(&hello, &[])?;
+        let (word, locks) = wire.hear_within(ANSWER_MAX)?;
+        let locks: Result<[OwnedFd; 3], _> = locks.try_into();
+        let (Word::Locks, Ok([state, lock, records])) = (&word, locks) else {
+            return Err(out_of_turn(&word));
+        };
+        let (mut sessions, mut listeners) = (Vec::new(), Vec::new());
+        loop {
+            match wire.hear_within(ANSWER_MAX)? {
+                (Word::Sessions(some), _) => sessions.extend(some),
+                (Word::Listeners, some) => listeners.extend(some),
+                (Word::All, _) => break,
+                (word, _) => return Err(out_of_turn(&word)),
+            }
+        }
+        Ok(Inheritance {
+            listeners,
+            state,
+            held: Held {
+                lock,
+                sessions: Sessions {
+                    records: records.into(),
+                    open: sessions,
+                    wire,
+                },
+            },
+        })
+    }
+}
+
+/// The daemon before this one, while it drains.
+pub(crate) struct Predecessor {
+    /// `None` once it is gone.
+    wire: Mutex<Option<Wire>>,
+}
+
+impl Predecessor {
+    /// Keeps the records of its sessions from now on, in the journal that was taken over.
+    pub(crate) fn follow(
+        sessions: Sessions,
+        journal: &Arc<Journal>,
+    ) -> io::Result<Arc<Predecessor>> {
+        let Sessions {
+            records,
+            open,
+            wire,
+        } = sessions;
+        let predecessor = Arc::new(Predecessor {
+            wire: Mutex::new(Some(wire)),
+        });
+        let (journal, own) = (Arc::clone(journal), Arc::clone(&predecessor));
+        let thread = std::thread::Builder::new().name("gateway-relay".to_owned());
+        thread.spawn(move || {
+            relay::keep(&records, &journal, open);
+            *own.wire.lock() = None;
+            tracing::info!("the daemon before this one is gone");
+        })?;
+        Ok(predecessor)
+    }
+
+    /// This daemon accepts: the other one keeps its sessions, and nothing else.
+    pub(crate) fn dismiss(&self) {
+        let wire = self.wire.lock();
+        if let Some(wire) = &*wire
+            && let Err(error) = wire.say(&Word::Ready, &[])
+        {
+            tracing::error!(%error, "the daemon before this one is gone already");
+        }
+    }
+
+    /// Has it not ended yet?
+    pub(crate) fn is_there(&self) -> bool {
+        self.wire.lock().is_some()
+    }
+
+    /// Ends one of its sessions. Says whether it was there.
+    pub(crate) fn kill_session(&self, session: SessionId) -> bool {
+        self.ask(&Word::Kill(session)) > 0
+    }
+
+    /// Ends its sessions of a tree. Says how many.
+    pub(crate) fn kill_tree(&self, tree: TreeId) -> u64 {
+        self.ask(&Word::KillTree(tree))
+    }
+
+    /// How many sessions it has.
+    pub(crate) fn sessions(&self) -> u64 {
+        self.ask(&Word::Count)
+    }
+
+    /// Ends all of them: it knows nothing of what has changed since, and does not need to.
+    pub(crate) fn end(&self, why: &str) {
+        let ended = self.ask(&Word::End);
+        if ended > 0 {
+            tracing::info!(
+                ended,
+                why,
+                "what the daemon before this one still had is ended"
+            );
+        }
+    }
+
+    /// Nothing is there any more when it does not answer.
+    fn ask(&self, word: &Word) -> u64 {
+        let mut wire = self.wire.lock();
+        let Some(there) = &*wire else {
+            return 0;
+        };
+        let asked = there.say(word, &[]);
+        match asked.and_then(|()| there.hear_within(ANSWER_MAX)) {
+            Ok((Word::Number(number), _)) => number,
+            Ok((word, _)) => {
+                tracing::error!(?word, "the daemon before this one talks nonsense");
+                0
+            }
+            Err(_) => {
+                *wire = None;
+                0
+            }
+        }
+    }
+}
