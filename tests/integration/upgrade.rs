@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ import os, psycopg, sys, time
 number = 0
 while not os.path.exists(sys.argv[2]):
     number += 1
-    if number % 7 == 0 and os.fork():
+    if number % 40 == 0 and os.fork():
         os.wait()
         break
     try:
@@ -52,7 +53,7 @@ fn managed() -> Scene {
         .unwrap()
         .config("\n[limits]\ndrain = \"30s\"\n")
         .managed();
-    let daemon = daemon.start().unwrap();
+    let daemon = daemon.from_own_file().unwrap().start().unwrap();
     Scene {
         daemon,
         cluster,
@@ -232,18 +233,18 @@ fn connections_wait_while_a_killed_daemon_is_away() {
     assert!(crate::statements(&log).contains(&"select 'waited'"));
 }
 
-/// Has the daemon give way, and waits until another one is in its place. Gives the pid of the one
-/// before.
+fn pid(scene: &Scene) -> Option<u32> {
+    let status = scene.daemon.status().ok()?;
+    u32::try_from(status["pid"].as_u64()?).ok()
+}
+
+/// Has the daemon give way to another one. Gives the pid of the one before.
 fn upgrade(scene: &Scene) -> u32 {
-    let pid = |status: serde_json::Value| status["pid"].as_u64();
-    let before = pid(scene.daemon.status().unwrap()).unwrap();
-    scene.daemon.signal(Signal::SIGWINCH).unwrap();
-    wait::until_true("another daemon", PATIENCE, || {
-        let now = scene.daemon.status().ok().and_then(pid);
-        now.is_some_and(|now| now != before)
-    })
-    .unwrap_or_else(|error| panic!("{error}\n{}", scene.daemon.said()));
-    u32::try_from(before).unwrap()
+    let before = pid(scene).unwrap();
+    let outcome = scene.daemon.run(&["upgrade"]).unwrap();
+    assert_eq!(outcome.code(), 0, "{outcome:?}\n{}", scene.daemon.said());
+    assert_ne!(pid(scene), Some(before));
+    before
 }
 
 fn lives(pid: u32) -> bool {
@@ -318,6 +319,134 @@ fn sessions_go_on_in_the_daemon_that_gives_way_to_another() {
         .iter()
         .filter(|session| session["error"].is_string());
     assert_eq!(cut.count(), 0, "each session has its end: {sessions:?}");
+    let failed = probes.finish(&scene);
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The session that is there, as the journal has it.
+fn session_of(scene: &Scene, long: &Running) -> serde_json::Value {
+    let log = scene.daemon.log().unwrap();
+    let text = format!("'long {}-", long.pid());
+    let own = log.iter().rev().find(|operation| {
+        let statement = operation["statement"].as_str().unwrap_or_default();
+        statement.contains(&text)
+    });
+    let id = own.unwrap()["session"].clone();
+    let sessions = scene.daemon.sessions().unwrap();
+    let found = sessions
+        .into_iter()
+        .find(|session| session["session"] == id);
+    found.unwrap_or_else(|| panic!("no session {id}"))
+}
+
+fn kill(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_session_that_drains_can_be_killed_and_is_over_when_its_daemon_dies() {
+    let scene = managed();
+    let (long, _directory) = long_session(&scene);
+    let old = upgrade(&scene);
+    wait_for_more(&long);
+    let session = session_of(&scene, &long);
+    let id = session["session"].as_str().unwrap();
+    scene.daemon.run(&["kill", id]).unwrap().success().unwrap();
+    assert_ne!(long.wait(PATIENCE).unwrap().code(), 0);
+    wait::until_true("the daemon before it to end", PATIENCE, || !lives(old)).unwrap();
+
+    let (long, _directory) = long_session(&scene);
+    let old = upgrade(&scene);
+    wait_for_more(&long);
+    let session = session_of(&scene, &long);
+    assert!(session["ended"].is_null(), "it goes on: {session}");
+    let (text, pid) = ("the daemon before this one is gone", long.pid());
+    let gone = said(&scene.daemon, text);
+    kill(old);
+    assert_ne!(long.wait(PATIENCE).unwrap().code(), 0);
+    wait::until_true("its end to be known", PATIENCE, || {
+        said(&scene.daemon, text) > gone
+    })
+    .unwrap();
+    let id = session["session"].clone();
+    let sessions = scene.daemon.sessions().unwrap();
+    let session = sessions
+        .iter()
+        .find(|session| session["session"] == id)
+        .unwrap();
+    assert!(
+        session
+            .to_string()
+            .contains("the gateway that served it died"),
+        "{pid}: {session}"
+    );
+    scene.psql(&["-c", "select 1"]).unwrap().success().unwrap();
+}
+
+#[test]
+fn what_drains_records_nothing_and_asks_nothing_when_the_new_daemon_dies() {
+    let scene = managed();
+    let probes = Probes::start(&scene);
+    probes.wait_for_answers();
+    let (long, _directory) = long_session(&scene);
+    let old = upgrade(&scene);
+    wait_for_more(&long);
+    scene.daemon.signal(Signal::SIGUSR1).unwrap();
+    assert_ne!(
+        long.wait(PATIENCE).unwrap().code(),
+        0,
+        "it cannot be recorded"
+    );
+    wait::until_true("the daemon before it to end", PATIENCE, || !lives(old)).unwrap();
+    wait::until_true("the death", PATIENCE, || {
+        said(&scene.daemon, "stopped -9") == 1
+    })
+    .unwrap();
+    let ready = said(&scene.daemon, "\nready ");
+    scene.daemon.signal(Signal::SIGUSR2).unwrap();
+    wait_for_ready(&scene.daemon, ready);
+    probes.wait_for_answers();
+    probes.finish(&scene);
+}
+
+/// Puts a script in the place of the daemon's file.
+fn replace_binary(daemon: &Daemon, script: &str) {
+    let beside = daemon.file().with_extension("new");
+    fs::write(&beside, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&beside, daemon.file()).unwrap();
+}
+
+#[test]
+fn a_successor_that_is_no_good_changes_nothing() {
+    let scene = managed();
+    let probes = Probes::start(&scene);
+    probes.wait_for_answers();
+    let (long, _directory) = long_session(&scene);
+    let before = pid(&scene);
+    replace_binary(&scene.daemon, "exit 1");
+    scene.daemon.signal(Signal::SIGWINCH).unwrap();
+    wait::until_true("a refusal", PATIENCE, || {
+        said(&scene.daemon, "no daemon can take over; this one goes on") == 1
+    })
+    .unwrap();
+    probes.wait_for_answers();
+    assert_eq!(pid(&scene), before);
+
+    // One that dies with everything in its hands: the one before starts its own build.
+    let gateway = gateway_tests::place::gateway().unwrap();
+    let dies = format!("exec timeout -s KILL 0.4 {} \"$@\"", gateway.display());
+    replace_binary(&scene.daemon, &dies);
+    upgrade(&scene);
+    assert_eq!(
+        said(&scene.daemon, "a daemon did not take over"),
+        1,
+        "{}",
+        scene.daemon.said()
+    );
+    wait_for_more(&long);
+    probes.wait_for_answers();
     let failed = probes.finish(&scene);
     assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -22,7 +22,10 @@ pub struct Prepared {
     bpffs: Bpffs,
     directory: TempDir,
     subtree: Arc<Subtree>,
+    /// What commands are run from.
     binary: PathBuf,
+    /// What the daemon is started from.
+    file: PathBuf,
     state: PathBuf,
     extra: String,
     managed: bool,
@@ -58,6 +61,19 @@ impl Prepared {
     pub fn managed(mut self) -> Prepared {
         self.managed = true;
         self
+    }
+
+    /// Runs it from a file of its own, which can be replaced: see [`Daemon::file`].
+    ///
+    /// # Errors
+    /// The binary cannot be copied.
+    pub fn from_own_file(mut self) -> Result<Prepared> {
+        let own = self.directory.path().join("gateway-binary");
+        if fs::hard_link(&self.binary, &own).is_err() {
+            fs::copy(&self.binary, &own)?;
+        }
+        self.file = own;
+        Ok(self)
     }
 
     /// Uses another state directory, which the harness does not make or remove.
@@ -118,6 +134,7 @@ impl Prepared {
             said_before: String::new(),
             subtree: self.subtree,
             binary: self.binary,
+            file: self.file,
             bpffs: self.bpffs,
             state: self.state,
             directory: self.directory,
@@ -136,6 +153,7 @@ pub struct Daemon {
     said_before: String,
     subtree: Arc<Subtree>,
     binary: PathBuf,
+    file: PathBuf,
     bpffs: Bpffs,
     state: PathBuf,
     directory: TempDir,
@@ -160,6 +178,7 @@ impl Daemon {
             bpffs,
             directory,
             subtree: subtree.clone(),
+            file: binary.clone(),
             binary,
             state,
             extra: String::new(),
@@ -180,10 +199,10 @@ impl Daemon {
             true => {
                 let mut manager = job::inside(&cgroup, place::python()?);
                 let program = include_str!("manager.py");
-                manager.args(["-u", "-c", program]).arg(&self.binary);
+                manager.args(["-u", "-c", program]).arg(&self.file);
                 manager
             }
-            false => job::inside(&cgroup, &self.binary),
+            false => job::inside(&cgroup, &self.file),
         };
         command
             .arg("daemon")
@@ -400,6 +419,12 @@ impl Daemon {
     #[must_use]
     pub fn credentials_key(&self) -> PathBuf {
         self.directory.path().join("credentials.key")
+    }
+
+    /// The file that it is started from.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Its control socket.

@@ -10,8 +10,9 @@
 //!              Sessions …   those that go on in the predecessor
 //!              Listeners …  of all network namespaces
 //!              All
-//! successor    Ready        it accepts; the predecessor lets go of what it has handed over
-//!              Kill …       and so on, until the predecessor has drained and is gone
+//! successor    Ready        it accepts
+//! predecessor  Number       the service manager knows; records go to the successor
+//! successor    Kill …       and so on, until the predecessor has drained and is gone
 //! ```
 mod predecessor;
 mod relay;

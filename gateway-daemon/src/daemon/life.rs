@@ -193,7 +193,7 @@ impl Leaving<'_> {
         let successor = match successor {
             Ok(successor) => successor,
             Err(error) => {
-                manager.main_is(std::process::id());
+                estate.lose();
                 drop(self.proxy);
                 self.ruler.end();
                 let text =
@@ -232,8 +232,8 @@ fn install(manager: &Manager, called: Successor, estate: &Estate) -> std::io::Re
         Box::new(own),
     ] {
         let installed = call().and_then(|mut successor: Successor| {
-            manager.main_is(successor.pid());
-            successor.install(estate).map(|()| successor)
+            let main = |pid| manager.main_is(pid);
+            successor.install(estate, main).map(|()| successor)
         });
         match installed {
             Ok(successor) => return Ok(successor),

@@ -133,7 +133,8 @@ fn by_network(
     let acts = Acts(Arc::clone(&ground.journal));
     let scim = match (&ground.scim, &remote.scim_token_file) {
         (Some(scim), Some(file)) => {
-            let provisioning = Provisioning::new(Arc::clone(scim), file, acts)?;
+            let provisioning =
+                Provisioning::new(Arc::clone(scim), file, acts, ground.predecessor.clone())?;
             Some(Arc::new(provisioning) as _)
         }
         _ => None,

@@ -31,6 +31,8 @@ pub struct CaptureOptions {
     pub bpffs_dir: PathBuf,
     /// Which of the two forms of the programs to attach.
     pub object: Object,
+    /// The daemon before this one lives: its sessions go on while this one accepts.
+    pub draining: bool,
 }
 
 /// What was found at the start.
@@ -108,6 +110,7 @@ impl Capture {
             Object::Debug => Some(DebugLog::take(&mut ebpf)?),
         };
         let mut maps = Maps::take(&mut ebpf)?;
+        remember_draining(&mut maps, options.draining)?;
         introduce(&mut maps)?;
         let taken_over = is_complete(&pins.links(options.object));
         if taken_over {
@@ -259,6 +262,21 @@ fn check_version(pins: &Pins) -> Result<(), CaptureError> {
         found,
         expected,
     })
+}
+
+/// Keeps the daemon before this one from being governed, while its sessions go on. Earlier ones
+/// are gone.
+fn remember_draining(maps: &mut Maps, draining: bool) -> Result<(), CaptureError> {
+    for gone in maps::keys(&maps.draining, "DRAINING")? {
+        let _ = maps.draining.remove(&gone);
+    }
+    if !draining {
+        return Ok(());
+    }
+    let before = maps.configuration()?;
+    maps.draining
+        .insert(before.daemon_tgid, before.daemon_start, 0)
+        .map_err(|error| CaptureError::new("write the map DRAINING", &error))
 }
 
 /// Writes this daemon into the state. Its generation begins when it listens.

@@ -277,6 +277,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         cgroup_root: Some(subtree.0.clone()),
         bpffs_dir: directory.0.path().join("bpf"),
         object: Object::Plain,
+        draining: false,
     };
     let (capture, started) = Capture::start(&options).unwrap();
     assert!(!started.taken_over);

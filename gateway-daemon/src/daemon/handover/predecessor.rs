@@ -124,14 +124,10 @@ impl Predecessor {
         Ok(predecessor)
     }
 
-    /// This daemon accepts: the other one keeps its sessions, and nothing else.
+    /// This daemon accepts: the other one keeps its sessions, and nothing else. When this returns,
+    /// the service manager knows whom to believe.
     pub(crate) fn dismiss(&self) {
-        let wire = self.wire.lock();
-        if let Some(wire) = &*wire
-            && let Err(error) = wire.say(&Word::Ready, &[])
-        {
-            tracing::error!(%error, "the daemon before this one is gone already");
-        }
+        self.ask(&Word::Ready);
     }
 
     /// Has it not ended yet?

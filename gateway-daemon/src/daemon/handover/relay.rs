@@ -10,14 +10,15 @@ use super::Open;
 use crate::terminal::moment;
 use gateway_core::{Recorder, SessionClosed, SessionEnd, SessionId};
 use gateway_recording::{Heir, Journal, Passed};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a record may wait to be kept: the successor opens the journal meanwhile.
+/// How long a record may wait: for a successor that accepts, and for its answer.
+const SUCCESSOR_MAX: Duration = Duration::from_secs(30);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// The longest record and the longest reason, in bytes: a journal's segment is no longer.
 const LENGTH_MAX: u32 = 1 << 30;
@@ -25,8 +26,19 @@ const LENGTH_MAX: u32 = 1 << 30;
 /// The way of records to whoever writes the journal now.
 #[derive(Default)]
 pub(super) struct Relay {
-    /// `None`: nobody does.
-    stream: Mutex<Option<UnixStream>>,
+    to: Mutex<To>,
+    found: Condvar,
+}
+
+#[derive(Default)]
+enum To {
+    /// Nobody yet: what is recorded waits. None of it has left here, so it does not matter how many
+    /// successors fail.
+    #[default]
+    Nobody,
+    Successor(UnixStream),
+    /// It is gone, and perhaps has the last record, perhaps not.
+    Gone,
 }
 
 impl Relay {
@@ -34,23 +46,43 @@ impl Relay {
     pub(super) fn lead_to(&self, stream: UnixStream) -> io::Result<()> {
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
-        *self.stream.lock() = Some(stream);
+        *self.to.lock() = To::Successor(stream);
+        self.found.notify_all();
         Ok(())
+    }
+
+    /// There will be none.
+    pub(super) fn lead_nowhere(&self) {
+        *self.to.lock() = To::Gone;
+        self.found.notify_all();
     }
 }
 
 impl Heir for Relay {
     fn append(&self, body: &[u8]) -> Result<(), Arc<str>> {
-        let mut stream = self.stream.lock();
-        let gone = || Arc::from("the gateway that writes the journal is gone");
-        match ask(stream.as_mut().ok_or_else(gone)?, body) {
-            Ok(None) => Ok(()),
-            Ok(Some(reason)) => Err(reason.into()),
-            Err(error) => {
-                // What would come next would be the answer to this one.
-                *stream = None;
-                Err(format!("the gateway that writes the journal does not answer: {error}").into())
-            }
+        let deadline = Instant::now() + SUCCESSOR_MAX;
+        let mut to = self.to.lock();
+        loop {
+            let stream = match &*to {
+                To::Successor(stream) => stream,
+                To::Gone => return Err("the gateway that writes the journal is gone".into()),
+                To::Nobody => {
+                    if self.found.wait_until(&mut to, deadline).timed_out() {
+                        return Err("no gateway writes the journal".into());
+                    }
+                    continue;
+                }
+            };
+            return match ask(stream, body) {
+                Ok(None) => Ok(()),
+                Ok(Some(reason)) => Err(reason.into()),
+                Err(error) => {
+                    // What would come next would be the answer to this one.
+                    *to = To::Gone;
+                    let text = "the gateway that writes the journal does not answer";
+                    Err(format!("{text}: {error}").into())
+                }
+            };
         }
     }
 }

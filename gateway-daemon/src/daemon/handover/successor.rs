@@ -42,6 +42,11 @@ impl Estate {
             relay: Arc::default(),
         }
     }
+
+    /// Nobody takes it.
+    pub(in crate::daemon) fn lose(&self) {
+        self.relay.lead_nowhere();
+    }
 }
 
 /// A daemon that is to take over. Dropping it before it did ends it.
@@ -90,10 +95,14 @@ impl Successor {
         self.child.id()
     }
 
-    /// Gives it everything, and waits until it accepts.
-    pub(in crate::daemon) fn install(&mut self, estate: &Estate) -> io::Result<()> {
+    /// Gives it everything, and waits until it accepts. Records go there from then on; `main` says
+    /// to the service manager who the daemon is now, before the successor speaks to it.
+    pub(in crate::daemon) fn install(
+        &mut self,
+        estate: &Estate,
+        main: impl FnOnce(u32),
+    ) -> io::Result<()> {
         let (records, other) = UnixStream::pair()?;
-        estate.relay.lead_to(records)?;
         let heir = Arc::clone(&estate.relay) as _;
         let lock = estate.journal.hand_over(heir).map_err(io::Error::other)?;
         let locks = [estate.state.as_fd(), lock.as_fd(), other.as_fd()];
@@ -112,7 +121,10 @@ impl Successor {
             (Word::Ready, _) => self.took_over = true,
             (word, _) => return Err(out_of_turn(&word)),
         }
-        Ok(())
+        main(self.pid());
+        // From here on it has everything; when it is gone, that shows with the first record.
+        let _ = self.wire.say(&Word::Number(0), &[]);
+        estate.relay.lead_to(records)
     }
 
     /// Does what it says with the sessions that are left, until it says that they end, or is gone.
