@@ -436,7 +436,14 @@ fn a_successor_that_is_no_good_changes_nothing() {
 
     // One that dies with everything in its hands: the one before starts its own build.
     let gateway = gateway_tests::place::gateway().unwrap();
-    let dies = format!("exec timeout -s KILL 0.4 {} \"$@\"", gateway.display());
+    let dies = format!(
+        "exec 3<&0\n\
+         {} \"$@\" <&3 &\n\
+         while kill -0 $! && [ \"$(cat {}/lock)\" != $! ]; do sleep 0.01; done\n\
+         kill -9 $!",
+        gateway.display(),
+        scene.daemon.state().display()
+    );
     replace_binary(&scene.daemon, &dies);
     upgrade(&scene);
     assert_eq!(
@@ -449,6 +456,32 @@ fn a_successor_that_is_no_good_changes_nothing() {
     probes.wait_for_answers();
     let failed = probes.finish(&scene);
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn nothing_waits_under_a_policy_that_lets_trees_pass() {
+    let scene = managed();
+    let policy = fs::read_to_string(scene.daemon.policies().join("test.toml")).unwrap();
+    let (head, rest) = policy.split_once("mode = ").unwrap();
+    let passing = format!("{head}when_down = {{ allow_after = \"5s\" }}\nmode = {rest}");
+    fs::write(scene.daemon.policies().join("test.toml"), passing).unwrap();
+    wait::until_true("the listeners to be given back", PATIENCE, || {
+        // Once at the start, before they are kept.
+        said(&scene.daemon, "kept 0") == 2
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", scene.daemon.said()));
+    scene.daemon.signal(Signal::SIGUSR1).unwrap();
+    wait::until_true("the death", PATIENCE, || {
+        said(&scene.daemon, "stopped -9") == 1
+    })
+    .unwrap();
+    assert_ne!(scene.psql(&["-c", "select 1"]).unwrap().code(), 0);
+    wait::until_true("the time to be over", PATIENCE, || {
+        scene.psql(&["-c", "select 'passed'"]).unwrap().code() == 0
+    })
+    .unwrap();
+    scene.daemon.signal(Signal::SIGUSR2).unwrap();
+    wait_for_ready(&scene.daemon, 1);
 }
 
 /// Has this process an established connection?

@@ -39,6 +39,7 @@ def listen():
             for entry in [entry for entry in kept if entry[0] == name]:
                 os.close(entry[1])
                 kept.remove(entry)
+            print("kept", len(kept), flush=True)
         if said.get("FDSTORE") == "1":
             for fd in fds:
                 high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)

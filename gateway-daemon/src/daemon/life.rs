@@ -44,7 +44,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub(super) async fn live(config: &Config, origin: Origin) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let manager = Manager::from_environment();
-    let (parts, lineage_file) = bring_up(config, &manager, origin)?;
+    let (parts, lineage_file) = bring_up(config, origin)?;
     let (fatal, mut broken) = mpsc::channel(4);
     let threads = Threads::start(&parts, lineage_file, fatal)?;
     let (changed, mut changes) = mpsc::channel(1);
@@ -86,6 +86,7 @@ pub(super) async fn live(config: &Config, origin: Origin) -> Result<Exit, Failur
         namespaces,
         journal,
         predecessor,
+        capture: Arc::clone(&capture),
     };
     ruler.begin();
     let ended = ruler
@@ -255,6 +256,7 @@ struct Ruler {
     journal: Arc<Journal>,
     /// The daemon before this one, while it drains.
     predecessor: Option<Arc<Predecessor>>,
+    capture: Arc<Capture>,
 }
 
 impl Ruler {
@@ -267,6 +269,7 @@ impl Ruler {
             format!("gateway {} started", env!("CARGO_PKG_VERSION")),
         );
         report(&self.governance.policies().report());
+        self.keep_listeners();
         self.manager.ready(&self.status());
         crate::memory::give_back();
         tracing::info!("ready: {}", self.status());
@@ -343,7 +346,21 @@ impl Ruler {
             }
             Err(error) => tracing::error!(%error, "a reload failed; what was in force stays so"),
         }
+        self.keep_listeners();
         self.manager.ready(&self.status());
+    }
+
+    /// The service manager keeps the listeners, so that what connects while no daemon is there
+    /// waits. Under a policy that lets trees pass when the daemon is dead it must not wait.
+    fn keep_listeners(&self) {
+        let mut policies = self.governance.policies().set().summaries().into_iter();
+        if policies.any(|policy| policy.posture.allow_after.is_some()) {
+            return self.manager.keep(&[]);
+        }
+        match self.capture.copies_here() {
+            Ok(copies) => self.manager.keep(&copies),
+            Err(error) => tracing::warn!(%error, "the listeners cannot be kept"),
+        }
     }
 
     fn end(self) {

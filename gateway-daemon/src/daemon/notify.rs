@@ -1,7 +1,6 @@
 //! Tells the service manager how far the daemon is: one datagram of `KEY=value` lines to the
 //! socket that `NOTIFY_SOCKET` names (sd_notify(3)). And has it keep the listeners open, from one
 //! daemon to the next (its store of descriptors, sd_pid_notify_with_fds(3), sd_listen_fds(3)).
-use gateway_capture::Opened;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use nix::time::{ClockId, clock_gettime};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -10,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// By what the manager knows the listeners.
 const LISTENERS: &str = "gateway-listeners";
@@ -46,6 +46,8 @@ fn take(number: RawFd) -> io::Result<OwnedFd> {
 /// The service manager, or nobody.
 pub(super) struct Manager {
     socket: Option<(UnixDatagram, UnixAddr)>,
+    /// It was given the listeners by this process.
+    keeps: AtomicBool,
 }
 
 impl Manager {
@@ -59,23 +61,23 @@ impl Manager {
                 None
             }
         });
-        Manager { socket }
+        Manager {
+            socket,
+            keeps: AtomicBool::new(false),
+        }
     }
 
-    /// Has the listeners kept for the daemon after this one.
-    pub(super) fn keep(&self, opened: &Opened) {
-        if self.socket.is_none() || opened.kept {
+    /// Has the listeners kept for the daemon after this one, or, without any, no more.
+    pub(super) fn keep(&self, listeners: &[OwnedFd]) {
+        if self.keeps.swap(!listeners.is_empty(), Ordering::Relaxed) != listeners.is_empty() {
             return;
         }
-        match opened.listeners.copies() {
-            Ok(copies) => {
-                self.say(&format!("FDSTOREREMOVE=1\nFDNAME={LISTENERS}"));
-                let copies: Vec<RawFd> = copies.iter().map(AsRawFd::as_raw_fd).collect();
-                // They are not to be dropped for an error that waits to be read.
-                let state = format!("FDSTORE=1\nFDNAME={LISTENERS}\nFDPOLL=0");
-                self.send(&state, &[ControlMessage::ScmRights(&copies)]);
-            }
-            Err(error) => tracing::warn!(%error, "the listeners cannot be kept"),
+        let listeners: Vec<RawFd> = listeners.iter().map(AsRawFd::as_raw_fd).collect();
+        self.say(&format!("FDSTOREREMOVE=1\nFDNAME={LISTENERS}"));
+        if !listeners.is_empty() {
+            // They are not to be dropped for an error that waits to be read.
+            let state = format!("FDSTORE=1\nFDNAME={LISTENERS}\nFDPOLL=0");
+            self.send(&state, &[ControlMessage::ScmRights(&listeners)]);
         }
     }
 
@@ -142,6 +144,7 @@ mod tests {
     fn manager(name: &str) -> Manager {
         Manager {
             socket: Some(connect(OsStr::new(name)).unwrap()),
+            keeps: AtomicBool::new(false),
         }
     }
 
@@ -163,6 +166,19 @@ mod tests {
         assert!(received(&socket).starts_with("RELOADING=1\nMONOTONIC_USEC="));
         manager.stopping();
         assert_eq!(received(&socket), "STOPPING=1");
+        let listener = [OwnedFd::from(UnixDatagram::unbound().unwrap())];
+        manager.keep(&listener);
+        let said = ["FDSTOREREMOVE=1\nFDNAME=", "FDSTORE=1\nFDNAME="];
+        for said in said {
+            assert!(received(&socket).starts_with(said));
+        }
+        // It is told what changes, once.
+        manager.keep(&listener);
+        manager.keep(&[]);
+        assert!(received(&socket).starts_with("FDSTOREREMOVE=1"));
+        manager.keep(&[]);
+        manager.main_is(7);
+        assert_eq!(received(&socket), "MAINPID=7");
     }
 
     #[test]
@@ -175,6 +191,10 @@ mod tests {
         assert_eq!(received(&socket), "STOPPING=1");
         drop(socket);
         manager.ready("nobody hears this");
-        Manager { socket: None }.ready("nobody is there");
+        let nobody = Manager {
+            socket: None,
+            keeps: AtomicBool::new(false),
+        };
+        nobody.ready("nobody is there");
     }
 }

@@ -5,7 +5,6 @@ mod ground;
 mod kernel;
 
 use super::handover::{Held, Predecessor};
-use super::notify::Manager;
 use super::state::State;
 use crate::config::{Config, Remote};
 use crate::exit::Failure;
@@ -78,18 +77,13 @@ pub(super) struct Origin {
     pub(super) handed: Option<(OwnedFd, Held)>,
 }
 
-/// Brings everything up. `manager` keeps the listeners for the daemon after this one.
-pub(super) fn bring_up(
-    config: &Config,
-    manager: &Manager,
-    origin: Origin,
-) -> Result<(Parts, StateFile), Failure> {
+/// Brings everything up.
+pub(super) fn bring_up(config: &Config, origin: Origin) -> Result<(Parts, StateFile), Failure> {
     let started = moment::now();
     let ground = ground::lay_ground(config, origin.handed)?;
     let kernel = kernel::attach(config, &ground)?;
     let gate = gate::open(config, &ground, &kernel, |capture| {
         let opened = capture.listen(origin.listeners)?;
-        manager.keep(&opened);
         tracing::info!(kept = opened.kept, "the gate is open");
         Ok(opened.listeners)
     })?;

@@ -31,11 +31,8 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// The sockets once more, for somebody to keep.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
-    pub fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+    /// The sockets once more.
+    fn copies(&self) -> io::Result<Vec<OwnedFd>> {
         let streams = self.streams.iter().map(AsFd::as_fd);
         let all = streams.chain(self.questions.iter().map(AsFd::as_fd));
         all.map(|socket| socket.try_clone_to_owned()).collect()
@@ -271,6 +268,14 @@ impl Capture {
         let elsewhere = lock(&self.elsewhere);
         let others = elsewhere.0.values().flat_map(|place| &place.copies);
         home.iter().chain(others).map(OwnedFd::try_clone).collect()
+    }
+
+    /// The same of this network namespace only.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn copies_here(&self) -> io::Result<Vec<OwnedFd>> {
+        lock(&self.home).iter().map(OwnedFd::try_clone).collect()
     }
 
     /// Lets go of what [`Capture::copies`] gives, so that whoever takes connections from the
