@@ -3,7 +3,7 @@
 //! freed, and with a service manager that keeps the listeners no connection is refused either.
 use gateway_tests::crash::unrecorded;
 use gateway_tests::running::PATIENCE;
-use gateway_tests::{Cluster, Daemon, Running, Scene, Subtree, policy, wait};
+use gateway_tests::{Cluster, Daemon, Job, Namespace, Running, Scene, Subtree, policy, wait};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::fs;
@@ -408,6 +408,68 @@ fn what_drains_records_nothing_and_asks_nothing_when_the_new_daemon_dies() {
     wait_for_ready(&scene.daemon, ready);
     probes.wait_for_answers();
     probes.finish(&scene);
+}
+
+/// Answers whoever connects.
+const SERVER: &str = "import socket\n\
+    s = socket.create_server(('127.0.0.1', 7200))\n\
+    print('listening', flush=True)\n\
+    while True:\n    \
+        c, _ = s.accept()\n    \
+        c.recv(9)\n    \
+        c.sendall(b'here')\n    \
+        c.close()\n";
+
+/// Connects all the time, and says what came of it. Until the gateway listens, nothing does.
+const CLIENT: &str = "import socket, time\n\
+    while True:\n    \
+        try:\n        \
+            with socket.create_connection(('127.0.0.1', 7200), 30) as c:\n            \
+                c.sendall(b'?')\n            \
+                print('answered' if c.recv(9) else 'ended', flush=True)\n    \
+        except OSError as error: print('refused', error, flush=True)\n    \
+        time.sleep(0.01)\n";
+
+#[test]
+fn connections_in_another_network_namespace_wait_for_the_next_daemon() {
+    let subtree = Arc::new(Subtree::create().unwrap());
+    let namespace = Namespace::create().unwrap();
+    let text = policy::opaque_anywhere(&subtree, "");
+    let daemon = Daemon::prepare(&subtree).unwrap().policy("test", &text);
+    let mut daemon = daemon.unwrap().managed().start().unwrap();
+    let mut server = namespace.command(gateway_tests::place::python().unwrap());
+    let mut server = Running::start(server.args(["-u", "-c", SERVER])).unwrap();
+    server.wait_for_output("listening", PATIENCE).unwrap();
+    let job = Job::governed(&subtree, "inside").unwrap();
+    let mut client = job.command("ip");
+    client.args(["netns", "exec", namespace.name()]);
+    client.arg(gateway_tests::place::python().unwrap());
+    let client = Running::start(client.args(["-u", "-c", CLIENT])).unwrap();
+    let wait = |daemon: &Daemon| {
+        let answered = || client.stdout().matches("answered").count();
+        let before = answered();
+        wait::until_true("answers", PATIENCE, || answered() > before + 5)
+            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", client.stdout(), daemon.said()));
+    };
+    wait(&daemon);
+    let before = client.stdout();
+    for round in 1..=2 {
+        // What the last one had is entered by the next one, or left.
+        let outcome = daemon.run(&["upgrade"]).unwrap();
+        assert_eq!(outcome.code(), 0, "{outcome:?}\n{}", daemon.said());
+        wait(&daemon);
+        wait::until_true("the daemon before it to go", PATIENCE, || {
+            said(&daemon, "the daemon before this one is gone") == round
+        })
+        .unwrap();
+    }
+    let after = client.stdout();
+    let after = after.strip_prefix(&before).unwrap();
+    assert!(
+        !after.contains("refused") && !after.contains("ended"),
+        "{after}"
+    );
+    daemon.terminate().unwrap();
 }
 
 /// Puts a script in the place of the daemon's file.
