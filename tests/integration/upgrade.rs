@@ -285,6 +285,7 @@ fn sessions_go_on_in_the_daemon_that_gives_way_to_another() {
     probes.wait_for_answers();
     assert!(lives(old), "it serves the session");
     let status = scene.daemon.status().unwrap();
+    assert!(status["sessions"].as_u64() >= Some(1), "{status}");
     let warnings = status["warnings"].to_string();
     assert!(warnings.contains("1 sessions go on"), "{status}");
     // One at a time.
@@ -382,6 +383,35 @@ fn a_session_that_drains_can_be_killed_and_is_over_when_its_daemon_dies() {
         "{pid}: {session}"
     );
     scene.psql(&["-c", "select 1"]).unwrap().success().unwrap();
+}
+
+#[test]
+fn what_drains_ends_when_the_rules_change_or_the_new_daemon_does() {
+    let scene = managed();
+    for restart in [false, true] {
+        let (long, _directory) = long_session(&scene);
+        let old = upgrade(&scene);
+        wait_for_more(&long);
+        let session = session_of(&scene, &long)["session"].clone();
+        let policy = scene.daemon.policies().join("test.toml");
+        match restart {
+            true => scene.daemon.signal(Signal::SIGHUP).unwrap(),
+            false => fs::write(&policy, fs::read_to_string(&policy).unwrap() + "\n").unwrap(),
+        }
+        assert_ne!(long.wait(PATIENCE).unwrap().code(), 0);
+        wait::until_true("the daemon before it to end", PATIENCE, || !lives(old)).unwrap();
+        if restart {
+            wait_for_ready(&scene.daemon, 3);
+        }
+        // Its last record is there, and says who ended it.
+        let sessions = scene.daemon.sessions().unwrap();
+        let mut own = sessions.iter().filter(|found| found["session"] == session);
+        assert_eq!(own.next().unwrap()["end"], "killed", "{sessions:?}");
+        wait::until_true("its end to be known", PATIENCE, || {
+            said(&scene.daemon, "the daemon before this one is gone") > usize::from(restart)
+        })
+        .unwrap();
+    }
 }
 
 #[test]

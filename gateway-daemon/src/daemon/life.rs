@@ -164,6 +164,10 @@ impl Leaving<'_> {
             () = self.proxy.drain(self.config.limits.drain) => {}
             () = second => tracing::warn!("told twice: sessions are not waited for"),
         }
+        if let Some(earlier) = &self.ruler.predecessor {
+            // Its last records are written here.
+            earlier.wait().await;
+        }
         self.console.close().await;
         self.threads.end();
         // The last owner ends what is left of the sessions, which writes their last records.

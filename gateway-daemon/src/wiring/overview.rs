@@ -110,6 +110,12 @@ impl Health {
         }
     }
 
+    /// Sessions that go on in the daemon before this one.
+    fn draining(&self) -> u64 {
+        let earlier = self.predecessor.as_ref();
+        earlier.map_or(0, |earlier| earlier.sessions())
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.notes.clone();
         let report = self.governance.policies().report();
@@ -128,8 +134,7 @@ impl Health {
                 "the directory is bad, and what it said before is in force: {error}"
             ));
         }
-        let draining = self.predecessor.as_ref().map(|earlier| earlier.sessions());
-        if let Some(count @ 1..) = draining {
+        if let count @ 1.. = self.draining() {
             warnings.push(format!(
                 "{count} sessions go on in the daemon before this one, which drains"
             ));
@@ -171,7 +176,7 @@ impl Overview for Health {
                 .filter(|tree| tree.alive > 0)
                 .count() as u64,
             processes: self.capture.tags().map_or(0, |tags| tags.len() as u64),
-            sessions: self.proxy.sessions().len() as u64,
+            sessions: self.proxy.sessions().len() as u64 + self.draining(),
             approvals: self.approvals.pending() as u64,
             losses: self.losses(&counters),
             before: self.before.view(),

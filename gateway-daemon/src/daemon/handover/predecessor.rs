@@ -8,10 +8,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// How long the predecessor may take to stop, or to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long the predecessor may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(30);
+/// How long it may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long its sessions may take to end when they are told to.
+const END_MAX: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What was handed over.
 pub(crate) struct Inheritance {
@@ -65,14 +71,14 @@ impl Inheritance {
             records: FORMAT_VERSION,
         };
         wire.say(&hello, &[])?;
-        let (word, locks) = wire.hear_within(ANSWER_MAX)?;
+        let (word, locks) = wire.hear_within(STOP_MAX)?;
         let locks: Result<[OwnedFd; 3], _> = locks.try_into();
         let (Word::Locks, Ok([state, lock, records])) = (&word, locks) else {
             return Err(out_of_turn(&word));
         };
         let (mut sessions, mut listeners) = (Vec::new(), Vec::new());
         loop {
-            match wire.hear_within(ANSWER_MAX)? {
+            match wire.hear_within(STOP_MAX)? {
                 (Word::Sessions(some), _) => sessions.extend(some),
                 (Word::Listeners, some) => listeners.extend(some),
                 (Word::All, _) => break,
@@ -96,8 +102,10 @@ impl Inheritance {
 
 /// The daemon before this one, while it drains.
 pub(crate) struct Predecessor {
-    /// `None` once it is gone.
+    /// `None` once it does not answer any more.
     wire: Mutex<Option<Wire>>,
+    /// Its records still come.
+    there: AtomicBool,
 }
 
 impl Predecessor {
@@ -113,11 +121,13 @@ impl Predecessor {
         } = sessions;
         let predecessor = Arc::new(Predecessor {
             wire: Mutex::new(Some(wire)),
+            there: AtomicBool::new(true),
         });
         let (journal, own) = (Arc::clone(journal), Arc::clone(&predecessor));
         let thread = std::thread::Builder::new().name("gateway-relay".to_owned());
         thread.spawn(move || {
             relay::keep(&records, &journal, open);
+            own.there.store(false, Ordering::Release);
             *own.wire.lock() = None;
             tracing::info!("the daemon before this one is gone");
         })?;
@@ -132,7 +142,15 @@ impl Predecessor {
 
     /// Has it not ended yet?
     pub(crate) fn is_there(&self) -> bool {
-        self.wire.lock().is_some()
+        self.there.load(Ordering::Acquire)
+    }
+
+    /// Waits until it has ended, when it was told to.
+    pub(crate) async fn wait(&self) {
+        let deadline = Instant::now() + END_MAX;
+        while self.is_there() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Ends one of its sessions. Says whether it was there.
@@ -175,7 +193,11 @@ impl Predecessor {
                 tracing::error!(?word, "the daemon before this one talks nonsense");
                 0
             }
-            Err(_) => {
+            // An answer that comes late would be taken for that to the next question.
+            Err(error) => {
+                if self.is_there() {
+                    tracing::error!(%error, "the daemon before this one does not answer");
+                }
                 *wire = None;
                 0
             }
