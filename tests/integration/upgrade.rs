@@ -502,6 +502,52 @@ fn connections_in_another_network_namespace_wait_for_the_next_daemon() {
     daemon.terminate().unwrap();
 }
 
+/// The processes of the daemon, the oldest first.
+fn daemons(scene: &Scene) -> Vec<u32> {
+    let cgroup = scene.subtree.path().join("daemon/cgroup.procs");
+    let pids = fs::read_to_string(cgroup).unwrap();
+    let pids = pids.lines().map(|pid| pid.parse().unwrap());
+    let mut pids: Vec<u32> = pids
+        .filter(|pid| Some(*pid) != scene.daemon.pid().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+#[test]
+fn whoever_is_killed_in_an_upgrade_frees_nobody_and_loses_no_record() {
+    let scene = managed();
+    let probes = Probes::start(&scene);
+    probes.wait_for_answers();
+    for (round, delay_ms) in [20, 90, 160, 300, 500, 900].into_iter().enumerate() {
+        scene.daemon.signal(Signal::SIGWINCH).unwrap();
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        let all = daemons(&scene);
+        let victim = if round % 2 == 0 {
+            all.last()
+        } else {
+            all.first()
+        };
+        kill(*victim.unwrap());
+        // What the manager takes for the daemon ends too; what it does not know ends by itself.
+        let stopped = said(&scene.daemon, "stopped ");
+        scene.daemon.signal(Signal::SIGUSR1).unwrap();
+        wait::until_true("the death", PATIENCE, || {
+            said(&scene.daemon, "stopped ") > stopped
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", scene.daemon.said()));
+        wait::until_true("all to be gone", PATIENCE, || {
+            daemons(&scene).iter().all(|pid| !lives(*pid))
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", scene.daemon.said()));
+        let ready = said(&scene.daemon, "\nready ");
+        scene.daemon.signal(Signal::SIGUSR2).unwrap();
+        wait_for_ready(&scene.daemon, ready);
+        probes.wait_for_answers();
+    }
+    probes.finish(&scene);
+}
+
 /// Puts a script in the place of the daemon's file.
 fn replace_binary(daemon: &Daemon, script: &str) {
     let beside = daemon.file().with_extension("new");

@@ -45,6 +45,14 @@ pub(super) async fn live(config: &Config, origin: Origin) -> Result<Exit, Failur
     let mut signals = Signals::listen()?;
     let manager = Manager::from_environment();
     let (parts, lineage_file) = bring_up(config, origin)?;
+    if parts
+        .predecessor
+        .as_ref()
+        .is_some_and(|earlier| !earlier.dismiss())
+    {
+        let text = "the daemon before this one died while it handed over";
+        return Err(Failure::no(text));
+    }
     let (fatal, mut broken) = mpsc::channel(4);
     let threads = Threads::start(&parts, lineage_file, fatal)?;
     let (changed, mut changes) = mpsc::channel(1);
@@ -265,9 +273,6 @@ struct Ruler {
 
 impl Ruler {
     fn begin(&self) {
-        if let Some(earlier) = &self.predecessor {
-            earlier.dismiss();
-        }
         self.note(
             NoteKind::Start,
             format!("gateway {} started", env!("CARGO_PKG_VERSION")),

@@ -134,10 +134,10 @@ impl Predecessor {
         Ok(predecessor)
     }
 
-    /// This daemon accepts: the other one keeps its sessions, and nothing else. When this returns,
-    /// the service manager knows whom to believe.
-    pub(crate) fn dismiss(&self) {
-        self.ask(&Word::Ready);
+    /// This daemon accepts: the other one keeps its sessions, and nothing else. False when it has died
+    /// before it could tell the service manager, which would start another daemon beside this one.
+    pub(crate) fn dismiss(&self) -> bool {
+        self.ask(&Word::Ready).is_some()
     }
 
     /// Has it not ended yet?
@@ -155,22 +155,22 @@ impl Predecessor {
 
     /// Ends one of its sessions. Says whether it was there.
     pub(crate) fn kill_session(&self, session: SessionId) -> bool {
-        self.ask(&Word::Kill(session)) > 0
+        self.ask(&Word::Kill(session)).unwrap_or(0) > 0
     }
 
     /// Ends its sessions of a tree. Says how many.
     pub(crate) fn kill_tree(&self, tree: TreeId) -> u64 {
-        self.ask(&Word::KillTree(tree))
+        self.ask(&Word::KillTree(tree)).unwrap_or(0)
     }
 
     /// How many sessions it has.
     pub(crate) fn sessions(&self) -> u64 {
-        self.ask(&Word::Count)
+        self.ask(&Word::Count).unwrap_or(0)
     }
 
     /// Ends all of them: it knows nothing of what has changed since, and does not need to.
     pub(crate) fn end(&self, why: &str) {
-        let ended = self.ask(&Word::End);
+        let ended = self.ask(&Word::End).unwrap_or(0);
         if ended > 0 {
             tracing::info!(
                 ended,
@@ -180,27 +180,21 @@ impl Predecessor {
         }
     }
 
-    /// Nothing is there any more when it does not answer.
-    fn ask(&self, word: &Word) -> u64 {
+    /// `None` when it does not answer: it is gone then, or as good as that.
+    fn ask(&self, word: &Word) -> Option<u64> {
         let mut wire = self.wire.lock();
-        let Some(there) = &*wire else {
-            return 0;
-        };
+        let there = wire.as_ref()?;
         let asked = there.say(word, &[]);
-        match asked.and_then(|()| there.hear_within(ANSWER_MAX)) {
-            Ok((Word::Number(number), _)) => number,
-            Ok((word, _)) => {
-                tracing::error!(?word, "the daemon before this one talks nonsense");
-                0
-            }
-            // An answer that comes late would be taken for that to the next question.
-            Err(error) => {
-                if self.is_there() {
-                    tracing::error!(%error, "the daemon before this one does not answer");
-                }
-                *wire = None;
-                0
-            }
+        let error = match asked.and_then(|()| there.hear_within(ANSWER_MAX)) {
+            Ok((Word::Number(number), _)) => return Some(number),
+            Ok((word, _)) => out_of_turn(&word),
+            Err(error) => error,
+        };
+        if self.is_there() {
+            tracing::error!(%error, "the daemon before this one does not answer");
         }
+        // An answer that comes late would be taken for that to the next question.
+        *wire = None;
+        None
     }
 }
