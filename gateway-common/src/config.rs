@@ -6,6 +6,8 @@ pub const SLOTS: u32 = 256;
 pub const NAMESPACES_MAX: u32 = 4096;
 /// How many trees can be ended at once.
 pub const DOOMED_MAX: u32 = 4096;
+/// How many daemons can have sessions that go on after another one has taken over.
+pub const DRAINING_MAX: u32 = 16;
 /// How many services can have children that begin trees of their own.
 pub const BOUNDARIES_MAX: u32 = 4096;
 

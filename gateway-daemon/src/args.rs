@@ -86,6 +86,8 @@ pub(crate) enum CommandArguments {
     /// The authority by which clients believe the gateway's TLS
     #[command(subcommand)]
     Trust(TrustArguments),
+    /// Has the daemon give way to the gateway that is installed now; its sessions go on
+    Upgrade,
     /// Detaches the programs, stops the daemon, removes pins and cgroups; keeps the journal
     Uninstall,
 }

@@ -85,6 +85,7 @@ pub(crate) enum Command {
     PolicyReplay(Replay),
     PolicyLearn(Learn),
     Trust(TrustArguments),
+    Upgrade,
     Uninstall,
 }
 
@@ -278,6 +279,7 @@ pub(crate) fn validate(written: Arguments, now: Timestamp) -> Result<Command, Fa
             Command::PolicyLearn(validate_learn(learn, now)?)
         }
         CommandArguments::Trust(trust) => Command::Trust(trust),
+        CommandArguments::Upgrade => Command::Upgrade,
         CommandArguments::Uninstall => Command::Uninstall,
     })
 }
@@ -619,6 +621,7 @@ mod tests {
                     since: filter.since,
                 }),
             ),
+            ("upgrade".to_owned(), Command::Upgrade),
             ("uninstall".to_owned(), Command::Uninstall),
             (
                 "trust export".to_owned(),

@@ -14,6 +14,7 @@ pub(crate) mod status;
 pub(crate) mod trees;
 pub(crate) mod trust;
 pub(crate) mod uninstall;
+pub(crate) mod upgrade;
 
 use crate::config::Config;
 use crate::exit::Failure;

@@ -1,4 +1,5 @@
 //! `gateway daemon`: the order in which the parts come up, and in which they go.
+pub(crate) mod handover;
 mod life;
 mod log;
 mod notify;
@@ -23,6 +24,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
             "gateway daemon has to be started by root",
         ));
     }
+    let origin = origin()?;
     crate::memory::close()?;
     crate::memory::share();
     // No other thread yet, and tasks that are spawned are few: the sessions have threads of their
@@ -31,8 +33,22 @@ pub(crate) fn run(config: &Config) -> Result<Exit, Failure> {
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build()?;
-    let outcome = runtime.block_on(life::live(config));
+    let outcome = runtime.block_on(life::live(config, origin));
     // Followers of the log may still wait on their threads; nothing of theirs needs keeping.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     outcome
+}
+
+/// What there is from a daemon before this one.
+fn origin() -> Result<parts::Origin, Failure> {
+    Ok(match handover::Inheritance::receive()? {
+        Some(handed) => parts::Origin {
+            listeners: handed.listeners,
+            handed: Some((handed.state, handed.held)),
+        },
+        None => parts::Origin {
+            listeners: notify::kept(),
+            handed: None,
+        },
+    })
 }

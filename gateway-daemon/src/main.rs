@@ -143,6 +143,7 @@ fn execute(command: &Command, named: Option<&Path>) -> Result<Exit, Failure> {
         Command::Trust(TrustArguments::Rotate { compromised }) => {
             commands::trust::rotate(&config, *compromised)
         }
+        Command::Upgrade => commands::upgrade::upgrade(&config),
         Command::Uninstall => commands::uninstall::uninstall(&config),
     }
 }

@@ -3,7 +3,7 @@
 //! A process is governed when its tag says so, or, before it has one, when its cgroup or an
 //! ancestor of it is named by a policy. From then on the tag follows the process.
 use crate::kernel::{self, Address};
-use crate::maps::{ALIVE, BOUNDARIES, CGROUPS, CONFIG, POLICIES, TAGS, count};
+use crate::maps::{ALIVE, BOUNDARIES, CGROUPS, CONFIG, DRAINING, POLICIES, TAGS, count};
 use crate::report;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
@@ -52,12 +52,17 @@ pub(crate) fn tag_of(process: Process) -> Option<Tag> {
     }
 }
 
-/// Is this the daemon?
+/// Is this the daemon, or the one before it, which drains?
 #[inline(always)]
 pub(crate) fn is_daemon(process: Process) -> bool {
     match configuration() {
-        Some(config) => config.daemon_tgid == process.tgid && config.daemon_start == process.start,
-        None => false,
+        Some(config)
+            if config.daemon_tgid == process.tgid && config.daemon_start == process.start =>
+        {
+            true
+        }
+        // SAFETY: copied at once.
+        _ => unsafe { DRAINING.get(process.tgid) }.copied() == Some(process.start),
     }
 }
 

@@ -5,7 +5,8 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use gateway_common::config::{
-    BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, Listeners, NAMESPACES_MAX, SLOTS, Slot,
+    BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, DRAINING_MAX, Listeners, NAMESPACES_MAX,
+    SLOTS, Slot,
 };
 use gateway_common::flow::{Dial, Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
@@ -71,6 +72,12 @@ pub(crate) static ACCEPTED: SkStorage<Flow> = SkStorage::new();
 /// The sockets that the daemon dials with.
 #[btf_map]
 pub(crate) static DIALS: SkStorage<Dial> = SkStorage::new();
+
+/// Thread group id → start time of the daemon before this one, whose sessions go on: it is as little
+/// governed as the daemon.
+#[btf_map]
+pub(crate) static DRAINING: HashMap<u32, u64, { DRAINING_MAX as usize }, ON_DEMAND> =
+    HashMap::new();
 
 /// When the daemon last said that it is alive: nanoseconds since boot.
 #[btf_map]

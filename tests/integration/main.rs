@@ -40,6 +40,7 @@ mod ssh_login;
 mod storm;
 mod translated;
 mod uninstall;
+mod upgrade;
 mod when_down;
 
 use serde_json::Value;

@@ -22,9 +22,13 @@ pub struct Prepared {
     bpffs: Bpffs,
     directory: TempDir,
     subtree: Arc<Subtree>,
+    /// What commands are run from.
     binary: PathBuf,
+    /// What the daemon is started from.
+    file: PathBuf,
     state: PathBuf,
     extra: String,
+    managed: bool,
 }
 
 impl Prepared {
@@ -49,6 +53,27 @@ impl Prepared {
     pub fn config(mut self, text: &str) -> Prepared {
         self.extra.push_str(text);
         self
+    }
+
+    /// Has it run by a service manager, which knows what systemd knows of it: see `manager.py` for
+    /// the signals that it takes. It stands for the daemon here.
+    #[must_use]
+    pub fn managed(mut self) -> Prepared {
+        self.managed = true;
+        self
+    }
+
+    /// Runs it from a file of its own, which can be replaced: see [`Daemon::file`].
+    ///
+    /// # Errors
+    /// The binary cannot be copied.
+    pub fn from_own_file(mut self) -> Result<Prepared> {
+        let own = self.directory.path().join("gateway-binary");
+        if fs::hard_link(&self.binary, &own).is_err() {
+            fs::copy(&self.binary, &own)?;
+        }
+        self.file = own;
+        Ok(self)
     }
 
     /// Uses another state directory, which the harness does not make or remove.
@@ -109,10 +134,12 @@ impl Prepared {
             said_before: String::new(),
             subtree: self.subtree,
             binary: self.binary,
+            file: self.file,
             bpffs: self.bpffs,
             state: self.state,
             directory: self.directory,
             launched: false,
+            managed: self.managed,
             may_panic: false,
             may_drop: false,
         })
@@ -126,10 +153,12 @@ pub struct Daemon {
     said_before: String,
     subtree: Arc<Subtree>,
     binary: PathBuf,
+    file: PathBuf,
     bpffs: Bpffs,
     state: PathBuf,
     directory: TempDir,
     launched: bool,
+    managed: bool,
     may_panic: bool,
     may_drop: bool,
 }
@@ -149,9 +178,11 @@ impl Daemon {
             bpffs,
             directory,
             subtree: subtree.clone(),
+            file: binary.clone(),
             binary,
             state,
             extra: String::new(),
+            managed: false,
         })
     }
 
@@ -164,7 +195,15 @@ impl Daemon {
         // In a subtree only sockets that were made inside it are hooked: the daemon's listener is
         // one of them.
         let cgroup = self.subtree.child("daemon")?;
-        let mut command = job::inside(&cgroup, &self.binary);
+        let mut command = match self.managed {
+            true => {
+                let mut manager = job::inside(&cgroup, place::python()?);
+                let program = include_str!("manager.py");
+                manager.args(["-u", "-c", program]).arg(&self.file);
+                manager
+            }
+            false => job::inside(&cgroup, &self.file),
+        };
         command
             .arg("daemon")
             .arg("--config")
@@ -322,6 +361,15 @@ impl Daemon {
         Ok(outcome)
     }
 
+    /// Sends it a signal, and waits for nothing.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let running = self.running.as_ref();
+        running.context("the daemon does not run")?.signal(signal)
+    }
+
     /// Starts it after it ended, with the same directories.
     ///
     /// # Errors
@@ -371,6 +419,12 @@ impl Daemon {
     #[must_use]
     pub fn credentials_key(&self) -> PathBuf {
         self.directory.path().join("credentials.key")
+    }
+
+    /// The file that it is started from.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Its control socket.

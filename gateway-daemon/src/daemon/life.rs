@@ -1,20 +1,28 @@
 //! The life of the daemon: up, ready, told, drained, gone.
+use super::handover::{Estate, Predecessor, Successor};
 use super::notify::Manager;
-use super::parts::{Parts, bring_up};
+use super::parts::{Origin, Parts, bring_up};
 use super::signals::{Signals, Told};
+use super::state::State;
 use super::threads::Threads;
 use super::watch::{Changed, watch};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::moment;
 use crate::wiring::boundaries::Boundaries;
+use crate::wiring::follower::Follower;
 use crate::wiring::governance::Governance;
 use crate::wiring::namespaces::Namespaces;
 use crate::wiring::remote::Port;
+use gateway_approvals::Approvals;
+use gateway_capture::Capture;
 use gateway_policy::ReloadReport;
+use gateway_proxy::Proxy;
 use gateway_recording::{Journal, Note, NoteKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -22,18 +30,32 @@ use tokio::task::JoinHandle;
 enum Ended {
     /// It was told to.
     Told,
+    /// Another one takes over.
+    Replaced(Successor),
     /// A part of it died. The kernel keeps governed trees cut off until it is back.
     Broken(&'static str),
 }
 
+/// What was accepted a moment before has been attributed after this time: the kernel's reports are
+/// the successor's then.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// From the start to the end.
-pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
+pub(super) async fn live(config: &Config, origin: Origin) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let manager = Manager::from_environment();
-    let (parts, lineage_file) = bring_up(config)?;
-    let (fatal, broken) = mpsc::channel(4);
+    let (parts, lineage_file) = bring_up(config, origin)?;
+    if parts
+        .predecessor
+        .as_ref()
+        .is_some_and(|earlier| !earlier.dismiss())
+    {
+        let text = "the daemon before this one died while it handed over";
+        return Err(Failure::no(text));
+    }
+    let (fatal, mut broken) = mpsc::channel(4);
     let threads = Threads::start(&parts, lineage_file, fatal)?;
-    let (changed, changes) = mpsc::channel(1);
+    let (changed, mut changes) = mpsc::channel(1);
     watch(config.policy_dir.clone(), changed)?;
 
     let Parts {
@@ -41,10 +63,14 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         remote,
         socket,
         proxy,
+        follower,
         governance,
         boundaries,
         namespaces,
+        capture,
         journal,
+        predecessor,
+        approvals,
         ending,
         state,
         ..
@@ -67,32 +93,170 @@ pub(super) async fn live(config: &Config) -> Result<Exit, Failure> {
         boundaries,
         namespaces,
         journal,
+        predecessor,
+        capture: Arc::clone(&capture),
     };
     ruler.begin();
-    let ended = ruler.rule(&mut signals, changes, broken, &mut served).await;
-
+    let ended = ruler
+        .rule(&mut signals, &mut changes, &mut broken, &mut served)
+        .await;
     ending.store(true, Ordering::Release);
-    ruler.manager.stopping();
-    tracing::info!("ending");
-    let second = async { while signals.next().await != Told::End {} };
-    tokio::select! {
-        () = proxy.drain(config.limits.drain) => {}
-        () = second => tracing::warn!("told twice: sessions are not waited for"),
-    }
-    let _ = stop_remote.send(());
-    let _ = stop.send(());
-    if !served.is_finished() {
-        let _ = served.await;
-    }
-    threads.end();
-    // The last owner ends what is left of the sessions, which writes their last records.
-    drop(proxy);
-    ruler.end();
-    drop(state);
+    let console = Console {
+        stop,
+        stop_remote,
+        served,
+    };
+    let leaving = Leaving {
+        config,
+        ruler,
+        proxy,
+        follower,
+        capture,
+        approvals,
+        threads,
+        console,
+        state,
+    };
     match ended {
-        Ended::Told => Ok(Exit::Done),
-        Ended::Broken(part) => Err(Failure::no(format!("{part} died; the log says why"))),
+        Ended::Told => leaving.end(&mut signals).await,
+        Ended::Replaced(successor) => return leaving.give_way(&mut signals, successor).await,
+        Ended::Broken(part) => {
+            leaving.end(&mut signals).await;
+            return Err(Failure::no(format!("{part} died; the log says why")));
+        }
     }
+    Ok(Exit::Done)
+}
+
+/// The control API.
+struct Console {
+    stop: oneshot::Sender<()>,
+    stop_remote: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Console {
+    async fn close(self) {
+        let _ = self.stop_remote.send(());
+        let _ = self.stop.send(());
+        if !self.served.is_finished() {
+            let _ = self.served.await;
+        }
+    }
+}
+
+/// What is left to do when the daemon goes.
+struct Leaving<'a> {
+    config: &'a Config,
+    ruler: Ruler,
+    proxy: Arc<Proxy>,
+    follower: Arc<Follower>,
+    capture: Arc<Capture>,
+    approvals: Arc<Approvals>,
+    threads: Threads,
+    console: Console,
+    state: State,
+}
+
+impl Leaving<'_> {
+    /// Sessions have their time, then everything ends.
+    async fn end(self, signals: &mut Signals) {
+        self.ruler.manager.stopping();
+        tracing::info!("ending");
+        if let Some(earlier) = &self.ruler.predecessor {
+            earlier.end("this one ends");
+        }
+        self.capture.close_copies();
+        let second = async { while signals.next().await != Told::End {} };
+        tokio::select! {
+            () = self.proxy.drain(self.config.limits.drain) => {}
+            () = second => tracing::warn!("told twice: sessions are not waited for"),
+        }
+        if let Some(earlier) = &self.ruler.predecessor {
+            // Its last records are written here.
+            earlier.wait().await;
+        }
+        self.console.close().await;
+        self.threads.end();
+        // The last owner ends what is left of the sessions, which writes their last records.
+        drop(self.proxy);
+        self.ruler.end();
+        drop(self.state);
+    }
+
+    /// Hands everything to a successor but the sessions, which have their time here.
+    async fn give_way(self, signals: &mut Signals, successor: Successor) -> Result<Exit, Failure> {
+        tracing::info!(pid = successor.pid(), "giving way");
+        // What connects from here on waits at the listeners.
+        self.proxy.stop_accepting().await;
+        self.console.close().await;
+        tokio::time::sleep(SETTLE).await;
+        self.ruler.namespaces.close();
+        self.follower.close();
+        self.threads.end();
+        let estate = Estate::new(
+            self.state.share()?,
+            self.capture.copies()?,
+            self.proxy.sessions(),
+            Arc::clone(&self.ruler.journal),
+        );
+        self.capture.close_copies();
+        let manager = &self.ruler.manager;
+        let successor = install(manager, successor, &estate);
+        let successor = match successor {
+            Ok(successor) => successor,
+            Err(error) => {
+                estate.lose();
+                drop(self.proxy);
+                self.ruler.end();
+                let text =
+                    format!("no daemon could take over: {error}; governed trees are cut off");
+                return Err(Failure::no(text));
+            }
+        };
+        self.ruler.journal.let_go();
+        self.state.forsake();
+        // As in a restart: who could answer asks the new daemon now.
+        self.approvals.deny_everything("the gateway was replaced");
+        let (told, ends) = oneshot::channel();
+        let served = Arc::clone(&self.proxy);
+        std::thread::spawn(move || {
+            successor.serve(&served);
+            drop(served);
+            let _ = told.send(());
+        });
+        let second = async { while signals.next().await != Told::End {} };
+        tokio::select! {
+            () = self.proxy.drain(self.config.limits.drain) => {}
+            () = second => tracing::warn!("told to end: sessions are not waited for"),
+            _ = ends => self.proxy.drain(Duration::ZERO).await,
+        }
+        tracing::info!("the sessions of this daemon have ended; it is replaced");
+        Ok(Exit::Done)
+    }
+}
+
+/// Has a successor take over: this one, or when it fails, one more of this daemon's own build.
+fn install(manager: &Manager, called: Successor, estate: &Estate) -> std::io::Result<Successor> {
+    let own = || Successor::call(Path::new("/proc/self/exe"));
+    let mut failed = None;
+    for call in [
+        Box::new(move || Ok(called)) as Box<dyn FnOnce() -> _>,
+        Box::new(own),
+    ] {
+        let installed = call().and_then(|mut successor: Successor| {
+            let main = |pid| manager.main_is(pid);
+            successor.install(estate, main).map(|()| successor)
+        });
+        match installed {
+            Ok(successor) => return Ok(successor),
+            Err(error) => {
+                tracing::error!(%error, "a daemon did not take over");
+                failed = Some(error);
+            }
+        }
+    }
+    Err(failed.unwrap_or_else(|| std::io::Error::other("there was none")))
 }
 
 /// What the daemon is told, and whom it tells.
@@ -102,6 +266,9 @@ struct Ruler {
     boundaries: Arc<Boundaries>,
     namespaces: Arc<Namespaces>,
     journal: Arc<Journal>,
+    /// The daemon before this one, while it drains.
+    predecessor: Option<Arc<Predecessor>>,
+    capture: Arc<Capture>,
 }
 
 impl Ruler {
@@ -111,6 +278,7 @@ impl Ruler {
             format!("gateway {} started", env!("CARGO_PKG_VERSION")),
         );
         report(&self.governance.policies().report());
+        self.keep_listeners();
         self.manager.ready(&self.status());
         crate::memory::give_back();
         tracing::info!("ready: {}", self.status());
@@ -120,8 +288,8 @@ impl Ruler {
     async fn rule(
         &self,
         signals: &mut Signals,
-        mut changes: mpsc::Receiver<Changed>,
-        mut broken: mpsc::Receiver<&'static str>,
+        changes: &mut mpsc::Receiver<Changed>,
+        broken: &mut mpsc::Receiver<&'static str>,
         served: &mut JoinHandle<()>,
     ) -> Ended {
         loop {
@@ -129,6 +297,13 @@ impl Ruler {
                 told = signals.next() => match told {
                     Told::End => return Ended::Told,
                     Told::Reload => {}
+                    Told::Upgrade => match self.call_successor().await {
+                        Ok(successor) => return Ended::Replaced(successor),
+                        Err(error) => {
+                            tracing::error!(%error, "no daemon can take over; this one goes on");
+                            continue;
+                        }
+                    },
                 },
                 Some(_) = changes.recv() => {}
                 Some(part) = broken.recv() => return Ended::Broken(part),
@@ -138,12 +313,36 @@ impl Ruler {
         }
     }
 
+    /// Starts the file that this daemon was started from, as it is now.
+    async fn call_successor(&self) -> std::io::Result<Successor> {
+        // Its records come by way of this one.
+        if self
+            .predecessor
+            .as_ref()
+            .is_some_and(|earlier| earlier.is_there())
+        {
+            let text = "the daemon before this one still has sessions";
+            return Err(std::io::Error::other(text));
+        }
+        let file = std::env::current_exe()?;
+        // The kernel says so of a file that was replaced.
+        let file = file.to_string_lossy();
+        let file = PathBuf::from(file.strip_suffix(" (deleted)").unwrap_or(&file));
+        let called = tokio::task::spawn_blocking(move || Successor::call(&file)).await;
+        called.map_err(std::io::Error::other)?
+    }
+
     async fn reload(&self) {
         self.manager.reloading();
         let governance = Arc::clone(&self.governance);
         let boundaries = Arc::clone(&self.boundaries);
         let namespaces = Arc::clone(&self.namespaces);
+        let predecessor = self.predecessor.clone();
         let reload = move || {
+            // Its sessions would go on by the rules from before.
+            if let Some(earlier) = predecessor {
+                earlier.end("the policies are read anew");
+            }
             let reloaded = governance.reload();
             boundaries.review();
             namespaces.review();
@@ -156,7 +355,21 @@ impl Ruler {
             }
             Err(error) => tracing::error!(%error, "a reload failed; what was in force stays so"),
         }
+        self.keep_listeners();
         self.manager.ready(&self.status());
+    }
+
+    /// The service manager keeps the listeners, so that what connects while no daemon is there
+    /// waits. Under a policy that lets trees pass when the daemon is dead it must not wait.
+    fn keep_listeners(&self) {
+        let mut policies = self.governance.policies().set().summaries().into_iter();
+        if policies.any(|policy| policy.posture.allow_after.is_some()) {
+            return self.manager.keep(&[]);
+        }
+        match self.capture.copies_here() {
+            Ok(copies) => self.manager.keep(&copies),
+            Err(error) => tracing::warn!(%error, "the listeners cannot be kept"),
+        }
     }
 
     fn end(self) {

@@ -4,6 +4,7 @@ mod gate;
 mod ground;
 mod kernel;
 
+use super::handover::{Held, Predecessor};
 use super::state::State;
 use crate::config::{Config, Remote};
 use crate::exit::Failure;
@@ -30,6 +31,7 @@ use crate::wiring::revoker::Revocation;
 use crate::wiring::sign_in::SignInWith;
 use crate::wiring::ssh::SshLogins;
 use gate::Gate;
+use gateway_approvals::Approvals;
 use gateway_capture::Capture;
 use gateway_control::{ControlSocket, PagePorts, Ports, RemotePorts};
 use gateway_core::Timestamp;
@@ -38,6 +40,7 @@ use gateway_proxy::Proxy;
 use gateway_recording::Journal;
 use ground::Ground;
 use kernel::Kernel;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -59,16 +62,31 @@ pub(super) struct Parts {
     pub(super) people: Arc<People>,
     pub(super) columns: Arc<ColumnsFile>,
     pub(super) journal: Arc<Journal>,
+    pub(super) predecessor: Option<Arc<Predecessor>>,
+    pub(super) approvals: Arc<Approvals>,
     pub(super) ending: Arc<AtomicBool>,
     pub(super) state: State,
 }
 
+/// What there is from a daemon before this one.
+#[derive(Default)]
+pub(super) struct Origin {
+    /// Listeners that it handed over, or that the service manager kept.
+    pub(super) listeners: Vec<OwnedFd>,
+    /// The lock of its state directory, and the rest of what it hands over.
+    pub(super) handed: Option<(OwnedFd, Held)>,
+}
+
 /// Brings everything up.
-pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
+pub(super) fn bring_up(config: &Config, origin: Origin) -> Result<(Parts, StateFile), Failure> {
     let started = moment::now();
-    let ground = ground::lay_ground(config)?;
+    let ground = ground::lay_ground(config, origin.handed)?;
     let kernel = kernel::attach(config, &ground)?;
-    let gate = gate::open(config, &ground, &kernel)?;
+    let gate = gate::open(config, &ground, &kernel, |capture| {
+        let opened = capture.listen(origin.listeners)?;
+        tracing::info!(kept = opened.kept, "the gate is open");
+        Ok(opened.listeners)
+    })?;
     let ending = Arc::new(AtomicBool::new(false));
     let ports = console(config, started, &ground, &kernel, &gate, &ending)?;
     let remote = config.remote.as_ref();
@@ -91,6 +109,8 @@ pub(super) fn bring_up(config: &Config) -> Result<(Parts, StateFile), Failure> {
         people: ground.people,
         columns: gate.columns,
         journal: ground.journal,
+        predecessor: ground.predecessor,
+        approvals: gate.approvals,
         ending,
         state: ground.state,
     };
@@ -107,7 +127,8 @@ fn by_network(
     let acts = Acts(Arc::clone(&ground.journal));
     let scim = match (&ground.scim, &remote.scim_token_file) {
         (Some(scim), Some(file)) => {
-            let provisioning = Provisioning::new(Arc::clone(scim), file, acts)?;
+            let provisioning =
+                Provisioning::new(Arc::clone(scim), file, acts, ground.predecessor.clone())?;
             Some(Arc::new(provisioning) as _)
         }
         _ => None,
@@ -185,6 +206,7 @@ fn console(
         approvals: Arc::clone(&gate.approvals),
         people: Arc::clone(&ground.people),
         before: Arc::clone(&kernel.before),
+        predecessor: ground.predecessor.clone(),
         notes: ground.notes.clone(),
         ending: Arc::clone(ending),
     };
@@ -199,6 +221,7 @@ fn console(
         proxy: Arc::clone(&gate.proxy),
         shown: Arc::clone(&shown),
         people: Arc::clone(&ground.people),
+        predecessor: ground.predecessor.clone(),
         acts: acts.clone(),
     };
     let questions = Questions {
@@ -228,6 +251,7 @@ fn console(
         capture: Arc::clone(&kernel.capture),
         proxy: Arc::clone(&gate.proxy),
         approvals: Arc::clone(&gate.approvals),
+        predecessor: ground.predecessor.clone(),
         acts,
     };
     Ok(Ports {

@@ -6,6 +6,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    second_user: Signal,
 }
 
 /// What was asked for.
@@ -15,6 +16,8 @@ pub(super) enum Told {
     End,
     /// Read the policies anew.
     Reload,
+    /// Give way to the gateway that is installed now.
+    Upgrade,
 }
 
 impl Signals {
@@ -23,6 +26,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            second_user: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -31,6 +35,7 @@ impl Signals {
             _ = self.terminate.recv() => Told::End,
             _ = self.interrupt.recv() => Told::End,
             _ = self.hangup.recv() => Told::Reload,
+            _ = self.second_user.recv() => Told::Upgrade,
         }
     }
 }

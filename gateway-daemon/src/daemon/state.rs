@@ -3,6 +3,7 @@ use crate::exit::Failure;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -43,14 +44,39 @@ impl State {
         };
         let path = directory.join(LOCK);
         check_version(directory)?;
-        lock.set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| write!(lock, "{}", std::process::id()))
-            .map_err(|error| failed("write", &path, &error))?;
+        write_pid(&mut lock).map_err(|error| failed("write", &path, &error))?;
         Ok(State {
             directory: directory.to_owned(),
             lock,
         })
+    }
+
+    /// The same with the lock of a daemon that hands it over: no other one can come in between.
+    pub(crate) fn take_over(directory: &Path, lock: OwnedFd) -> Result<State, Failure> {
+        let path = directory.join(LOCK);
+        check_version(directory)?;
+        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock);
+        let mut lock = lock.map_err(|(_, error)| failed("lock", &path, &error.into()))?;
+        write_pid(&mut lock).map_err(|error| failed("write", &path, &error))?;
+        Ok(State {
+            directory: directory.to_owned(),
+            lock,
+        })
+    }
+
+    /// The lock once more, to be handed over.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
+    }
+
+    /// Lets go of the lock without giving it back: it is another daemon's.
+    pub(crate) fn forsake(self) {
+        let lock = self.lock.as_raw_fd();
+        // To drop it would give the lock back, whoever else has it.
+        std::mem::forget(self);
+        if let Err(error) = nix::unistd::close(lock) {
+            tracing::error!(%error, "the lock of the state directory stays open");
+        }
     }
 
     /// Remembers where the cgroups of `gateway run` are, for `gateway uninstall`.
@@ -70,6 +96,12 @@ impl State {
         let (keep, base) = text.trim_end_matches('\n').split_once(' ')?;
         Some((PathBuf::from(base), keep == "keep"))
     }
+}
+
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| write!(lock, "{}", std::process::id()))
 }
 
 impl Drop for State {

@@ -1,5 +1,6 @@
 //! The threads beside the sessions: one follows the kernel's reports, one keeps house. When one of
 //! them dies, the daemon ends: governed trees are cut off then, and the service manager restarts.
+use super::handover::Predecessor;
 use super::parts::Parts;
 use crate::exit::Failure;
 use crate::wiring::before::Before;
@@ -65,6 +66,7 @@ impl Threads {
             runs: Arc::clone(&parts.runs),
             people: Arc::clone(&parts.people),
             columns: Arc::clone(&parts.columns),
+            predecessor: parts.predecessor.clone(),
             lineage_file,
         };
         let keeping = Arc::clone(&stop);
@@ -128,6 +130,7 @@ struct House {
     runs: Arc<RunCgroups>,
     people: Arc<People>,
     columns: Arc<ColumnsFile>,
+    predecessor: Option<Arc<Predecessor>>,
     lineage_file: StateFile,
 }
 
@@ -176,7 +179,12 @@ impl House {
             return;
         }
         match directory.reload() {
-            Ok(true) => tracing::info!("the directory is read anew"),
+            Ok(true) => {
+                tracing::info!("the directory is read anew");
+                if let Some(earlier) = &self.predecessor {
+                    earlier.end("the directory has changed");
+                }
+            }
             Ok(false) => {}
             Err(error) => {
                 tracing::error!(%error, "the directory is bad; what it said before is in force");

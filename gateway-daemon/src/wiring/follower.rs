@@ -60,6 +60,8 @@ pub(crate) struct Follower {
     lost: AtomicU64,
     /// Tags were lost: the kernel half waits for a rescan.
     rescan: AtomicBool,
+    /// The reports are another daemon's.
+    closed: AtomicBool,
     watchers: Watchers,
     journal: Arc<Journal>,
     refusals: Refusals,
@@ -87,6 +89,7 @@ impl Follower {
             capture,
             forest,
             principals,
+            closed: AtomicBool::new(false),
             rescan: AtomicBool::new(false),
             watchers,
             journal,
@@ -106,6 +109,13 @@ impl Follower {
             }
             self.tell_losses();
         }
+    }
+
+    /// Takes no more reports: what comes is for the daemon that takes over.
+    pub(crate) fn close(&self) {
+        // Whoever reads now has finished then.
+        let _events = self.events.lock();
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Applies what is there, and lets accepted connections in between.
@@ -137,6 +147,9 @@ impl Follower {
 
     /// Applies some reports, up to one that was made after `until` (nanoseconds since boot).
     fn apply_some(&self, events: &mut Events, until: u64) -> Progress {
+        if self.closed.load(Ordering::Acquire) {
+            return Progress::Empty;
+        }
         for _ in 0..BATCH {
             let Some(event) = events.next_event() else {
                 return Progress::Empty;

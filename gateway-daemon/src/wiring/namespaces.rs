@@ -33,6 +33,8 @@ enum Order {
     Enter(u32, Option<SyncSender<()>>),
     /// All processes may be.
     LookAtAll,
+    /// Nothing is opened or left any more.
+    Close(SyncSender<()>),
 }
 
 /// A namespace in which the gateway listens.
@@ -101,6 +103,14 @@ impl Namespaces {
         }
     }
 
+    /// What is open belongs to a daemon that takes over: nothing is opened or left any more.
+    pub(crate) fn close(&self) {
+        let (done, waited) = sync_channel(1);
+        if self.queue.send(Order::Close(done)).is_ok() {
+            let _ = waited.recv();
+        }
+    }
+
     /// Other processes may be governed now. Does not wait.
     pub(crate) fn review(&self) {
         let _ = self.queue.try_send(Order::LookAtAll);
@@ -130,6 +140,10 @@ impl Shared {
                 }
                 Ok(Order::Enter(pid, asker)) => (Some(pid), asker),
                 Ok(Order::LookAtAll) | Err(RecvTimeoutError::Timeout) => (None, None),
+                Ok(Order::Close(closed)) => {
+                    let _ = closed.try_send(());
+                    return;
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let Some(opener) = &opener else {
@@ -220,6 +234,10 @@ impl Shared {
             if inhabited.insert(inode) {
                 self.enter(tag.pid, opener);
             }
+        }
+        // What an earlier daemon left open is entered by now, or nobody is there.
+        if let Err(error) = self.capture.leave_unclaimed() {
+            tracing::error!(%error, "network namespaces could not be left");
         }
         let mut entered = self.entered.lock();
         for (inode, place) in &mut *entered {

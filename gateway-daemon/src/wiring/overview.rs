@@ -6,6 +6,7 @@ use super::lineage::Shown;
 use super::measure::{CountedRecorder, Delays, TimedJudge};
 use super::people::People;
 use crate::config::Config;
+use crate::daemon::handover::Predecessor;
 use crate::terminal::moment;
 use gateway_approvals::Approvals;
 use gateway_capture::{Capture, Counters};
@@ -32,6 +33,8 @@ pub(crate) struct Health {
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) people: Arc<People>,
     pub(crate) before: Arc<Before>,
+    /// The daemon before this one, while it drains.
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     /// What was found at the start and stays worth knowing.
     pub(crate) notes: Vec<String>,
     /// The daemon is ending.
@@ -107,6 +110,12 @@ impl Health {
         }
     }
 
+    /// Sessions that go on in the daemon before this one.
+    fn draining(&self) -> u64 {
+        let earlier = self.predecessor.as_ref();
+        earlier.map_or(0, |earlier| earlier.sessions())
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.notes.clone();
         let report = self.governance.policies().report();
@@ -123,6 +132,11 @@ impl Health {
         if let Some(error) = self.people.directory.rejected() {
             warnings.push(format!(
                 "the directory is bad, and what it said before is in force: {error}"
+            ));
+        }
+        if let count @ 1.. = self.draining() {
+            warnings.push(format!(
+                "{count} sessions go on in the daemon before this one, which drains"
             ));
         }
         if self.forest.needs_repair() {
@@ -162,7 +176,7 @@ impl Overview for Health {
                 .filter(|tree| tree.alive > 0)
                 .count() as u64,
             processes: self.capture.tags().map_or(0, |tags| tags.len() as u64),
-            sessions: self.proxy.sessions().len() as u64,
+            sessions: self.proxy.sessions().len() as u64 + self.draining(),
             approvals: self.approvals.pending() as u64,
             losses: self.losses(&counters),
             before: self.before.view(),
@@ -203,6 +217,7 @@ pub(crate) struct SessionSwitch {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) shown: Arc<Shown>,
     pub(crate) people: Arc<People>,
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     pub(crate) acts: Acts,
 }
 
@@ -224,9 +239,16 @@ impl Switch for SessionSwitch {
             tracing::error!(%error, %target, "a kill could not be recorded");
         }
         match target {
-            Target::Session(session) => self.proxy.kill_session(session).then_some(1),
+            Target::Session(session) => {
+                let earlier = self.predecessor.as_ref();
+                let killed = self.proxy.kill_session(session)
+                    || earlier.is_some_and(|earlier| earlier.kill_session(session));
+                killed.then_some(1)
+            }
             Target::Tree(tree) => {
-                let killed = self.proxy.kill_tree(tree) as u64;
+                let earlier = self.predecessor.as_ref();
+                let earlier = earlier.map_or(0, |earlier| earlier.kill_tree(tree));
+                let killed = self.proxy.kill_tree(tree) as u64 + earlier;
                 let known = killed > 0 || self.shown.forest.tree_of(tree).is_some();
                 known.then_some(killed)
             }

@@ -3,6 +3,7 @@ use super::acts::Acts;
 use super::identity::Principals;
 use super::people::People;
 use crate::config::Remote;
+use crate::daemon::handover::Predecessor;
 use crate::exit::Failure;
 use gateway_control::{
     AuthenticationError, Authenticator, Caller, Identity, RemoteCaller, Role, ScimPort,
@@ -89,11 +90,18 @@ pub(crate) struct Provisioning {
     /// Of the provider's token: comparing hashes tells nothing about how much of it was right.
     token: [u8; 32],
     acts: Acts,
+    /// The daemon before this one, which does not see what changes.
+    predecessor: Option<Arc<Predecessor>>,
 }
 
 impl Provisioning {
     /// Reads the provider's token.
-    pub(crate) fn new(scim: Arc<Scim>, token_file: &Path, acts: Acts) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        scim: Arc<Scim>,
+        token_file: &Path,
+        acts: Acts,
+        predecessor: Option<Arc<Predecessor>>,
+    ) -> Result<Self, Failure> {
         let wrong = |error: String| {
             Failure::usage(format!(
                 "control.scim_token_file {}: {error}",
@@ -113,6 +121,7 @@ impl Provisioning {
             scim,
             token: Sha256::digest(token).into(),
             acts,
+            predecessor,
         })
     }
 }
@@ -155,6 +164,9 @@ impl ScimPort for Provisioning {
                 from = %request.address,
                 "the directory was changed"
             );
+            if let Some(earlier) = &self.predecessor {
+                earlier.end("the directory has changed");
+            }
         }
         ScimResponse {
             status: answer.status,

@@ -3,6 +3,7 @@
 use super::acts::Acts;
 use super::identity::Principals;
 use super::people::People;
+use crate::daemon::handover::Predecessor;
 use gateway_approvals::Approvals;
 use gateway_capture::Capture;
 use gateway_control::view::RevokeView;
@@ -26,6 +27,7 @@ pub(crate) struct Revocation {
     pub(crate) capture: Arc<Capture>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) approvals: Arc<Approvals>,
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     pub(crate) acts: Acts,
 }
 
@@ -75,6 +77,9 @@ impl Revocation {
             questions: 0,
             processes: 0,
         };
+        if let Some(earlier) = &self.predecessor {
+            earlier.end("somebody is revoked");
+        }
         // A session that was opened in the very moment is found by the second look: from the
         // first on, nothing new is cleared for it.
         let mut ended = BTreeSet::new();

@@ -240,6 +240,11 @@ impl Approvals {
         self.shared.deny_where(Some(tree), reason)
     }
 
+    /// Denies all that waits, in the gateway's name. Returns how many.
+    pub fn deny_everything(&self, reason: &str) -> usize {
+        self.shared.deny_where(None, reason)
+    }
+
     /// The grants in force, oldest first.
     #[must_use]
     pub fn grants(&self) -> Vec<GrantView> {

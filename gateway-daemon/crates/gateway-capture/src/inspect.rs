@@ -1,12 +1,12 @@
 //! What is in the bpffs directory, and who put it there. Only looks.
+use crate::attach::{self, is_complete};
+use crate::debug;
 use crate::error::CaptureError;
 use crate::host;
-use crate::load::is_complete;
 use crate::maps::{PINNED, configuration_at};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::syscall::open_pin;
-use crate::{debug, load};
 use aya::maps::MapInfo;
 use aya::programs::ProgramInfo;
 use aya::programs::links::{FdLink, PinnedLink};
@@ -194,7 +194,7 @@ fn version_conflict(directory: &Path, config: &Path) -> Result<Option<CaptureErr
 
 fn look_at_links(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
     for path in entries(directory)? {
-        let known = load::names().any(|known| known == name_of(&path));
+        let known = attach::names().any(|known| known == name_of(&path));
         if !known || program_of(&path)?.is_none() {
             left.foreign.push(describe(&path)?);
         }

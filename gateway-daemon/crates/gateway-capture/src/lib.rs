@@ -10,10 +10,12 @@
 //! let mut events = capture.events()?;                      // once
 //! let slots = capture.govern_cgroups(&[Governed { .. }])?; // at start, and at each reload
 //! capture.judge_sockets(slots.unjudged())?;                // what they had open before
-//! let listeners = capture.listen()?;                       // opens the gate: last
+//! let opened = capture.listen(kept)?;                      // opens the gate: last
 //! capture.flow(accepted_socket)?;                          // per connection
 //! ```
 
+mod adopt;
+mod attach;
 mod before;
 pub mod beside;
 mod boundary;
@@ -44,7 +46,7 @@ pub use before::{Fate, FromBefore, Transport};
 pub use debug::DebugLog;
 pub use error::CaptureError;
 pub use events::{Event, Events, Kind, ProcessKey, RootedBy};
-pub use listen::Listeners;
+pub use listen::{Listeners, Opened};
 pub use load::{Capture, CaptureOptions, Started};
 pub use maps::{Counters, Flow, TagEntry};
 pub use object::Object;

@@ -5,13 +5,13 @@ use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::space::Space;
 use crate::wire::Wire;
-use gateway_common::config::{DNS_PORTS, Listeners as Ports};
+use gateway_common::config::{Config, DNS_PORTS, Listeners as Ports};
 use gateway_common::flow::Mark;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
 /// How many connections may wait to be accepted. The kernel cuts it to net.core.somaxconn.
@@ -30,32 +30,92 @@ pub struct Listeners {
     pub questions: Vec<UdpSocket>,
 }
 
+impl Listeners {
+    /// The sockets once more.
+    fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        let streams = self.streams.iter().map(AsFd::as_fd);
+        let all = streams.chain(self.questions.iter().map(AsFd::as_fd));
+        all.map(|socket| socket.try_clone_to_owned()).collect()
+    }
+}
+
+/// The listeners of the daemon's own network namespace.
+#[derive(Debug)]
+pub struct Opened {
+    /// The sockets.
+    pub listeners: Listeners,
+    /// They are those of the daemon before this one, which somebody kept open.
+    pub kept: bool,
+}
+
 /// Where else the gateway listens, by the namespace's cookie.
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere(HashMap<u64, Place>);
+
+/// Listeners of an earlier daemon in network namespaces that were not entered yet, by the
+/// namespace's cookie.
+pub(crate) type Unclaimed = HashMap<u64, (Listeners, Ports)>;
 
 #[derive(Debug)]
 struct Place {
     space: Space,
     ports: Ports,
+    /// Its sockets once more, for a daemon that takes over.
+    copies: Vec<OwnedFd>,
 }
 
 impl Capture {
     /// Opens the listeners of this network namespace, and opens the gate: from now on governed
     /// connections and questions arrive. Those of an earlier daemon are forgotten, in all
-    /// namespaces. Where the host has no IPv6 on loopback, there is none for it, and governed IPv6
+    /// namespaces, unless `kept` has all of this one: then they go on, with what waits at them.
+    /// Where the host has no IPv6 on loopback, there is none for it, and governed IPv6
     /// connections are refused.
     ///
     /// # Errors
     /// A listener on 127.0.0.1 cannot be opened, or a map cannot be written.
-    pub fn listen(&self) -> Result<Listeners, CaptureError> {
+    pub fn listen(&self, kept: Vec<OwnedFd>) -> Result<Opened, CaptureError> {
+        let opened = self.open_here(kept)?;
+        *lock(&self.home) = copied(&opened.listeners)?;
+        Ok(opened)
+    }
+
+    fn open_here(&self, kept: Vec<OwnedFd>) -> Result<Opened, CaptureError> {
+        let asked = |error| CaptureError::new("ask for the network namespace", &error);
+        let any = Socket::new(Domain::IPV4, Type::DGRAM, None).map_err(asked)?;
+        let netns = netns_cookie(&any).map_err(asked)?;
+        self.netns.store(netns, Ordering::Relaxed);
+        let mut kept = self.adopt(kept)?;
+        if let Some((listeners, _)) = kept.remove(&netns) {
+            let ports = kept.iter().map(|(netns, (_, ports))| (*netns, *ports));
+            let own = self.published(netns)?.map(|ports| (netns, ports));
+            self.forget_earlier(&ports.chain(own).collect())?;
+            *lock(&self.unclaimed) = kept;
+            return Ok(Opened {
+                listeners,
+                kept: true,
+            });
+        }
+        self.next_generation()?;
         let open = open_all(false);
         let open = open.map_err(|error| CaptureError::new("listen on 127.0.0.1", &error))?;
         let (listeners, ports) = self.put_in_place(open)?;
-        self.netns.store(listeners.netns, Ordering::Relaxed);
-        self.forget_earlier()?;
-        self.publish(listeners.netns, &ports)?;
-        Ok(listeners)
+        self.forget_earlier(&HashMap::new())?;
+        self.publish(netns, &ports)?;
+        Ok(Opened {
+            listeners,
+            kept: false,
+        })
+    }
+
+    /// From now on the listeners of earlier daemons count no more, whoever has them.
+    fn next_generation(&self) -> Result<(), CaptureError> {
+        let mut maps = self.write();
+        let config = maps.configuration()?;
+        let generation = config.generation.wrapping_add(1).max(1);
+        maps.configure(Config {
+            generation,
+            ..config
+        })
     }
 
     /// Opens listeners in another network namespace. Where the gateway listens there already,
@@ -66,17 +126,24 @@ impl Capture {
     pub fn listen_in(&self, space: &Space) -> Result<Option<Listeners>, CaptureError> {
         let failed = |error| CaptureError::new("listen in a network namespace", &error);
         // Its loopback may be down for now.
-        let open = self.visitor.within(space, || open_all(true));
-        let open = open.map_err(failed)?;
-        let (listeners, ports) = self.put_in_place(open)?;
-        let netns = listeners.netns;
+        let open = self.visitor.within(space, || {
+            let any = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+            Ok((netns_cookie(&any)?, open_all(true)?))
+        });
+        let (netns, open) = open.map_err(failed)?;
         let mut elsewhere = lock(&self.elsewhere);
         if netns == self.netns.load(Ordering::Relaxed) || elsewhere.0.contains_key(&netns) {
             return Ok(None);
         }
+        let kept = lock(&self.unclaimed).remove(&netns);
+        let (listeners, ports) = match kept {
+            Some(kept) => kept,
+            None => self.put_in_place(open)?,
+        };
         let place = Place {
             space: space.clone(),
             ports,
+            copies: copied(&listeners)?,
         };
         elsewhere.0.insert(netns, place);
         if let Err(error) = self.publish(netns, &ports) {
@@ -95,6 +162,11 @@ impl Capture {
         let Some(place) = elsewhere.0.remove(&netns) else {
             return Ok(());
         };
+        self.forget(netns, place.ports, &elsewhere);
+        Ok(())
+    }
+
+    fn forget(&self, netns: u64, ports: Ports, elsewhere: &Elsewhere) {
         let mut maps = self.write();
         let _ = maps.listeners.remove(&netns);
         // The same port may be one of ours in another namespace too.
@@ -102,10 +174,9 @@ impl Capture {
         let own = own.map(|Wire(ports)| ports).unwrap_or_default();
         let others = elsewhere.0.values().map(|place| place.ports);
         let kept: HashSet<u32> = others.chain([own]).flat_map(doors).collect();
-        for port in doors(place.ports).filter(|port| !kept.contains(port)) {
+        for port in doors(ports).filter(|port| !kept.contains(port)) {
             let _ = maps.dns_doors.remove(&port);
         }
-        Ok(())
     }
 
     /// A socket in the network namespace with this cookie.
@@ -158,15 +229,62 @@ impl Capture {
         Ok((listeners, ports))
     }
 
-    fn forget_earlier(&self) -> Result<(), CaptureError> {
+    /// Forgets where earlier daemons listened, but for these network namespaces.
+    fn forget_earlier(&self, but: &HashMap<u64, Ports>) -> Result<(), CaptureError> {
+        let kept: HashSet<u32> = but.values().flat_map(|ports| doors(*ports)).collect();
         let mut maps = self.write();
         for old in keys(&maps.listeners, "LISTENERS")? {
-            let _ = maps.listeners.remove(&old);
+            if !but.contains_key(&old) {
+                let _ = maps.listeners.remove(&old);
+            }
         }
         for old in keys(&maps.dns_doors, "DNS_DOORS")? {
-            let _ = maps.dns_doors.remove(&old);
+            if !kept.contains(&old) {
+                let _ = maps.dns_doors.remove(&old);
+            }
         }
         Ok(())
+    }
+
+    /// Closes the listeners of an earlier daemon in network namespaces in which no governed process was
+    /// found.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn leave_unclaimed(&self) -> Result<(), CaptureError> {
+        let unclaimed = std::mem::take(&mut *lock(&self.unclaimed));
+        for (netns, (_, ports)) in unclaimed {
+            self.forget(netns, ports, &lock(&self.elsewhere));
+        }
+        Ok(())
+    }
+
+    /// The listeners of all network namespaces once more, for a daemon that takes over.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        let home = lock(&self.home);
+        let elsewhere = lock(&self.elsewhere);
+        let others = elsewhere.0.values().flat_map(|place| &place.copies);
+        home.iter().chain(others).map(OwnedFd::try_clone).collect()
+    }
+
+    /// The same of this network namespace only.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn copies_here(&self) -> io::Result<Vec<OwnedFd>> {
+        lock(&self.home).iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// Lets go of what [`Capture::copies`] gives, so that whoever takes connections from the
+    /// listeners is the last to have them.
+    pub fn close_copies(&self) {
+        lock(&self.home).clear();
+        for place in lock(&self.elsewhere).0.values_mut() {
+            place.copies.clear();
+        }
     }
 
     /// Tells the kernel half where to send what is governed.
@@ -182,14 +300,19 @@ impl Capture {
     }
 
     fn mark(&self, socket: RawFd) -> Result<(), CaptureError> {
+        let mut maps = self.write();
         let mark = Mark {
-            generation: self.generation,
+            generation: maps.configuration()?.generation,
         };
-        self.write()
-            .marks
+        maps.marks
             .insert(&socket, Wire(mark), 0)
             .map_err(|error| CaptureError::new("write the map MARKS", &error))
     }
+}
+
+fn copied(listeners: &Listeners) -> Result<Vec<OwnedFd>, CaptureError> {
+    let copies = listeners.copies();
+    copies.map_err(|error| CaptureError::new("have a listener twice", &error))
 }
 
 /// The ports that take questions.

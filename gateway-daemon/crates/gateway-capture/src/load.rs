@@ -1,8 +1,9 @@
 //! Attaches the programs and pins them, or takes over what an earlier daemon left pinned.
+use crate::attach::is_complete;
 use crate::debug::{self, DebugLog};
 use crate::error::CaptureError;
 use crate::events::Events;
-use crate::listen::Elsewhere;
+use crate::listen::{Elsewhere, Unclaimed};
 use crate::maps::{self, Counters, Flow, Maps, PINNED, TagEntry, ip_for};
 use crate::missed::{TagPrograms, now_ns};
 use crate::object::Object;
@@ -10,44 +11,16 @@ use crate::pins::Pins;
 use crate::policies::InForce;
 use crate::space::Visitor;
 use crate::wire::Wire;
-use crate::{btf, cgroup, host, scan};
-use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
+use crate::{attach, btf, cgroup, host, scan};
 use aya::{Btf, Ebpf, EbpfLoader};
 use gateway_common::ABI_VERSION;
 use gateway_common::config::{Config, Offsets};
 use gateway_common::flow::Handshake;
-use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-/// The tracing programs, and the tracepoints that they are for.
-pub(crate) const TRACING: [(&str, &str); 4] = [
-    ("tag_new_task", "sched_wakeup_new"),
-    ("report_exec", "sched_process_exec"),
-    ("drop_tag", "sched_process_exit"),
-    ("judge_new_cgroup", "cgroup_mkdir"),
-];
-
-/// The programs of the cgroup. The backstop comes first: no moment without it.
-const CGROUP: [&str; 13] = [
-    "drop_strays",
-    "drop_strangers",
-    "forget_questions",
-    "give_source4",
-    "give_source6",
-    "follow_handshake",
-    "give_peername4",
-    "give_peername6",
-    "judge_socket",
-    "judge_datagram4",
-    "judge_datagram6",
-    "redirect4",
-    "redirect6",
-];
 
 /// What the capture has to know of its host.
 #[derive(Clone, Debug)]
@@ -58,6 +31,8 @@ pub struct CaptureOptions {
     pub bpffs_dir: PathBuf,
     /// Which of the two forms of the programs to attach.
     pub object: Object,
+    /// The daemon before this one lives: its sessions go on while this one accepts.
+    pub draining: bool,
 }
 
 /// What was found at the start.
@@ -82,11 +57,13 @@ pub struct Capture {
     pub(crate) judging: Mutex<()>,
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
-    pub(crate) generation: u64,
     /// The network namespace of the daemon; 0 before it listens.
     pub(crate) netns: AtomicU64,
+    /// Its sockets there once more, for a daemon that takes over.
+    pub(crate) home: Mutex<Vec<OwnedFd>>,
     /// The others that it listens in.
     pub(crate) elsewhere: Mutex<Elsewhere>,
+    pub(crate) unclaimed: Mutex<Unclaimed>,
     pub(crate) visitor: Visitor,
 }
 
@@ -133,16 +110,19 @@ impl Capture {
             Object::Debug => Some(DebugLog::take(&mut ebpf)?),
         };
         let mut maps = Maps::take(&mut ebpf)?;
-        let generation = introduce(&mut maps)?;
+        remember_draining(&mut maps, options.draining)?;
+        introduce(&mut maps)?;
         let taken_over = is_complete(&pins.links(options.object));
-        if !taken_over {
-            attach(
-                &mut ebpf,
-                &kernel_types,
-                &root.file()?,
-                &pins,
-                options.object,
-            )?;
+        if taken_over {
+            // One that died before it had dropped them.
+            pins.drop_others(options.object)?;
+        } else {
+            let place = attach::Place {
+                root: &root.file()?,
+                pins: &pins,
+                object: options.object,
+            };
+            attach::attach(&mut ebpf, &kernel_types, &place)?;
         }
         let capture = Capture {
             maps: RwLock::new(maps),
@@ -154,9 +134,10 @@ impl Capture {
             judging: Mutex::new(()),
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
-            generation,
             netns: AtomicU64::new(0),
+            home: Mutex::default(),
             elsewhere: Mutex::default(),
+            unclaimed: Mutex::default(),
             visitor: Visitor::default(),
         };
         capture.recognise_daemon()?;
@@ -283,23 +264,35 @@ fn check_version(pins: &Pins) -> Result<(), CaptureError> {
     })
 }
 
-/// Writes this daemon into the state.
-fn introduce(maps: &mut Maps) -> Result<u64, CaptureError> {
+/// Keeps the daemon before this one from being governed, while its sessions go on. Earlier ones
+/// are gone.
+fn remember_draining(maps: &mut Maps, draining: bool) -> Result<(), CaptureError> {
+    for gone in maps::keys(&maps.draining, "DRAINING")? {
+        let _ = maps.draining.remove(&gone);
+    }
+    if !draining {
+        return Ok(());
+    }
+    let before = maps.configuration()?;
+    maps.draining
+        .insert(before.daemon_tgid, before.daemon_start, 0)
+        .map_err(|error| CaptureError::new("write the map DRAINING", &error))
+}
+
+/// Writes this daemon into the state. Its generation begins when it listens.
+fn introduce(maps: &mut Maps) -> Result<(), CaptureError> {
     let mut config = maps.configuration()?;
     let expected = u64::from(ABI_VERSION);
     let pid = std::process::id();
-    let generation = config.generation.wrapping_add(1).max(1);
     config = Config {
         abi: expected,
         daemon_start: 0, // not known yet: `recognise_daemon`
-        generation,
         boot_salt: host::boot_salt()?,
         daemon_tgid: pid,
         ..config
     };
     maps.configure(config)?;
-    maps.beat(now_ns()?)?;
-    Ok(generation)
+    maps.beat(now_ns()?)
 }
 
 /// What the objects are loaded with, here and where it is only tried.
@@ -309,107 +302,4 @@ pub(crate) fn loader<'a>(types: &'a Btf, offsets: &'a Wire<Offsets>) -> EbpfLoad
     loader.override_global("OFFSETS", offsets, true);
     loader.map_max_entries("TAGS", host::pid_max());
     loader
-}
-
-/// The programs that have links.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    CGROUP
-        .into_iter()
-        .chain(TRACING.into_iter().map(|(name, _)| name))
-}
-
-pub(crate) fn is_complete(links: &Path) -> bool {
-    names().all(|name| links.join(name).exists())
-}
-
-/// Attaches all programs and pins their links. Tracing first: who is tagged later is judged less.
-fn attach(
-    ebpf: &mut Ebpf,
-    types: &Btf,
-    root: &File,
-    pins: &Pins,
-    object: Object,
-) -> Result<(), CaptureError> {
-    let place = pins.new_links(object);
-    std::fs::create_dir_all(&place)
-        .map_err(|error| CaptureError::new(format!("make {}", place.display()), &error))?;
-    let mut links = Vec::new();
-    for (name, tracepoint) in TRACING {
-        links.push((name, attach_tracing(ebpf, name, tracepoint, types)?));
-    }
-    for name in CGROUP {
-        links.push((name, attach_cgroup(ebpf, name, root)?));
-    }
-    for (name, link) in links {
-        let path = place.join(name);
-        // A dropped link detaches; a pinned one stays.
-        link.pin(&path)
-            .map_err(|error| CaptureError::new(format!("pin {}", path.display()), &error))?;
-    }
-    pins.commit_links(object)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {
-    ebpf.program_mut(name).ok_or_else(|| CaptureError::System {
-        what: format!("find the program {name}"),
-        detail: "the eBPF object does not have it".into(),
-    })
-}
-
-fn attach_tracing(
-    ebpf: &mut Ebpf,
-    name: &str,
-    tracepoint: &str,
-    types: &Btf,
-) -> Result<FdLink, CaptureError> {
-    let load = |error: &(dyn std::error::Error + 'static)| {
-        CaptureError::new(format!("load the program {name}"), error)
-    };
-    let Program::BtfTracePoint(tracing) = program(ebpf, name)? else {
-        return Err(wrong_kind(name));
-    };
-    tracing
-        .load(tracepoint, types)
-        .map_err(|error| load(&error))?;
-    let id = tracing.attach().map_err(|error| load(&error))?;
-    Ok(tracing.take_link(id).map_err(|error| load(&error))?.into())
-}
-
-fn attach_cgroup(ebpf: &mut Ebpf, name: &str, root: &File) -> Result<FdLink, CaptureError> {
-    let load = |error: &(dyn std::error::Error + 'static)| {
-        CaptureError::new(format!("load the program {name}"), error)
-    };
-    // The kernel lets others attach beside us whatever is said here; any other mode is refused.
-    let mode = CgroupAttachMode::Single;
-    macro_rules! attach {
-        ($program:expr, $($argument:expr),*) => {{
-            $program.load().map_err(|error| load(&error))?;
-            let id = $program.attach($($argument),*).map_err(|error| load(&error))?;
-            $program
-                .take_link(id)
-                .map_err(|error| load(&error))?
-                .try_into()
-                .map_err(|error: aya::programs::links::LinkError| load(&error))
-        }};
-    }
-    match program(ebpf, name)? {
-        Program::CgroupSockAddr(program) => attach!(program, root, mode),
-        Program::CgroupSock(program) => attach!(program, root, mode),
-        Program::SockOps(program) => attach!(program, root, mode),
-        Program::CgroupSkb(program) => {
-            let direction = match name {
-                "drop_strangers" => CgroupSkbAttachType::Ingress,
-                _ => CgroupSkbAttachType::Egress,
-            };
-            attach!(program, root, direction, mode)
-        }
-        _ => Err(wrong_kind(name)),
-    }
-}
-
-fn wrong_kind(name: &str) -> CaptureError {
-    CaptureError::System {
-        what: format!("load the program {name}"),
-        detail: "it is of another kind than expected".into(),
-    }
 }

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 19] = [
+pub(crate) const PINNED: [&str; 20] = [
     "TAGS",
     "CGROUPS",
     "POLICIES",
@@ -28,6 +28,7 @@ pub(crate) const PINNED: [&str; 19] = [
     "SOCKETS",
     "ACCEPTED",
     "DIALS",
+    "DRAINING",
     "ALIVE",
     "MARKS",
     "DOOMED",
@@ -138,6 +139,7 @@ pub(crate) struct Maps {
     pub(crate) sockets: SkStorage<MapData, Wire<KernelFlow>>,
     accepted: SkStorage<MapData, Wire<KernelFlow>>,
     dials: SkStorage<MapData, Wire<Dial>>,
+    pub(crate) draining: HashMap<MapData, u32, u64>,
     alive: Array<MapData, u64>,
     pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
     pub(crate) doomed: HashMap<MapData, u64, u32>,
@@ -182,6 +184,7 @@ impl Maps {
             sockets: take(ebpf, "SOCKETS")?,
             accepted: take(ebpf, "ACCEPTED")?,
             dials: take(ebpf, "DIALS")?,
+            draining: take(ebpf, "DRAINING")?,
             alive: take(ebpf, "ALIVE")?,
             marks: take(ebpf, "MARKS")?,
             doomed: take(ebpf, "DOOMED")?,

@@ -3,9 +3,11 @@
 //! ```text
 //! bpffs_dir/maps/NAME           one pin per map
 //! bpffs_dir/links-HASH/NAME     one pin per program that is attached; HASH names the object
+//! bpffs_dir/links-was-HASH/NAME the same, while they are being given other programs
 //! ```
 //! A set of links is complete when it has all names. It is made under the name `new-HASH` and
-//! renamed, so that a daemon which dies in between leaves no half of a set behind.
+//! renamed, so that a daemon which dies in between leaves no half of a set behind. The links of the
+//! set before it are pinned in both until then: what dies in between detaches nothing.
 use crate::error::CaptureError;
 use crate::object::Object;
 use std::io::ErrorKind;
@@ -54,6 +56,27 @@ impl Pins {
         Ok(())
     }
 
+    /// Gives the sets of links that are there another name: their programs are about to be
+    /// replaced, one by one, so no daemon may take them for what the name says. Says where they
+    /// are now.
+    pub(crate) fn retire_links(&self) -> Result<Vec<PathBuf>, CaptureError> {
+        for set in self.entries("links-")? {
+            let name = set.file_name().unwrap_or_default().to_string_lossy();
+            let Some(hash) = name.strip_prefix("links-") else {
+                continue;
+            };
+            if hash.starts_with("was-") {
+                continue;
+            }
+            let retired = self.directory.join(format!("links-was-{hash}"));
+            // Of an earlier replacement that has ended in the set which is renamed now.
+            remove_tree(&retired)?;
+            std::fs::rename(&set, &retired)
+                .map_err(|error| CaptureError::new(format!("rename {}", set.display()), &error))?;
+        }
+        self.entries("links-was-")
+    }
+
     /// Puts the new set of links in force, and drops all others.
     pub(crate) fn commit_links(&self, object: Object) -> Result<(), CaptureError> {
         let (from, to) = (self.new_links(object), self.links(object));
@@ -62,8 +85,14 @@ impl Pins {
         }
         std::fs::rename(&from, &to)
             .map_err(|error| CaptureError::new(format!("rename {}", from.display()), &error))?;
+        self.drop_others(object)
+    }
+
+    /// Drops all sets of links but that of an object.
+    pub(crate) fn drop_others(&self, object: Object) -> Result<(), CaptureError> {
+        let own = self.links(object);
         for entry in self.entries("links-")? {
-            if entry != to {
+            if entry != own {
                 remove_tree(&entry)?;
             }
         }

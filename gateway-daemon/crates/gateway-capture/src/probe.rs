@@ -1,7 +1,8 @@
 //! Would the kernel half work here? Tried, and undone: nothing is attached, pinned or left.
+use crate::attach::TRACING;
 use crate::btf::{self, Types};
 use crate::error::CaptureError;
-use crate::load::{self, TRACING};
+use crate::load;
 use crate::object::Object;
 use crate::wire::Wire;
 use crate::{doom, scan};

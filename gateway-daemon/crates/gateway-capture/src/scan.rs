@@ -106,7 +106,8 @@ impl Capture {
                 first.entry(process.cgroup).or_insert(*tag);
                 continue;
             }
-            if process.tgid == own {
+            let drains = self.read().draining.get(&process.tgid, 0).ok();
+            if process.tgid == own || drains == Some(process.start) {
                 continue;
             }
             let parent = known.get(&process.parent_tgid);

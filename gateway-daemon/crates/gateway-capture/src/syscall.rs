@@ -1,5 +1,5 @@
-//! The two commands of bpf(2) that aya keeps to itself, and kcmp(2), which no library has. All of
-//! them only look.
+//! The commands of bpf(2) that aya keeps to itself, and kcmp(2), which no library has. All but
+//! [`update_link`] only look.
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
@@ -9,6 +9,7 @@ use std::path::Path;
 
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_LINK_UPDATE: libc::c_int = 29;
 /// As many as the kernel allows on one cgroup (`BPF_CGROUP_MAX_PROGS`).
 const PROGRAMS_MAX: usize = 64;
 
@@ -88,6 +89,47 @@ pub(crate) fn open_pin(path: &Path) -> Result<OwnedFd, Errno> {
     // SAFETY: the kernel has made it for us, and nobody else knows it.
     #[allow(unsafe_code)]
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// `union bpf_attr`, as far as `BPF_LINK_UPDATE` uses it.
+#[repr(C)]
+#[derive(Default)]
+struct Update {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+/// Puts another program in the place of the one that a link has, at once.
+pub(crate) fn update_link(link: impl AsFd, program: impl AsFd) -> Result<(), Errno> {
+    let mut update = Update {
+        link: link.as_fd().as_raw_fd() as u32,
+        program: program.as_fd().as_raw_fd() as u32,
+        ..Update::default()
+    };
+    // SAFETY: the attribute lives across the call; both descriptors are open.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_LINK_UPDATE,
+            &raw mut update,
+            size_of::<Update>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The id of the cgroup that a link is on, as the kernel shows it (bpf_cgroup_link_show_fdinfo);
+/// `None` when it is on none. A cgroup that was removed has the id 0.
+pub(crate) fn cgroup_of_link(link: impl AsFd) -> std::io::Result<Option<u64>> {
+    let path = format!("/proc/self/fdinfo/{}", link.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path)?;
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("cgroup_id:"));
+    Ok(id.and_then(|id| id.trim().parse().ok()))
 }
 
 /// `KCMP_FILES` (include/uapi/linux/kcmp.h): one table of descriptors, or two.

@@ -1,10 +1,12 @@
 //! The programs on the real kernel: attached to a cgroup of the test's own, as root.
 //!
 //! One test function, since this process itself sits in the cgroup as the daemon would.
+use aya::programs::links::{FdLink, PinnedLink};
 use gateway_capture::{
     Capture, CaptureOptions, Event, Governed, Kind, Listeners, Object, TagEntry, cgroup, uninstall,
 };
 use gateway_core::Mode;
+use std::collections::HashMap;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
@@ -205,6 +207,67 @@ fn ask_and_answer(capture: &Capture, cgroup: &Path, listeners: &Listeners) {
     );
 }
 
+/// The one set of links that is pinned.
+fn set_of_links(bpffs: &Path) -> PathBuf {
+    let all = std::fs::read_dir(bpffs)
+        .unwrap()
+        .map(|set| set.unwrap().path());
+    let name = |set: &PathBuf| set.file_name().unwrap().to_string_lossy().into_owned();
+    let mut sets = all.filter(|set| name(set).starts_with("links-"));
+    let set = sets.next().unwrap();
+    assert_eq!(sets.next(), None, "beside {}", set.display());
+    set
+}
+
+/// The links that are pinned, by name: the id of each, and of its program.
+fn links(bpffs: &Path) -> HashMap<String, (u32, u32)> {
+    let set = set_of_links(bpffs);
+    let pins = std::fs::read_dir(set)
+        .unwrap()
+        .map(|pin| pin.unwrap().path());
+    pins.map(|pin| {
+        let name = pin.file_name().unwrap().to_string_lossy().into_owned();
+        let link = FdLink::from(PinnedLink::from_pin(&pin).unwrap());
+        let link = link.info().unwrap();
+        (name, (link.id(), link.program_id()))
+    })
+    .collect()
+}
+
+/// A daemon with other programs comes: the hooks keep their links, and refuse as before.
+fn replace_all_programs(options: &CaptureOptions, jobs: &Path, connect: &str) {
+    let before = links(&options.bpffs_dir);
+    let other = CaptureOptions {
+        object: Object::Debug,
+        ..options.clone()
+    };
+    // One that died in the midst of it: what is there is of both, and of none.
+    let set = set_of_links(&options.bpffs_dir);
+    let name = set
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .replace("links-", "links-was-");
+    std::fs::rename(&set, set.with_file_name(name)).unwrap();
+    let (capture, started) = Capture::start(&other).unwrap();
+    assert!(!started.taken_over);
+    drop(capture);
+    let after = links(&options.bpffs_dir);
+    assert_eq!(before.len(), after.len());
+    for (name, (link, program)) in &before {
+        let (new_link, new_program) = &after[name];
+        assert_ne!(program, new_program, "{name}");
+        let traces = [
+            "tag_new_task",
+            "report_exec",
+            "drop_tag",
+            "judge_new_cgroup",
+        ];
+        assert_eq!(link != new_link, traces.contains(&&**name), "{name}");
+    }
+    assert!(!job(jobs, connect).status.success(), "the new ones refuse");
+}
+
 #[test]
 fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
     let subtree = Subtree::new();
@@ -214,6 +277,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         cgroup_root: Some(subtree.0.clone()),
         bpffs_dir: directory.0.path().join("bpf"),
         object: Object::Plain,
+        draining: false,
     };
     let (capture, started) = Capture::start(&options).unwrap();
     assert!(!started.taken_over);
@@ -249,7 +313,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         "{output:?}"
     );
 
-    let listeners = capture.listen().unwrap();
+    let listeners = capture.listen(Vec::new()).unwrap().listeners;
     let listener = &listeners.streams[0];
     listener.set_nonblocking(false).unwrap();
     let acceptor = std::thread::scope(|scope| {
@@ -339,6 +403,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         Some(0)
     );
     drop(capture);
+    replace_all_programs(&options, &jobs, &connect);
     assert!(uninstall(&options.bpffs_dir).unwrap());
     assert!(!uninstall(&options.bpffs_dir).unwrap());
     let output = job(&jobs, &format!("exec 3<>/dev/tcp/127.0.0.1/{port}"));

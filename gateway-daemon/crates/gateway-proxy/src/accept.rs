@@ -24,12 +24,32 @@ use tokio::sync::watch;
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// Accepts on worker `home` until the proxy drains. Then the listener is closed.
+/// Counts who accepts, so that a drain knows when nobody does any more.
+pub(crate) struct Accepting(Arc<Shared>);
+
+impl Accepting {
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Accepting {
+        shared.accepting.fetch_add(1, Ordering::SeqCst);
+        Accepting(Arc::clone(shared))
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        if self.0.accepting.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.empty.notify_waiters();
+        }
+    }
+}
+
+/// Accepts on worker `home` until the proxy drains. Then the listener is closed; what still waits at
+/// it is for whoever has it open too.
 pub(crate) async fn accept(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
     home: usize,
     mut draining: watch::Receiver<bool>,
+    _accepting: Accepting,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,

@@ -1,5 +1,5 @@
 //! The proxy as the daemon holds it: start, look, end.
-use crate::accept::accept;
+use crate::accept::{Accepting, accept};
 use crate::counters::{Counters, Counts, Pace};
 use crate::id::SessionIds;
 use crate::limits::ProxyLimits;
@@ -45,9 +45,11 @@ pub(crate) struct Shared {
     pub(crate) ids: SessionIds,
     /// Connections from accept to the end of their task.
     pub(crate) active: AtomicUsize,
+    /// Tasks that accept.
+    pub(crate) accepting: AtomicUsize,
     /// Nothing is admitted any more.
     pub(crate) closed: AtomicBool,
-    /// Told when `active` becomes 0.
+    /// Told when `active` or `accepting` becomes 0.
     pub(crate) empty: Notify,
     pub(crate) accept_pace: Pace,
     pub(crate) limit_pace: Pace,
@@ -135,6 +137,7 @@ impl Proxy {
             registry: Arc::default(),
             ids: SessionIds::random(),
             active: AtomicUsize::new(0),
+            accepting: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             empty: Notify::new(),
             accept_pace: Pace::default(),
@@ -170,7 +173,9 @@ impl Proxy {
         let home = number % self.workers.len().max(1);
         let tasks = self.workers.get(home).map(|worker| {
             let shared = Arc::clone(&self.shared);
-            let task = accept(listener, shared, home, self.draining.subscribe());
+            let accepting = Accepting::begin(&shared);
+            let draining = self.draining.subscribe();
+            let task = accept(listener, shared, home, draining, accepting);
             worker.handle.spawn(task).abort_handle()
         });
         Ok(Ear(tasks.into_iter().collect()))
@@ -229,32 +234,41 @@ impl Proxy {
         self.workers.iter().map(Worker::load).collect()
     }
 
+    /// Stops accepting: what waits at the listeners is for whoever has them too. What was accepted
+    /// is served.
+    ///
+    /// To be called inside of a tokio runtime with time.
+    pub async fn stop_accepting(&self) {
+        self.draining.send_replace(true);
+        let none = self.none_of(&self.shared.accepting);
+        let _ = tokio::time::timeout(STOP_GRACE, none).await;
+    }
+
     /// Stops accepting, gives the sessions `timeout` to end by themselves, and ends the rest.
     /// When it returns, every session has its last record, but for those of a protocol that does
     /// not let itself be stopped: they get theirs when the proxy is dropped.
     ///
     /// To be called inside of a tokio runtime with time.
     pub async fn drain(&self, timeout: Duration) {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        self.draining.send_replace(true);
-        if tokio::time::timeout(timeout, self.empty()).await.is_err() {
-            self.shared.registry.stop_all(StopReason::Drained);
-            if tokio::time::timeout(STOP_GRACE, self.empty())
-                .await
-                .is_err()
-            {
-                let left = self.shared.active.load(Ordering::Relaxed);
+        let shared = &self.shared;
+        self.stop_accepting().await;
+        shared.closed.store(true, Ordering::SeqCst);
+        let empty = || self.none_of(&shared.active);
+        if tokio::time::timeout(timeout, empty()).await.is_err() {
+            shared.registry.stop_all(StopReason::Drained);
+            if tokio::time::timeout(STOP_GRACE, empty()).await.is_err() {
+                let left = shared.active.load(Ordering::Relaxed);
                 tracing::warn!(left, "sessions did not stop when told to");
             }
         }
     }
 
-    async fn empty(&self) {
+    async fn none_of(&self, count: &AtomicUsize) {
         loop {
             let mut told = pin!(self.shared.empty.notified());
             // Registered before the look, so that nothing is missed in between.
             told.as_mut().enable();
-            if self.shared.active.load(Ordering::SeqCst) == 0 {
+            if count.load(Ordering::SeqCst) == 0 {
                 return;
             }
             told.await;

@@ -6,6 +6,7 @@
 //! is full (once per segment), or the record is very long. When an append returns, the record is
 //! in the page cache, where the death of this process does not touch it; the flusher brings it to
 //! the disk within [`Durability`].
+mod heir;
 mod keeper;
 pub mod recovery;
 mod state;
@@ -20,6 +21,7 @@ use gateway_core::{
     AnswerRecord, OperationOutcome, OperationRecord, RecordError, Recorder, Resolution,
     SessionClosed, SessionOpened, Timestamp,
 };
+pub use heir::{Heir, Passed};
 use keeper::Keepers;
 use parking_lot::{Condvar, Mutex};
 use recovery::{Recovered, recover};
@@ -28,10 +30,11 @@ use state::{Durable, Spare, State};
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::DirBuilder;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The smallest segment.
@@ -100,9 +103,12 @@ impl fmt::Debug for JournalOptions {
 /// The journal, open for writing. Dropping it brings everything to the disk.
 pub struct Journal {
     shared: Arc<Shared>,
-    /// Ends before `_lock` does.
+    /// Ends before `lock` does.
     keepers: Keepers,
-    _lock: WriterLock,
+    /// `None` once it is another process's alone.
+    lock: Mutex<Option<WriterLock>>,
+    /// Where records go when another process has taken the journal over.
+    heir: OnceLock<Arc<dyn Heir>>,
 }
 
 /// What the writers and the journal's own threads have in common.
@@ -137,7 +143,16 @@ impl Journal {
     /// # Errors
     /// The directory cannot be used, another daemon has it, the disk is full, or its segments
     /// were written by a later version or on another kind of machine.
-    pub fn open(mut options: JournalOptions) -> Result<(Journal, Recovered), JournalError> {
+    pub fn open(options: JournalOptions) -> Result<(Journal, Recovered), JournalError> {
+        let journal = Journal::begin(options, None)?;
+        journal.0.say(&journal.1, true)?;
+        Ok(journal)
+    }
+
+    fn begin(
+        mut options: JournalOptions,
+        handed: Option<OwnedFd>,
+    ) -> Result<(Journal, Recovered), JournalError> {
         let bytes = options.segment_bytes.next_multiple_of(HEADER_BYTES);
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
             let (min, max) = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
@@ -154,7 +169,10 @@ impl Journal {
                 path: dir.clone(),
                 source,
             })?;
-        let lock = WriterLock::take(&dir)?;
+        let lock = match handed {
+            Some(lock) => WriterLock::hold(&dir, lock.into())?,
+            None => WriterLock::take(&dir)?,
+        };
         let boot = boot_id();
         let tail = recover(&dir, boot)?;
         let recovered = tail.recovered;
@@ -201,24 +219,20 @@ impl Journal {
         let journal = Journal {
             shared,
             keepers,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
+            heir: OnceLock::new(),
         };
-        journal.say(&recovered)?;
         Ok((journal, recovered))
     }
 
-    /// Every open leaves a note: sessions that are open before it are over.
-    fn say(&self, recovered: &Recovered) -> Result<(), JournalError> {
-        let kind = if recovered.is_clean() {
-            NoteKind::Opened
-        } else {
-            NoteKind::Recovered
-        };
-        for kind in [
-            Some(NoteKind::Opened),
-            (kind != NoteKind::Opened).then_some(kind),
-        ] {
-            let Some(kind) = kind else { continue };
+    /// Every open leaves a note: sessions that are open before it are over. One that takes over
+    /// leaves none.
+    fn say(&self, recovered: &Recovered, opened: bool) -> Result<(), JournalError> {
+        let kinds = [
+            opened.then_some(NoteKind::Opened),
+            (!recovered.is_clean()).then_some(NoteKind::Recovered),
+        ];
+        for kind in kinds.into_iter().flatten() {
             let note = Note {
                 time: (self.shared.options.clock)(),
                 kind,
@@ -294,6 +308,9 @@ impl Journal {
     }
 
     fn append(&self, body: &[u8]) -> Result<(), Arc<str>> {
+        if let Some(heir) = self.heir.get() {
+            return heir.append(body);
+        }
         let shared = &*self.shared;
         let longest = shared.options.segment_bytes - HEADER_BYTES;
         let total = record_bytes(body.len() as u64);
@@ -303,11 +320,20 @@ impl Journal {
         };
         let body_sum = crc32c::crc32c(body);
         let mut state = shared.state.lock();
+        if state.handed_over {
+            drop(state);
+            return self.pass_on(body);
+        }
         while state.offset + total > state.segment.bytes || state.broken.is_some() {
             if let Some(broken) = &state.broken {
                 return Err(Arc::clone(broken));
             }
             self.rotate(&mut state)?;
+            // It may have waited, without the lock.
+            if state.handed_over {
+                drop(state);
+                return self.pass_on(body);
+            }
         }
         let (offset, sequence) = (state.offset, state.next_sequence);
         let sum = checksum(body_sum, sequence, length, state.segment.salt);
@@ -360,7 +386,7 @@ impl Journal {
                 .spare_changed
                 .wait_until(state, deadline)
                 .timed_out();
-            if state.segment.number != full || state.broken.is_some() {
+            if state.segment.number != full || state.broken.is_some() || state.handed_over {
                 return Ok(());
             }
             if timed_out && !matches!(state.spare, Spare::Ready(_)) {

@@ -35,7 +35,7 @@ pub use error::{IndexError, JournalError, ReadError};
 pub use format::FORMAT_VERSION;
 pub use index::{Index, IndexStatus, Indexer};
 pub use journal::recovery::{Damage, Recovered};
-pub use journal::{Clock, Durability, Journal, JournalOptions};
+pub use journal::{Clock, Durability, Heir, Journal, JournalOptions, Passed};
 pub use query::{ActQuery, Follower, Pattern, Query, Start, acts, operations, replay, sessions};
 pub use reader::{Position, Reader, Records};
 pub use record::{Act, Note, NoteKind, Record, RecordKind, StoredOperation, TEXT_MAX};

@@ -5,7 +5,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -22,8 +23,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// which a daemon that starts would be turned away.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
-    /// The kernel gives the lock back when this closes, however the process ends.
-    _file: File,
+    /// The kernel gives the lock back when this closes, here and wherever it was handed to, however
+    /// the processes end.
+    file: File,
 }
 
 impl WriterLock {
@@ -34,7 +36,7 @@ impl WriterLock {
             path: path.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -42,6 +44,18 @@ impl WriterLock {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed("open", error))?;
+        WriterLock::hold(dir, file)
+    }
+
+    /// Takes the lock with a file that was opened already: by this process, or by one that holds the
+    /// lock and hands it over.
+    pub(crate) fn hold(dir: &Path, mut file: File) -> Result<WriterLock, JournalError> {
+        let path = dir.join(NAME);
+        let failed = |doing, source| JournalError::Io {
+            doing,
+            path: path.clone(),
+            source,
+        };
         let mut looks = 0;
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
@@ -65,11 +79,17 @@ impl WriterLock {
         // The number only makes the message of the next daemon clearer; without it all still holds.
         let named = file
             .set_len(0)
+            .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         if let Err(error) = named {
             tracing::debug!(%error, "the journal's lock file does not name its owner");
         }
-        Ok(WriterLock { _file: file })
+        Ok(WriterLock { file })
+    }
+
+    /// The lock once more: it is held until both are closed.
+    pub(crate) fn share(&self) -> std::io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::wiring::page;
 use crate::wiring::people::PeopleJudge;
 use crate::wiring::protocols;
 use gateway_approvals::{Approvals, Authority, HttpPost, Links, Options};
-use gateway_capture::Listeners;
+use gateway_capture::{Capture, CaptureError, Listeners};
 use gateway_dns::NameTable;
 use gateway_masking::{Cover, Key};
 use gateway_protocol::Datagrams;
@@ -38,8 +38,13 @@ pub(super) struct Gate {
     pub(super) links: Option<Arc<Links>>,
 }
 
-/// Opens the listeners: from now on governed connections arrive.
-pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<Gate, Failure> {
+/// Has the listeners opened by `listen`: from now on governed connections arrive.
+pub(super) fn open(
+    config: &Config,
+    ground: &Ground,
+    kernel: &Kernel,
+    listen: impl FnOnce(&Capture) -> Result<Listeners, CaptureError>,
+) -> Result<Gate, Failure> {
     let journal = Arc::clone(&ground.journal) as _;
     let recorder = Arc::new(CountedRecorder::new(journal, protocols::names()));
     let judge = Arc::new(TimedJudge::new(Arc::new(PeopleJudge {
@@ -81,7 +86,7 @@ pub(super) fn open(config: &Config, ground: &Ground, kernel: &Kernel) -> Result<
         names: Arc::new(LearnedNames(names)),
         protocols: protocols::all(&config.limits, dns.clone(), &columns),
     };
-    let here = kernel.capture.listen().map_err(capture_failure)?;
+    let here = listen(&kernel.capture).map_err(capture_failure)?;
     let failed = |error: ProxyError| Failure::no(error.to_string());
     let proxy = Proxy::start(Vec::new(), ports, proxy_limits(config)).map_err(failed)?;
     let proxy = Arc::new(proxy);

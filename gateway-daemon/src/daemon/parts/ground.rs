@@ -1,4 +1,5 @@
 //! What is made before the kernel half: directories, the socket, the policies, the journal.
+use super::super::handover::{Held, Predecessor};
 use super::super::state::{State, make_directory};
 use crate::config::Config;
 use crate::exit::Failure;
@@ -13,6 +14,7 @@ use gateway_credentials::{KeyPlace, Store, Vault};
 use gateway_identity::{Directory, Revocations, SamlProviders, Scim};
 use gateway_policy::Policies;
 use gateway_recording::{Durability, Indexer, Journal, JournalError, JournalOptions, Reader};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A segment holds at least this, in bytes.
@@ -31,14 +33,22 @@ pub(super) struct Ground {
     pub(super) vault: Arc<Vault>,
     pub(super) webhooks: Vec<Webhook>,
     pub(super) journal: Arc<Journal>,
+    /// The daemon that hands over, while it drains.
+    pub(super) predecessor: Option<Arc<Predecessor>>,
     pub(super) archive: Arc<JournalArchive>,
     pub(super) notes: Vec<String>,
 }
 
-/// Makes it, or says what is wrong.
-pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
+/// Makes it, or says what is wrong; with what another daemon hands over.
+pub(super) fn lay_ground(
+    config: &Config,
+    handed: Option<(OwnedFd, Held)>,
+) -> Result<Ground, Failure> {
     let few = raise_descriptors(config.limits.descriptors());
-    let state = State::open(&config.state_dir)?;
+    let (state, held) = match handed {
+        Some((lock, held)) => (State::take_over(&config.state_dir, lock)?, Some(held)),
+        None => (State::open(&config.state_dir)?, None),
+    };
     if let Some(above) = config.control_socket.parent() {
         make_directory(above, 0o755)?;
     }
@@ -56,7 +66,8 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
     let clock: gateway_policy::Clock = Arc::new(moment::now);
     let policies = Policies::open(&config.policy_dir, &config.state_dir, clock)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let (journal, mut notes) = open_journal(config)?;
+    // As early as can be: records of the daemon that hands over wait for it.
+    let (journal, predecessor, mut notes) = open_journal(config, held)?;
     notes.extend(few);
     let reader = Reader::open(config.journal_dir())
         .map_err(|error| Failure::no(format!("the journal cannot be read: {error}")))?;
@@ -79,6 +90,7 @@ pub(super) fn lay_ground(config: &Config) -> Result<Ground, Failure> {
         vault,
         webhooks,
         journal,
+        predecessor,
         archive,
         notes,
     })
@@ -120,7 +132,9 @@ fn vault(config: &Config) -> Vault {
     Vault::new(Store::new(config.credentials.file.clone(), keys))
 }
 
-fn open_journal(config: &Config) -> Result<(Arc<Journal>, Vec<String>), Failure> {
+type Opened = (Arc<Journal>, Option<Arc<Predecessor>>, Vec<String>);
+
+fn open_journal(config: &Config, held: Option<Held>) -> Result<Opened, Failure> {
     let seed = getrandom::u64().map_err(|error| Failure::no(format!("no randomness: {error}")))?;
     let mut options = JournalOptions::new(config.journal_dir(), Arc::new(moment::now), seed);
     let longest = config
@@ -133,13 +147,23 @@ fn open_journal(config: &Config) -> Result<(Arc<Journal>, Vec<String>), Failure>
         time if time.is_zero() => Durability::Always,
         time => Durability::Within(time),
     };
-    let (journal, recovered) = Journal::open(options).map_err(journal_failure)?;
+    let (lock, held) = match held.map(Held::split) {
+        Some((lock, held)) => (Some(lock), Some(held)),
+        None => (None, None),
+    };
+    let opened = match lock {
+        Some(lock) => Journal::take_over(options, lock),
+        None => Journal::open(options),
+    };
+    let (journal, recovered) = opened.map_err(journal_failure)?;
+    let journal = Arc::new(journal);
+    let predecessor = held.map(|held| Predecessor::follow(held, &journal));
     let mut notes = Vec::new();
     if !recovered.is_clean() {
         tracing::warn!(%recovered, "the journal was not closed cleanly");
         notes.push(format!("the journal: {recovered}"));
     }
-    Ok((Arc::new(journal), notes))
+    Ok((journal, predecessor.transpose()?, notes))
 }
 
 fn journal_failure(error: JournalError) -> Failure {

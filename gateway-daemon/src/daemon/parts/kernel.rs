@@ -46,6 +46,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         cgroup_root: config.cgroup_root.clone(),
         bpffs_dir: config.bpffs_dir.clone(),
         object: config.object(),
+        draining: ground.predecessor.is_some(),
     };
     let (capture, attached) = Capture::start(&options).map_err(capture_failure)?;
     let capture = Arc::new(capture);

@@ -4,6 +4,7 @@ use super::{Durability, Shared, new_header};
 use crate::error::JournalError;
 use crate::format::HEADER_BYTES;
 use crate::segment::WritableSegment;
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ pub(super) struct Keepers {
 
 struct Keeper {
     bell: Bell,
-    handle: Option<JoinHandle<()>>,
+    handle: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Calls a thread to work.
@@ -69,6 +70,12 @@ impl Keepers {
         self.flusher.bell.ring();
     }
 
+    /// Ends both, the flusher last, with everything on the disk.
+    pub(super) fn end(&self) {
+        self.preparer.end();
+        self.flusher.end();
+    }
+
     /// Pages or a segment are needed.
     pub(super) fn prepare(&self) {
         self.preparer.bell.ring();
@@ -88,7 +95,7 @@ impl Keeper {
         };
         Ok(Keeper {
             bell,
-            handle: Some(handle),
+            handle: Mutex::new(Some(handle)),
         })
     }
 }
@@ -100,20 +107,23 @@ impl Bell {
     }
 }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
+impl Keeper {
+    fn end(&self) {
         self.bell.call.stop.store(true, Ordering::Release);
         self.bell.thread.unpark();
-        if self
-            .handle
-            .take()
-            .is_some_and(|handle| handle.join().is_err())
-        {
+        let handle = self.handle.lock().take();
+        if handle.is_some_and(|handle| handle.join().is_err()) {
             tracing::error!(
                 thread = self.bell.thread.name(),
                 "a thread of the journal panicked"
             );
         }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) retired: Option<(Arc<WritableSegment>, u64)>,
     /// There are records that the flusher does not know of.
     pub(super) dirty: bool,
+    /// Another process writes the journal now: nothing is written here any more.
+    pub(super) handed_over: bool,
     /// The disk refused what was written. Nothing is accepted any more.
     pub(super) broken: Option<Arc<str>>,
 }
@@ -68,6 +70,7 @@ impl State {
             next_segment,
             retired: None,
             dirty: false,
+            handed_over: false,
             broken: None,
         }
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 mod disk;
 mod ends;
+mod heir;
 mod older;
 
 fn patch(file: &Path, offset: u64, bytes: &[u8]) {
