@@ -8,6 +8,7 @@ use crate::missed::{TagPrograms, now_ns};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::policies::InForce;
+use crate::seal::{self, Unsealed};
 use crate::space::Visitor;
 use crate::wire::Wire;
 use crate::{btf, cgroup, host, scan};
@@ -15,7 +16,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use gateway_common::ABI_VERSION;
-use gateway_common::config::{Config, Offsets};
+use gateway_common::config::{Config, Offsets, SealOffsets};
 use gateway_common::flow::Handshake;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -83,6 +84,8 @@ pub struct Capture {
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
     pub(crate) generation: u64,
+    /// Why the tier is not `seal`, where it is not.
+    pub(crate) sealed: Result<(), Unsealed>,
     /// The network namespace of the daemon; 0 before it listens.
     pub(crate) netns: AtomicU64,
     /// The others that it listens in.
@@ -106,7 +109,9 @@ impl Capture {
     /// The host lacks something, or the pinned state is of another version.
     pub fn start(options: &CaptureOptions) -> Result<(Capture, Started), CaptureError> {
         host::check_kernel()?;
-        let offsets = btf::offsets(Path::new(btf::VMLINUX))?;
+        let types = btf::read(Path::new(btf::VMLINUX))?;
+        let offsets = OffsetsOf::kernel(&types)?;
+        drop(types);
         let root = cgroup::Root::open(options.cgroup_root.as_deref())?;
         host::make_bpffs(&options.bpffs_dir)?;
         let pins = Pins::new(&options.bpffs_dir);
@@ -115,7 +120,6 @@ impl Capture {
 
         let kernel_types = Btf::from_sys_fs()
             .map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
-        let offsets = Wire(offsets);
         let mut loader = loader(&kernel_types, &offsets);
         for name in PINNED {
             loader.map_pin_path(name, pins.map(name));
@@ -144,6 +148,7 @@ impl Capture {
                 options.object,
             )?;
         }
+        let sealed = seal(&mut ebpf, &kernel_types, &pins, options.object, &offsets);
         let capture = Capture {
             maps: RwLock::new(maps),
             ebpf: Mutex::new(ebpf),
@@ -155,6 +160,7 @@ impl Capture {
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
             generation,
+            sealed,
             netns: AtomicU64::new(0),
             elsewhere: Mutex::default(),
             visitor: Visitor::default(),
@@ -302,16 +308,56 @@ fn introduce(maps: &mut Maps) -> Result<u64, CaptureError> {
     Ok(generation)
 }
 
+/// The offsets of this kernel's fields.
+pub(crate) struct OffsetsOf {
+    needed: Wire<Offsets>,
+    seal: Wire<SealOffsets>,
+    /// Why the programs of BPF LSM cannot run here, where they cannot.
+    pub(crate) lacking: Result<(), Unsealed>,
+}
+
+impl OffsetsOf {
+    /// # Errors
+    /// A field is lacking that nothing works without.
+    pub(crate) fn kernel(types: &btf::Types) -> Result<OffsetsOf, CaptureError> {
+        let (seal, lacking) = match seal::offsets(types) {
+            Ok(offsets) => (offsets, Ok(())),
+            Err(error) => (SealOffsets::default(), Err(error.to_string())),
+        };
+        Ok(OffsetsOf {
+            needed: Wire(btf::offsets_in(types)?),
+            seal: Wire(seal),
+            lacking,
+        })
+    }
+}
+
 /// What the objects are loaded with, here and where it is only tried.
-pub(crate) fn loader<'a>(types: &'a Btf, offsets: &'a Wire<Offsets>) -> EbpfLoader<'a> {
+pub(crate) fn loader<'a>(types: &'a Btf, offsets: &'a OffsetsOf) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.btf(Some(types));
-    loader.override_global("OFFSETS", offsets, true);
+    loader.override_global("OFFSETS", &offsets.needed, true);
+    loader.override_global("SEAL_OFFSETS", &offsets.seal, true);
     loader.map_max_entries("TAGS", host::pid_max());
     loader
 }
 
-/// The programs that have links.
+/// Attaches the programs of BPF LSM too, unless they are.
+fn seal(
+    ebpf: &mut Ebpf,
+    types: &Btf,
+    pins: &Pins,
+    object: Object,
+    offsets: &OffsetsOf,
+) -> Result<(), Unsealed> {
+    offsets.lacking.clone()?;
+    if seal::is_complete(&pins.links(object)) {
+        return Ok(());
+    }
+    seal::attach(ebpf, types, pins, object)
+}
+
+/// The programs that have links wherever the gateway runs.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     CGROUP
         .into_iter()
@@ -349,7 +395,7 @@ fn attach(
     pins.commit_links(object)
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {
     ebpf.program_mut(name).ok_or_else(|| CaptureError::System {
         what: format!("find the program {name}"),
         detail: "the eBPF object does not have it".into(),
@@ -407,7 +453,7 @@ fn attach_cgroup(ebpf: &mut Ebpf, name: &str, root: &File) -> Result<FdLink, Cap
     }
 }
 
-fn wrong_kind(name: &str) -> CaptureError {
+pub(crate) fn wrong_kind(name: &str) -> CaptureError {
     CaptureError::System {
         what: format!("load the program {name}"),
         detail: "it is of another kind than expected".into(),
