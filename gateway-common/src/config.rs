@@ -155,6 +155,89 @@ pub struct Offsets {
     pub binprm_filename: u32,
 }
 
+/// The same for the programs of BPF LSM, which a kernel may be without. All zero where they are not
+/// loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SealOffsets {
+    /// `socket.sk`
+    pub socket_sk: u32,
+    /// `sock.sk_protocol`
+    pub sock_protocol: u32,
+    /// `unix_sock.addr`
+    pub unix_addr: u32,
+    /// `unix_address.len`
+    pub unix_address_len: u32,
+    /// `unix_address.name`
+    pub unix_address_name: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `file.f_mode`
+    pub file_mode: u32,
+    /// `file.f_path.dentry`
+    pub file_dentry: u32,
+    /// `file.private_data`
+    pub file_private: u32,
+    /// `inode.i_mode`
+    pub inode_mode: u32,
+    /// `inode.i_rdev`
+    pub inode_rdev: u32,
+    /// `inode.i_ino`
+    pub inode_number: u32,
+    /// `inode.i_sb`
+    pub inode_super: u32,
+    /// `super_block.s_magic`
+    pub super_magic: u32,
+    /// `super_block.s_dev`
+    pub super_dev: u32,
+    /// `dentry.d_name.name`
+    pub dentry_name: u32,
+    /// `dentry.d_parent`
+    pub dentry_parent: u32,
+    /// `dentry.d_inode`
+    pub dentry_inode: u32,
+    /// `path.dentry`
+    pub path_dentry: u32,
+    /// `path.mnt`
+    pub path_mount: u32,
+    /// `vfsmount.mnt_sb`
+    pub vfsmount_super: u32,
+    /// `mount.mnt`
+    pub mount_mnt: u32,
+    /// `mount.mnt_group_id`
+    pub mount_group: u32,
+    /// `task_struct.nsproxy`
+    pub task_nsproxy: u32,
+    /// `nsproxy.mnt_ns`
+    pub nsproxy_mnt: u32,
+    /// `mnt_namespace.ns.inum`
+    pub mnt_inum: u32,
+    /// `fs_context.fs_type`
+    pub fs_context_type: u32,
+    /// `file_system_type.name`
+    pub fs_type_name: u32,
+    /// `file_system_type.fs_flags`
+    pub fs_type_flags: u32,
+    /// `fs_parameter.key`
+    pub fs_parameter_key: u32,
+    /// `sk_buff.data`
+    pub skb_data: u32,
+    /// `sk_buff.len`
+    pub skb_len: u32,
+    /// `io_ring_ctx.sq_data`
+    pub ring_queue: u32,
+    /// `io_sq_data.task_tgid`
+    pub queue_tgid: u32,
+    /// `key.type`
+    pub key_type: u32,
+    /// `key_type.name`
+    pub key_type_name: u32,
+    /// Not an offset: which argument of the hook `inode_setattr` is the dentry.
+    pub setattr_dentry: u32,
+    /// Not an offset: the inode number of the host's mount namespace, that of process 1.
+    pub host_mounts: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,36 @@ pub mod refused {
     pub const INBOUND: u32 = 9;
     /// Not refused: the daemon had been silent for as long as the policy says, so it passed.
     pub const WAITED: u32 = 10;
+    /// A family of sockets that cannot be inspected (BPF LSM, as all that follow).
+    pub const FAMILY: u32 = 11;
+    /// The system call bpf().
+    pub const BPF: u32 = 12;
+    /// What a bpffs holds was to be removed, renamed or unmounted.
+    pub const PINS: u32 = 13;
+    /// Another process was to be traced.
+    pub const TRACE: u32 = 14;
+    /// A unix socket of somebody outside of the tree.
+    pub const UNIX: u32 = 15;
+    /// A socket or device was passed in from outside of the tree.
+    pub const PASSED_IN: u32 = 16;
+    /// A device that makes packets, or is the memory.
+    pub const DEVICE_FILE: u32 = 17;
+    /// A file that names what the kernel starts, or speaks to.
+    pub const KERNEL_FILE: u32 = 18;
+    /// A file system that speaks to others.
+    pub const MOUNT: u32 = 19;
+    /// Code for the kernel.
+    pub const CODE: u32 = 20;
+    /// Rules that redirect packets.
+    pub const RULES: u32 = 21;
+    /// A key that the kernel has somebody fetch.
+    pub const KEY: u32 = 22;
+    /// A ring that a process outside of the tree serves.
+    pub const RING: u32 = 23;
+    /// The gateway's own files, or those that have others work.
+    pub const GUARDED: u32 = 24;
+    /// A signal for the gateway.
+    pub const SIGNAL: u32 = 25;
 }
 
 /// The longest argument list that is kept, in bytes.

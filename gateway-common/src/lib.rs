@@ -7,8 +7,10 @@
 //! - [`flow`]: what is remembered about a governed socket
 //! - [`event`]: what the kernel half reports; never what it decides
 //! - [`glob`]: cgroup paths against the globs of the policies
+//! - [`guard`]: files that governed processes leave alone
 //! - [`address`]: which addresses are loopback, link-local, or somebody's metadata
 //! - [`scan`]: the processes that were there before the programs
+//! - [`socket`]: whose a socket is that is not of IP
 //! - [`config`]: what the daemon tells the kernel half
 #![no_std]
 
@@ -18,7 +20,9 @@ pub mod counter;
 pub mod event;
 pub mod flow;
 pub mod glob;
+pub mod guard;
 pub mod scan;
+pub mod socket;
 pub mod tag;
 
 /// The version of every layout in this crate. Pinned maps of another version are not taken over.

@@ -12,6 +12,7 @@ pub(crate) mod clock;
 pub(crate) mod columns;
 pub(crate) mod follower;
 pub(crate) mod governance;
+pub(crate) mod guard;
 pub(crate) mod identity;
 pub(crate) mod launcher;
 pub(crate) mod lineage;

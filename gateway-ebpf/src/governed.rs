@@ -52,6 +52,13 @@ pub(crate) fn tag_of(process: Process) -> Option<Tag> {
     }
 }
 
+/// The tree of the process with this number. For processes that are known to live.
+#[inline(always)]
+pub(crate) fn tree_of_tgid(tgid: u32) -> Option<u64> {
+    // SAFETY: copied at once.
+    Some(unsafe { TAGS.get(tgid) }?.tree)
+}
+
 /// Is this the daemon, or the one before it, which drains?
 #[inline(always)]
 pub(crate) fn is_daemon(process: Process) -> bool {

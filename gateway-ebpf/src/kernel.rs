@@ -1,9 +1,10 @@
 //! The few kernel fields that are read, by offsets that the daemon took from this kernel's BTF.
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel_str};
 use core::ffi::c_void;
 use core::ptr;
-use gateway_common::config::Offsets;
+use gateway_common::config::{Offsets, SealOffsets};
+use gateway_common::guard::FileId;
 
 /// Set by the daemon before the programs are loaded.
 #[unsafe(no_mangle)]
@@ -27,10 +28,60 @@ static OFFSETS: Offsets = Offsets {
     binprm_filename: 0,
 };
 
+/// Likewise, where the kernel has BPF LSM.
+#[unsafe(no_mangle)]
+static SEAL_OFFSETS: SealOffsets = SealOffsets {
+    socket_sk: 0,
+    sock_protocol: 0,
+    unix_addr: 0,
+    unix_address_len: 0,
+    unix_address_name: 0,
+    file_inode: 0,
+    file_mode: 0,
+    file_dentry: 0,
+    file_private: 0,
+    inode_mode: 0,
+    inode_rdev: 0,
+    inode_number: 0,
+    inode_super: 0,
+    super_magic: 0,
+    super_dev: 0,
+    dentry_name: 0,
+    dentry_parent: 0,
+    dentry_inode: 0,
+    path_dentry: 0,
+    path_mount: 0,
+    vfsmount_super: 0,
+    mount_mnt: 0,
+    mount_group: 0,
+    task_nsproxy: 0,
+    nsproxy_mnt: 0,
+    mnt_inum: 0,
+    fs_context_type: 0,
+    fs_type_name: 0,
+    fs_type_flags: 0,
+    fs_parameter_key: 0,
+    skb_data: 0,
+    skb_len: 0,
+    ring_queue: 0,
+    queue_tgid: 0,
+    key_type: 0,
+    key_type_name: 0,
+    setattr_dentry: 0,
+    host_mounts: 0,
+};
+
 macro_rules! offset {
     ($field:ident) => {
         // SAFETY: a static of plain data. Volatile, since the loader overwrites it.
         unsafe { ptr::read_volatile(&raw const OFFSETS.$field) } as usize
+    };
+}
+
+macro_rules! seal_offset {
+    ($field:ident) => {
+        // SAFETY: as above.
+        unsafe { ptr::read_volatile(&raw const SEAL_OFFSETS.$field) } as usize
     };
 }
 
@@ -142,4 +193,218 @@ pub(crate) fn arguments(task: Address) -> Option<(u64, u64)> {
 #[inline(always)]
 pub(crate) fn executed_file(binprm: Address) -> Option<*const u8> {
     read(binprm, offset!(binprm_filename))
+}
+
+/// The sock of a socket, as the helpers of socket storage take it: read by the program itself, so that
+/// the verifier knows what it is. Null when the socket has none.
+#[inline(always)]
+pub(crate) fn sock_of(socket: Address) -> *mut c_void {
+    let field = socket
+        .cast::<u8>()
+        .wrapping_add(seal_offset!(socket_sk))
+        .cast::<*mut c_void>();
+    // SAFETY: a field of a socket that the kernel handed over; the verifier checks the offset.
+    unsafe { ptr::read_volatile(field) }
+}
+
+/// `sock.sk_protocol`
+#[inline(always)]
+pub(crate) fn protocol_of(sock: Address) -> Option<u16> {
+    read(sock, seal_offset!(sock_protocol))
+}
+
+/// The name that a unix socket is bound to: where it is, and how long. `None` when it has none.
+#[inline(always)]
+pub(crate) fn unix_name(sock: Address) -> Option<(*const u8, u32)> {
+    const FAMILY_BYTES: u32 = 2;
+    let address: Address = read(sock, seal_offset!(unix_addr))?;
+    if address.is_null() {
+        return None;
+    }
+    let len: u32 = read(address, seal_offset!(unix_address_len))?;
+    let name = address
+        .cast::<u8>()
+        .wrapping_add(seal_offset!(unix_address_name) + FAMILY_BYTES as usize);
+    Some((name, len.checked_sub(FAMILY_BYTES)?))
+}
+
+/// `file.f_inode`
+#[inline(always)]
+pub(crate) fn inode_of(file: Address) -> Option<Address> {
+    read(file, seal_offset!(file_inode))
+}
+
+/// May what is opened be written?
+#[inline(always)]
+pub(crate) fn is_writable(file: Address) -> bool {
+    const FMODE_WRITE: u32 = 2;
+    let mode: Option<u32> = read(file, seal_offset!(file_mode));
+    mode.is_none_or(|mode| mode & FMODE_WRITE != 0)
+}
+
+/// `file.f_path.dentry`
+#[inline(always)]
+pub(crate) fn dentry_of(file: Address) -> Option<Address> {
+    read(file, seal_offset!(file_dentry))
+}
+
+/// `path.dentry`
+#[inline(always)]
+pub(crate) fn dentry_of_path(path: Address) -> Option<Address> {
+    read(path, seal_offset!(path_dentry))
+}
+
+/// The number of the device that an inode stands for, when it is a character device.
+#[inline(always)]
+pub(crate) fn character_device(inode: Address) -> Option<u32> {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFCHR: u16 = 0o020_000;
+    let mode: u16 = read(inode, seal_offset!(inode_mode))?;
+    if mode & S_IFMT != S_IFCHR {
+        return None;
+    }
+    read(inode, seal_offset!(inode_rdev))
+}
+
+/// The magic number of the file system that an inode is in.
+#[inline(always)]
+pub(crate) fn magic_of(inode: Address) -> Option<u64> {
+    magic(read(inode, seal_offset!(inode_super))?)
+}
+
+/// `super_block.s_magic`
+#[inline(always)]
+fn magic(super_block: Address) -> Option<u64> {
+    read(super_block, seal_offset!(super_magic))
+}
+
+/// Which file an inode is.
+#[inline(always)]
+pub(crate) fn identity_of(inode: Address) -> Option<FileId> {
+    let super_block: Address = read(inode, seal_offset!(inode_super))?;
+    let device: u32 = read(super_block, seal_offset!(super_dev))?;
+    Some(FileId {
+        number: read(inode, seal_offset!(inode_number))?,
+        device: u64::from(device),
+    })
+}
+
+/// The first bytes of the last component of a path, with zeros behind them.
+#[inline(always)]
+pub(crate) fn name_of(dentry: Address) -> Option<[u8; 16]> {
+    text(read(dentry, seal_offset!(dentry_name))?)
+}
+
+/// `dentry.d_parent`, which is the dentry itself at the top.
+#[inline(always)]
+pub(crate) fn parent_of(dentry: Address) -> Option<Address> {
+    read(dentry, seal_offset!(dentry_parent))
+}
+
+/// `dentry.d_inode`
+#[inline(always)]
+pub(crate) fn inode_of_dentry(dentry: Address) -> Option<Address> {
+    read(dentry, seal_offset!(dentry_inode))
+}
+
+/// The first bytes of a kernel string; the last one is always zero.
+#[inline(always)]
+fn text(from: *const u8) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    // SAFETY: the helper writes at most 16 bytes, the zero included.
+    let read = unsafe {
+        bpf_probe_read_kernel_str(bytes.as_mut_ptr().cast(), bytes.len() as u32, from.cast())
+    };
+    if read <= 0 { None } else { Some(bytes) }
+}
+
+/// What a mount is of: the magic number of the file system.
+#[inline(always)]
+pub(crate) fn magic_of_mount(mount: Address) -> Option<u64> {
+    magic(read(mount, seal_offset!(vfsmount_super))?)
+}
+
+/// Do others see what becomes of this mount? (`mount.mnt_group_id`)
+#[inline(always)]
+pub(crate) fn is_shared(mount: Address) -> bool {
+    let whole = mount
+        .cast::<u8>()
+        .wrapping_sub(seal_offset!(mount_mnt))
+        .cast();
+    read::<i32>(whole, seal_offset!(mount_group)) != Some(0)
+}
+
+/// `path.mnt`
+#[inline(always)]
+pub(crate) fn mount_of_path(path: Address) -> Option<Address> {
+    read(path, seal_offset!(path_mount))
+}
+
+/// Which argument of `inode_setattr` is the dentry: others came before it in 6.9.
+#[inline(always)]
+pub(crate) fn argument_of_setattr() -> usize {
+    seal_offset!(setattr_dentry)
+}
+
+/// Does the task see the mounts of the host?
+#[inline(always)]
+pub(crate) fn has_mounts_of_host(task: Address) -> bool {
+    let host = seal_offset!(host_mounts) as u32;
+    mounts_of(task).is_none_or(|inum| inum == host)
+}
+
+#[inline(always)]
+fn mounts_of(task: Address) -> Option<u32> {
+    let proxy: Address = read(task, seal_offset!(task_nsproxy))?;
+    let namespace: Address = read(proxy, seal_offset!(nsproxy_mnt))?;
+    read(namespace, seal_offset!(mnt_inum))
+}
+
+/// The file system that is being set up: its name, and `fs_flags`.
+#[inline(always)]
+pub(crate) fn file_system(context: Address) -> Option<([u8; 16], u32)> {
+    let kind: Address = read(context, seal_offset!(fs_context_type))?;
+    Some((
+        text(read(kind, seal_offset!(fs_type_name))?)?,
+        read(kind, seal_offset!(fs_type_flags))?,
+    ))
+}
+
+/// `fs_parameter.key`
+#[inline(always)]
+pub(crate) fn parameter(of: Address) -> Option<[u8; 16]> {
+    text(read(of, seal_offset!(fs_parameter_key))?)
+}
+
+/// The bytes of a packet: where they are, and how many.
+#[inline(always)]
+pub(crate) fn packet(skb: Address) -> Option<(Address, u32)> {
+    Some((
+        read(skb, seal_offset!(skb_data))?,
+        read(skb, seal_offset!(skb_len))?,
+    ))
+}
+
+/// A plain value at a kernel address, where the kernel's own layout is that of its ABI.
+#[inline(always)]
+pub(crate) fn plain<T: Copy>(base: Address, offset: usize) -> Option<T> {
+    read(base, offset)
+}
+
+/// The process whose thread serves a ring of io_uring; 0 when it is served by those who call.
+#[inline(always)]
+pub(crate) fn server_of_ring(file: Address) -> Option<u32> {
+    let ring: Address = read(file, seal_offset!(file_private))?;
+    let queue: Address = read(ring, seal_offset!(ring_queue))?;
+    if queue.is_null() {
+        return Some(0);
+    }
+    read(queue, seal_offset!(queue_tgid))
+}
+
+/// The name of a key's type.
+#[inline(always)]
+pub(crate) fn type_of_key(key: Address) -> Option<[u8; 16]> {
+    let kind: Address = read(key, seal_offset!(key_type))?;
+    text(read(kind, seal_offset!(key_type_name))?)
 }

@@ -18,6 +18,24 @@
 //! | `doom` | `tp_btf/sys_enter`, while a tree is being ended | its processes are killed |
 //! | `scan` | `iter/task` | the daemon reads all processes with their exact start times |
 //!
+//! Where BPF LSM is active (the tier seal), all of these too; `seal` is what they share:
+//!
+//! | file | hook | what |
+//! |---|---|---|
+//! | `family` | `lsm/socket_create`, `socket_post_create` | families of sockets; whose a socket is |
+//! | `unix` | `lsm/unix_stream_connect`, `unix_may_send` | unix sockets of others |
+//! | `receive` | `lsm/file_receive` | descriptors that come in |
+//! | `trace` | `lsm/ptrace_access_check` | other processes, their memory and descriptors |
+//! | `command` | `lsm/bpf` | the system call bpf() |
+//! | `pinned` | `lsm/inode_unlink`, `inode_rmdir`, `inode_rename`, `sb_umount` | the pins |
+//! | `guard` | `lsm/inode_create`, `inode_mknod`, `inode_mkdir`, `inode_symlink`, `inode_link`, `inode_setattr`, `sb_mount`, `move_mount`, `sb_pivotroot`, `task_kill` | the gateway's files and process, and files that have others work |
+//! | `device` | `lsm/file_open`, `file_ioctl` | TUN/TAP, and what the kernel starts |
+//! | `mount` | `lsm/fs_context_parse_param` | file systems of the network |
+//! | `code` | `lsm/kernel_load_data`, `kernel_read_file` | modules, kexec |
+//! | `rules` | `lsm/netlink_send`, `socket_setsockopt` | tc and netfilter |
+//! | `ring` | `lsm/mmap_file` | rings that others serve |
+//! | `key` | `lsm/key_alloc` | keys that the kernel has fetched |
+//!
 //! Decisions read maps only; events merely report. An internal error refuses when the task is
 //! governed, and passes when it is not.
 //!
@@ -25,29 +43,43 @@
 #![no_std]
 #![no_main]
 
+mod code;
+mod command;
 mod connect;
 mod create;
 mod debug;
+mod device;
 mod doom;
 mod egress;
 mod exec;
 mod exit;
+mod family;
 mod governed;
+mod guard;
 mod handshake;
 mod ingress;
 mod kernel;
+mod key;
 mod lookup;
 mod maps;
 mod mkdir;
+mod mount;
 mod packet;
 mod peername;
+mod pinned;
 mod question;
+mod receive;
 mod recvmsg;
 mod release;
 mod report;
+mod ring;
+mod rules;
 mod scan;
+mod seal;
 mod sendmsg;
 mod storage;
+mod trace;
+mod unix;
 mod wakeup;
 
 #[cfg(not(test))]

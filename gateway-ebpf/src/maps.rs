@@ -2,7 +2,7 @@
 //! downgrade that an attacker can force.
 use crate::storage::ClonedStorage;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use gateway_common::config::{
     BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, DRAINING_MAX, Listeners, NAMESPACES_MAX,
@@ -10,6 +10,8 @@ use gateway_common::config::{
 };
 use gateway_common::flow::{Dial, Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
+use gateway_common::guard::{FileId, GUARDED_MAX, Lesson};
+use gateway_common::socket::{NAMES_MAX, Owner, UnixName};
 use gateway_common::tag::Tag;
 use gateway_common::{counter, event};
 
@@ -86,6 +88,23 @@ pub(crate) static ALIVE: Array<u64, 1> = Array::new();
 /// The daemon's own listeners.
 #[btf_map]
 pub(crate) static MARKS: SkStorage<Mark> = SkStorage::new();
+
+/// Whose sockets of other families are: those that governed processes make, and the gateway's.
+#[btf_map]
+pub(crate) static OWNERS: SkStorage<Owner> = SkStorage::new();
+
+/// The unix sockets of others that policies let their trees use. The values mean nothing.
+#[btf_map]
+pub(crate) static UNIX_NAMES: LpmTrie<UnixName, u32, { NAMES_MAX as usize }> = LpmTrie::new();
+
+/// The files that governed processes leave alone, and how each is guarded.
+#[btf_map]
+pub(crate) static GUARDED: HashMap<FileId, u64, { GUARDED_MAX as usize }, ON_DEMAND> =
+    HashMap::new();
+
+/// Which file the daemon is about to open, for that.
+#[btf_map]
+pub(crate) static LESSON: Array<Lesson, 1> = Array::new();
 
 /// Trees whose processes are to end, one and all.
 #[btf_map]

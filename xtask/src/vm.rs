@@ -5,6 +5,7 @@ mod image;
 mod kernels;
 mod verifier;
 
+use crate::process;
 use crate::project::Project;
 use crate::setup::{self, Part};
 use crate::test::{self, Tally};
@@ -71,7 +72,7 @@ fn boot_all(project: &Project, chosen: &[&Series], accept: bool) -> Result<Tally
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory)?;
     let archive = Archive::open(&directory)?;
-    let initramfs = image::make(&place::gateway()?, &directory)?;
+    let initramfs = image::make(&place::gateway()?, &intruder(project)?, &directory)?;
     let mut kept = Kept::read(project)?;
     let mut total = Tally::default();
     for series in chosen {
@@ -90,6 +91,17 @@ fn boot_all(project: &Project, chosen: &[&Series], accept: bool) -> Result<Tally
         total.add(tally);
     }
     Ok(total)
+}
+
+/// The program that tries the ways out which BPF LSM closes (tests/examples/intruder.rs).
+fn intruder(project: &Project) -> Result<PathBuf> {
+    process::run(
+        process::cargo()
+            .args(["build", "--locked", "-p", "gateway-tests"])
+            .args(["--example", "intruder"])
+            .current_dir(&project.root),
+    )?;
+    Ok(project.target.join("debug/examples/intruder"))
 }
 
 fn skipped(reason: &str) -> Tally {

@@ -12,8 +12,9 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::terminal::screen::{Screen, print, print_json};
 use check::{Check, Finding, Viewer};
+use gateway_capture::seal::Unsealed;
 use host::Host;
-use kernel::Program;
+use kernel::{Attached, Program};
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 use ways::{Facts, Footing, Row, State};
@@ -69,20 +70,25 @@ fn examine(config: &Config) -> Result<(Report, Exit), Failure> {
         programs,
         built_with_lsm,
         attached,
+        seal,
     } = ground(config, &host, viewer);
     let footing = footing(&checks);
-    checks.extend(notes(config, &host, built_with_lsm));
-    checks.push(daemon::daemon(config, attached, viewer)?);
+    checks.extend(notes(config, &host, built_with_lsm, &seal));
+    let is_attached = attached.map(|attached| attached != Attached::Nothing);
+    checks.push(daemon::daemon(config, is_attached, viewer)?);
     let policies = policies::policies(config, root.as_ref(), viewer);
     let exit = exit(&checks, footing, &policies);
     checks.extend(policies);
+    // What is attached counts, not what could be.
+    let sealed = footing == Footing::Firm && seal.is_ok() && attached != Some(Attached::Programs);
     let facts = Facts {
         no_kernel_code: host.no_kernel_code(),
         subtree: root.as_ref().is_some_and(|root| !root.path.is_empty()),
+        sealed,
     };
     let rows = ways::rows(footing, &facts);
     let summary = Summary {
-        tier: tier(footing),
+        tier: tier(footing, sealed),
         open: count(&rows, |row| row.result == State::Open),
         missing: count(&checks, |check| check.result == Finding::Missing),
     };
@@ -105,14 +111,16 @@ struct Ground {
     checks: Vec<Check>,
     programs: Vec<Program>,
     built_with_lsm: Option<bool>,
-    attached: Option<bool>,
+    attached: Option<Attached>,
+    /// Why the tier cannot be `seal`, where it cannot.
+    seal: Result<(), Unsealed>,
 }
 
 fn ground(config: &Config, host: &Host, viewer: Viewer) -> Ground {
     let (types, built_with_lsm) = kernel::types();
     let (cgroup2, root) = kernel::cgroup2(config);
     let (pins, attached) = kernel::pins(config, viewer);
-    let (taken, programs) = kernel::programs(config, viewer);
+    let (taken, programs, seal) = kernel::programs(config, viewer);
     let others = kernel::others(config, root.as_ref(), viewer);
     let checks = vec![
         viewer.check(),
@@ -132,16 +140,22 @@ fn ground(config: &Config, host: &Host, viewer: Viewer) -> Ground {
         programs,
         built_with_lsm,
         attached,
+        seal,
     }
 }
 
 /// What the gateway works without.
-fn notes(config: &Config, host: &Host, built_with_lsm: Option<bool>) -> Vec<Check> {
+fn notes(
+    config: &Config,
+    host: &Host,
+    built_with_lsm: Option<bool>,
+    seal: &Result<(), Unsealed>,
+) -> Vec<Check> {
     let wanted = config.limits.descriptors();
     let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
     vec![
         host.descriptors(wanted, hard),
-        host.lsm(built_with_lsm),
+        host.lsm(built_with_lsm, seal.as_ref().err().map(String::as_str)),
         host.lockdown(),
         host.modules(),
         host.kexec(),
@@ -164,12 +178,13 @@ fn footing(ground: &[Check]) -> Footing {
     }
 }
 
-/// The strongest tier that this version and this host give. `contain` and `seal` are not built.
-const fn tier(footing: Footing) -> &'static str {
-    match footing {
-        Footing::Firm => "attest",
-        Footing::Missing => "none",
-        Footing::Unknown => "unknown",
+/// The strongest tier that this host gives. `contain` is for single jobs: no host has it.
+const fn tier(footing: Footing, sealed: bool) -> &'static str {
+    match (footing, sealed) {
+        (Footing::Firm, true) => "seal",
+        (Footing::Firm, false) => "attest",
+        (Footing::Missing, _) => "none",
+        (Footing::Unknown, _) => "unknown",
     }
 }
 
@@ -203,7 +218,13 @@ mod tests {
             (vec![ok()], vec![unknown()], "attest", Exit::NotPermitted),
         ] {
             let footing = footing(&ground);
-            assert_eq!(tier(footing), tier_name, "{ground:?}");
+            assert_eq!(tier(footing, false), tier_name, "{ground:?}");
+            let sealed = if tier_name == "attest" {
+                "seal"
+            } else {
+                tier_name
+            };
+            assert_eq!(tier(footing, true), sealed, "{ground:?}");
             assert_eq!(exit(&ground, footing, &policies), expected, "{policies:?}");
         }
     }

@@ -99,6 +99,7 @@ impl Governance {
                 mode: policy.mode,
                 posture: policy.posture,
                 cgroups: policy.cgroups.iter().map(ToString::to_string).collect(),
+                unix: policy.unix.iter().map(ToString::to_string).collect(),
             })
             .collect();
         let applied = self.capture.govern_cgroups(&governed);

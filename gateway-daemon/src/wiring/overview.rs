@@ -146,6 +146,11 @@ impl Health {
     }
 }
 
+/// `contain` is for single jobs: no host has it.
+const fn tier(sealed: bool) -> &'static str {
+    if sealed { "seal" } else { "attest" }
+}
+
 impl Overview for Health {
     fn status(&self) -> StatusView {
         let (attached, counters) = match self.capture.counters() {
@@ -165,7 +170,7 @@ impl Overview for Health {
             mode: mode.map_or("none", Mode::name).to_owned(),
             attached,
             enforcing: attached && enforced && rejected.is_empty() && !failed,
-            tier: "attest".to_owned(),
+            tier: tier(self.capture.sealed().is_ok()).to_owned(),
             policies,
             rejected,
             policies_loaded: Some(moment::rfc3339(self.governance.loaded())),

@@ -20,7 +20,7 @@ impl Refusals {
         let Kind::Refused {
             reason,
             destination,
-            ..
+            socket,
         } = &event.kind
         else {
             return;
@@ -30,7 +30,11 @@ impl Refusals {
         }
         let unsaid = self.unsaid.swap(0, Ordering::Relaxed);
         let (pid, tree) = (event.process.pid, event.tree);
-        tracing::warn!(pid, %tree, %destination, reason, unsaid, "the kernel refused a connection");
+        if destination.ip().is_unspecified() && destination.port() == 0 {
+            tracing::warn!(pid, %tree, ?socket, reason, unsaid, "the kernel refused a call");
+        } else {
+            tracing::warn!(pid, %tree, %destination, reason, unsaid, "the kernel refused a connection");
+        }
     }
 
     fn allows(&self, now: u64) -> bool {

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A guest that has not ended by then is ended. About 40 s on two cores, 100 s where others use them.
-const SECONDS_MAX: u64 = 240;
+/// A guest that has not ended by then is ended. About 100 s on two cores, 200 s where others use them.
+const SECONDS_MAX: u64 = 400;
 
 /// Something that the guest looked at.
 #[derive(Debug, PartialEq)]

@@ -9,8 +9,9 @@ use std::process::Command;
 /// Debian's busybox-static puts it there.
 const BUSYBOX: &str = "/bin/busybox";
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("init", include_str!("init.sh")),
+    ("seal.sh", include_str!("seal.sh")),
     ("bin/greet", "#!/bin/sh\nread -r _\necho hello\n"),
     (
         "etc/gateway/gateway.toml",
@@ -22,10 +23,19 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// What the guest mounts file systems on, or writes to.
-const DIRECTORIES: [&str; 7] = ["dev", "proc", "sys", "run", "tmp", "var", "root"];
+const DIRECTORIES: [&str; 8] = [
+    "dev",
+    "proc",
+    "sys",
+    "run",
+    "tmp",
+    "var",
+    "root",
+    "etc/cron.d",
+];
 
-/// Makes an initramfs for this binary.
-pub(super) fn make(binary: &Path, directory: &Path) -> Result<PathBuf> {
+/// Makes an initramfs for this binary, and the program that tries what it closes.
+pub(super) fn make(binary: &Path, intruder: &Path, directory: &Path) -> Result<PathBuf> {
     let root = directory.join("root");
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -39,19 +49,21 @@ pub(super) fn make(binary: &Path, directory: &Path) -> Result<PathBuf> {
         fs::write(&path, text)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
     }
-    for program in [binary, Path::new(BUSYBOX)] {
+    for program in [binary, intruder, Path::new(BUSYBOX)] {
         copy_libraries(program, &root)?;
     }
     fs::copy(BUSYBOX, root.join("bin/busybox")).context(BUSYBOX)?;
     symlink("busybox", root.join("bin/sh"))?;
     // Debug information is most of it, and all of it would be in the guest's memory.
-    process::read(
-        Command::new("strip")
-            .arg("--strip-debug")
-            .arg("-o")
-            .arg(root.join("bin/gateway"))
-            .arg(binary),
-    )?;
+    for (program, name) in [(binary, "bin/gateway"), (intruder, "bin/intruder")] {
+        process::read(
+            Command::new("strip")
+                .arg("--strip-debug")
+                .arg("-o")
+                .arg(root.join(name))
+                .arg(program),
+        )?;
+    }
     pack(&root, &directory.join("initramfs"))
 }
 

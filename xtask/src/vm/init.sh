@@ -5,6 +5,7 @@
 #   INSTRUCTIONS PROGRAM COUNT        how many the verifier went through
 #   END
 export PATH=/bin HOME=/root
+. /seal.sh
 JOB=/sys/fs/cgroup/jobs/one
 # The policy allows opaque flows to the one and knows nothing of the other.
 ALLOWED=7001
@@ -150,10 +151,12 @@ run_all() {
     check raw-socket-refused fails governed sh /init pings
     check daemonised daemonised_is_governed
     check ungoverned ungoverned_is_not_recorded
+    check_seal
     kill -9 $daemon
     # Until it is gone: the shell says that it was killed.
     wait $daemon 2>/dev/null
     check daemon-killed dead_daemon_refuses_only_the_governed
+    check seal-daemon-killed seal_holds
     start_daemon
     check next-daemon next_daemon_takes_over
     check uninstall nothing_is_left

@@ -8,6 +8,7 @@
 use crate::error::CaptureError;
 use crate::object::Object;
 use crate::pins::Pins;
+use crate::seal::{self, Unsealed};
 use crate::syscall;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
@@ -60,8 +61,14 @@ pub(crate) struct Place<'a> {
 }
 
 /// Attaches all programs and pins their links, in the place of those that are there. Tracing
-/// first: who is tagged later is judged less.
-pub(crate) fn attach(ebpf: &mut Ebpf, types: &Btf, place: &Place<'_>) -> Result<(), CaptureError> {
+/// first: who is tagged later is judged less. Those of BPF LSM last, unless something is `lacking` for
+/// them; says whether they are.
+pub(crate) fn attach(
+    ebpf: &mut Ebpf,
+    types: &Btf,
+    place: &Place<'_>,
+    lacking: &Result<(), Unsealed>,
+) -> Result<Result<(), Unsealed>, CaptureError> {
     let Place { root, pins, object } = *place;
     // From here on what is attached may be of two builds, and is none's own.
     let earlier = pins.retire_links()?;
@@ -85,7 +92,9 @@ pub(crate) fn attach(ebpf: &mut Ebpf, types: &Btf, place: &Place<'_>) -> Result<
         link.pin(&path)
             .map_err(|error| CaptureError::new(format!("pin {}", path.display()), &error))?;
     }
-    pins.commit_links(object)
+    let sealed = seal::attach(ebpf, types, &new, lacking);
+    pins.commit_links(object)?;
+    Ok(sealed)
 }
 
 /// Gives the program to the link that an earlier one of this name has. `None` when there is none
@@ -128,7 +137,7 @@ fn load_cgroup(ebpf: &mut Ebpf, name: &str) -> Result<(), CaptureError> {
     loaded.map_err(|error| CaptureError::new(format!("load the program {name}"), &error))
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, CaptureError> {
     ebpf.program_mut(name).ok_or_else(|| CaptureError::System {
         what: format!("find the program {name}"),
         detail: "the eBPF object does not have it".into(),
@@ -186,7 +195,7 @@ fn attach_cgroup(ebpf: &mut Ebpf, name: &str, root: &File) -> Result<FdLink, Cap
     }
 }
 
-fn wrong_kind(name: &str) -> CaptureError {
+pub(crate) fn wrong_kind(name: &str) -> CaptureError {
     CaptureError::System {
         what: format!("load the program {name}"),
         detail: "it is of another kind than expected".into(),

@@ -4,7 +4,7 @@
 //! string table. Structs with their members and their anonymous parts are looked at, and which
 //! hooks there are by name, in one pass over the file, which is not kept.
 use crate::error::CaptureError;
-use gateway_common::config::Offsets;
+use gateway_common::config::{Offsets, SealOffsets};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -161,8 +161,13 @@ impl Types {
     /// Was the kernel built with BPF LSM (CONFIG_BPF_LSM)?
     #[must_use]
     pub fn has_lsm(&self) -> bool {
-        self.hooks
-            .contains(&[LSM_HOOK, b"socket_create".as_slice()].concat())
+        self.has_lsm_hook("socket_create")
+    }
+
+    /// Does BPF LSM know this hook?
+    #[must_use]
+    pub fn has_lsm_hook(&self, name: &str) -> bool {
+        self.hooks.contains(&[LSM_HOOK, name.as_bytes()].concat())
     }
 
     fn find(&self, id: u32, field: &[u8], depth: u32) -> Option<u32> {
@@ -205,13 +210,7 @@ pub fn offsets(path: &Path) -> Result<Offsets, CaptureError> {
 /// # Errors
 /// A field is lacking.
 pub fn offsets_in(types: &Types) -> Result<Offsets, CaptureError> {
-    let get = |structure: &str, field: &str| {
-        types
-            .offset(structure, field)
-            .ok_or_else(|| CaptureError::NoField {
-                what: format!("{structure}.{field}"),
-            })
-    };
+    let get = |structure: &str, field: &str| field_in(types, structure, field);
     Ok(Offsets {
         task_pid: get("task_struct", "pid")?,
         task_tgid: get("task_struct", "tgid")?,
@@ -233,6 +232,63 @@ pub fn offsets_in(types: &Types) -> Result<Offsets, CaptureError> {
     })
 }
 
+fn field_in(types: &Types, structure: &str, field: &str) -> Result<u32, CaptureError> {
+    types
+        .offset(structure, field)
+        .ok_or_else(|| CaptureError::NoField {
+            what: format!("{structure}.{field}"),
+        })
+}
+
+/// The offsets that the programs of BPF LSM need beside these.
+///
+/// # Errors
+/// A field is lacking.
+pub(crate) fn seal_offsets_in(types: &Types) -> Result<SealOffsets, CaptureError> {
+    let get = |structure: &str, field: &str| field_in(types, structure, field);
+    Ok(SealOffsets {
+        socket_sk: get("socket", "sk")?,
+        sock_protocol: get("sock", "sk_protocol")?,
+        unix_addr: get("unix_sock", "addr")?,
+        unix_address_len: get("unix_address", "len")?,
+        unix_address_name: get("unix_address", "name")?,
+        file_inode: get("file", "f_inode")?,
+        file_mode: get("file", "f_mode")?,
+        file_dentry: get("file", "f_path")? + get("path", "dentry")?,
+        file_private: get("file", "private_data")?,
+        inode_mode: get("inode", "i_mode")?,
+        inode_rdev: get("inode", "i_rdev")?,
+        inode_number: get("inode", "i_ino")?,
+        inode_super: get("inode", "i_sb")?,
+        super_magic: get("super_block", "s_magic")?,
+        super_dev: get("super_block", "s_dev")?,
+        dentry_name: get("dentry", "d_name")? + get("qstr", "name")?,
+        dentry_parent: get("dentry", "d_parent")?,
+        dentry_inode: get("dentry", "d_inode")?,
+        path_dentry: get("path", "dentry")?,
+        path_mount: get("path", "mnt")?,
+        vfsmount_super: get("vfsmount", "mnt_sb")?,
+        mount_mnt: get("mount", "mnt")?,
+        mount_group: get("mount", "mnt_group_id")?,
+        task_nsproxy: get("task_struct", "nsproxy")?,
+        nsproxy_mnt: get("nsproxy", "mnt_ns")?,
+        mnt_inum: get("mnt_namespace", "ns")? + get("ns_common", "inum")?,
+        fs_context_type: get("fs_context", "fs_type")?,
+        fs_type_name: get("file_system_type", "name")?,
+        fs_type_flags: get("file_system_type", "fs_flags")?,
+        fs_parameter_key: get("fs_parameter", "key")?,
+        skb_data: get("sk_buff", "data")?,
+        skb_len: get("sk_buff", "len")?,
+        ring_queue: get("io_ring_ctx", "sq_data")?,
+        queue_tgid: get("io_sq_data", "task_tgid")?,
+        key_type: get("key", "type")?,
+        key_type_name: get("key_type", "name")?,
+        // The idmap of the mount came to be the first one together with this hook.
+        setattr_dentry: u32::from(types.has_lsm_hook("inode_post_setattr")),
+        host_mounts: 0,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +303,14 @@ mod tests {
             "pid_t pid; pid_t tgid;"
         );
         assert_eq!(offsets.mm_arg_end, offsets.mm_arg_start + 8);
+    }
+
+    #[test]
+    fn this_kernel_has_the_fields_for_bpf_lsm() {
+        let types = read(Path::new(VMLINUX)).unwrap();
+        let offsets = seal_offsets_in(&types).unwrap();
+        assert_eq!(offsets.file_dentry % 8, 0);
+        assert_ne!(offsets.socket_sk, 0);
     }
 
     #[test]

@@ -215,6 +215,23 @@ fn reason(detail: u32) -> &'static str {
         refused::DEVICE => "the socket is bound to a device",
         refused::STORAGE => "no memory to remember the connection",
         refused::INBOUND => "somebody outside of the tree connects to what it listens on",
+        refused::FAMILY => "a family of sockets that cannot be inspected",
+        refused::BPF => "the system call bpf()",
+        refused::PINS => "what a bpffs holds, or a mount above it",
+        refused::TRACE => "tracing a process outside of the tree",
+        refused::UNIX => "a unix socket outside of the tree that the policy does not list",
+        refused::PASSED_IN => "a descriptor of somebody outside of the tree",
+        refused::DEVICE_FILE => {
+            "a device by which packets are made, others are acted for, or memory is seen"
+        }
+        refused::KERNEL_FILE => "a file that says what the kernel starts, or whom it speaks to",
+        refused::MOUNT => "a file system that may speak to others",
+        refused::CODE => "code for the kernel",
+        refused::RULES => "a rule of tc or netfilter",
+        refused::KEY => "a key that the kernel has fetched",
+        refused::RING => "a ring of io_uring that others serve",
+        refused::GUARDED => "a file of the gateway's, or one that has others work",
+        refused::SIGNAL => "a signal for the gateway",
         refused::WAITED => "passed: the gateway was silent for as long as when_down says",
         _ => "the gateway is not sure whether the process is governed",
     }

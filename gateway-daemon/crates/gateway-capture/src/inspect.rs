@@ -1,12 +1,12 @@
 //! What is in the bpffs directory, and who put it there. Only looks.
 use crate::attach::{self, is_complete};
-use crate::debug;
 use crate::error::CaptureError;
 use crate::host;
 use crate::maps::{PINNED, configuration_at};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::syscall::open_pin;
+use crate::{debug, seal};
 use aya::maps::MapInfo;
 use aya::programs::ProgramInfo;
 use aya::programs::links::{FdLink, PinnedLink};
@@ -84,6 +84,8 @@ fn exists(path: &Path) -> std::io::Result<bool> {
 pub struct Left {
     /// All programs of this build are attached.
     pub attached: bool,
+    /// And those of BPF LSM.
+    pub sealed: bool,
     /// Sets of links of other builds: a daemon of this one replaces them.
     pub other_builds: Vec<PathBuf>,
     /// Why a daemon of this version could not take over what is there.
@@ -113,6 +115,9 @@ pub fn left(directory: &Path) -> Result<Left, CaptureError> {
         attached: [Object::Plain, Object::Debug]
             .iter()
             .any(|object| is_complete(&pins.links(*object))),
+        sealed: [Object::Plain, Object::Debug]
+            .iter()
+            .any(|object| seal::is_complete(&pins.links(*object))),
         ..Left::default()
     };
     let own = [Object::Plain, Object::Debug].map(|object| pins.links(object));
@@ -194,7 +199,8 @@ fn version_conflict(directory: &Path, config: &Path) -> Result<Option<CaptureErr
 
 fn look_at_links(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
     for path in entries(directory)? {
-        let known = attach::names().any(|known| known == name_of(&path));
+        let name = name_of(&path);
+        let known = attach::names().any(|known| known == name) || seal::hook(&name).is_some();
         if !known || program_of(&path)?.is_none() {
             left.foreign.push(describe(&path)?);
         }

@@ -9,12 +9,13 @@ use crate::missed::{TagPrograms, now_ns};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::policies::InForce;
+use crate::seal::{self, Unsealed};
 use crate::space::Visitor;
 use crate::wire::Wire;
 use crate::{attach, btf, cgroup, host, scan};
 use aya::{Btf, Ebpf, EbpfLoader};
 use gateway_common::ABI_VERSION;
-use gateway_common::config::{Config, Offsets};
+use gateway_common::config::{Config, Offsets, SealOffsets};
 use gateway_common::flow::Handshake;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -57,6 +58,10 @@ pub struct Capture {
     pub(crate) judging: Mutex<()>,
     events: Mutex<Option<Events>>,
     debug_log: Mutex<Option<DebugLog>>,
+    /// When this daemon attached itself, in nanoseconds since boot.
+    pub(crate) began: u64,
+    /// Why the tier is not `seal`, where it is not.
+    pub(crate) sealed: Result<(), Unsealed>,
     /// The network namespace of the daemon; 0 before it listens.
     pub(crate) netns: AtomicU64,
     /// Its sockets there once more, for a daemon that takes over.
@@ -83,7 +88,9 @@ impl Capture {
     /// The host lacks something, or the pinned state is of another version.
     pub fn start(options: &CaptureOptions) -> Result<(Capture, Started), CaptureError> {
         host::check_kernel()?;
-        let offsets = btf::offsets(Path::new(btf::VMLINUX))?;
+        let types = btf::read(Path::new(btf::VMLINUX))?;
+        let offsets = OffsetsOf::kernel(&types)?;
+        drop(types);
         let root = cgroup::Root::open(options.cgroup_root.as_deref())?;
         host::make_bpffs(&options.bpffs_dir)?;
         let pins = Pins::new(&options.bpffs_dir);
@@ -92,7 +99,6 @@ impl Capture {
 
         let kernel_types = Btf::from_sys_fs()
             .map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
-        let offsets = Wire(offsets);
         let mut loader = loader(&kernel_types, &offsets);
         for name in PINNED {
             loader.map_pin_path(name, pins.map(name));
@@ -113,17 +119,19 @@ impl Capture {
         remember_draining(&mut maps, options.draining)?;
         introduce(&mut maps)?;
         let taken_over = is_complete(&pins.links(options.object));
-        if taken_over {
+        let sealed = if taken_over {
             // One that died before it had dropped them.
             pins.drop_others(options.object)?;
+            let links = pins.links(options.object);
+            seal::attach(&mut ebpf, &kernel_types, &links, &offsets.lacking)
         } else {
             let place = attach::Place {
                 root: &root.file()?,
                 pins: &pins,
                 object: options.object,
             };
-            attach::attach(&mut ebpf, &kernel_types, &place)?;
-        }
+            attach::attach(&mut ebpf, &kernel_types, &place, &offsets.lacking)?
+        };
         let capture = Capture {
             maps: RwLock::new(maps),
             ebpf: Mutex::new(ebpf),
@@ -134,6 +142,8 @@ impl Capture {
             judging: Mutex::new(()),
             events: Mutex::new(Some(events)),
             debug_log: Mutex::new(debug_log),
+            began: now_ns()?,
+            sealed,
             netns: AtomicU64::new(0),
             home: Mutex::default(),
             elsewhere: Mutex::default(),
@@ -295,11 +305,36 @@ fn introduce(maps: &mut Maps) -> Result<(), CaptureError> {
     maps.beat(now_ns()?)
 }
 
+/// The offsets of this kernel's fields.
+pub(crate) struct OffsetsOf {
+    needed: Wire<Offsets>,
+    seal: Wire<SealOffsets>,
+    /// Why the programs of BPF LSM cannot run here, where they cannot.
+    pub(crate) lacking: Result<(), Unsealed>,
+}
+
+impl OffsetsOf {
+    /// # Errors
+    /// A field is lacking that nothing works without.
+    pub(crate) fn kernel(types: &btf::Types) -> Result<OffsetsOf, CaptureError> {
+        let (seal, lacking) = match seal::offsets(types) {
+            Ok(offsets) => (offsets, Ok(())),
+            Err(error) => (SealOffsets::default(), Err(error.to_string())),
+        };
+        Ok(OffsetsOf {
+            needed: Wire(btf::offsets_in(types)?),
+            seal: Wire(seal),
+            lacking,
+        })
+    }
+}
+
 /// What the objects are loaded with, here and where it is only tried.
-pub(crate) fn loader<'a>(types: &'a Btf, offsets: &'a Wire<Offsets>) -> EbpfLoader<'a> {
+pub(crate) fn loader<'a>(types: &'a Btf, offsets: &'a OffsetsOf) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.btf(Some(types));
-    loader.override_global("OFFSETS", offsets, true);
+    loader.override_global("OFFSETS", &offsets.needed, true);
+    loader.override_global("SEAL_OFFSETS", &offsets.seal, true);
     loader.map_max_entries("TAGS", host::pid_max());
     loader
 }

@@ -1,11 +1,13 @@
 //! The maps, from the daemon's side.
 use crate::error::CaptureError;
 use crate::wire::Wire;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SkStorage};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SkStorage};
 use aya::{Ebpf, Pod};
 use gateway_common::config::{Config, Listeners, Slot};
 use gateway_common::flow::{Dial, Flow as KernelFlow, Handshake, Mark};
 use gateway_common::glob::Table;
+use gateway_common::guard::{FileId, Lesson};
+use gateway_common::socket::{GATEWAY, Owner, UnixName};
 use gateway_common::tag::Tag;
 use gateway_common::{address, counter};
 use gateway_core::TreeId;
@@ -14,7 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 20] = [
+pub(crate) const PINNED: [&str; 24] = [
     "TAGS",
     "CGROUPS",
     "POLICIES",
@@ -31,6 +33,10 @@ pub(crate) const PINNED: [&str; 20] = [
     "DRAINING",
     "ALIVE",
     "MARKS",
+    "OWNERS",
+    "UNIX_NAMES",
+    "GUARDED",
+    "LESSON",
     "DOOMED",
     "BOUNDARIES",
     "COUNTERS",
@@ -142,6 +148,10 @@ pub(crate) struct Maps {
     pub(crate) draining: HashMap<MapData, u32, u64>,
     alive: Array<MapData, u64>,
     pub(crate) marks: SkStorage<MapData, Wire<Mark>>,
+    owners: SkStorage<MapData, Wire<Owner>>,
+    pub(crate) unix_names: LpmTrie<MapData, Wire<UnixName>, u32>,
+    pub(crate) guarded: HashMap<MapData, Wire<FileId>, u64>,
+    pub(crate) lesson: Array<MapData, Wire<Lesson>>,
     pub(crate) doomed: HashMap<MapData, u64, u32>,
     pub(crate) boundaries: HashMap<MapData, u32, u64>,
     counters: PerCpuArray<MapData, u64>,
@@ -187,6 +197,10 @@ impl Maps {
             draining: take(ebpf, "DRAINING")?,
             alive: take(ebpf, "ALIVE")?,
             marks: take(ebpf, "MARKS")?,
+            owners: take(ebpf, "OWNERS")?,
+            unix_names: take(ebpf, "UNIX_NAMES")?,
+            guarded: take(ebpf, "GUARDED")?,
+            lesson: take(ebpf, "LESSON")?,
             doomed: take(ebpf, "DOOMED")?,
             boundaries: take(ebpf, "BOUNDARIES")?,
             counters: take(ebpf, "COUNTERS")?,
@@ -221,6 +235,13 @@ impl Maps {
         self.dials
             .insert(&socket, Wire(Dial { tree: tree.0 }), 0)
             .map_err(|error| CaptureError::new("write the map DIALS", &error))
+    }
+
+    /// Says that a socket is the gateway's own.
+    pub(crate) fn own(&mut self, socket: RawFd) -> Result<(), CaptureError> {
+        self.owners
+            .insert(&socket, Wire(Owner { tree: GATEWAY }), 0)
+            .map_err(|error| CaptureError::new("write the map OWNERS", &error))
     }
 
     /// Says that the daemon is alive: at this moment, in nanoseconds since boot.

@@ -6,8 +6,10 @@ use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::scan::Judged;
 use crate::wire::Wire;
+use aya::maps::lpm_trie::Key;
 use gateway_common::config::{Config, SLOTS, Slot, inbound, mode, refuses};
 use gateway_common::glob::Table;
+use gateway_common::socket::UnixName;
 use gateway_core::{Inbound, Mode, Posture, TreeId};
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +24,8 @@ pub struct Governed {
     pub posture: Posture,
     /// Its cgroups, as globs from the cgroup2 mount.
     pub cgroups: Vec<String>,
+    /// The unix sockets of others that its trees may use: names, or beginnings with a `*` behind them.
+    pub unix: Vec<String>,
 }
 
 /// Which policy is in which slot.
@@ -108,6 +112,7 @@ impl Capture {
             }
             slots.unjudged.extend(missed);
         }
+        self.name_sockets(policies, &slots)?;
         let mut raised = HashSet::new();
         for policy in policies {
             if let Some(slot) = slots.by_name.get(&policy.name) {
@@ -239,6 +244,40 @@ impl Capture {
         for id in there {
             if !judged.slots.contains_key(&id) && !now.slots.contains_key(&id) {
                 let _ = self.write().cgroups.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which unix sockets of others the trees of each policy may use. What is listed is added before
+    /// other names go; a policy that is not in force any more keeps its own.
+    fn name_sockets(&self, policies: &[Governed], slots: &Slots) -> Result<(), CaptureError> {
+        let fail = |error| CaptureError::new("write the map UNIX_NAMES", &error);
+        let mut wanted = HashSet::new();
+        let mut in_force = HashSet::new();
+        for policy in policies {
+            let Some(slot) = slots.slot(&policy.name) else {
+                continue;
+            };
+            in_force.insert(slot.to_be_bytes());
+            let names = policy.unix.iter();
+            wanted.extend(names.filter_map(|name| UnixName::of_pattern(slot, name)));
+        }
+        let mut maps = self.write();
+        for (bits, name) in &wanted {
+            maps.unix_names
+                .insert(&Key::new(*bits, Wire(*name)), 1, 0)
+                .map_err(fail)?;
+        }
+        let there: Vec<Key<Wire<UnixName>>> = maps
+            .unix_names
+            .keys()
+            .collect::<Result<_, _>>()
+            .map_err(|error| CaptureError::new("read the map UNIX_NAMES", &error))?;
+        for key in there {
+            let (bits, Wire(name)) = (key.prefix_len(), key.data());
+            if in_force.contains(&name.slot) && !wanted.contains(&(bits, name)) {
+                maps.unix_names.remove(&key).map_err(fail)?;
             }
         }
         Ok(())

@@ -2,9 +2,9 @@
 use crate::attach::TRACING;
 use crate::btf::{self, Types};
 use crate::error::CaptureError;
-use crate::load;
+use crate::load::{self, OffsetsOf};
 use crate::object::Object;
-use crate::wire::Wire;
+use crate::seal::{self, Unsealed};
 use crate::{doom, scan};
 use aya::Btf;
 use aya::programs::{Program, ProgramError};
@@ -35,12 +35,21 @@ pub struct Verified {
     pub instructions: u32,
 }
 
-/// Has the kernel load and verify all programs of an object, and drops them. Says which, by name.
+/// What the kernel took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The programs, by name.
+    pub programs: Vec<Verified>,
+    /// Why those of BPF LSM are not among them, or would not be called, where that is so.
+    pub seal: Result<(), Unsealed>,
+}
+
+/// Has the kernel load and verify all programs of an object, and drops them.
 ///
 /// # Errors
-/// The kernel refuses one, or the caller may not load any.
-pub fn load_programs(object: Object) -> Result<Vec<Verified>, CaptureError> {
-    let offsets = Wire(btf::offsets(Path::new(btf::VMLINUX))?);
+/// The kernel refuses one that is needed, or the caller may not load any.
+pub fn load_programs(object: Object) -> Result<Tried, CaptureError> {
+    let offsets = OffsetsOf::kernel(&btf::read(Path::new(btf::VMLINUX))?)?;
     let types =
         Btf::from_sys_fs().map_err(|error| CaptureError::new("read the kernel's BTF", &error))?;
     // No pin paths: the maps are this process's, and go with it.
@@ -49,13 +58,22 @@ pub fn load_programs(object: Object) -> Result<Vec<Verified>, CaptureError> {
         .map_err(|error| CaptureError::new("load the eBPF object", &error))?;
     scan::load(&mut ebpf, &types)?;
     let mut verified = Vec::new();
+    let mut seal = offsets.lacking.clone().and_then(|()| seal::active());
     let mut programs: Vec<_> = ebpf.programs_mut().collect();
     // The same one is named each time.
     programs.sort_by_key(|(name, _)| *name);
     for (name, program) in programs {
         let failed = |error| CaptureError::new(format!("load the program {name}"), &error);
+        let is_seal = seal::hook(name).is_some();
+        if is_seal && seal.is_err() {
+            continue;
+        }
         match load_one(name, program, &types) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+            Err(error) if is_seal => {
+                seal = Err(failed(error).to_string());
+                continue;
+            }
             Err(error) => return Err(failed(error)),
         }
         let info = program.info().map_err(failed)?;
@@ -65,7 +83,10 @@ pub fn load_programs(object: Object) -> Result<Vec<Verified>, CaptureError> {
             instructions: info.verified_instruction_count().unwrap_or_default(),
         });
     }
-    Ok(verified)
+    Ok(Tried {
+        programs: verified,
+        seal,
+    })
 }
 
 fn load_one(name: &str, program: &mut Program, types: &Btf) -> Result<(), ProgramError> {
@@ -74,6 +95,10 @@ fn load_one(name: &str, program: &mut Program, types: &Btf) -> Result<(), Progra
             let found = tracepoints().find(|(program, _)| *program == name);
             let (_, tracepoint) = found.ok_or(ProgramError::UnexpectedProgramType)?;
             tracing.load(tracepoint, types)
+        }
+        Program::Lsm(program) => {
+            let hook = seal::hook(name).ok_or(ProgramError::UnexpectedProgramType)?;
+            program.load(hook, types)
         }
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSock(program) => program.load(),

@@ -21,12 +21,17 @@ plain!(
     gateway_common::config::Config,
     gateway_common::config::Listeners,
     gateway_common::config::Offsets,
+    gateway_common::config::SealOffsets,
     gateway_common::config::Slot,
     gateway_common::flow::Dial,
     gateway_common::flow::Flow,
     gateway_common::flow::Handshake,
     gateway_common::flow::Mark,
     gateway_common::glob::Table,
+    gateway_common::guard::FileId,
+    gateway_common::guard::Lesson,
+    gateway_common::socket::Owner,
+    gateway_common::socket::UnixName,
     gateway_common::tag::Tag,
 );
 
@@ -52,6 +57,7 @@ const _: () = {
     assert!(size_of::<gateway_common::flow::Flow>() == 16 * 2 + 8 * 5 + 4 * 3 + 2 * 2);
     assert!(size_of::<gateway_common::flow::Handshake>() == 8 + 16 + 4 * 2);
     assert!(size_of::<gateway_common::config::Listeners>() == 4 * 2 + 4 * 4 * 2);
+    assert!(size_of::<gateway_common::socket::UnixName>() == 4 + 128);
     assert!(size_of::<gateway_common::tag::Tag>() == 8 * 3 + 4 * 2);
     assert!(size_of::<gateway_common::config::Config>() == 8 * 5 + 4 * 2);
     assert!(size_of::<gateway_common::config::Slot>() == 8 * 2 + 4 * 4);

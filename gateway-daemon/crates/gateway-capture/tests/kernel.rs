@@ -291,6 +291,7 @@ fn a_governed_connection_arrives_at_the_gateway_with_its_destination() {
         posture: gateway_core::Posture::default(),
         mode: Mode::Enforce,
         cgroups: vec![format!("{}/jobs/**", capture.root().path)],
+        unix: Vec::new(),
     };
     let slots = capture
         .govern_cgroups(std::slice::from_ref(&policy))

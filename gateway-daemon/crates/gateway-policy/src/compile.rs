@@ -11,7 +11,7 @@ use crate::place::Written;
 use crate::policy::{CasePlace, Places, Policy, PolicyCase};
 use crate::reader::{Located, Reader, list, nearest};
 use crate::rulebook::Rulebook;
-use crate::unbuilt;
+use crate::{unbuilt, unix};
 use gateway_core::{DATAGRAMS, Destination, Posture};
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
@@ -81,6 +81,7 @@ fn build(
             datagrams,
             ..file.posture
         },
+        unix: file.unix.unwrap_or_else(unix::by_default),
         harden: file.harden.unwrap_or_else(harden::by_default),
         cgroups: file.cgroups.into_iter().map(|glob| glob.value).collect(),
         rules,

@@ -63,6 +63,8 @@ pub(crate) struct PolicyFile {
     /// `None`: it does not say.
     pub(crate) harden: Option<Vec<Measure>>,
     pub(crate) posture: Posture,
+    /// `None`: it does not say.
+    pub(crate) unix: Option<Vec<Box<str>>>,
     pub(crate) resources: Vec<ResourceTable>,
     pub(crate) rules: Vec<RuleTable>,
     pub(crate) masks: Vec<MaskTable>,

@@ -45,6 +45,7 @@ mod schema;
 mod set;
 mod size;
 mod unbuilt;
+mod unix;
 
 pub use case::{CaseOperation, CaseResult, Interpret, run_cases};
 pub use diagnostic::{Diagnostic, Location};

@@ -29,6 +29,7 @@ pub struct Policy {
     pub(crate) allow_by_default: bool,
     pub(crate) boundaries: Vec<Box<str>>,
     pub(crate) posture: Posture,
+    pub(crate) unix: Vec<Box<str>>,
     pub(crate) harden: Vec<Measure>,
     pub(crate) cgroups: Vec<CgroupGlob>,
     pub(crate) catalogue: Catalogue,
@@ -82,6 +83,9 @@ pub struct PolicySummary {
     /// What the kernel half has to know of it.
     #[serde(skip)]
     pub posture: Posture,
+    /// The unix sockets outside of a tree that it may use, where BPF LSM is active.
+    #[serde(skip)]
+    pub unix: Vec<Box<str>>,
     /// Its cgroup globs as they were written.
     pub cgroups: Vec<Box<str>>,
     /// The file that it came from.
@@ -138,6 +142,7 @@ impl Policy {
             name: Arc::clone(&self.name),
             mode: self.mode,
             posture: self.posture,
+            unix: self.unix.clone(),
             cgroups: self.cgroups.iter().map(|glob| glob.text().into()).collect(),
             file: Arc::clone(&self.file),
             resources: self.catalogue.resources().len(),

@@ -6,7 +6,7 @@
 //! to another, no pattern's meaning and no condition.
 use crate::document::{self, case, hold, link, mask, resource, rule};
 use crate::harden::Measure;
-use crate::size;
+use crate::{size, unix};
 use gateway_core::mask::Detector;
 use gateway_core::{Assurance, ClientTls, Inbound, Mode, UpstreamTls, Verb, Verdict};
 use serde_json::{Map, Value, json};
@@ -65,6 +65,7 @@ pub(crate) enum Form {
     Names,
     /// Absolute paths, none included.
     Paths,
+    UnixNames,
     /// A whole number below this one.
     Below(u64),
     /// Ports, at least one.
@@ -231,6 +232,7 @@ impl Form {
             Form::Texts => list(any(), 0),
             Form::Names => list(text(1, 200), 0),
             Form::Paths => list(json!({ "type": "string", "pattern": "^(/[^/]+)+$" }), 0),
+            Form::UnixNames => list(json!({ "type": "string", "pattern": unix::PATTERN }), 0),
             Form::Below(end) => json!({ "type": "integer", "minimum": 0, "maximum": end - 1 }),
             Form::Ports => {
                 let port = json!({ "type": "integer", "minimum": 1, "maximum": 65_535 });

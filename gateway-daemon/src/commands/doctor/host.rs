@@ -133,21 +133,25 @@ impl Host {
         Check::missing(NAME, detail, "start the gateway outside of containers")
     }
 
-    /// Is BPF LSM active? `built` is whether the kernel has it at all, as far as that is known.
-    pub(crate) fn lsm(&self, built: Option<bool>) -> Check {
+    /// Is BPF LSM active? `built` is whether the kernel has it at all, as far as that is known;
+    /// `unsealed` why the programs for it do not run.
+    pub(crate) fn lsm(&self, built: Option<bool>, unsealed: Option<&str>) -> Check {
         const NAME: &str = "lsm";
-        const NOT_USED: &str = "this version does not use it yet";
-        let boot = format!("boot with bpf in lsm=; {NOT_USED}");
+        const BOOT: &str = "boot with bpf in lsm= (the tier seal)";
         match self.word("sys/kernel/security/lsm") {
-            Ok(Some(active)) if active.split(',').any(|name| name == "bpf") => {
-                Check::ok(NAME, format!("BPF LSM is active ({active}); {NOT_USED}"))
-            }
+            Ok(Some(active)) if active.split(',').any(|name| name == "bpf") => match unsealed {
+                None => Check::ok(NAME, format!("BPF LSM is active ({active})")),
+                Some(reason) => {
+                    let detail = format!("BPF LSM is active, but {reason}");
+                    Check::warning(NAME, detail, "run gateway doctor as root; please report it")
+                }
+            },
             _ if built == Some(false) => {
-                let kernel = format!("a kernel with CONFIG_BPF_LSM=y; {NOT_USED}");
+                let kernel = "a kernel with CONFIG_BPF_LSM=y (the tier seal)";
                 Check::warning(NAME, "the kernel was built without BPF LSM", kernel)
             }
             Ok(Some(active)) => {
-                Check::warning(NAME, format!("BPF LSM is not active ({active})"), boot)
+                Check::warning(NAME, format!("BPF LSM is not active ({active})"), BOOT)
             }
             Ok(None) => {
                 let mount = "mount -t securityfs securityfs /sys/kernel/security";

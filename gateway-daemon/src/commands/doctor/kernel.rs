@@ -4,7 +4,9 @@ use crate::config::Config;
 use gateway_capture::beside::{self, Other, Others};
 use gateway_capture::cgroup::Root;
 use gateway_capture::inspect::{self, Left, Place};
-use gateway_capture::{CaptureError, host, probe};
+use gateway_capture::probe::{self, Tried};
+use gateway_capture::seal::Unsealed;
+use gateway_capture::{CaptureError, host};
 use serde::Serialize;
 use std::fmt::Display;
 use std::path::Path;
@@ -84,10 +86,27 @@ pub(super) fn bpffs(config: &Config, viewer: Viewer) -> Check {
     }
 }
 
-/// What is pinned there, by whom. Also whether the programs are attached, where that is known.
-pub(super) fn pins(config: &Config, viewer: Viewer) -> (Check, Option<bool>) {
+/// What is attached, as far as the pins say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attached {
+    Nothing,
+    /// The programs, without those of BPF LSM.
+    Programs,
+    /// All of them.
+    Sealed,
+}
+
+/// What is pinned there, by whom. Also what is attached, where that is known.
+pub(super) fn pins(config: &Config, viewer: Viewer) -> (Check, Option<Attached>) {
     match inspect::left(&config.bpffs_dir) {
-        Ok(left) => (pins_check(&config.bpffs_dir, &left), Some(left.attached)),
+        Ok(left) => {
+            let attached = match (left.attached, left.sealed) {
+                (false, _) => Attached::Nothing,
+                (true, false) => Attached::Programs,
+                (true, true) => Attached::Sealed,
+            };
+            (pins_check(&config.bpffs_dir, &left), Some(attached))
+        }
         Err(error) => {
             let remedy = "set capture.bpffs_dir";
             (viewer.failed("pins", &error, remedy), None)
@@ -133,19 +152,27 @@ pub(super) struct Program {
     pub(super) instructions: u32,
 }
 
-/// Does the kernel take the programs? Also each that it took.
-pub(super) fn programs(config: &Config, viewer: Viewer) -> (Check, Vec<Program>) {
+/// Does the kernel take the programs? Also each that it took, and whether those of BPF LSM are among
+/// them and would be called: else why not.
+pub(super) fn programs(
+    config: &Config,
+    viewer: Viewer,
+) -> (Check, Vec<Program>, Result<(), Unsealed>) {
     match probe::load_programs(config.object()) {
-        Ok(verified) => {
-            let count = verified.len();
+        Ok(Tried { programs, seal }) => {
+            let count = programs.len();
             let detail = format!("the kernel verified all {count}, and they were dropped again");
-            let programs = verified.into_iter().map(|one| Program {
+            let programs = programs.into_iter().map(|one| Program {
                 name: one.name,
                 instructions: one.instructions,
             });
-            (Check::ok(PROGRAMS, detail), programs.collect())
+            let seal = seal.map_err(|reason| refusal(&reason));
+            (Check::ok(PROGRAMS, detail), programs.collect(), seal)
         }
-        Err(error) => (not_taken(&error, viewer), Vec::new()),
+        Err(error) => {
+            let seal = Err("the programs could not be loaded".to_owned());
+            (not_taken(&error, viewer), Vec::new(), seal)
+        }
     }
 }
 

@@ -77,7 +77,7 @@ const NOT_HARDENED: &str =
 
 const FILTER: &str = "harden = [\"seccomp\"] in the policy, for jobs that gateway run starts";
 const NO_PRIVILEGE: &str = "harden = [\"no-new-privs\", \"drop-capabilities\"] in the policy, for jobs that gateway run starts as a user";
-const NOT_SEAL: &str = "not built yet (the tier seal)";
+const NOT_SEAL: &str = "the programs of BPF LSM are not active (the tier seal)";
 
 const NO_CAPABILITIES: &str = "run the job as a user without capabilities";
 const OWN_USER: &str = "run the job as a user of its own";
@@ -439,6 +439,11 @@ pub(crate) const WAYS: &[Way] = &[
     ),
 ];
 
+/// What the programs of BPF LSM close, where they are active.
+pub(crate) const SEALED: [u8; 20] = [
+    5, 6, 7, 8, 22, 24, 25, 28, 29, 30, 31, 32, 33, 34, 37, 38, 39, 54, 62, 69,
+];
+
 /// Can the daemon enforce anything on this host?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Footing {
@@ -457,6 +462,8 @@ pub(crate) struct Facts {
     pub(crate) no_kernel_code: Option<&'static str>,
     /// The programs are not attached to the top of the hierarchy (rows 1 and 67).
     pub(crate) subtree: bool,
+    /// The programs of BPF LSM are attached, or would be.
+    pub(crate) sealed: bool,
 }
 
 /// A way on this host.
@@ -516,7 +523,8 @@ impl Way {
     /// Why the host closes it, whatever the gateway does.
     fn closed_by_host(&self, facts: &Facts) -> Option<&'static str> {
         match self.number {
-            38 => facts.no_kernel_code,
+            38 if facts.no_kernel_code.is_some() => facts.no_kernel_code,
+            number if facts.sealed && SEALED.contains(&number) => Some(self.closed_by),
             _ => None,
         }
     }

@@ -8,11 +8,13 @@ use crate::wiring::boundaries::Boundaries;
 use crate::wiring::cgroups::{self, RunCgroups};
 use crate::wiring::follower::{Follower, Watchers};
 use crate::wiring::governance::Governance;
+use crate::wiring::guard;
 use crate::wiring::identity::Principals;
 use crate::wiring::namespaces::Namespaces;
 use crate::wiring::tokens;
 use gateway_capture::{Capture, CaptureError, CaptureOptions};
 use gateway_lineage::{CgroupNames, Forest, Limits as LineageLimits, StateFile, SystemProc};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// What knows the governed processes.
@@ -54,6 +56,16 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
         taken_over = attached.taken_over,
         "the programs are attached"
     );
+    match capture.sealed() {
+        Ok(()) => tracing::info!("the programs of BPF LSM are attached: the tier is seal"),
+        Err(reason) => tracing::warn!(reason, "the tier is attest, and not seal"),
+    }
+    capture
+        .own_socket(ground.socket.as_fd())
+        .map_err(capture_failure)?;
+    capture
+        .guard(&guard::files(config))
+        .map_err(capture_failure)?;
     let runs = Arc::new(run_cgroups(config, &capture, &ground.state)?);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let (forest, lineage_file) = lineage(config, &capture, &boot_id);

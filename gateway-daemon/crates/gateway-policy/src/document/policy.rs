@@ -6,6 +6,7 @@ use crate::harden::Measure;
 use crate::hold::{HOLD_MAX, duration};
 use crate::reader::{Located, Reader, Value, list};
 use crate::schema::{Form, Key};
+use crate::unix;
 use gateway_core::{Inbound, Mode, Verdict};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -15,7 +16,7 @@ const WAIT_MIN: Duration = Duration::from_secs(5);
 const ALLOW_AFTER: &str = "a time from \"5s\" to \"24h\"";
 
 /// The keys of `[policy]`.
-pub(crate) const KEYS: [Key; 8] = [
+pub(crate) const KEYS: [Key; 9] = [
     Key::needed("name", Form::Name, "By which the policy is named"),
     Key::new(
         "cgroups",
@@ -42,6 +43,11 @@ pub(crate) const KEYS: [Key; 8] = [
         "inbound",
         Form::Inbound,
         "Who may connect to what its trees listen on; by default own-tree",
+    ),
+    Key::new(
+        "unix",
+        Form::UnixNames,
+        "Unix sockets outside of a tree that it may use; by default those of the system's log",
     ),
     Key::new(
         "when_down",
@@ -96,6 +102,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: &Value<'_>, file: &mut Policy
         let words = Inbound::ALL.map(|inbound| (inbound.name(), inbound));
         file.posture.inbound = reader.word("inbound", value, &words).unwrap_or_default();
     }
+    file.unix = section.get("unix").map(|value| unix::read(reader, value));
     if let Some(value) = section.get("when_down") {
         file.posture.allow_after = read_when_down(reader, value);
     }

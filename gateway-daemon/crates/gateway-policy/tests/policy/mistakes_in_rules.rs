@@ -283,6 +283,12 @@ fn nonsense_in_a_policy_is_said_with_its_place() {
         in_policy(&format!("boundaries = [\"{bad}\"]"), &[&said]);
     }
     in_policy("boundaries = [\"/usr/bin/runner\", \"/opt/a b/c\"]", &[]);
+    for bad in ["run/docker.sock", "/run/*/bus", "@", "/*"] {
+        let said = format!("3:9: \"{bad}\" in `unix` (expected \"/run/a.sock\"");
+        in_policy(&format!("unix = [\"{bad}\"]"), &[&said]);
+    }
+    in_policy("unix = []", &[]);
+    in_policy("unix = [\"/run/docker.sock\", \"@bus-*\"]", &[]);
     in_policy(
         "harden = [\"sandbox\"]",
         &["3:11: `harden` has no value \"sandbox\" (expected \"close-sockets\", \"no-new-privs\""],

@@ -174,6 +174,7 @@ default = "allow"
 when_down = { allow_after = "30s" }
 inbound = "any"
 boundaries = ["/usr/bin/runner"]
+unix = ["/run/user/*", "@bus"]
 harden = []
 
 [[resource]]
@@ -248,6 +249,7 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ),
         ("inbound = \"any\"", "inbound = \"all\""),
         ("boundaries = [\"/usr", "boundaries = [\"usr"),
+        ("unix = [\"/run", "unix = [\"run"),
         ("harden = []", "harden = [\"sandbox\"]"),
         (
             "protocol = \"postgres\"\nhosts",

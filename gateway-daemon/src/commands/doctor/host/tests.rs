@@ -80,12 +80,15 @@ fn bpf_lsm_is_one_of_the_list() {
         ("lockdown", Some(false), Finding::Warning, "without"),
     ] {
         let (_directory, host) = host(&[(FILE, list)]);
-        check(&host.lsm(built), result, word);
+        check(&host.lsm(built, None), result, word);
     }
-    let (_directory, host) = host(&[]);
-    check(&host.lsm(None), Finding::Unknown, "securityfs");
-    check(&host.lsm(Some(true)), Finding::Unknown, "securityfs");
-    check(&host.lsm(Some(false)), Finding::Warning, "without");
+    let (_directory, host) = host(&[(FILE, "yama,bpf\n")]);
+    let refused = host.lsm(Some(true), Some("the program judge_bpf was refused"));
+    check(&refused, Finding::Warning, "judge_bpf");
+    let (_directory, host) = self::host(&[]);
+    check(&host.lsm(None, None), Finding::Unknown, "securityfs");
+    check(&host.lsm(Some(true), None), Finding::Unknown, "securityfs");
+    check(&host.lsm(Some(false), None), Finding::Warning, "without");
 }
 
 #[test]

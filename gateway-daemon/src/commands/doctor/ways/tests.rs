@@ -22,7 +22,7 @@ fn every_way_is_said_in_words() {
                 "{way:?}"
             );
         }
-        // harden and BPF LSM are not built: nothing that needs them is closed by the gateway.
+        // What needs harden or BPF LSM is not closed everywhere.
         assert!(way.tier == Attest || way.open.is_some(), "{way:?}");
     }
 }
@@ -78,6 +78,22 @@ fn a_host_that_takes_no_code_closes_its_row_by_itself() {
         let rows = rows(footing, &facts);
         let row = rows.iter().find(|row| row.row == 38).unwrap();
         assert_eq!((row.result, row.reason), (State::Closed, "lockdown"));
+    }
+}
+
+/// What BPF LSM is named for as what closes it is closed where it is active, and nothing else is.
+#[test]
+fn where_bpf_lsm_is_active_its_rows_are_closed() {
+    let facts = Facts {
+        sealed: true,
+        ..Facts::default()
+    };
+    let rows = rows(Footing::Firm, &facts);
+    for (row, way) in rows.iter().zip(WAYS) {
+        let by_lsm = way.closed_by.contains("BPF LSM");
+        let closed = way.open.is_none() || by_lsm;
+        assert_eq!(row.result == State::Closed, closed, "{row:?}");
+        assert_eq!(SEALED.contains(&row.row), by_lsm, "{row:?}");
     }
 }
 
