@@ -93,11 +93,11 @@ pub(crate) fn attach(
     place: &Path,
     lacking: &Result<(), Unsealed>,
 ) -> Result<(), Unsealed> {
-    lacking.clone()?;
     if is_complete(place) {
         return Ok(());
     }
     active()?;
+    lacking.clone()?;
     let links = attach_all(ebpf, types).map_err(|error| error.to_string())?;
     // Of an earlier daemon that died at this point.
     clear(place);

@@ -58,7 +58,7 @@ pub(super) fn attach(config: &Config, ground: &Ground) -> Result<Kernel, Failure
     );
     match capture.sealed() {
         Ok(()) => tracing::info!("the programs of BPF LSM are attached: the tier is seal"),
-        Err(reason) => tracing::warn!(reason, "the tier is attest, and not seal"),
+        Err(reason) => tracing::info!(reason, "the tier is attest, and not seal"),
     }
     capture
         .own_socket(ground.socket.as_fd())
