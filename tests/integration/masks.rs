@@ -427,6 +427,16 @@ fn what_is_prepared_is_masked_however_it_is_executed() {
 }
 
 #[test]
+fn the_gateway_and_the_server_mean_the_same_by_a_name() {
+    for predicates in ["allow", "deny"] {
+        let masked = Masked::new(&format!("predicates = \"{predicates}\""));
+        let outcome = masked.script(true, "desync.py", "attacks.sql");
+        assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+        masked.assert_unknown(CANARY);
+    }
+}
+
+#[test]
 fn a_session_with_a_library_of_its_own_does_not_begin() {
     let masked = Masked::new("");
     let mut psql = masked.scene.job("library").unwrap().command("psql");

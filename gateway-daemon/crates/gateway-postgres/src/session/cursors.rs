@@ -6,7 +6,7 @@
 use super::masking::Stamp;
 use super::names::{Outcome, significant};
 use crate::interpret::flow::{Flow, Outputs, StatementFlow};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The cursors of so many names are told apart.
 const NAMES_MAX: usize = 1024;
@@ -51,9 +51,32 @@ pub(super) struct Cursors {
     names: FxHashMap<Name, Known>,
     /// Requests without an answer that close all, or may.
     closing_all: u32,
+    /// Names that SQL has given to cursors in this session: the protocol executes these as it does its
+    /// own portals, which may be gone by then, or never have come to be.
+    declared: FxHashSet<Name>,
+    /// Any name may be one of those.
+    any_declared: bool,
 }
 
 impl Cursors {
+    /// A text goes upstream that may give names to cursors.
+    pub(super) fn declare(&mut self, flow: &Flow) {
+        for found in &flow.statements {
+            // Of several that are executed at once, the names are not known.
+            let unnamed = found.executes.is_some() && found.closes.as_deref() == Some("");
+            self.any_declared |= unnamed || self.declared.len() >= NAMES_MAX;
+            if let Some(name) = found.declares.as_deref().and_then(key) {
+                self.declared.insert(name);
+            }
+        }
+    }
+
+    /// May what the protocol executes under this name be a cursor that SQL has declared?
+    pub(super) fn may_be_declared(&self, portal: &[u8]) -> bool {
+        let names = || significant(portal).is_none_or(|name| self.declared.contains(name));
+        !portal.is_empty() && (self.any_declared || names())
+    }
+
     /// A text goes upstream. What it returns is to be settled when it is answered, in the order of
     /// the requests: what an earlier one has declared is there only until this one comes to its turn.
     pub(super) fn begin(&mut self, flow: &Flow, stamp: Stamp) -> Option<CursorChange> {

@@ -398,7 +398,14 @@ impl Serving {
         }
     }
 
+    /// May what is executed under the name of a portal be a cursor that SQL has declared?
+    pub(super) fn may_be_declared(&self, portal: &[u8]) -> bool {
+        let masking = self.masking.as_ref();
+        masking.is_some_and(|masking| masking.cursors.may_be_declared(portal))
+    }
+
     fn begin_cursors(&mut self, entry: &mut Entry, flow: &Flow) {
+        self.masking().cursors.declare(flow);
         let Some(stamp) = self.stamp() else { return };
         let masking = self.masking();
         if let Some(change) = masking.cursors.begin(flow, stamp) {

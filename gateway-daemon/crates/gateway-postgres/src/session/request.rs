@@ -313,8 +313,9 @@ impl Serving {
         let name = request::execute(body)?;
         let segment = self.pipeline.segment();
         let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
-        // It runs as it was planned when it was bound.
-        let is_stale = self.stamp() != portal.and_then(|portal| portal.stamp);
+        // It runs as it was planned when it was bound, if it is what was bound.
+        let is_stale =
+            self.stamp() != portal.and_then(|portal| portal.stamp) || self.may_be_declared(name);
         let statement = portal.and_then(|portal| portal.statement.clone());
         let own = statement
             .as_deref()
