@@ -196,6 +196,14 @@ impl Cluster {
     /// # Errors
     /// The SQL fails.
     pub fn query(&self, sql: &str) -> Result<String> {
+        self.query_in(USER, sql)
+    }
+
+    /// The same in another database.
+    ///
+    /// # Errors
+    /// As for [`Cluster::query`].
+    pub fn query_in(&self, database: &str, sql: &str) -> Result<String> {
         let mut command = Command::new("psql");
         command
             .args([
@@ -208,7 +216,7 @@ impl Cluster {
                 "-U",
                 USER,
                 "-d",
-                USER,
+                database,
                 "-h",
             ])
             .arg(self.socket_directory())

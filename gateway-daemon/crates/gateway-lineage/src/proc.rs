@@ -274,11 +274,14 @@ mod tests {
         let sleeper = Sleeper::new();
         let key = key_of(sleeper.0.id());
         let proc = SystemProc::new();
-        // `spawn` returns while the exec is still under way.
+        // `spawn` returns while the exec is still under way, and the kernel sets the arguments
+        // before the start of the code (load_elf_binary).
         let patience = std::time::Instant::now();
         let facts = loop {
             match proc.look(key, Depth::Whole) {
-                Look::Alive(facts) if facts.argv.starts_with(b"sleep") => break facts,
+                Look::Alive(facts) if facts.argv.starts_with(b"sleep") && facts.layout != 0 => {
+                    break facts;
+                }
                 look => assert!(patience.elapsed().as_secs() < 10, "{look:?}"),
             }
         };
@@ -293,7 +296,6 @@ mod tests {
             facts.exe
         );
         assert_eq!(facts.uid, Some(own_uid()));
-        assert_ne!(facts.layout, 0);
         assert!(!facts.argv_cut);
 
         let other = ProcessKey::new(key.pid, key.start + 10_000_000);
@@ -372,14 +374,18 @@ mod tests {
             Look::Alive(facts) => (facts.layout, facts.exe.unwrap_or_default()),
             look => panic!("{look:?}"),
         };
-        let (before, _) = layout(&proc);
-        drop(child.stdin.take());
+        // In the middle of an exec the layout is not known.
         let patience = std::time::Instant::now();
-        while !layout(&proc).1.ends_with("sleep") {
-            assert!(patience.elapsed().as_secs() < 10, "sh never became sleep");
+        let wait_for = |file: &str| loop {
+            match layout(&proc) {
+                (known, exe) if known != 0 && exe.ends_with(file) => break known,
+                found => assert!(patience.elapsed().as_secs() < 10, "{file}: {found:?}"),
+            }
             std::thread::yield_now();
-        }
-        assert_ne!(before, layout(&proc).0);
+        };
+        let before = wait_for("sh");
+        drop(child.stdin.take());
+        assert_ne!(before, wait_for("sleep"));
         child.kill().expect("kill");
         child.wait().expect("wait");
     }

@@ -117,6 +117,17 @@ impl Classifier {
         shape: &mut Vec<u8>,
     ) -> Arc<Classification> {
         let scan = write_shape(sql, shape);
+        if context.text_encoding != TextEncoding::Utf8 {
+            // Where not all was understood, there is no shape.
+            let names = if scan.certain {
+                shape.as_slice()
+            } else {
+                sql.as_bytes()
+            };
+            if names_beyond_ascii(names) {
+                return Arc::clone(&self.unreadable);
+            }
+        }
         if context.plain_strings == PlainStrings::Uncertain && may_end_elsewhere(sql, scan) {
             return Arc::clone(&self.unreadable);
         }
@@ -224,6 +235,12 @@ fn kept_numbers(sql: &str) -> Option<Vec<usize>> {
         }
     });
     scan.certain.then_some(kept)
+}
+
+/// May there be names that are not ASCII: as they are, or as `U&"\00E9"`?
+fn names_beyond_ascii(text: &[u8]) -> bool {
+    let is_escaped = |part: &[u8]| part.eq_ignore_ascii_case(b"u&\"");
+    !text.is_ascii() || text.windows(3).any(is_escaped)
 }
 
 /// Could a plain string end somewhere else than the lexer thinks, where a backslash escapes?

@@ -3,6 +3,8 @@
 //! - [`catalogue`]: what the database knows of its tables, types and views, and how it is asked.
 //! - [`outlook`]: what a policy says about that: the columns that are sensitive, through renames,
 //!   inheritance, partitions, composite types and views.
+//! - [`telling`]: what the server's own relations and functions show of values, and [`ties`]: what
+//!   it says of them when something else is written.
 //! - [`marks`]: the columns that were found so, in this database and before.
 //! - [`flow`](crate::interpret::flow): where the values in the answer to a statement come from, and
 //!   what else the statement does with them.
@@ -23,6 +25,8 @@ pub(crate) mod marks;
 pub(crate) mod outlook;
 pub(crate) mod row;
 pub(crate) mod store;
+pub(crate) mod telling;
+pub(crate) mod ties;
 pub(crate) mod value;
 pub(crate) mod veil;
 pub(crate) mod words;

@@ -180,7 +180,7 @@ select query from pg_stat_activity
 select * from pg_stats where tablename = 'users'
 select most_common_vals::text from pg_stats where attname = 'email'
 select histogram_bounds from pg_stats
-select stavalues1 from pg_statistic
+select stavalues1 from pg_statistic where starelid >= 16384
 select query_to_xml('select email from users', true, true, '')
 select table_to_xml('users', true, true, '')
 select cursor_to_xml('c', 1, true, true, '')
@@ -545,3 +545,48 @@ delete from par where id = 2;;insert into par values (2);;insert into chi values
 select raising(1)
 select raising(id) from plain
 do $$ begin perform raising(1); end $$
+select * from crosstab('select 1::text, ''a''::text, set_config(''a.b'', email, false) from users where id=1') as ct(r text, c text);;select current_setting('a.b')
+select count(*) from crosstab('select id::text, ''a''::text, email from users') as ct(r text, c text)
+select * from connectby('users', 'email', 'name', 'user 1', 1) as t(k text, p text, level int)
+select * from xpath_table('id', '''<a>''||set_config(''a.c'',email,false)||''</a>''', 'users', '/a', 'id=1') as t(id int, x text);;select current_setting('a.c')
+update tied set rung = 'k4n4s' where id = 1
+update tied set rung = 'k4n4ry-z' where id = 1
+update tied set slot = 2 where id = 1
+update tied set slot = 7
+update tied set slot = slot + 100
+update tied set parts = 9 where id = 2
+update v_tied set rung = 'k4n4ry-y'
+insert into tied (id) values (1) on conflict (id) do update set rung = 'l'
+merge into tied t using plain p on t.id = p.id when matched then update set rung = 'l'
+update tied set note = 'nothing' where id = 1
+delete from owners where id = 3
+delete from owners where id = 4
+update owners set id = id + 10 where id = 3
+delete from books where id = 3
+delete from books where id = 4
+with d as (delete from books where id = 3 returning id) select count(*) from d
+begin;;declare c with hold for select email from users, generate_series(1, 20000);;commit;;select used_bytes, total_bytes from pg_backend_memory_contexts order by name, level;;select total_bytes from pg_get_backend_memory_contexts() g order by 1;;close c
+select temp_bytes, temp_files, blks_read, blks_hit from pg_stat_database where datname = current_database()
+select pg_stat_get_db_temp_bytes(oid) from pg_database where datname = current_database()
+select toast_blks_read, toast_blks_hit, heap_blks_hit from pg_statio_user_tables where relname = 'users'
+select pg_stat_get_blocks_fetched('users'::regclass), pg_stat_get_xact_blocks_fetched('users'::regclass)
+select bytes_processed, bytes_total from pg_stat_progress_copy
+select param1, param2 from pg_stat_get_progress_info('COPY')
+create materialized view mv_long as select split_part(email, 'z', 1) as m, ssn from users, generate_series(1, 3000)
+select pg_relation_size('mv_long'), pg_table_size('mv_long'), pg_total_relation_size('mv_long'), pg_relation_size('mv_long', 'fsm')
+select pg_indexes_size('users'), pg_database_size(current_database()) > 30000000
+select max(ctid) from mv_long
+select count(*) from mv_long where ctid < '(20,0)'
+select ctid from mv_long order by ctid desc limit 1
+select count(*) from mv_long tablesample system (10) repeatable (1)
+select count(*) from mv_long tablesample bernoulli (10) repeatable (1)
+analyze mv_long;;select relpages, reltuples from pg_class where relname = 'mv_long'
+select c.relname, c.relpages, c.relkind from pg_class c where relname = 'mv_long'
+vacuum (verbose) mv_long
+analyze verbose mv_long
+set client_min_messages = debug5;;select email from users;;reset client_min_messages
+create temp table kept as select id from users;;select relpages from pg_class where relname = 'kept'
+create view v_place as select ctid as place, id from mv_users;;select place from v_place order by id
+select pg_size_pretty(sum(pg_relation_size(oid))) from pg_class where relname like 'mv%'
+select relallvisible from pg_class where relname = 'mv_long'
+drop materialized view mv_long

@@ -69,6 +69,25 @@ insert into chi select generate_series(1, 5);
 create trigger audit_chi before update or delete on chi for each row execute function audit();
 create function raising(i int) returns int language plpgsql as $$ declare m text; begin select email into m from users where id = i; raise exception 'x' using column = m, constraint = m, datatype = m, table = m, schema = m; end $$;
 alter table users add constraint grown check (salary > 0);
+-- What is looked at together with a masked column when it is written.
+create table tied (id int primary key, mail text, rung text, slot int, parts int, note text,
+  check (mail > rung), unique (mail, slot),
+  half int generated always as (parts / (length(mail) - 30)) stored);
+insert into tied select n, 'k4n4ry-' || n, '', n, 0, 'tied' from generate_series(1, 5) n;
+create unique index on tied ((left(mail, 6)), (slot % 100));
+create view v_tied as select id, rung, slot, note from tied;
+create table owners (id int primary key, note text);
+insert into owners select n, 'owner' from generate_series(1, 5) n;
+create table owned (id int, owner int references owners on delete restrict);
+insert into owned values (1, 3);
+create table books (id int primary key, label text);
+insert into books select n, 'book' from generate_series(1, 5) n;
+create table pages (book int references books on delete cascade, page int unique);
+insert into pages select n, n from generate_series(1, 5) n;
+create table cited (id int, page int references pages (page));
+insert into cited values (1, 3);
+create extension if not exists tablefunc;
+create extension if not exists xml2;
 analyze;
 grant all on all tables in schema public, hr to public;
 grant usage on schema hr to public;

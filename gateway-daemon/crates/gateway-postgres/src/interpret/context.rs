@@ -41,12 +41,15 @@ pub enum PlainStrings {
     Uncertain,
 }
 
-/// What the session knows of `client_encoding`. The server reports it.
+/// What the session knows of `client_encoding` and `server_encoding`. The server reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum TextEncoding {
-    /// It is certainly UTF8.
+    /// It is certainly UTF8, and so is what the database keeps.
     #[default]
     Utf8,
+    /// It is UTF8, and the database keeps something else, in which the server cuts long names and folds
+    /// upper case: names beyond ASCII cannot be read, strings can.
+    Converted,
     /// It may be another, in which bytes beyond ASCII can mean letters that we do not see: only
     /// pure ASCII can be read.
     Uncertain,

@@ -68,7 +68,7 @@ impl Fields {
         self.0.len() > before
     }
 
-    fn and(mut self, other: &Fields) -> Fields {
+    pub(crate) fn and(mut self, other: &Fields) -> Fields {
         self.add(other);
         self
     }
@@ -122,33 +122,56 @@ impl Outputs {
     }
 
     /// The one at `index` of `count`.
-    fn output(&self, index: usize, count: usize) -> Option<Output> {
+    fn output(&self, index: usize, count: usize) -> Option<&Output> {
+        self.output_beside(self.stars(), index, count)
+    }
+
+    /// The first and the last `*`.
+    fn stars(&self) -> Option<(usize, usize)> {
         let Outputs::Each(outputs) = self else {
             return None;
         };
-        let first = outputs.iter().position(|output| output.star);
-        let last = outputs.iter().rposition(|output| output.star);
-        let (Some(first), Some(last)) = (first, last) else {
-            return outputs
-                .get(index)
-                .filter(|_| outputs.len() == count)
-                .cloned();
+        let first = outputs.iter().position(|output| output.star)?;
+        let last = outputs.iter().rposition(|output| output.star)?;
+        Some((first, last))
+    }
+
+    fn output_beside(
+        &self,
+        stars: Option<(usize, usize)>,
+        index: usize,
+        count: usize,
+    ) -> Option<&Output> {
+        let Outputs::Each(outputs) = self else {
+            return None;
+        };
+        let Some((first, last)) = stars else {
+            return outputs.get(index).filter(|_| outputs.len() == count);
         };
         if index < first {
-            return outputs.get(index).cloned();
+            return outputs.get(index);
         }
         let behind = outputs.len() - 1 - last;
         let left = count.checked_sub(index)?;
         if left <= behind {
-            return outputs.get(outputs.len() - left).cloned();
+            return outputs.get(outputs.len() - left);
         }
         None
+    }
+
+    /// What could be in each of `count`.
+    pub(crate) fn each(&self, count: usize) -> Vec<Fields> {
+        let (stars, any) = (self.stars(), self.any());
+        let fields = (0..count).map(|index| self.output_beside(stars, index, count));
+        fields
+            .map(|output| output.map_or_else(|| any.clone(), |output| output.fields.clone()))
+            .collect()
     }
 
     /// What could be in the one at `index` of `count`.
     pub(crate) fn fields(&self, index: usize, count: usize) -> Fields {
         self.output(index, count)
-            .map_or_else(|| self.any(), |output| output.fields)
+            .map_or_else(|| self.any(), |output| output.fields.clone())
     }
 
     /// The same, of one of which the server says that it is no column of a table.
@@ -171,10 +194,8 @@ impl Outputs {
     /// What is sensitive about the one at `index` of `count`.
     pub(crate) fn marked(&self, index: usize, count: usize, outlook: &Outlook) -> Option<Marked> {
         let output = self.output(index, count);
-        let itself = output
-            .as_ref()
-            .is_some_and(|output| output.plain && output.fields.0.len() == 1);
-        let fields = output.map_or_else(|| self.any(), |output| output.fields);
+        let itself = output.is_some_and(|output| output.plain && output.fields.0.len() == 1);
+        let fields = output.map_or_else(|| self.any(), |output| output.fields.clone());
         let field = fields
             .iter()
             .max_by_key(|field| outlook.is_covered(*field))?;
@@ -259,7 +280,9 @@ impl Flow {
         let mut flow = Flow::default();
         let mut text = Text::new(parsed, outlook);
         for (words, tree) in &statements {
-            let mut statement = statement(words, tree, &text, &mut flow);
+            let Some(mut statement) = statement(words, tree, &text, &mut flow) else {
+                return Flow::unreadable();
+            };
             text.go_on(tree);
             if short.is_some() {
                 // Some of its columns are missing there.
@@ -329,18 +352,20 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
         return None;
     };
     let names = Names::of(tree, outlook, &Made::default());
+    let outputs = names.outputs(tree);
     let doing = Doing {
         touches: names.touches(),
         calls: !names.is_proven(),
         reads_catalogues: server::reads_catalogues(tree, outlook),
     };
-    Some((names.outputs(tree), doing))
+    (!names.is_exhausted()).then_some((outputs, doing))
 }
 
-fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> StatementFlow {
+/// `None`: there is more to follow in it than is followed.
+fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Option<StatementFlow> {
     let outlook = text.outlook();
     let names = Names::of(tree, outlook, &text.made);
-    let mut uses = Uses::new(&names, text.sql, outlook);
+    let mut uses = Uses::new(&names, text);
     uses.statement(tree);
     let quotes = !uses.found.is_empty();
     for found in uses.found {
@@ -370,8 +395,12 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
         flow.alters = true;
         flow.replaces = true;
     }
+    let outputs = names.outputs(tree);
+    if names.is_exhausted() {
+        return None;
+    }
     let mut found = StatementFlow {
-        outputs: names.outputs(tree),
+        outputs,
         acts_on: match names.touches() {
             true => server::cursors_acted_on(tree),
             false => Vec::new(),
@@ -417,7 +446,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Stat
             flow.uses.push((UseKind::Unproven, UNPROVEN));
         }
     }
-    found
+    Some(found)
 }
 
 /// The prepared statement that a statement executes, wherever in it: EXPLAIN and CREATE TABLE AS

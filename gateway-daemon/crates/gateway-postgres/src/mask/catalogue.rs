@@ -4,119 +4,17 @@
 //! names of its own: it leaves the client's unnamed statement, its portals and its transaction as
 //! they are. Every table, function, type and operator is named with its schema, so that nothing in
 //! the session's search path stands in for them.
+use super::telling;
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
 use crate::interpret::flow::{WORDS, only_computes};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::borrow::Cow;
 
 /// The object ids below this one are PostgreSQL's own (`FirstNormalObjectId`).
 pub(crate) const FIRST_USER_OID: u32 = 16_384;
 /// Rows of more bytes than this, in all, are more than is kept: the catalogue counts as not known.
 const BYTES_MAX: usize = 128 << 20;
-
-/// Which columns of a relation show what is in others.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Telling {
-    /// These.
-    Only(&'static [&'static str]),
-    /// All but these: what a newer server adds to statistics tells something as well.
-    AllBut(&'static [&'static str]),
-}
-
-impl Telling {
-    pub(crate) fn has(self, column: &str) -> bool {
-        match self {
-            Telling::Only(telling) => telling.contains(&column),
-            Telling::AllBut(clean) => !clean.contains(&column),
-        }
-    }
-}
-
-/// An UPDATE that leaves an indexed column as it was is counted apart from one that does not.
-const UPDATES: Telling = Telling::Only(&["n_tup_hot_upd", "n_tup_newpage_upd"]);
-
-/// PostgreSQL's own relations that show what is in others, or what other sessions ask.
-pub(crate) const TELLING: &[(&str, Telling)] = &[
-    (
-        "pg_statistic",
-        Telling::AllBut(&[
-            "starelid",
-            "staattnum",
-            "stainherit",
-            "stakind1",
-            "stakind2",
-            "stakind3",
-            "stakind4",
-            "stakind5",
-            "staop1",
-            "staop2",
-            "staop3",
-            "staop4",
-            "staop5",
-            "stacoll1",
-            "stacoll2",
-            "stacoll3",
-            "stacoll4",
-            "stacoll5",
-        ]),
-    ),
-    (
-        "pg_stats",
-        Telling::AllBut(&["schemaname", "tablename", "attname", "inherited"]),
-    ),
-    (
-        "pg_statistic_ext_data",
-        Telling::AllBut(&["stxoid", "stxdinherit"]),
-    ),
-    (
-        "pg_stats_ext",
-        Telling::AllBut(&[
-            "schemaname",
-            "tablename",
-            "statistics_schemaname",
-            "statistics_name",
-            "statistics_owner",
-            "attnames",
-            "exprs",
-            "kinds",
-            "inherited",
-        ]),
-    ),
-    (
-        "pg_stats_ext_exprs",
-        Telling::AllBut(&[
-            "schemaname",
-            "tablename",
-            "statistics_schemaname",
-            "statistics_name",
-            "statistics_owner",
-            "expr",
-            "inherited",
-        ]),
-    ),
-    ("pg_stat_activity", Telling::Only(&["query"])),
-    (
-        "pg_stat_statements",
-        Telling::Only(&[
-            "query",
-            "wal_records",
-            "wal_fpi",
-            "wal_bytes",
-            "wal_buffers_full",
-        ]),
-    ),
-    (
-        "pg_stat_wal",
-        Telling::Only(&["wal_records", "wal_fpi", "wal_bytes", "wal_buffers_full"]),
-    ),
-    ("pg_largeobject", Telling::Only(&["data"])),
-    ("pg_stat_all_tables", UPDATES),
-    ("pg_stat_sys_tables", UPDATES),
-    ("pg_stat_user_tables", UPDATES),
-    ("pg_stat_xact_all_tables", UPDATES),
-    ("pg_stat_xact_sys_tables", UPDATES),
-    ("pg_stat_xact_user_tables", UPDATES),
-];
 
 const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, \
     a.atttypid, a.attnotnull, a.attgenerated, \
@@ -128,7 +26,8 @@ const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, 
     WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
     AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v','m','f','p','c','S']::pg_catalog.\"char\"[]) \
     AND (c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TELLING]::pg_catalog.name[])) \
+    OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TELLING]::pg_catalog.name[]) \
+    OR c.relname OPERATOR(pg_catalog.~~) 'pg_stat%'::pg_catalog.text) \
     ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
 /// Within a transaction that keeps to one snapshot the answers to all other questions are what was
 /// there when it began. Whoever runs a statement holds a lock, on its own transaction at least: who
@@ -140,8 +39,7 @@ const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typna
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
 /// The relations that run code when they are changed, and which others are changed with which: what a
-/// view is of, children and partitions, and what a foreign key changes by itself. 0 stands for the
-/// catalogue.
+/// view is of, and what a foreign key changes by itself. 0 stands for the catalogue.
 const CODE: &str = "SELECT t.tgrelid, NULL::pg_catalog.oid FROM pg_catalog.pg_trigger t \
     WHERE NOT t.tgisinternal \
     UNION ALL SELECT r.ev_class, NULL::pg_catalog.oid FROM pg_catalog.pg_rewrite r \
@@ -151,7 +49,6 @@ const CODE: &str = "SELECT t.tgrelid, NULL::pg_catalog.oid FROM pg_catalog.pg_tr
     AND d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid \
     AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
     WHERE r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    UNION ALL SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i \
     UNION ALL SELECT k.confrelid, k.conrelid FROM pg_catalog.pg_constraint k \
     WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\" \
     AND (k.confupdtype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[]) \
@@ -175,6 +72,37 @@ const OWN: &str = "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
 const FOREIGN_KEYS: &str = "SELECT k.conrelid, k.conkey::pg_catalog.text, k.confrelid, \
     k.confkey::pg_catalog.text FROM pg_catalog.pg_constraint k \
     WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"";
+/// The columns of a relation that the server looks at together when one of them is written: those of
+/// a constraint, of an index with its expressions and its predicate, of the bounds of partitions, of
+/// a computed column, of a policy for rows. 0 stands for all of them, where an expression takes the
+/// whole row: no dependency says so (`find_expr_references_walker`), only the expression does. The
+/// columns of a partition key depend on their own table (`StorePartitionKey`).
+const TOGETHER: &str = "SELECT d.relation, pg_catalog.array_agg(d.number)::pg_catalog.text \
+    FROM (SELECT d.classid, d.objid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d \
+    WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
+    AND d.refobjsubid OPERATOR(pg_catalog.>) 0 \
+    AND (d.classid OPERATOR(pg_catalog.=) ANY (ARRAY[2606, 2604, 3256]::pg_catalog.oid[]) \
+    OR d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
+    AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+    WHERE i.indexrelid OPERATOR(pg_catalog.=) d.objid)) \
+    UNION ALL SELECT d.classid, d.objid, d.refobjid, d.objsubid FROM pg_catalog.pg_depend d \
+    WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
+    AND d.classid OPERATOR(pg_catalog.=) d.refclassid AND d.objid OPERATOR(pg_catalog.=) d.refobjid \
+    UNION ALL SELECT 1259::pg_catalog.oid, t.partrelid, t.partrelid, 0 \
+    FROM pg_catalog.pg_partitioned_table t \
+    WHERE t.partexprs::pg_catalog.text OPERATOR(pg_catalog.~~) WHOLE \
+    UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid, i.indrelid, 0 FROM pg_catalog.pg_index i \
+    WHERE pg_catalog.concat(i.indexprs, i.indpred) OPERATOR(pg_catalog.~~) WHOLE \
+    UNION ALL SELECT 2606::pg_catalog.oid, k.oid, k.conrelid, 0 FROM pg_catalog.pg_constraint k \
+    WHERE k.conbin::pg_catalog.text OPERATOR(pg_catalog.~~) WHOLE \
+    UNION ALL SELECT 3256::pg_catalog.oid, p.oid, p.polrelid, 0 FROM pg_catalog.pg_policy p \
+    WHERE pg_catalog.concat(p.polqual, p.polwithcheck) OPERATOR(pg_catalog.~~) WHOLE) \
+    d (class, object, relation, number) \
+    GROUP BY d.class, d.object, d.relation \
+    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1::pg_catalog.int8 \
+    OR pg_catalog.min(d.number) OPERATOR(pg_catalog.=) 0";
+/// How an expression says that it takes a whole row (`outVar`).
+const WHOLE: &str = "'%:varattno 0 %'::pg_catalog.text";
 /// To read a definition waits for whoever holds, or waits for, an exclusive lock on the view or on
 /// what it reads: such a view is left out, and counts as one that cannot be read.
 const VIEWS: &str = "SELECT c.oid, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r \
@@ -191,7 +119,7 @@ const VIEWS: &str = "SELECT c.oid, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg
     AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// How many questions there are.
-pub(crate) const QUESTIONS: usize = 9;
+pub(crate) const QUESTIONS: usize = 10;
 /// The requests of one question, in their order.
 /// Within a transaction a portal stays until it is closed.
 pub(crate) const REQUESTS: [Ask; 7] = [
@@ -216,7 +144,10 @@ pub(crate) enum Ask {
 
 fn question(index: usize) -> String {
     match index {
-        0 => COLUMNS.replace("TELLING", &quoted(TELLING.iter().map(|(name, _)| *name))),
+        0 => COLUMNS.replace(
+            "TELLING",
+            &quoted(telling::NAMED.iter().map(|(name, _)| *name)),
+        ),
         1 => TYPES.to_owned(),
         2 => PARENTS.to_owned(),
         3 => CODE.to_owned(),
@@ -224,6 +155,7 @@ fn question(index: usize) -> String {
         5 => FOREIGN_KEYS.to_owned(),
         6 => ISOLATION.to_owned(),
         7 => OWN.to_owned(),
+        8 => TOGETHER.replace("WHOLE", WHOLE),
         _ => VIEWS.to_owned(),
     }
 }
@@ -332,11 +264,26 @@ pub(crate) struct Catalogue {
     pub(crate) own: FxHashMap<Box<str>, FxHashSet<Box<str>>>,
     /// Changing the catalogue runs code of the database's own.
     pub(crate) event_triggers: bool,
+    /// Columns that no policy can name: their names, or those of their relations, are not UTF-8.
+    pub(crate) unnamed: Vec<(u32, i16)>,
     /// Columns that hold values of others: referencing and referenced relation and column.
     pub(crate) references: Vec<[(u32, i16); 2]>,
+    /// Columns of a relation that the server looks at together; with 0 among them, all.
+    pub(crate) together: Vec<(u32, Vec<i16>)>,
+    /// Which relation is changed with which: by a view, or by what a foreign key does.
+    pub(crate) changed_with: Vec<(u32, u32)>,
 }
 
 impl Catalogue {
+    /// The column of another relation that has the name of this one.
+    pub(crate) fn same_column(&self, from: u32, number: i16, to: u32) -> Option<i16> {
+        let mut columns = self.relations.get(&from)?.columns.iter();
+        let column = columns.find(|column| column.number == number)?;
+        let mut others = self.relations.get(&to)?.columns.iter();
+        let same = others.find(|other| other.name == column.name)?;
+        Some(same.number)
+    }
+
     /// The relations that a name can mean. Without a schema: in any, since the search path may be
     /// another by the time the statement runs.
     pub(crate) fn named<'a>(
@@ -365,8 +312,6 @@ pub(crate) struct Loading {
     is_snapshot: bool,
     /// Relations with a trigger or a rule.
     code: FxHashSet<u32>,
-    /// Which relation is changed with which.
-    together: Vec<(u32, u32)>,
     running: Running,
 }
 
@@ -413,7 +358,7 @@ impl Loading {
                     base: row.number()?,
                 };
                 self.catalogue.types.insert(oid, parts);
-                self.catalogue.type_names.insert(row.text()?.into());
+                self.catalogue.type_names.insert(row.name()?.0.into());
                 Ok(())
             }
             2 => {
@@ -427,14 +372,14 @@ impl Loading {
                     None => _ = self.code.insert(oid),
                     Some(other) => {
                         let other = other.parse().map_err(|_| Error::Value)?;
-                        self.together.push((oid, other));
+                        self.catalogue.changed_with.push((oid, other));
                     }
                 }
                 Ok(())
             }
             4 => {
-                let (name, is_somebodys) = (row.text()?, row.text()? == "t");
-                if is_somebodys || !only_computes(name) {
+                let ((name, _), is_somebodys) = (row.name()?, row.text()? == "t");
+                if is_somebodys || !only_computes(&name) {
                     self.catalogue.functions.insert(name.into());
                 }
                 Ok(())
@@ -449,13 +394,19 @@ impl Loading {
                 Ok(())
             }
             7 => {
-                let own = self.catalogue.own.entry(row.text()?.into());
-                own.or_default().insert(row.text()?.into());
+                let own = self.catalogue.own.entry(row.name()?.0.into());
+                own.or_default().insert(row.name()?.0.into());
+                Ok(())
+            }
+            8 => {
+                let pair = (row.number()?, numbers(row.text()?)?);
+                self.catalogue.together.push(pair);
                 Ok(())
             }
             _ => {
                 let oid = row.number()?;
-                let definition = row.text_or_null()?;
+                // Without one a view counts as one that cannot be read.
+                let definition = row.definition()?;
                 if let Some(relation) = self.catalogue.relations.get_mut(&oid) {
                     relation.definition = definition.map(Into::into);
                 }
@@ -466,7 +417,7 @@ impl Loading {
 
     fn column(&mut self, row: &mut Row<'_>) -> Result<(), Error> {
         let oid = row.number()?;
-        let (schema, name) = (row.text()?, row.text()?);
+        let ((schema, known), (name, is_named)) = (row.name()?, row.name()?);
         let kind = row.text()?.bytes().next().unwrap_or_default();
         let relations = &mut self.catalogue.relations;
         let relation = relations.entry(oid).or_insert_with(|| Relation {
@@ -475,9 +426,14 @@ impl Loading {
             kind,
             ..Relation::default()
         });
+        let number = row.number()?;
+        let (name, is_known) = row.name()?;
+        if !(known && is_named && is_known) {
+            self.catalogue.unnamed.push((oid, number));
+        }
         relation.columns.push(Column {
-            number: row.number()?,
-            name: row.text()?.into(),
+            number,
+            name: name.into(),
             type_oid: row.number()?,
             not_null: row.text()? == "t",
             generated: !row.text()?.is_empty(),
@@ -513,8 +469,14 @@ impl Loading {
         if self.failed || self.question != QUESTIONS {
             return None;
         }
-        let code = with_others(self.code, &self.together);
         let mut catalogue = self.catalogue;
+        // So are the rows of children and partitions with those of their parents.
+        let children = catalogue
+            .parents
+            .iter()
+            .map(|(child, parent)| (*parent, *child));
+        let together = catalogue.changed_with.iter().copied().chain(children);
+        let code = with_others(self.code, together);
         catalogue.event_triggers = code.contains(&0);
         for oid in code {
             if let Some(relation) = catalogue.relations.get_mut(&oid) {
@@ -530,10 +492,13 @@ impl Loading {
 }
 
 /// The relations with which one of these is changed.
-fn with_others(mut code: FxHashSet<u32>, together: &[(u32, u32)]) -> FxHashSet<u32> {
+fn with_others(
+    mut code: FxHashSet<u32>,
+    together: impl Iterator<Item = (u32, u32)>,
+) -> FxHashSet<u32> {
     let mut by_other: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
     for (relation, other) in together {
-        by_other.entry(*other).or_default().push(*relation);
+        by_other.entry(other).or_default().push(relation);
     }
     let mut found: Vec<u32> = code.iter().copied().collect();
     while let Some(other) = found.pop() {
@@ -567,7 +532,22 @@ impl<'a> Row<'a> {
         Ok(Row(reader))
     }
 
-    /// A name that is no UTF-8 could not be compared with those in statements.
+    /// A name, and whether it is UTF-8. What is not, as it can be in a database of SQL_ASCII, cannot be
+    /// compared with what a statement or a policy says.
+    fn name(&mut self) -> Result<(Cow<'a, str>, bool), Error> {
+        let value = self.0.value()?.ok_or(Error::Value)?;
+        let name = String::from_utf8_lossy(value);
+        let is_known = matches!(name, Cow::Borrowed(_));
+        Ok((name, is_known))
+    }
+
+    fn definition(&mut self) -> Result<Option<&'a str>, Error> {
+        Ok(self
+            .0
+            .value()?
+            .and_then(|value| std::str::from_utf8(value).ok()))
+    }
+
     fn text(&mut self) -> Result<&'a str, Error> {
         self.text_or_null()?.ok_or(Error::Value)
     }
@@ -591,7 +571,9 @@ mod tests {
         // A view of a partitioned table, whose partition refers by a foreign key to what has one.
         let together = [(1, 2), (2, 3), (3, 4), (4, 3), (5, 1), (6, 7)];
         let code = FxHashSet::from_iter([3]);
-        let mut all: Vec<u32> = with_others(code, &together).into_iter().collect();
+        let mut all: Vec<u32> = with_others(code, together.into_iter())
+            .into_iter()
+            .collect();
         all.sort_unstable();
         assert_eq!(all, [1, 2, 3, 4, 5]);
     }

@@ -1,6 +1,8 @@
 //! What a policy says about a database: which columns of which relations are sensitive.
-use super::catalogue::{Catalogue, FIRST_USER_OID, Relation, TELLING};
-use crate::interpret::flow;
+use super::catalogue::{Catalogue, FIRST_USER_OID, Relation};
+use super::telling;
+use super::ties::{self, Ties};
+use crate::interpret::flow::{self, Fields};
 use gateway_core::Masks;
 use gateway_core::mask::{Mask, Predicates, Sensitive, Treatment};
 use rustc_hash::FxHashMap;
@@ -36,6 +38,11 @@ pub(crate) struct Marked {
 /// are made of: they stay sensitive when they are renamed, detached or computed no more.
 pub(crate) type Remembered = FxHashMap<(u32, i16), (Arc<str>, bool)>;
 
+/// The number of the column that says where a row is (`SelfItemPointerAttributeNumber`).
+const CTID: i16 = -1;
+
+/// What [`TELLING_FIELD`] is called.
+const STATISTICS: &str = "statistics";
 /// The fields from here on have names of their own.
 const NAMED: usize = 3;
 /// More fields than this are not told apart; those beyond are covered as unproven.
@@ -53,6 +60,8 @@ pub(crate) struct Outlook {
     marked: FxHashMap<u32, FxHashMap<i16, Marked>>,
     /// What the views do besides returning their columns.
     views: FxHashMap<u32, Doing>,
+    /// What it asks about to write to relations.
+    ties: FxHashMap<u32, Ties>,
     /// Something is to be covered; otherwise it is only counted.
     pub(crate) covers: bool,
     /// It is what a session sees within a transaction, which may be taken back.
@@ -62,7 +71,11 @@ pub(crate) struct Outlook {
 fn stand_in(name: &str, covered: bool) -> Field {
     let mask = Mask {
         name: Arc::from("any"),
-        with: Treatment::Redact,
+        // Whether there is a figure at all, tells as much as many a figure.
+        with: match name {
+            STATISTICS => Treatment::Null,
+            _ => Treatment::Redact,
+        },
         predicates: Predicates::Deny,
     };
     Field {
@@ -81,11 +94,12 @@ impl Outlook {
         Outlook {
             id,
             catalogue: None,
-            fields: ["unproven", "unknown", "statistics"]
+            fields: ["unproven", "unknown", STATISTICS]
                 .map(|name| stand_in(name, covers))
                 .into(),
             marked: FxHashMap::default(),
             views: FxHashMap::default(),
+            ties: FxHashMap::default(),
             covers,
             is_own: false,
         }
@@ -99,6 +113,7 @@ impl Outlook {
             fields: self.fields.clone(),
             marked: FxHashMap::default(),
             views: FxHashMap::default(),
+            ties: FxHashMap::default(),
             covers: self.covers,
             is_own: self.is_own,
         }
@@ -116,6 +131,7 @@ impl Outlook {
         outlook.mark_by_name(&catalogue, masks, remembered);
         if outlook.covers {
             outlook.mark_telling(&catalogue);
+            outlook.mark_unnamed(&catalogue);
         }
         // Each of these can make the others find more.
         loop {
@@ -124,8 +140,10 @@ impl Outlook {
             outlook.mark_relatives(&catalogue);
             outlook.mark_composites(&catalogue);
             outlook.mark_references(&catalogue);
+            outlook.mark_places(&catalogue);
             if outlook.size() == before && !outlook.mark_views(&catalogue) {
                 outlook.settle_predicates();
+                outlook.ties = ties::of(&catalogue, &outlook);
                 return outlook;
             }
         }
@@ -183,6 +201,7 @@ impl Outlook {
                 .is_some_and(|relation| relation.kind == b'm' && relation.definition.is_some());
             for (number, marked) in columns {
                 if (keeps || usize::from(marked.field) >= NAMED)
+                    && *number > 0
                     && let Some(field) = self.field(marked.field)
                 {
                     let name = Arc::clone(&field.name);
@@ -328,24 +347,29 @@ impl Outlook {
     }
 
     fn mark_telling(&mut self, catalogue: &Catalogue) {
-        for (name, columns) in TELLING {
-            for (oid, relation) in catalogue.named("", name) {
-                let telling = relation
-                    .columns
-                    .iter()
-                    .filter(|column| columns.has(&column.name));
-                for column in telling {
-                    let field = TELLING_FIELD;
-                    self.mark(
-                        oid,
-                        column.number,
-                        Marked {
-                            field,
-                            itself: false,
-                        },
-                    );
-                }
+        let marked = Marked {
+            field: TELLING_FIELD,
+            itself: false,
+        };
+        for (oid, relation) in &catalogue.relations {
+            let Some(telling) = telling::columns_of(&relation.name) else {
+                continue;
+            };
+            let columns = relation.columns.iter();
+            for column in columns.filter(|column| telling.has(&column.name)) {
+                self.mark(*oid, column.number, marked);
             }
+        }
+    }
+
+    /// Nobody can say of them that they are sensitive.
+    fn mark_unnamed(&mut self, catalogue: &Catalogue) {
+        let marked = Marked {
+            field: UNPROVEN,
+            itself: false,
+        };
+        for (relation, column) in &catalogue.unnamed {
+            self.mark(*relation, *column, marked);
         }
     }
 
@@ -386,20 +410,10 @@ impl Outlook {
     }
 
     fn mark_same(&mut self, catalogue: &Catalogue, from: u32, to: u32) {
-        let relations = &catalogue.relations;
-        let (Some(source), Some(target)) = (relations.get(&from), relations.get(&to)) else {
-            return;
-        };
-        for column in &source.columns {
-            let Some(marked) = self.marked(from, column.number) else {
-                continue;
-            };
-            let same = target
-                .columns
-                .iter()
-                .find(|other| other.name == column.name);
-            if let Some(same) = same {
-                self.mark(to, same.number, marked);
+        let marks: Vec<(i16, Marked)> = self.marks(from).collect();
+        for (number, marked) in marks {
+            if let Some(same) = catalogue.same_column(from, number, to) {
+                self.mark(to, same, marked);
             }
         }
     }
@@ -410,6 +424,22 @@ impl Outlook {
             if let Some(Marked { field, .. }) = self.marked(*to, *referenced) {
                 let itself = false;
                 self.mark(*from, *column, Marked { field, itself });
+            }
+        }
+    }
+
+    /// Where a row of a materialised view is, tells how long those before it are, which can have been
+    /// computed so that it tells what is in a value. In tables there is nothing but the values.
+    fn mark_places(&mut self, catalogue: &Catalogue) {
+        let views = catalogue.relations.iter();
+        for (oid, _) in views.filter(|(_, relation)| relation.kind == b'm') {
+            if self
+                .strongest(*oid)
+                .is_some_and(|field| self.is_covered(field))
+            {
+                let field = TELLING_FIELD;
+                let itself = false;
+                self.mark(*oid, CTID, Marked { field, itself });
             }
         }
     }
@@ -499,6 +529,7 @@ impl Outlook {
             named.known = true;
             named.candidates += 1;
             named.runs_code |= relation.runs_code;
+            named.placing |= self.marked(oid, CTID).is_some();
             named.is_view |= !matches!(relation.kind, b'r' | b'p');
             if let Some(doing) = self.views.get(&oid) {
                 match relation.kind {
@@ -506,9 +537,16 @@ impl Outlook {
                     _ => named.refreshing.add(*doing),
                 }
             }
+            let ties = self.ties.get(&oid);
+            named
+                .deleting
+                .add(&ties.map(|ties| ties.deleting.clone()).unwrap_or_default());
             for column in &relation.columns {
                 named.columns.push(NamedColumn {
                     name: column.name.clone(),
+                    changing: ties
+                        .map(|ties| ties.changing(column.number))
+                        .unwrap_or_default(),
                     marked: self.marked(oid, column.number),
                     primary: column.primary,
                     not_null: column.not_null,
@@ -531,10 +569,14 @@ pub(crate) struct Named {
     pub(crate) runs_code: bool,
     /// One is no table that has rows of its own.
     pub(crate) is_view: bool,
+    /// Where the rows of one are tells what is in them.
+    pub(crate) placing: bool,
     /// What views do that the name can mean.
     pub(crate) doing: Doing,
     /// What it does to refresh materialised views.
     pub(crate) refreshing: Doing,
+    /// What it asks about to delete a row of one.
+    pub(crate) deleting: Fields,
     /// The columns of all of them, in their order where there is one.
     pub(crate) columns: Vec<NamedColumn>,
 }
@@ -544,6 +586,8 @@ pub(crate) struct Named {
 pub(crate) struct NamedColumn {
     pub(crate) name: Box<str>,
     pub(crate) marked: Option<Marked>,
+    /// What it asks about to change it.
+    pub(crate) changing: Fields,
     /// It is in the primary key.
     pub(crate) primary: bool,
     pub(crate) not_null: bool,

@@ -31,6 +31,8 @@ pub(super) struct Settings {
     /// The last reports.
     strings_are_standard: bool,
     text_is_utf8: bool,
+    /// The database keeps its text in UTF-8.
+    database_is_utf8: bool,
     /// The upstream reports its search path (PostgreSQL 18).
     path_is_reported: bool,
     /// What the session began with.
@@ -64,6 +66,7 @@ impl Settings {
             generation: 0,
             strings_are_standard: false,
             text_is_utf8: false,
+            database_is_utf8: false,
             path_is_reported: false,
             now: initial.clone(),
             if_committed: initial.clone(),
@@ -99,10 +102,10 @@ impl Settings {
         } else {
             PlainStrings::Uncertain
         };
-        self.context.text_encoding = if stable && self.text_is_utf8 {
-            TextEncoding::Utf8
-        } else {
-            TextEncoding::Uncertain
+        self.context.text_encoding = match stable && self.text_is_utf8 {
+            true if self.database_is_utf8 => TextEncoding::Utf8,
+            true => TextEncoding::Converted,
+            false => TextEncoding::Uncertain,
         };
         let path_is_certain =
             self.path_changing <= self.answered && !(self.path_is_dirty && may_end);
@@ -227,6 +230,7 @@ impl Settings {
                     .iter()
                     .any(|known| value.eq_ignore_ascii_case(known));
             }
+            b"server_encoding" => self.database_is_utf8 = value.eq_ignore_ascii_case(b"UTF8"),
             b"search_path" => {
                 let path =
                     std::str::from_utf8(value).map_or(SearchPath::unknown(), SearchPath::parse);

@@ -100,6 +100,7 @@ pub(super) fn catalogue_isolated(transaction: char, level: &str) -> Vec<u8> {
         answer(&[texts(&[level, "1", "{}"])]),
         answer(&[]),
         answer(&[]),
+        answer(&[]),
         ready(transaction),
     ])
 }
@@ -129,7 +130,7 @@ pub(super) fn loaded() -> Harness {
 
 /// What is asked about the catalogue.
 pub(super) const QUESTIONS: &str =
-    "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
+    "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
 pub(super) const ID: (u32, i16, u32) = (20_000, 1, 25);
 

@@ -4,25 +4,10 @@
 //! PostgreSQL takes `(x).f` and `x.f` for `f(x)` where there is no such column, and older servers
 //! take `JSON_SCALAR(x)` for a call of somebody's function, which newer grammars made syntax.
 use super::nodes::is_star;
-use super::server::tells_of_writes;
 use crate::interpret::builtin::{self, Meaning};
 use crate::interpret::calls::is_between;
 use crate::interpret::tree::Tree;
-
-/// Functions that show what other sessions ask, or what is in statistics.
-const TELLING_FUNCTIONS: &[&str] = &[
-    "pg_stat_get_activity",
-    "pg_stat_get_backend_activity",
-    "pg_mcv_list_items",
-    "pg_stat_statements",
-    "pg_cursor",
-    "pg_prepared_statement",
-    // Whether an UPDATE has left an indexed column as it was.
-    "pg_stat_get_tuples_hot_updated",
-    "pg_stat_get_tuples_newpage_updated",
-    "pg_stat_get_xact_tuples_hot_updated",
-    "pg_stat_get_xact_tuples_newpage_updated",
-];
+use crate::mask::telling;
 
 /// Functions that keep in the session what they are given, where others find it.
 const KEEPING_FUNCTIONS: &[&str] = &["setseed"];
@@ -70,9 +55,7 @@ pub(super) fn is_known_call(parts: &[&str]) -> bool {
         _ => is_proven_call(parts),
     };
     let is_lock = last.starts_with("pg_advisory_") || last.starts_with("pg_try_advisory_");
-    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last))
-        && !TELLING_FUNCTIONS.contains(&last)
-        && !tells_of_writes(last)
+    (is_own || is_lock || EXTENSION_FUNCTIONS.contains(&last)) && !telling::is_function(last)
 }
 
 /// Is a function of PostgreSQL's own harmless as `row.name`: does it only compute, and return

@@ -16,12 +16,18 @@ use super::sources::{self, Sources};
 use super::text::Made;
 use crate::interpret::tree::Tree;
 use crate::mask::catalogue::Catalogue;
-use crate::mask::outlook::{FieldId, Named, NamedColumn, Outlook, UNKNOWN, UNPROVEN};
+use crate::mask::outlook::{
+    FieldId, Named, NamedColumn, Outlook, TELLING_FIELD, UNKNOWN, UNPROVEN,
+};
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// Aliases of a result list are followed so far; beyond that everything is sensitive.
 const ROUNDS_MAX: usize = 32;
+/// Steps that a statement may take to be followed: some tenths of a second. Beyond that it counts as
+/// one that cannot be read, since others wait for the same thread.
+const STEPS_MAX: usize = 4_000_000;
 
 /// A table in FROM, or as a target.
 struct Range<'a> {
@@ -57,6 +63,7 @@ pub(super) struct Names<'a> {
     /// A view that has to do with something sensitive, whatever it returns.
     touching_view: bool,
     made: Made<'a>,
+    steps: Cell<usize>,
     tree: &'a Tree,
     catalogue: Option<Arc<Catalogue>>,
 }
@@ -77,6 +84,7 @@ impl<'a> Names<'a> {
             doubtful: outlook.catalogue.is_none(),
             touching_view: false,
             made: made.clone(),
+            steps: Cell::new(0),
             tree,
             catalogue: outlook.catalogue.clone(),
         };
@@ -85,11 +93,26 @@ impl<'a> Names<'a> {
         }
         for index in 0..names.sources.named.len() {
             names.range(index, outlook);
+            let columns = names.ranges.last().map(|range| range.named.columns.len());
+            if !names.goes_on(columns.unwrap_or_default()) {
+                return names;
+            }
         }
         names.enter_excluded(tree);
         names.unproven |= any_node(tree, &|part| names.calls_unknown(part));
         names.follow(tree);
         names
+    }
+
+    /// Counts steps, and tells whether there are any left.
+    pub(super) fn goes_on(&self, steps: usize) -> bool {
+        self.steps.set(self.steps.get().saturating_add(steps));
+        !self.is_exhausted()
+    }
+
+    /// Was there more to do than is done for one statement? Then nothing that was found is certain.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.steps.get() > STEPS_MAX
     }
 
     /// Could something sensitive be in what the statement names?
@@ -126,8 +149,7 @@ impl<'a> Names<'a> {
     /// key.
     pub(super) fn referenced(&self, range: &Tree, columns: &[&str]) -> Fields {
         let mut fields = Fields::default();
-        let visible = visible_name(range);
-        for found in self.ranges.iter().filter(|found| found.visible == visible) {
+        for found in self.targets_of(range) {
             let meant = found.named.columns.iter().filter(|column| match columns {
                 [] => column.primary,
                 names => names.contains(&&*column.name),
@@ -137,6 +159,53 @@ impl<'a> Names<'a> {
             }
         }
         fields
+    }
+
+    /// What it asks about to delete a row of a relation.
+    pub(super) fn deleting(&self, range: &Tree) -> Fields {
+        let mut targets = self.targets_of(range).peekable();
+        if targets.peek().is_none() {
+            return self.every_column();
+        }
+        targets.fold(self.unseen(range), |asked, found| {
+            asked.and(&found.named.deleting)
+        })
+    }
+
+    /// What it asks about to change a column of a relation.
+    pub(super) fn changing(&self, range: &Tree, column: &str) -> Fields {
+        let targets = self.targets_of(range);
+        let columns = targets.flat_map(|found| &found.named.columns);
+        columns
+            .filter(|named| *named.name == *column)
+            .fold(self.unseen(range), |asked, named| {
+                asked.and(&named.changing)
+            })
+    }
+
+    /// What it asks about to take a sample of a relation: by pages, or by where rows are on them.
+    pub(super) fn sampling(&self, range: &Tree) -> Fields {
+        let mut ranges = self.targets_of(range);
+        match ranges.any(|found| found.named.placing) || self.doubtful {
+            true => self.every_column(),
+            false => Fields::default(),
+        }
+    }
+
+    fn targets_of(&self, range: &Tree) -> impl Iterator<Item = &Range<'a>> {
+        let visible = visible_name(range);
+        // Where there are no steps left, what is found here does not count.
+        let goes_on = self.goes_on(self.ranges.len());
+        let ranges = self.ranges.iter().filter(move |_| goes_on);
+        ranges.filter(move |found| found.visible == visible)
+    }
+
+    /// All that could be sensitive, where it is not known what ties the columns of a relation.
+    fn unseen(&self, range: &Tree) -> Fields {
+        match self.doubtful && !self.is_made(range) {
+            true => self.every_column(),
+            false => Fields::default(),
+        }
     }
 
     /// Are all of its sources tables? Then what a name stands for is a column.
@@ -160,8 +229,7 @@ impl<'a> Names<'a> {
 
     /// The field that a column of the table is, which a statement changes.
     pub(super) fn target_field(&self, range: &Tree, column: &str) -> Option<FieldId> {
-        let visible = visible_name(range);
-        let mut ranges = self.ranges.iter().filter(|found| found.visible == visible);
+        let mut ranges = self.targets_of(range);
         let (Some(found), None) = (ranges.next(), ranges.next()) else {
             return None;
         };
@@ -213,6 +281,10 @@ impl<'a> Names<'a> {
             whole.add(&Fields::one(field));
             self.loose.add(&whole);
         }
+        if named.placing {
+            let place = self.columns.entry("ctid").or_default();
+            place.add(&Fields::one(TELLING_FIELD));
+        }
         if !whole.is_empty() {
             for row in [visible, name, "old", "new", "excluded"] {
                 self.rows.entry(row).or_default().add(&whole);
@@ -255,6 +327,9 @@ impl<'a> Names<'a> {
 
     /// Does the node itself call what is not known, in whichever way?
     fn calls_unknown(&self, tree: &'a Tree) -> bool {
+        if !self.goes_on(1) {
+            return true;
+        }
         match tree.kind() {
             "FuncCall" => !is_known_call(&tree.strings("funcname")),
             "ColumnRef" => qualified_name(tree).is_some_and(|(row, name)| self.is_call(row, name)),
@@ -293,7 +368,7 @@ impl<'a> Names<'a> {
 
     /// Is `row.name` perhaps a call: of a function in FROM it can be one of any function.
     fn is_call(&self, row: &str, name: &str) -> bool {
-        self.is_function(name) && !self.is_column(row, name)
+        self.is_function(name) && !(self.goes_on(self.ranges.len()) && self.is_column(row, name))
     }
 
     /// Can `(x).name` call a function of which it is not known that it only computes?
@@ -319,7 +394,7 @@ impl<'a> Names<'a> {
         for _ in 0..ROUNDS_MAX {
             let mut more = false;
             self.carry(tree, &mut more);
-            if !more {
+            if !more || self.is_exhausted() {
                 return;
             }
         }
@@ -351,6 +426,9 @@ impl<'a> Names<'a> {
     }
 
     fn carry(&mut self, tree: &'a Tree, more: &mut bool) {
+        if !self.goes_on(1) {
+            return;
+        }
         match tree.kind() {
             "SelectStmt" => self.carry_targets(tree, "target_list", more),
             "ReturningClause" => self.carry_targets(tree, "exprs", more),

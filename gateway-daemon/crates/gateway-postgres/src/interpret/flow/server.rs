@@ -10,14 +10,25 @@ use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::Outlook;
 use pg_query::protobuf::{DropBehavior, ObjectType, VariableSetKind};
 
-/// Functions of PostgreSQL's own that write files of the server, or have it load a library, besides
-/// those that run a text. What they read they return, and that is covered.
+/// Functions that write files of the server, have it load a library, or run a text, besides those of
+/// PostgreSQL's own that do the last. What they read they return, and that is covered.
 const CODE_FUNCTIONS: &[&str] = &[
     "lo_import",
     "lo_export",
     "lo_from_bytea",
     "lo_put",
     "lowrite",
+    // Of extensions (tablefunc, xml2): they run a text, as `query_to_xml` does.
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "crosstab_hash",
+    "crosstabn",
+    "connectby",
+    "connectby_text",
+    "connectby_text_serial",
+    "xpath_table",
     // The plugin is a library.
     "pg_create_logical_replication_slot",
     "pg_copy_logical_replication_slot",
@@ -72,20 +83,6 @@ pub(super) fn reads_catalogues(tree: &Tree, outlook: &Outlook) -> bool {
     any_node(tree, &|part| {
         part.kind() == "RangeVar" && is_of_catalogues(part, false, outlook)
     })
-}
-
-/// Does a function tell how much was written, or that it was nothing new? How much an UPDATE writes
-/// depends on how far the new value of a column is like the old one.
-pub(super) fn tells_of_writes(function: &str) -> bool {
-    let is_position =
-        function.starts_with("pg_current_wal_") || function.starts_with("pg_last_wal_");
-    is_position && function.contains("lsn")
-        || function.starts_with("pg_stat_get_") && function.contains("_wal")
-        || function.starts_with("pg_stat_get_")
-            && ["_hot_updated", "_newpage_updated"]
-                .iter()
-                .any(|end| function.ends_with(end))
-        || function == "pg_control_checkpoint"
 }
 
 /// Does EXPLAIN say how much the statement wrote?

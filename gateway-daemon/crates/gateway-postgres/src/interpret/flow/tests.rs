@@ -1,5 +1,6 @@
 //! What is found to be sensitive, over a small database.
 use super::{CopyFormat, Flow, Outputs};
+use crate::interpret::parse::PARSED_BYTES_MAX;
 use crate::mask::catalogue::{Catalogue, Column, Relation};
 use crate::mask::outlook::Outlook;
 use gateway_core::mask::UseKind;
@@ -71,8 +72,23 @@ fn outlook() -> Outlook {
             Some("SELECT over_catalogue.relname FROM over_catalogue"),
         ),
         relation(20_016, "columns", &["a"], None),
+        relation(20_017, "accounts", &["id", "email", "slot", "note"], None),
+        relation(
+            20_018,
+            "v_accounts",
+            &["id", "note"],
+            Some("SELECT id, note FROM accounts"),
+        ),
+        relation(20_019, "owners", &["id", "note"], None),
+        relation(20_020, "computed", &["id", "email", "note"], None),
     ];
-    let mut catalogue = Catalogue::default();
+    let mut catalogue = Catalogue {
+        // UNIQUE (email, slot) and a constraint over the whole row; what refers to owners is `slot`.
+        together: vec![(20_017, vec![2, 3]), (20_020, vec![1, 0])],
+        changed_with: vec![(20_018, 20_017)],
+        references: vec![[(20_017, 2), (20_019, 1)]],
+        ..Catalogue::default()
+    };
     for function in [
         "f",
         "mail_of",
@@ -98,6 +114,8 @@ fn outlook() -> Outlook {
         &FakeMasks {
             covered: &[
                 "public.users.email",
+                "public.accounts.email",
+                "public.computed.email",
                 "public.docs.body",
                 "public.docs.tags",
                 "public.docs.sum",
@@ -769,6 +787,41 @@ fn whether_something_fails_or_in_which_order_it_comes_tells_of_it() {
 }
 
 #[test]
+fn who_writes_what_is_tied_to_a_sensitive_column_asks_about_it() {
+    for sql in [
+        "update accounts set slot = 1",
+        "update accounts a set note = 'x', slot = default where a.id = 1",
+        "insert into accounts (id) values (1) on conflict (id) do update set slot = 2",
+        "update v_accounts set note = 'x'",
+        "delete from v_accounts",
+        "with d as (delete from owners where id = 1 returning id) select 1",
+        "delete from owners",
+        "update owners set id = 2",
+        "merge into owners o using plain p on o.id = p.id when matched then delete",
+        "merge into accounts a using plain p on a.id = p.id when matched then update set slot = 1",
+        "update computed set note = 'x'",
+        "update nobody_knows set note = 'x'",
+        "delete from nobody_knows",
+        "update users set email.a = 'x'",
+    ] {
+        assert!(read(sql).contains(" asks"), "{sql}: {}", read(sql));
+    }
+    for sql in [
+        "update accounts set note = 'x', id = 2",
+        "update accounts set email = 'x'",
+        "insert into accounts values (1, 'x', 2, 'y')",
+        "delete from accounts where id = 1",
+        "update owners set note = 'x'",
+        "insert into owners values (1, 'x')",
+        "merge into owners o using plain p on o.id = p.id when matched then update set note = 'x'",
+        "delete from computed",
+        "create table t (a int); update t set a = 1; delete from t",
+    ] {
+        assert!(!read(sql).contains(" asks"), "{sql}: {}", read(sql));
+    }
+}
+
+#[test]
 fn everyday_statements_are_left_alone() {
     let rows = [
         ("select name, email from users order by 1", ".c"),
@@ -918,4 +971,125 @@ fn columns_of_a_shortened_statement_are_not_told_apart() {
     let sql = format!("insert into plain (id, note) values {values} (2, 'y')");
     let flow = Flow::of(&sql, &outlook);
     assert_eq!((flow.statements.len(), flow.uses.len()), (1, 0));
+}
+
+/// Just below the longest that is parsed, each made to be slow: whoever shares the thread waits.
+#[test]
+fn nothing_that_is_read_takes_long() {
+    const BYTES: usize = PARSED_BYTES_MAX - 256;
+    let outlook = outlook();
+    let filled = |unit: &str| unit.repeat(BYTES / unit.len());
+    let numbered = |make: &dyn Fn(usize) -> String| {
+        let mut text = String::new();
+        for unit in (1..).map(make) {
+            if text.len() + unit.len() > BYTES {
+                return text;
+            }
+            text.push_str(&unit);
+        }
+        text
+    };
+    // Of a text that is twice as long, one half each.
+    let halves = |one: &str, other: &str| {
+        let count = BYTES / (one.len() + other.len());
+        (one.repeat(count), other.repeat(count))
+    };
+    let nested = |count: usize, one: &str, other: &str, inner: &str| {
+        format!("{}{inner}{}", one.repeat(count), other.repeat(count))
+    };
+    let (columns, places) = halves("email,", "1,");
+    let (names, ordered) = halves("note email,", "email,");
+    let texts = [
+        format!("SELECT {columns}1 FROM users ORDER BY {places}1"),
+        format!("SELECT {names}1 FROM users ORDER BY {ordered}1"),
+        format!("SELECT {names}1 FROM users GROUP BY GROUPING SETS (({ordered}1))"),
+        format!("SELECT {}1 FROM users", filled("email x,")),
+        format!("SELECT {}1 FROM users u", filled("u.email,")),
+        format!("SELECT {}1 FROM users u", filled("email(u),")),
+        format!("SELECT {}1 FROM users", filled("upper(email),")),
+        format!("SELECT 1 FROM users WHERE {}true", filled("email='a' OR ")),
+        format!(
+            "SELECT 1 FROM users WHERE email IN ({}'x')",
+            filled("email,")
+        ),
+        format!(
+            "SELECT 1 FROM users{}",
+            numbered(&|n| format!(",users a{n}"))
+        ),
+        format!(
+            "SELECT a1.email FROM users{}",
+            numbered(&|n| format!(",users a{n}"))
+        ),
+        format!("SELECT 1 FROM users{}", filled(" JOIN users USING(email)")),
+        format!("SELECT 1 FROM users{}", filled(" NATURAL JOIN users")),
+        format!("SELECT 1 FROM users{}", filled(",(SELECT email) a")),
+        format!("SELECT {}1", filled("(SELECT email FROM users),")),
+        format!(
+            "WITH {} z AS (SELECT 1) SELECT 1",
+            numbered(&|n| format!("a{n} AS (SELECT email FROM users),"))
+        ),
+        format!(
+            "WITH a0 AS (SELECT email FROM users),{} z AS (SELECT 1) SELECT 1",
+            numbered(&|n| format!("a{n} AS (SELECT * FROM a{}),", n - 1))
+        ),
+        format!(
+            "SELECT email FROM users{}",
+            filled(" UNION SELECT email FROM users")
+        ),
+        format!("UPDATE users SET {}id=1", filled("email=email,")),
+        format!("UPDATE accounts SET {}id=1", filled("slot=1,")),
+        format!(
+            "INSERT INTO users VALUES {}(1)",
+            filled("((SELECT email FROM users)),")
+        ),
+        filled("SELECT email FROM users;"),
+        filled("CREATE VIEW a AS SELECT email FROM users;"),
+        numbered(&|n| format!("CREATE TABLE a{n}(a int);SELECT email FROM a{n},users;")),
+        format!(
+            "SELECT {} FROM users",
+            nested(24, "upper(email||", ")", "email")
+        ),
+        format!(
+            "SELECT {} FROM users",
+            nested(12, "(SELECT email FROM users WHERE email=", ")", "'a'")
+        ),
+        nested(
+            12,
+            "SELECT * FROM (SELECT email FROM users) a,(",
+            ") b",
+            "SELECT email FROM users",
+        ),
+        nested(
+            12,
+            "WITH a AS (",
+            ") SELECT email FROM a ORDER BY email",
+            "SELECT email FROM users",
+        ),
+        format!("COPY (SELECT {columns}1 FROM users ORDER BY {places}1) TO STDOUT"),
+        format!(
+            "MERGE INTO users u USING plain p ON u.email=p.email{}",
+            filled(" WHEN MATCHED THEN DELETE")
+        ),
+        format!(
+            "SELECT {}1 FROM users",
+            filled("sum(id) OVER (ORDER BY email),")
+        ),
+        format!(
+            "ALTER TABLE users {} ADD a int",
+            filled("ADD CHECK (email>'a'),")
+        ),
+    ];
+    for text in texts {
+        assert!(text.len() <= PARSED_BYTES_MAX);
+        let start: String = text.chars().take(60).collect();
+        let began = std::time::Instant::now();
+        let flow = Flow::of(&text, &outlook);
+        let took = began.elapsed();
+        // Without optimisation, and on a machine that does other things.
+        assert!(
+            took < std::time::Duration::from_secs(15),
+            "{start}: {took:?}"
+        );
+        assert!(flow.touches, "{start}");
+    }
 }

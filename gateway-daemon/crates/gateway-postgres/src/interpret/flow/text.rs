@@ -1,14 +1,19 @@
 //! What becomes of names from one statement of a text to the next.
 use super::nodes::{each, every_node, made_relation};
 use super::uses;
+use crate::interpret::kept_numbers;
 use crate::interpret::tree::Tree;
 use crate::mask::outlook::Outlook;
 use pg_query::protobuf::{ObjectType, TransactionStmtKind};
+use rustc_hash::FxHashSet;
+use std::cell::OnceCell;
 
 /// What the names in a text stand for, from one of its statements to the next.
 pub(super) struct Text<'a> {
     /// As it was parsed.
-    pub(super) sql: &'a str,
+    sql: &'a str,
+    /// Where the numbers begin that are part of its shape; `None` inside: all are.
+    kept: OnceCell<Option<FxHashSet<usize>>>,
     outlook: &'a Outlook,
     /// Something before has changed what names stand for.
     blind: Option<Outlook>,
@@ -19,6 +24,7 @@ impl<'a> Text<'a> {
     pub(super) fn new(sql: &'a str, outlook: &'a Outlook) -> Text<'a> {
         Text {
             sql,
+            kept: OnceCell::new(),
             outlook,
             blind: None,
             made: Made::default(),
@@ -27,6 +33,17 @@ impl<'a> Text<'a> {
 
     pub(super) fn outlook(&self) -> &Outlook {
         self.blind.as_ref().unwrap_or(self.outlook)
+    }
+
+    /// Is a number at this place the same in all texts for which what is known of this one is known?
+    pub(super) fn keeps_number(&self, location: i64) -> bool {
+        let kept = self
+            .kept
+            .get_or_init(|| kept_numbers(self.sql).map(|starts| starts.into_iter().collect()));
+        let is_kept = |kept: &FxHashSet<usize>| {
+            usize::try_from(location).is_ok_and(|location| kept.contains(&location))
+        };
+        kept.as_ref().is_none_or(is_kept)
     }
 
     pub(super) fn go_on(&mut self, tree: &'a Tree) {

@@ -4,6 +4,7 @@
 //! WHERE, in ORDER BY, in what may fail. It takes, when it stores or sends a value elsewhere, or
 //! brings code of its own that could.
 mod define;
+mod place;
 
 pub(super) use define::regroups;
 use define::{
@@ -12,32 +13,31 @@ use define::{
 };
 
 use super::Fields;
-use super::labels::{Label, labels};
 use super::names::Names;
-use super::nodes::{bare_name, each, is_set_operation};
+use super::nodes::{each, is_set_operation};
 use super::safe::must_not_be_a_type;
 use super::server::{changes_server, measures_writes};
-use crate::interpret::kept_numbers;
+use super::text::Text;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
-use pg_query::protobuf::{ObjectType, SetOperation};
+use pg_query::protobuf::{CmdType, ObjectType, SetOperation};
 
 /// Collects the uses of one statement.
 pub(super) struct Uses<'n, 'a> {
     names: &'n Names<'a>,
     /// The text that the statement is from.
-    sql: &'n str,
+    text: &'n Text<'a>,
     outlook: &'n Outlook,
     pub(super) found: Vec<(UseKind, FieldId)>,
 }
 
 impl<'n, 'a> Uses<'n, 'a> {
-    pub(super) fn new(names: &'n Names<'a>, sql: &'n str, outlook: &'n Outlook) -> Uses<'n, 'a> {
+    pub(super) fn new(names: &'n Names<'a>, text: &'n Text<'a>) -> Uses<'n, 'a> {
         Uses {
             names,
-            sql,
-            outlook,
+            text,
+            outlook: text.outlook(),
             found: Vec::new(),
         }
     }
@@ -191,6 +191,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             "InsertStmt" => self.insert(tree),
             "UpdateStmt" => self.update(tree),
             "DeleteStmt" => {
+                self.deletion(tree);
                 self.sources(tree.get("using_clause"));
                 self.ask_value(tree.get("where_clause"));
             }
@@ -233,9 +234,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         ] {
             self.ask_value(tree.get(field));
         }
-        for clause in ["sort_clause", "group_clause"] {
-            self.ask_by_place(tree, tree.get(clause));
-        }
+        self.ask_by_place(tree);
         self.ask_value(tree.get("distinct_clause"));
         let returned = self.outputs(tree);
         if !tree.list("distinct_clause").is_empty() {
@@ -255,61 +254,6 @@ impl<'n, 'a> Uses<'n, 'a> {
         for values in tree.list("values_lists") {
             each(values, &mut |value| self.expression(value));
         }
-    }
-
-    /// `ORDER BY 2`, `ORDER BY upper`, `GROUP BY coalesce`: a number alone is that of a column of the
-    /// result, and a name alone can be that of one, which has a name without an alias too.
-    fn ask_by_place(&mut self, query: &'a Tree, value: &'a Value) {
-        each(value, &mut |item| {
-            match item.kind() {
-                "SortBy" => self.ask_by_place(query, item.get("node")),
-                "GroupingSet" => self.ask_by_place(query, item.get("content")),
-                "RowExpr" => self.ask_by_place(query, item.get("args")),
-                "List" => self.ask_by_place(query, item.get("items")),
-                "AConst" => {
-                    let outputs = self.names.outputs(query);
-                    let labels = labels(query);
-                    let mut before = labels.iter().take_while(|label| **label != Label::Star);
-                    let meant = match self.position(item) {
-                        // Behind a star nobody knows which one it is.
-                        Some(index) if before.nth(index).is_some() => {
-                            outputs.fields(index, labels.len())
-                        }
-                        _ => outputs.any(),
-                    };
-                    self.add(UseKind::Asks, &meant);
-                }
-                _ => {}
-            }
-            let Some(name) = bare_name(item) else { return };
-            let labels = labels(query);
-            let outputs = self.names.outputs(query);
-            let mut meant = Fields::default();
-            for (index, label) in labels.iter().enumerate() {
-                // What `*` stands for goes by the names of columns.
-                if label.may_be(name) {
-                    meant.add(&outputs.fields(index, labels.len()));
-                }
-            }
-            self.add(UseKind::Asks, &meant);
-        });
-    }
-
-    /// The column of the result that a number stands for. What is known of a statement is kept for
-    /// all that differ in literals only: a number that is not part of the shape is another next time.
-    fn position(&self, number: &Tree) -> Option<usize> {
-        let Value::Number(position) = number.get("val").tree()?.fields().next()?.1 else {
-            return None;
-        };
-        let Value::Number(location) = number.get("location") else {
-            return None;
-        };
-        let is_sure = kept_numbers(self.sql).is_none_or(|kept| {
-            let mut starts = kept.iter().filter_map(|start| i64::try_from(*start).ok());
-            starts.any(|start| start == *location)
-        });
-        let index = usize::try_from(*position).ok()?.checked_sub(1)?;
-        is_sure.then_some(index)
     }
 
     /// One column of a result.
@@ -382,6 +326,13 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "RangeFunction" => self.functions(item.get("functions")),
+            "RangeTableSample" => {
+                if let Some(range) = item.tree("relation") {
+                    let asked = self.names.sampling(range);
+                    self.add(UseKind::Asks, &asked);
+                }
+                self.ask(item);
+            }
             _ => self.ask(item),
         }
     }
@@ -447,9 +398,19 @@ impl<'n, 'a> Uses<'n, 'a> {
         self.ask_value(tree.get("where_clause"));
     }
 
+    /// What refers to a row says whether it may go, or goes with it.
+    fn deletion(&mut self, tree: &'a Tree) {
+        if let Some(range) = tree.tree("relation") {
+            let asked = self.names.deleting(range);
+            self.add(UseKind::Asks, &asked);
+        }
+    }
+
     /// A sensitive column may be stored in that column, as it is.
     fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree) {
         self.subscripts(assignment);
+        let asked = self.names.changing(range, assignment.text("name"));
+        self.add(UseKind::Asks, &asked);
         let Some(value) = assignment.tree("val") else {
             return;
         };
@@ -466,10 +427,10 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// `SET a[…] = `: where in a column a value is stored is stored with it. Whether there is such a
-    /// place depends on what is there already.
+    /// `SET a[…] = `, `SET a.b = `: where in a column a value is stored is stored with it. Whether there
+    /// is such a place depends on what is there already, and so does whether a domain takes the whole.
     fn subscripts(&mut self, target: &'a Tree) {
-        if !has_names_only(target) {
+        if !target.list("indirection").is_empty() {
             let there = self.names.column(target.text("name"));
             self.add(UseKind::Asks, &there);
         }
@@ -484,6 +445,9 @@ impl<'n, 'a> Uses<'n, 'a> {
         self.sources(tree.get("source_relation"));
         self.ask_value(tree.get("join_condition"));
         for clause in tree.trees("merge_when_clauses") {
+            if clause.choice::<CmdType>("command_type") == Some(CmdType::CmdDelete) {
+                self.deletion(tree);
+            }
             self.ask_value(clause.get("condition"));
             if let Some(range) = tree.tree("relation") {
                 for assignment in clause.trees("target_list") {

@@ -145,3 +145,25 @@ fn letters_of_another_encoding_are_not_read() {
         assert_eq!(rendered(&classification.effects), "unknown ?*", "{sql}");
     }
 }
+
+#[test]
+fn names_of_another_encoding_are_not_read_and_strings_are() {
+    let converted = SqlContext {
+        text_encoding: TextEncoding::Converted,
+        ..SqlContext::default()
+    };
+    let classifier = Classifier::new(16);
+    let of = |sql: &str| rendered(&classifier.classify(sql, &converted).effects);
+    assert_eq!(of("SELECT 'ä' FROM b"), "read public.b");
+    for sql in [
+        "SELECT \"ä\" FROM b",
+        "SELECT ä FROM b",
+        "SELECT U&\"\\00E9\" FROM b",
+        "SELECT u&\"d\" FROM b",
+    ] {
+        assert_eq!(of(sql), "unknown ?*", "{sql}");
+    }
+    // And what was read elsewhere is not remembered for this.
+    let _ = classifier.classify("SELECT ö FROM b", &SqlContext::default());
+    assert_eq!(of("SELECT ö FROM b"), "unknown ?*");
+}

@@ -58,6 +58,9 @@ impl<'a> Names<'a> {
             let Some(value) = target.tree("val") else {
                 return Outputs::All(self.every_column());
             };
+            if self.is_exhausted() {
+                return Outputs::unproven();
+            }
             let mut fields = self.mention(value);
             if self.doubtful {
                 fields.add(&Fields::one(UNPROVEN));
@@ -65,7 +68,7 @@ impl<'a> Names<'a> {
             outputs.push(Output {
                 star: is_star(value),
                 merged: match value.kind() {
-                    "ColumnRef" => self.merged(),
+                    "ColumnRef" if is_star(value) => self.merged(),
                     _ => fields.clone(),
                 },
                 plain: is_plain(value) && self.is_flat(),
@@ -81,6 +84,7 @@ impl<'a> Names<'a> {
         let mut is_certain = self.is_flat() && !self.doubtful;
         let mut merged = Fields::default();
         every_node(self.tree, &mut |part| {
+            is_certain &= self.goes_on(1);
             if part.kind() == "JoinExpr" {
                 is_certain &= !part.flag("is_natural");
                 for name in part.strings("using_clause") {
@@ -111,6 +115,9 @@ impl<'a> Names<'a> {
     }
 
     pub(super) fn mention_into(&self, tree: &'a Tree, fields: &mut Fields) {
+        if !self.goes_on(1) {
+            return;
+        }
         match tree.kind() {
             "ColumnRef" => {
                 fields.add(&self.reference(tree));
@@ -170,6 +177,10 @@ impl<'a> Names<'a> {
 
     /// What could be behind `a`, `a.b`, `a.*` or `*`.
     pub(super) fn reference(&self, tree: &'a Tree) -> Fields {
+        // Ranges are looked through some times for a name that is qualified by one.
+        if !self.goes_on(tree.list("fields").len() * (self.ranges.len() + self.rows.len())) {
+            return Fields::default();
+        }
         let mut parts = Vec::new();
         let mut star = false;
         for part in tree.trees("fields") {

@@ -109,7 +109,10 @@ impl<'a> Names<'a> {
             .filter(|range| range.visible == row)
             .flat_map(|range| &range.named.columns)
             .filter(|column| *column.name == *name);
-        self.is_table(row) && same.all(|column| column.marked.is_none())
+        let mut ranges = self.ranges.iter().filter(|range| range.visible == row);
+        self.is_table(row)
+            && same.all(|column| column.marked.is_none())
+            && !(name == "ctid" && ranges.any(|range| range.named.placing))
     }
 
     /// Is `row.name` certainly a column of whatever goes by the name of `row`, and no call?

@@ -1,0 +1,36 @@
+"""Prints what every statement of a file brings back, in every form of the protocol, without what
+differs between two servers that hold the same: the numbers of objects, and those of sessions and
+operations."""
+import re
+import sys
+
+from protocol import Wire
+
+host, port, user, database, path = sys.argv[1:6]
+
+
+def shown(message):
+    """A message, a description without the numbers of tables and their columns."""
+    kind, body = message[:1], message[5:]
+    if kind == b"T":
+        names, at = [], 2
+        while at < len(body):
+            end = body.index(b"\0", at)
+            names.append(body[at:end])
+            at = end + 19
+        body = b",".join(names)
+    if kind in b"EN":
+        body = re.sub(rb"\bs[0-9a-z]{13}\b(\.\d+)?", b"SESSION", body)
+    return kind + body
+
+
+wire = Wire(host, port, user, database)
+for line in open(path):
+    sql = line.rstrip("\n").replace("\\;", ";")
+    for form in ["simple", "text", "binary", "described"]:
+        seen = []
+        for part in sql.split(";;"):
+            seen += wire.ask(part, form)
+        print(f"{form}: {sql}\n  {[shown(message) for message in seen]}")
+        if seen[-1][5:6] != b"I":
+            wire.simple("rollback")
