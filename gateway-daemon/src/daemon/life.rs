@@ -219,9 +219,10 @@ impl Leaving<'_> {
         // As in a restart: who could answer asks the new daemon now.
         self.approvals.deny_everything("the gateway was replaced");
         let (told, ends) = oneshot::channel();
-        let served = Arc::clone(&self.proxy);
+        let successor = Arc::new(successor);
+        let (served, server) = (Arc::clone(&self.proxy), Arc::clone(&successor));
         std::thread::spawn(move || {
-            successor.serve(&served);
+            server.serve(&served);
             drop(served);
             let _ = told.send(());
         });
@@ -231,6 +232,7 @@ impl Leaving<'_> {
             () = second => tracing::warn!("told to end: sessions are not waited for"),
             _ = ends => self.proxy.drain(Duration::ZERO).await,
         }
+        let _answered = successor.after_answers();
         tracing::info!("the sessions of this daemon have ended; it is replaced");
         Ok(Exit::Done)
     }

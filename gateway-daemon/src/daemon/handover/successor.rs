@@ -4,6 +4,7 @@ use super::relay::Relay;
 use super::{DESCRIPTORS_MAX, ENVIRONMENT, Open, SESSIONS_MAX, Wire, Word, out_of_turn};
 use gateway_proxy::{LiveSession, Proxy};
 use gateway_recording::{FORMAT_VERSION, Journal};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,6 +55,8 @@ pub(in crate::daemon) struct Successor {
     child: Child,
     wire: Wire,
     took_over: bool,
+    /// Held from a word to its answer.
+    answering: Mutex<()>,
 }
 
 impl Drop for Successor {
@@ -80,6 +83,7 @@ impl Successor {
             child,
             wire: Wire(own),
             took_over: false,
+            answering: Mutex::new(()),
         };
         match successor.wire.hear_within(HELLO_MAX)? {
             (Word::Hello { records }, _) if records == FORMAT_VERSION => Ok(successor),
@@ -130,7 +134,9 @@ impl Successor {
     /// Does what it says with the sessions that are left, until it says that they end, or is gone.
     pub(in crate::daemon) fn serve(&self, proxy: &Proxy) {
         loop {
-            let number = match self.wire.hear() {
+            let heard = self.wire.hear();
+            let _answering = self.answering.lock();
+            let number = match heard {
                 Ok((Word::Kill(session), _)) => u64::from(proxy.kill_session(session)),
                 Ok((Word::KillTree(tree), _)) => proxy.kill_tree(tree) as u64,
                 Ok((Word::Count, _)) => proxy.sessions().len() as u64,
@@ -147,6 +153,12 @@ impl Successor {
                 return;
             }
         }
+    }
+
+    /// Waits for the answer that is under way, and lets there be no other: to end the last session
+    /// ends this process, and who asked for that would not hear that it was done.
+    pub(in crate::daemon) fn after_answers(&self) -> MutexGuard<'_, ()> {
+        self.answering.lock()
     }
 }
 
