@@ -502,6 +502,7 @@ fn other_world() -> String {
         ),
         ("918273640 + n", "918273650 - n"),
         ("'1987-06-05'", "'1987-06-09'"),
+        ("'k4n4ry-by-ssn'", "'k4n4ry-by-zzz'"),
         (
             "insert into owned values (1, 3)",
             "insert into owned values (1, 4)",

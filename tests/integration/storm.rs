@@ -1,14 +1,24 @@
 //! A storm of processes: no connect without its tree, and nothing left when it is over.
 //! `cargo xtask soak storm` is the long form.
 use gateway_tests::churn::Churn;
-use gateway_tests::{Scene, flood, storm};
+use gateway_tests::storm::{self, Idle};
+use gateway_tests::{Scene, flood};
 use std::time::Duration;
 
 #[test]
 fn a_storm_of_processes_leaves_no_connect_without_its_tree() {
     let scene = Scene::with_rules("").unwrap();
-    let report = storm::run(&scene, 4_000, 8).unwrap();
+    let report = storm::run(&scene, 4_000, 8, Idle::Nobody).unwrap();
     assert!(report.connects > 100, "{report:?}");
+    report.check().unwrap();
+}
+
+/// `cargo xtask vm` runs it under a kernel that preempts itself.
+#[test]
+fn who_runs_only_when_nobody_else_does_keeps_its_tag() {
+    let scene = Scene::with_rules("").unwrap();
+    let report = storm::run(&scene, 1_000, 8, Idle::Half).unwrap();
+    assert!(report.connects > 20, "{report:?}");
     report.check().unwrap();
 }
 

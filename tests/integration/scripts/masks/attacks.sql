@@ -590,3 +590,21 @@ create view v_place as select ctid as place, id from mv_users;;select place from
 select pg_size_pretty(sum(pg_relation_size(oid))) from pg_class where relname like 'mv%'
 select relallvisible from pg_class where relname = 'mv_long'
 drop materialized view mv_long
+begin;;update owned set id = id where id = 1;;update owned set id = id where id = 1;;select id, xmax::text = txid_current()::text from owners order by id;;select id from owners for update skip locked;;rollback
+select id, xmax <> '0' as locked from owners order by id
+select o.xmax from owners o order by o.id
+create materialized view ml as select ssn, id from users, generate_series(1, 3000);;explain select 1 from ml;;explain (analyze, buffers, timing off, summary off) select 1 from ml;;drop materialized view ml
+create materialized view mz as select u.id, split_part(u.email, g.note, 1) as m from users u, (select note from plain where id = 1) g;;create unique index on mz (id);;update plain set note = 'z' where id = 1;;refresh materialized view concurrently mz;;select id, xmin::text::int - (select min(xmin::text::int) from mz) > 0 as changed from mz
+set temp_file_limit = '900kB';;set work_mem = '64kB';;select id, split_part(email, 'z', 1) from users, generate_series(1, 4500) g order by g limit 1 offset 22000;;reset temp_file_limit;;reset work_mem
+select repeat('x', 16777150), split_part(email, 'z', 1) from users where id = 1
+set client_encoding = 'KOI8R';;select id, left(ssn, 2) from users;;reset client_encoding
+create table by_ssn_n partition of by_ssn for values in ('k4n4ry-by-zzz')
+create view va1 as select id, left(email, 8) as m from users;;create view va2 as select id, m from va1;;select m from va2
+create view va3 as select id, loud from v_users;;create view va4 as select loud as email from va3;;select email, loud from va4, va3
+create view vu as select id, left(ssn, 6) as m from users;;begin;;update users u set ssn = v.m from vu v where u.id = v.id returning u.ssn;;rollback
+begin;;update users u set email = v.loud from v_users v where u.id = v.id returning u.email;;rollback
+begin;;merge into users u using v_users v on u.id = v.id when matched then update set email = v.loud;;select email from users;;rollback
+select 1 from pg_read_file(pg_relation_filepath('mv_users'), 8192, 8192)
+select 1 from pg_read_file('base/1/1259', 1, 1)
+begin;;declare cc cursor with hold for select split_part(email, 'z', 1) from users, generate_series(1, 150);;commit;;select count(*) from pg_ls_tmpdir();;close cc
+select count(*) from pg_ls_dir('base')

@@ -86,6 +86,9 @@ create table pages (book int references books on delete cascade, page int unique
 insert into pages select n, n from generate_series(1, 5) n;
 create table cited (id int, page int references pages (page));
 insert into cited values (1, 3);
+create table by_ssn (id int, ssn text) partition by list (ssn);
+create table by_ssn_rest partition of by_ssn default;
+insert into by_ssn values (1, 'k4n4ry-by-ssn');
 create extension if not exists tablefunc;
 create extension if not exists xml2;
 analyze;

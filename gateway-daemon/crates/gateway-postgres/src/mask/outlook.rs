@@ -40,6 +40,8 @@ pub(crate) type Remembered = FxHashMap<(u32, i16), (Arc<str>, bool)>;
 
 /// The number of the column that says where a row is (`SelfItemPointerAttributeNumber`).
 const CTID: i16 = -1;
+/// The number of the column that says who has locked a row (`MaxTransactionIdAttributeNumber`).
+const XMAX: i16 = -4;
 
 /// What [`TELLING_FIELD`] is called.
 const STATISTICS: &str = "statistics";
@@ -144,6 +146,7 @@ impl Outlook {
             if outlook.size() == before && !outlook.mark_views(&catalogue) {
                 outlook.settle_predicates();
                 outlook.ties = ties::of(&catalogue, &outlook);
+                outlook.mark_holders();
                 return outlook;
             }
         }
@@ -441,6 +444,16 @@ impl Outlook {
                 let itself = false;
                 self.mark(*oid, CTID, Marked { field, itself });
             }
+        }
+    }
+
+    /// What refers to a row has locked it when it was written.
+    fn mark_holders(&mut self) {
+        let field = |(oid, ties): (&u32, &Ties)| Some((*oid, ties.deleting.iter().next()?));
+        let holders: Vec<(u32, FieldId)> = self.ties.iter().filter_map(field).collect();
+        for (oid, field) in holders {
+            let itself = false;
+            self.mark(oid, XMAX, Marked { field, itself });
         }
     }
 

@@ -183,6 +183,24 @@ impl<'a> Names<'a> {
             })
     }
 
+    /// Is something in it of which it tells where its rows are?
+    fn has_places(&self) -> bool {
+        self.ranges.iter().any(|range| range.named.placing)
+    }
+
+    /// What it asks about to lock rows of a relation, or to see who has: to write what refers to a row
+    /// locks it.
+    pub(super) fn locking(&self) -> Fields {
+        let ranges = self.ranges.iter();
+        let asked = ranges.fold(Fields::default(), |asked, range| {
+            asked.and(&range.named.deleting)
+        });
+        match self.doubtful {
+            true => asked.and(&self.every_column()),
+            false => asked,
+        }
+    }
+
     /// What it asks about to take a sample of a relation: by pages, or by where rows are on them.
     pub(super) fn sampling(&self, range: &Tree) -> Fields {
         let mut ranges = self.targets_of(range);
@@ -284,6 +302,10 @@ impl<'a> Names<'a> {
         if named.placing {
             let place = self.columns.entry("ctid").or_default();
             place.add(&Fields::one(TELLING_FIELD));
+        }
+        if !named.deleting.is_empty() {
+            let holder = self.columns.entry("xmax").or_default();
+            holder.add(&named.deleting);
         }
         if !whole.is_empty() {
             for row in [visible, name, "old", "new", "excluded"] {

@@ -25,9 +25,6 @@ const OF_ANYTHING: &[&str] = &[
     "octet_length",
     "bit_length",
     "reverse",
-    "btrim",
-    "ltrim",
-    "rtrim",
     "quote_literal",
     "quote_nullable",
     "to_json",
@@ -40,8 +37,13 @@ const OF_ANYTHING: &[&str] = &[
     "max",
     "any_value",
 ];
-/// Functions that take any value in their first argument, where the others are constants.
-const OF_FIRST: &[&str] = &["left", "right", "split_part", "string_agg"];
+/// Functions that take any value in their first argument, where the others are constants. None of
+/// them cuts: how long a part is that somebody chose tells what is in the value, and there are many
+/// ways to find out how long something covered is (what it takes to sort it, to store it, to send
+/// it), while of the value itself nothing but its length is learned that way.
+const OF_FIRST: &[&str] = &["string_agg"];
+/// Functions that cut off spaces, and with a second argument whatever it says.
+const CUTTING: &[&str] = &["btrim", "ltrim", "rtrim"];
 /// Functions that take any value in every second argument.
 const OF_SECOND: &[&str] = &["json_build_object"];
 /// Functions of values without a structure: an array cannot hold arrays of different sizes, and
@@ -162,7 +164,7 @@ impl<'a> Names<'a> {
             OF_ANYTHING.contains(name)
                 || OF_FIRST.contains(name) && index == 0
                 || OF_SECOND.contains(name) && index % 2 == 1
-                || *name == "length" && tree.list("args").len() == 1
+                || (*name == "length" || CUTTING.contains(name)) && tree.list("args").len() == 1
                 || (OF_SCALARS.contains(name) || OF_SECOND_SCALARS.contains(name) && index % 2 == 1)
                     && self.is_of_scalars(argument, *name != "array_agg")
         };
@@ -207,6 +209,7 @@ pub(super) fn must_not_be_a_type(name: &str) -> bool {
     let lists = [
         OF_ANYTHING,
         OF_FIRST,
+        CUTTING,
         OF_SECOND,
         OF_SCALARS,
         OF_SECOND_SCALARS,

@@ -29,6 +29,11 @@ const CODE_FUNCTIONS: &[&str] = &[
     "connectby_text",
     "connectby_text_serial",
     "xpath_table",
+    // Whether there is such a part of a file, and which bytes are no text, shows in errors and rows.
+    "pg_read_file",
+    "pg_read_binary_file",
+    "pg_stat_file",
+    "pg_file_read",
     // The plugin is a library.
     "pg_create_logical_replication_slot",
     "pg_copy_logical_replication_slot",
@@ -140,6 +145,7 @@ fn calls_code(part: &Tree) -> bool {
     let is_code = |name: &&str| {
         CODE_FUNCTIONS.contains(name)
             || name.starts_with("binary_upgrade_")
+            || name.starts_with("pg_ls_")
             || builtin::extension_function(name).is_some()
             || matches!(
                 builtin::function(name),

@@ -92,6 +92,11 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "CreateStmt" => {
+                if tree.tree("partbound").is_some() {
+                    // Rows of the default partition that belong into it keep it from being made.
+                    let every = self.names.every_column();
+                    self.add(UseKind::Asks, &every);
+                }
                 self.foreign_keys(tree);
                 self.other(tree);
             }
@@ -235,6 +240,10 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.ask_value(tree.get(field));
         }
         self.ask_by_place(tree);
+        if !tree.list("locking_clause").is_empty() {
+            let asked = self.names.locking();
+            self.add(UseKind::Asks, &asked);
+        }
         self.ask_value(tree.get("distinct_clause"));
         let returned = self.outputs(tree);
         if !tree.list("distinct_clause").is_empty() {
@@ -419,7 +428,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         let mut own = target.map(Fields::one).unwrap_or_default();
         // Of what is computed of it, a unique key would tell whether that is there, and `partial`
         // and `hash` would show what it is of.
-        let stays = !own.add(&taken) && (taken.is_empty() || value.kind() == "ColumnRef");
+        let stays = !own.add(&taken) && (taken.is_empty() || self.names.is_itself(value));
         if stays {
             self.expression(value);
         } else {

@@ -4,7 +4,7 @@ use crate::interpret::flow::known::parts_taken;
 use crate::interpret::flow::nodes::{each, every_node, is_set_operation, is_star, makes_relation};
 use crate::interpret::flow::{Fields, Output, Outputs};
 use crate::interpret::tree::Tree;
-use crate::mask::outlook::UNPROVEN;
+use crate::mask::outlook::{Marked, UNPROVEN};
 use pg_query::protobuf::SubLinkType;
 
 impl<'a> Names<'a> {
@@ -29,6 +29,8 @@ impl<'a> Names<'a> {
             // functions that are called immutable have run by then. How wide its rows are, and how
             // much memory it took to sort them, depends on the values.
             "ExplainStmt" if self.unproven || self.touching_view => Outputs::unproven(),
+            // How many pages there are decides about the costs.
+            "ExplainStmt" if self.has_places() => Outputs::unproven(),
             "ExplainStmt" => Outputs::All(self.mention_below(tree)),
             _ => Outputs::default(),
         }
@@ -71,11 +73,30 @@ impl<'a> Names<'a> {
                     "ColumnRef" if is_star(value) => self.merged(),
                     _ => fields.clone(),
                 },
-                plain: is_plain(value) && self.is_flat(),
+                plain: self.is_itself(value),
                 fields,
             });
         }
         Outputs::Each(outputs)
+    }
+
+    /// Is it a column and nothing else, which holds a sensitive field as it is, whatever it is a column
+    /// of? That of a view can be computed.
+    pub(in crate::interpret::flow) fn is_itself(&self, value: &Tree) -> bool {
+        if !is_plain(value) || !self.is_flat() || !self.goes_on(self.ranges.len()) {
+            return false;
+        }
+        let mut meant = match value.strings("fields").as_slice() {
+            [name] => self.marks_of(None, name),
+            [.., row, name] => self.marks_of(Some(row), name),
+            [] => return false,
+        };
+        meant.all(|marked| marked.itself)
+    }
+
+    fn marks_of(&self, row: Option<&str>, name: &str) -> impl Iterator<Item = Marked> {
+        self.columns_named(row, name)
+            .filter_map(|column| column.marked)
     }
 
     /// What could be in such columns of `*` that are no table's own: where all sources are tables, a

@@ -112,7 +112,11 @@ impl<'a> Names<'a> {
         let mut ranges = self.ranges.iter().filter(|range| range.visible == row);
         self.is_table(row)
             && same.all(|column| column.marked.is_none())
-            && !(name == "ctid" && ranges.any(|range| range.named.placing))
+            && !ranges.any(|range| match name {
+                "ctid" => range.named.placing,
+                "xmax" => !range.named.deleting.is_empty(),
+                _ => false,
+            })
     }
 
     /// Is `row.name` certainly a column of whatever goes by the name of `row`, and no call?
