@@ -1,6 +1,6 @@
 //! Forks and execs by the thousand, with connects from random descendants.
 use crate::running::PATIENCE;
-use crate::{Scene, wait};
+use crate::{Job, Scene, wait};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,6 +11,11 @@ use std::time::Duration;
 const PROGRAM: &str = r#"
 import os, random, socket, sys
 port, total = int(sys.argv[1]), int(sys.argv[2])
+if sys.argv[3] == "idle":
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+if len(sys.argv) > 4:
+    with open(sys.argv[4] + "/cgroup.procs", "w") as procs:
+        procs.write("0")
 random.seed(os.getpid())
 def connect():
     s = socket.socket()
@@ -51,6 +56,18 @@ while made < total:
     made += depth + 1
 "#;
 
+/// Which of the workers run only when nobody else wants to (SCHED_IDLE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// None.
+    Nobody,
+    /// Every second one, with all that descends from it. Where the kernel preempts itself, it is
+    /// stopped in the middle of a program that tags, and whoever forks on that processor meanwhile
+    /// has that program skipped. All of them leave the cgroup that they are governed by: nothing
+    /// but their tags holds them.
+    Half,
+}
+
 /// What a storm showed.
 #[derive(Debug)]
 pub struct Report {
@@ -62,6 +79,8 @@ pub struct Report {
     pub escaped: usize,
     /// Trees that were still governed one sweep after everything had ended.
     pub trees_left: u64,
+    /// Which processes there were then.
+    pub left: String,
     /// Tags that the kernel still had then.
     pub tags_left: u64,
     /// Tags that could not be written: each stands for a task that was refused.
@@ -80,7 +99,12 @@ impl Report {
             "no session knows these processes: {:?}",
             self.unknown
         );
-        ensure!(self.trees_left == 0, "{} trees are left", self.trees_left);
+        ensure!(
+            self.trees_left == 0,
+            "{} trees are left: {}",
+            self.trees_left,
+            self.left
+        );
         ensure!(self.tags_left == 0, "{} tags are left", self.tags_left);
         ensure!(
             self.tag_overflows == 0,
@@ -95,15 +119,25 @@ impl Report {
 ///
 /// # Errors
 /// A part fails, or the storm does not end.
-pub fn run(scene: &Scene, processes: usize, workers: usize) -> Result<Report> {
+pub fn run(scene: &Scene, processes: usize, workers: usize, idle: Idle) -> Result<Report> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let port = listener.local_addr()?.port().to_string();
     let share = (processes / workers).to_string();
     let job = scene.job("storm")?;
+    let outside = Job::free(&scene.subtree, "storm")?;
+    let outside = outside.cgroup().display().to_string();
     let mut running = Vec::new();
-    for _ in 0..workers {
-        running.push(job.python(PROGRAM, &[&port, &share])?);
+    for worker in 0..workers {
+        let class = match idle {
+            Idle::Half if worker % 2 == 0 => "idle",
+            _ => "normal",
+        };
+        let mut arguments = vec![port.as_str(), share.as_str(), class];
+        if idle == Idle::Half {
+            arguments.push(&outside);
+        }
+        running.push(job.python(PROGRAM, &arguments)?);
     }
     let limit = Duration::from_secs(120 + processes as u64 / 100);
     let mut connected = BTreeSet::new();
@@ -120,6 +154,7 @@ pub fn run(scene: &Scene, processes: usize, workers: usize) -> Result<Report> {
         }
     }
     scene.subtree.kill("jobs/storm")?;
+    scene.subtree.kill("free/storm")?;
     let sessions = scene.daemon.sessions()?;
     let known: BTreeSet<u64> = sessions
         .iter()
@@ -142,11 +177,22 @@ pub fn run(scene: &Scene, processes: usize, workers: usize) -> Result<Report> {
     let tag_overflows = losses["tag_overflows"]
         .as_u64()
         .context("status: losses.tag_overflows")?;
+    let left = match trees_left {
+        0 => String::new(),
+        _ => {
+            let mut ps = std::process::Command::new("ps");
+            ps.args(["-e", "-o", "pid,ppid,stat,class,cgroup,comm"]);
+            let processes = crate::running::run(&mut ps)?.stdout;
+            let lines = processes.lines().filter(|line| !line.contains(" ["));
+            lines.collect::<Vec<_>>().join("; ")
+        }
+    };
     Ok(Report {
         connects,
         unknown,
         escaped,
         trees_left,
+        left,
         tags_left,
         tag_overflows,
     })

@@ -5,7 +5,8 @@ use crate::test;
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::churn::Churn;
 use gateway_tests::crash::Crash;
-use gateway_tests::{Scene, flood, place, storm};
+use gateway_tests::storm::{self, Idle};
+use gateway_tests::{Scene, flood, place};
 use std::fs::File;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ fn crash(rounds: usize) -> Result<()> {
 fn storm(processes: usize) -> Result<()> {
     let scene = Scene::with_rules("")?;
     let start = Instant::now();
-    let report = storm::run(&scene, processes, WORKERS)?;
+    let report = storm::run(&scene, processes, WORKERS, Idle::Half)?;
     report.check()?;
     println!(
         "storm: {processes} processes in {:.0} s, {} connects, each with its tree; no tree is left",

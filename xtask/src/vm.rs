@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: the product on Debian's kernels, in QEMU, attached at the real top of the
 //! cgroup hierarchy. The host's own top is never touched by a test; here there is one to spare.
 mod guest;
+mod harness;
 mod image;
 mod kernels;
 mod verifier;
@@ -11,7 +12,7 @@ use crate::setup::{self, Part};
 use crate::test::{self, Tally};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::place;
-use guest::Report;
+use guest::{Machine, Report};
 use kernels::{Archive, Kernel, SERIES, Series};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     let chosen = chosen(&names)?;
     setup::provide(project, &[Part::Build, Part::Vm])?;
     test::build(project)?;
-    let tally = boot_all(project, &chosen, !flags.is_empty())?;
+    let tally = boot_all(project, &chosen, !flags.is_empty(), harness::ALL)?;
     println!("\n{tally}");
     for skipped in &tally.skipped {
         println!("skipped: {skipped}");
@@ -48,7 +49,7 @@ pub(crate) fn test(project: &Project) -> Result<Tally> {
         return Ok(skipped(&format!("vm: no QEMU: {error:#}")));
     }
     let [oldest, .., newest] = &SERIES;
-    boot_all(project, &[oldest, newest], false)
+    boot_all(project, &[oldest, newest], false, harness::SHORT)
 }
 
 fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
@@ -67,8 +68,9 @@ fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
 }
 
 /// Boots these, one after the other: two at a time on two cores would only be slower. `accept`: what
-/// the verifier went through is kept and not judged.
-fn boot_all(project: &Project, chosen: &[&Series], accept: bool) -> Result<Tally> {
+/// the verifier went through is kept and not judged. `tests`: how the names begin of the harness's
+/// tests that are run there as well.
+fn boot_all(project: &Project, chosen: &[&Series], accept: bool, tests: &[&str]) -> Result<Tally> {
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory)?;
     let archive = Archive::open(&directory)?;
@@ -80,17 +82,44 @@ fn boot_all(project: &Project, chosen: &[&Series], accept: bool) -> Result<Tally
         println!("\n== vm {name}");
         let tally = match archive.newest(series) {
             Ok(kernel) => {
-                let visit = Visit::make(series, &kernel, &initramfs, &directory)?;
+                let visit =
+                    Visit::make(series, &kernel, &for_product(&initramfs), &directory, "own")?;
                 if accept {
                     visit.accept(&mut kept)?;
                 }
-                visit.tally(&kept)
+                let mut tally = visit.tally(&kept);
+                let tests = harness::make(project, tests, &kernel.veth, &directory)?;
+                let machine = for_tests(&tests);
+                let visit = Visit::make(series, &kernel, &machine, &directory, "tests")?;
+                tally.add(visit.tally_of_tests());
+                tally
             }
             Err(error) => skipped(&format!("vm {name}: no kernel from apt: {error:#}")),
         };
         total.add(tally);
     }
     Ok(total)
+}
+
+/// The guest that runs the product at the top of the hierarchy: about 100 s on two cores, 200 s where
+/// others use them.
+fn for_product(initramfs: &Path) -> Machine<'_> {
+    Machine {
+        initramfs,
+        memory: 1024,
+        words: "",
+        seconds: 400,
+    }
+}
+
+/// The guest that runs the harness's tests, some of which are about a kernel that preempts itself.
+fn for_tests(initramfs: &Path) -> Machine<'_> {
+    Machine {
+        initramfs,
+        memory: 2048,
+        words: "preempt=full",
+        seconds: 3600,
+    }
 }
 
 /// The program that tries the ways out which BPF LSM closes (tests/examples/intruder.rs).
@@ -125,11 +154,12 @@ impl Visit<'_> {
     fn make<'a>(
         series: &'a Series,
         kernel: &'a Kernel,
-        initramfs: &Path,
+        machine: &Machine<'_>,
         directory: &Path,
+        what: &str,
     ) -> Result<Visit<'a>> {
-        let console = directory.join(format!("console-{}.log", series.name));
-        let (report, took) = guest::boot(series, kernel, initramfs, &console)
+        let console = directory.join(format!("console-{}-{what}.log", series.name));
+        let (report, took) = guest::boot(series, kernel, machine, &console)
             .with_context(|| format!("kernel {}", kernel.release))?;
         Ok(Visit {
             series,
@@ -150,6 +180,25 @@ impl Visit<'_> {
     fn tally(&self, kept: &Kept) -> Tally {
         let mut tally = self.checks();
         self.judge_instructions(kept, &mut tally);
+        self.end(tally)
+    }
+
+    /// The same for the tests of the harness.
+    fn tally_of_tests(&self) -> Tally {
+        let mut tally = self.checks();
+        let name = self.series.name;
+        let skipped = self.report.skipped.iter();
+        tally
+            .skipped
+            .extend(skipped.map(|why| format!("vm {name}: {why}")));
+        if self.report.checks.is_empty() {
+            let failure = format!("vm {name}: no test of the harness was run");
+            tally.failures.push(failure);
+        }
+        self.end(tally)
+    }
+
+    fn end(&self, mut tally: Tally) -> Tally {
         let name = self.series.name;
         let took = self.took.as_secs_f32();
         if !self.report.ended {
@@ -233,6 +282,7 @@ mod tests {
         let kernel = Kernel {
             release: "6.1.0-56".to_owned(),
             image: PathBuf::new(),
+            veth: PathBuf::new(),
         };
         let counts = Counts::from([("redirect4".to_owned(), 833)]);
         let kept = Kept::of(SERIES[0].name, &kernel.release, counts.clone());
@@ -250,6 +300,7 @@ mod tests {
                     checks: vec![check],
                     instructions: instructions.clone(),
                     ended,
+                    ..Report::default()
                 },
                 took: Duration::from_secs(9),
                 console: PathBuf::from("/nonexistent"),

@@ -142,6 +142,7 @@ const PACKAGES: &[Package] = &[
     package("qemu-system-x86", Part::Vm, "boots Debian's kernels"),
     package("busybox-static", Part::Vm, "the shell of these guests"),
     package("cpio", Part::Vm, "packs their root"),
+    package("xz-utils", Part::Vm, "unpacks their modules"),
 ];
 
 pub(super) fn provide(parts: &[Part]) -> Result<()> {

@@ -7,8 +7,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A guest that has not ended by then is ended. About 100 s on two cores, 200 s where others use them.
-const SECONDS_MAX: u64 = 400;
+/// What is booted beside a kernel.
+pub(super) struct Machine<'a> {
+    pub(super) initramfs: &'a Path,
+    /// In MiB.
+    pub(super) memory: u32,
+    /// More for the kernel's command line.
+    pub(super) words: &'a str,
+    /// A guest that has not ended by then, in seconds, is ended.
+    pub(super) seconds: u64,
+}
 
 /// Something that the guest looked at.
 #[derive(Debug, PartialEq)]
@@ -26,15 +34,41 @@ pub(super) struct Report {
     pub(super) checks: Vec<Checked>,
     /// How many instructions the verifier went through, by program.
     pub(super) instructions: Counts,
+    /// Tests that could not run there, with the reason.
+    pub(super) skipped: Vec<String>,
     /// It came to its end.
     pub(super) ended: bool,
+    /// When the last check came, in seconds.
+    pub(super) last: f32,
 }
 
 impl Report {
-    fn read(&mut self, line: &str) {
+    /// Takes a line that came so many seconds after the start.
+    fn read(&mut self, line: &str, now: f32) {
+        let before = self.checks.len();
+        self.take(line, now);
+        if self.checks.len() > before {
+            self.last = now;
+        }
+    }
+
+    fn take(&mut self, line: &str, now: f32) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["END"] => self.ended = true,
+            ["SKIP", why @ ..] => self.skipped.push(why.join(" ")),
+            // libtest's own: what fails says why behind all.
+            ["test", name, "...", verdict] => self.checks.push(Checked {
+                name: (*name).to_owned(),
+                passed: *verdict == "ok",
+                seconds: now - self.last,
+                said: String::new(),
+            }),
+            ["thread", _, _, "panicked", ..] | ["called", ..] | ["assertion", ..] => {
+                if let Some(check) = self.checks.last_mut() {
+                    check.said.push_str(&words.join(" "));
+                }
+            }
             ["INSTRUCTIONS", program, count] => {
                 if let Ok(count) = count.parse() {
                     self.instructions.insert((*program).to_owned(), count);
@@ -58,17 +92,20 @@ impl Report {
 pub(super) fn boot(
     series: &Series,
     kernel: &Kernel,
-    initramfs: &Path,
+    machine: &Machine<'_>,
     console: &Path,
 ) -> Result<(Report, Duration)> {
     let start = Instant::now();
     // timeout(1) ends it also when we are killed. /dev/kvm is there on some hosts and boots nothing.
     let mut child = Command::new("timeout")
-        .args(["--foreground", "--kill-after=5", &SECONDS_MAX.to_string()])
-        .arg("qemu-system-x86_64")
         .args([
-            "-accel", "tcg", "-cpu", series.cpu, "-smp", "2", "-m", "1024",
+            "--foreground",
+            "--kill-after=5",
+            &machine.seconds.to_string(),
         ])
+        .arg("qemu-system-x86_64")
+        .args(["-accel", "tcg", "-cpu", series.cpu, "-smp", "2", "-m"])
+        .arg(machine.memory.to_string())
         .args([
             "-nodefaults",
             "-no-user-config",
@@ -79,8 +116,12 @@ pub(super) fn boot(
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
-        .arg(initramfs)
-        .args(["-append", "console=ttyS0 loglevel=4 panic=-1 rdinit=/init"])
+        .arg(machine.initramfs)
+        .arg("-append")
+        .arg(format!(
+            "console=ttyS0 loglevel=4 panic=-1 rdinit=/init {}",
+            machine.words
+        ))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .args(["-serial", "stdio"])
@@ -91,7 +132,8 @@ pub(super) fn boot(
     let said = child.stdout.take().context("the guest's second port")?;
     let mut report = Report::default();
     for line in BufReader::new(said).split(b'\n') {
-        report.read(&String::from_utf8_lossy(&line?));
+        let now = start.elapsed().as_secs_f32();
+        report.read(&String::from_utf8_lossy(&line?), now);
     }
     child.wait()?;
     Ok((report, start.elapsed()))
@@ -109,9 +151,13 @@ mod tests {
             "FAIL daemon 6.00 16.00 it   said this\r",
             "INSTRUCTIONS redirect4 833\r",
             "[    5.9] some driver greets",
+            "test capture::one ... ok\r",
+            "test capture::other ... FAILED\r",
+            "assertion failed: here\r",
+            "SKIP capture::third: no module\r",
             "END\r",
         ] {
-            report.read(line);
+            report.read(line, 20.0);
         }
         let checked = |name: &str, passed, seconds, said: &str| Checked {
             name: name.to_owned(),
@@ -125,7 +171,11 @@ mod tests {
                 checks: vec![
                     checked("mounts", true, 0.25, ""),
                     checked("daemon", false, 10.0, "it said this"),
+                    checked("capture::one", true, 0.0, ""),
+                    checked("capture::other", false, 0.0, "assertion failed: here"),
                 ],
+                skipped: vec!["capture::third: no module".to_owned()],
+                last: 20.0,
                 instructions: Counts::from([("redirect4".to_owned(), 833)]),
                 ended: true,
             }
@@ -135,8 +185,8 @@ mod tests {
     #[test]
     fn a_guest_that_dies_has_not_ended() {
         let mut report = Report::default();
-        report.read("PASS mounts 5.25 5.50");
-        report.read("Kernel panic");
+        report.read("PASS mounts 5.25 5.50", 6.0);
+        report.read("Kernel panic", 7.0);
         assert!(!report.ended);
     }
 }

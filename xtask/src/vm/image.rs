@@ -44,27 +44,43 @@ pub(super) fn make(binary: &Path, intruder: &Path, directory: &Path) -> Result<P
         fs::create_dir_all(root.join(part))?;
     }
     for (path, text) in FILES {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().context("a directory")?)?;
-        fs::write(&path, text)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        write(&root.join(path), text)?;
     }
     for program in [binary, intruder, Path::new(BUSYBOX)] {
         copy_libraries(program, &root)?;
     }
     fs::copy(BUSYBOX, root.join("bin/busybox")).context(BUSYBOX)?;
     symlink("busybox", root.join("bin/sh"))?;
-    // Debug information is most of it, and all of it would be in the guest's memory.
     for (program, name) in [(binary, "bin/gateway"), (intruder, "bin/intruder")] {
-        process::read(
-            Command::new("strip")
-                .arg("--strip-debug")
-                .arg("-o")
-                .arg(root.join(name))
-                .arg(program),
-        )?;
+        strip(program, &root.join(name))?;
     }
     pack(&root, &directory.join("initramfs"))
+}
+
+/// Writes a file that may be executed.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    fs::create_dir_all(path.parent().context("a directory")?)?;
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(path, Permissions::from_mode(0o755))?)
+}
+
+/// Copies a program without its debug information, which is most of it, and all of which would be in
+/// the guest's memory.
+pub(super) fn strip(program: &Path, copy: &Path) -> Result<()> {
+    fs::create_dir_all(copy.parent().context("a program's directory")?)?;
+    process::read(
+        Command::new("strip")
+            .arg("--strip-debug")
+            .arg("-o")
+            .arg(copy)
+            .arg(program),
+    )?;
+    Ok(())
+}
+
+/// Where an absolute path is in a guest's root.
+pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// What a program is linked to, at the same places; nothing for a static one.
@@ -74,7 +90,7 @@ fn copy_libraries(program: &Path, root: &Path) -> Result<()> {
         return Ok(());
     };
     for library in libraries(&listed) {
-        let copy = root.join(library.trim_start_matches('/'));
+        let copy = below(root, Path::new(library));
         fs::create_dir_all(copy.parent().context("a library's directory")?)?;
         fs::copy(library, &copy).context(library.to_owned())?;
     }
@@ -82,7 +98,7 @@ fn copy_libraries(program: &Path, root: &Path) -> Result<()> {
 }
 
 /// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`.
-fn libraries(listed: &str) -> Vec<&str> {
+pub(super) fn libraries(listed: &str) -> Vec<&str> {
     listed
         .lines()
         .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))

@@ -1,7 +1,7 @@
 //! Debian's kernels: found and fetched by apt, with lists of our own, unpacked into the build
 //! directory and never installed. What the host's own sources are does not matter, and they stay.
 use crate::process;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ pub(super) struct Kernel {
     /// As `uname -r` says it, without the flavour.
     pub(super) release: String,
     pub(super) image: PathBuf,
+    /// Links between network namespaces, which is not in the image.
+    pub(super) veth: PathBuf,
 }
 
 /// Debian's archive as this directory knows it.
@@ -92,7 +94,7 @@ impl Archive {
             .take(RELEASES_TRIED)
         {
             match self.fetch(&release) {
-                Ok(image) => return Ok(Kernel { release, image }),
+                Ok(kernel) => return Ok(kernel),
                 Err(error) => reasons.push(apts_word(&error)),
             }
         }
@@ -102,29 +104,64 @@ impl Archive {
         bail!("{}", reasons.join("; "))
     }
 
-    /// The image of a release, unpacked from whichever package has it: since 6.19 the one that is
-    /// named for the image is empty.
-    fn fetch(&self, release: &str) -> Result<PathBuf> {
-        let image = self.directory.join("kernels").join(release);
-        if image.exists() {
-            return Ok(image);
+    /// A release. Since 6.19 the package that is named for the image is empty: another one has it, and
+    /// one more the modules.
+    fn fetch(&self, release: &str) -> Result<Kernel> {
+        let directory = self.directory.join("kernels").join(release);
+        let kernel = Kernel {
+            release: release.to_owned(),
+            image: directory.join("vmlinuz"),
+            veth: directory.join("veth.ko"),
+        };
+        if !directory.is_dir() {
+            self.keep(release, &directory)?;
         }
+        Ok(kernel)
+    }
+
+    /// Unpacks what is booted of a release.
+    fn keep(&self, release: &str, directory: &Path) -> Result<()> {
+        let place = tempfile::tempdir_in(&self.directory)?;
+        let (tree, kept) = (place.path().join("tree"), place.path().join("kept"));
+        fs::create_dir(&kept)?;
+        let modules = ["lib/modules", "usr/lib/modules"]
+            .map(|place| tree.join(place).join(format!("{release}-cloud-amd64")));
+        let images = [
+            tree.join(format!("boot/vmlinuz-{release}-cloud-amd64")),
+            modules[1].join("vmlinuz"),
+        ];
+        let image = || images.iter().find(|path| path.exists());
+        let veth = || modules.iter().find_map(|modules| module(modules, "veth"));
         let mut why = None;
         for package in [
             format!("linux-binary-{release}-cloud-amd64"),
+            format!("linux-modules-{release}-cloud-amd64"),
             format!("linux-image-{release}-cloud-amd64"),
             format!("linux-image-{release}-cloud-amd64-unsigned"),
         ] {
-            match self.unpack(&package, release, &image) {
-                Ok(()) => return Ok(image),
-                Err(error) => why = Some(error),
+            if image().is_some() && veth().is_some() {
+                break;
+            }
+            if let Err(error) = self.unpack(&package, place.path(), &tree) {
+                why = Some(error);
             }
         }
-        Err(why.context("no package was tried")?)
+        let (Some(image), Some(veth)) = (image(), veth()) else {
+            return Err(why.context("its packages have no image, or no veth")?);
+        };
+        fs::rename(image, kept.join("vmlinuz"))?;
+        unpack_module(&veth, &kept.join("veth.ko"))?;
+        if directory.is_file() {
+            // An earlier version of this kept nothing but the image.
+            fs::remove_file(directory)?;
+        }
+        fs::rename(&kept, directory).with_context(|| directory.display().to_string())
     }
 
-    fn unpack(&self, package: &str, release: &str, image: &Path) -> Result<()> {
-        let place = tempfile::tempdir_in(&self.directory)?;
+    /// Unpacks a package into a tree.
+    fn unpack(&self, package: &str, place: &Path, tree: &Path) -> Result<()> {
+        let place = place.join(package);
+        fs::create_dir(&place)?;
         process::read(
             self.command("apt-get")
                 .args(["-qq", "download", package])
@@ -134,20 +171,13 @@ impl Archive {
             .next()
             .with_context(|| format!("apt-get downloaded no {package}"))??
             .path();
-        let tree = place.path().join("tree");
         process::read(
             Command::new("dpkg-deb")
                 .arg("--extract")
                 .arg(archive)
-                .arg(&tree),
+                .arg(tree),
         )?;
-        let found = [
-            tree.join(format!("boot/vmlinuz-{release}-cloud-amd64")),
-            tree.join(format!("usr/lib/modules/{release}-cloud-amd64/vmlinuz")),
-        ];
-        let found = found.iter().find(|path| path.exists());
-        let found = found.with_context(|| format!("{package} has no image"))?;
-        Ok(fs::rename(found, image)?)
+        Ok(())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -168,6 +198,29 @@ impl Archive {
             .args(["-o", "APT::Sandbox::User="]);
         command
     }
+}
+
+/// A module's file, packed or not.
+fn module(modules: &Path, name: &str) -> Option<PathBuf> {
+    let file = modules.join(format!("kernel/drivers/net/{name}.ko"));
+    let packed = file.with_extension("ko.xz");
+    [file, packed].into_iter().find(|file| file.exists())
+}
+
+fn unpack_module(file: &Path, module: &Path) -> Result<()> {
+    if file.extension().is_some_and(|end| end == "ko") {
+        fs::copy(file, module)?;
+        return Ok(());
+    }
+    let unpacked = fs::File::create(module)?;
+    let status = Command::new("xz")
+        .args(["--decompress", "--stdout"])
+        .arg(file)
+        .stdout(unpacked)
+        .status()
+        .context("xz")?;
+    ensure!(status.success(), "xz could not unpack {}", file.display());
+    Ok(())
 }
 
 /// What apt complains of first, without the command that we called it by.
