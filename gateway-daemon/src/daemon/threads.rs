@@ -150,11 +150,15 @@ impl House {
         self.save();
     }
 
-    /// Tags of processes that are gone.
+    /// Tags of processes that are gone. What has left a tag has left without a report too: the same
+    /// program makes both, and the kernel has skipped it.
     fn sweep(&self) {
         match self.capture.sweep() {
             Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, "stale tags are removed"),
+            Ok(removed) => {
+                tracing::debug!(removed, "stale tags are removed");
+                self.repair();
+            }
             Err(error) => tracing::error!(%error, "stale tags could not be removed"),
         }
     }
