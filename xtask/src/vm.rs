@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use verifier::Kept;
 
+/// A kernel that dies in this time has not come up; then it is booted again, so often at most.
+const BOOT_MAX: Duration = Duration::from_secs(60);
+const BOOTS_MAX: u32 = 3;
 /// How much of a dead guest's console is shown.
 const CONSOLE_LINES: usize = 40;
 
@@ -159,8 +162,19 @@ impl Visit<'_> {
         what: &str,
     ) -> Result<Visit<'a>> {
         let console = directory.join(format!("console-{}-{what}.log", series.name));
-        let (report, took) = guest::boot(series, kernel, machine, &console)
-            .with_context(|| format!("kernel {}", kernel.release))?;
+        let mut boots = 1;
+        let (report, took) = loop {
+            let (report, took) = guest::boot(series, kernel, machine, &console)
+                .with_context(|| format!("kernel {}", kernel.release))?;
+            // QEMU without KVM sometimes runs into an instruction that the kernel is just replacing
+            // (`Oops: int3`), before anything of ours is run.
+            let is_dead = !report.ended && report.checks.is_empty() && took < BOOT_MAX;
+            if !is_dead || boots == BOOTS_MAX {
+                break (report, took);
+            }
+            boots += 1;
+            println!("  Linux {} has not come up: boot {boots}", kernel.release);
+        };
         Ok(Visit {
             series,
             kernel,

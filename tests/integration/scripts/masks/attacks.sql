@@ -608,3 +608,8 @@ select 1 from pg_read_file(pg_relation_filepath('mv_users'), 8192, 8192)
 select 1 from pg_read_file('base/1/1259', 1, 1)
 begin;;declare cc cursor with hold for select split_part(email, 'z', 1) from users, generate_series(1, 150);;commit;;select count(*) from pg_ls_tmpdir();;close cc
 select count(*) from pg_ls_dir('base')
+create view vs as select id, email::varchar(8) as ssn from users;;select ssn from vs
+create view vs2 as select id, loud as email from v_users;;select email from vs2
+select email::varchar(3), email::char(2) from users
+begin;;update owned set id = id where id = 1;;select id, xmax from owners order by id;;select (o).xmax from owners o;;rollback
+create unique index on mv_users (id);;refresh materialized view concurrently mv_users

@@ -30,7 +30,7 @@ mod uses;
 pub(crate) use copying::{CopyFormat, CopyOut, CopySource, NULL_TEXT};
 pub(crate) use known::{WORDS, only_computes};
 
-use super::parse::parse_each;
+use super::parse::{PARSED_BYTES_MAX, parse_each};
 use super::tree::{Tree, Value};
 use crate::mask::outlook::{Doing, FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
@@ -272,11 +272,17 @@ impl Flow {
 
     /// Reads a text.
     pub(crate) fn of(sql: &str, outlook: &Outlook) -> Flow {
-        let short = super::shortened(sql);
+        // What literals say can decide about everything: of a text that is too long to be parsed with
+        // them, nothing but rows that are inserted is understood.
+        let is_long = sql.len() > PARSED_BYTES_MAX;
+        let short = is_long.then(|| super::shortened(sql)).flatten();
         let parsed = short.as_deref().unwrap_or(sql);
         let Some(statements) = parse_each(parsed) else {
             return Flow::unreadable();
         };
+        if short.is_some() && outlook.covers && !statements.iter().all(|(_, tree)| is_bulk(tree)) {
+            return Flow::unreadable();
+        }
         let mut flow = Flow::default();
         let mut text = Text::new(parsed, outlook);
         for (words, tree) in &statements {
@@ -343,6 +349,20 @@ impl Flow {
     pub(crate) fn statement(&self, index: usize) -> Option<&StatementFlow> {
         self.statements.get(index)
     }
+}
+
+/// Is it an INSERT of rows that are written out, in which nothing is called and nothing asked?
+fn is_bulk(tree: &Tree) -> bool {
+    let values = |source: &Tree| !source.list("values_lists").is_empty();
+    let does_more = |part: &Tree| {
+        matches!(
+            part.kind(),
+            "FuncCall" | "SubLink" | "RangeFunction" | "CommonTableExpr" | "OnConflictClause"
+        )
+    };
+    tree.kind() == "InsertStmt"
+        && tree.tree("select_stmt").is_some_and(values)
+        && !any_node(tree, &does_more)
 }
 
 /// The columns of a query's answer, and what else it does; `None` when it cannot be read.

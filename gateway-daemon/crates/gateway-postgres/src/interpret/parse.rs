@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Longest text that is parsed, in bytes. A kilobyte of the densest SQL takes about a millisecond
 /// and half a megabyte of memory to parse.
-pub(super) const PARSED_BYTES_MAX: usize = 128 * 1024;
+pub(crate) const PARSED_BYTES_MAX: usize = 128 * 1024;
 
 /// Parses a text into its statements, each with its text. `None` when it does not parse.
 ///

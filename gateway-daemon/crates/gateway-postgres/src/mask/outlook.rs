@@ -507,8 +507,16 @@ impl Outlook {
         }
         for (oid, column, marked) in found {
             more |= self.mark(oid, column, marked);
+            more |= !marked.itself && self.demote(oid, column);
         }
         more
+    }
+
+    /// A column of a view that goes by the name of a field, and is computed, is not the field itself.
+    fn demote(&mut self, relation: u32, column: i16) -> bool {
+        let columns = self.marked.get_mut(&relation);
+        let marked = columns.and_then(|columns| columns.get_mut(&column));
+        marked.is_some_and(|marked| std::mem::replace(&mut marked.itself, false))
     }
 
     fn view(&self, view: &Relation) -> (Doing, Vec<(i16, Marked)>) {

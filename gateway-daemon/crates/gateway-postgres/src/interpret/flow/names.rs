@@ -120,6 +120,10 @@ impl<'a> Names<'a> {
         self.doubtful
             || self.unproven
             || self.touching_view
+            || self
+                .ranges
+                .iter()
+                .any(|range| !range.named.deleting.is_empty())
             || !self.rows.is_empty()
             || !self.all.is_empty()
     }
@@ -184,7 +188,7 @@ impl<'a> Names<'a> {
     }
 
     /// Is something in it of which it tells where its rows are?
-    fn has_places(&self) -> bool {
+    pub(super) fn has_places(&self) -> bool {
         self.ranges.iter().any(|range| range.named.placing)
     }
 

@@ -139,7 +139,10 @@ impl<'a> Names<'a> {
             [name] if !self.is_type(name) => *name,
             _ => return false,
         };
-        target.list("array_bounds").is_empty() && matches!(name, "text" | "varchar" | "bpchar")
+        // A length cuts.
+        target.list("array_bounds").is_empty()
+            && target.list("typmods").is_empty()
+            && matches!(name, "text" | "varchar" | "bpchar")
     }
 
     fn call_cannot_fail(&self, tree: &'a Tree) -> bool {

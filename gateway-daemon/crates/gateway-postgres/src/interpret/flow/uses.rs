@@ -109,6 +109,11 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.code();
                 }
             }
+            // It compares each row with the one before, and fails where two of them are the same.
+            "RefreshMatViewStmt" if tree.flag("concurrent") && self.names.has_places() => {
+                let every = self.names.every_column();
+                self.add(UseKind::Asks, &every);
+            }
             // What it holds by then is not known, and nothing would follow it.
             "RefreshMatViewStmt" if self.names.is_doubtful() => self.code(),
             "RenameStmt" if !renames_data(tree) => self.code(),
