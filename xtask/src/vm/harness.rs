@@ -71,11 +71,8 @@ const DRIVERS: &[&str] = &["psycopg", "typing_extensions"];
 /// Tests that take minutes, run once each kernel: those of capture, of lineage, of the ways out, and
 /// of a storm under a kernel that preempts itself.
 pub(super) const ALL: &[&str] = &["attacks::", "capture::", "lineage::", "storm::who_runs"];
-/// A few of them, for each run of all tests.
-pub(super) const SHORT: &[&str] = &[
-    "capture::a_child_cloned_into_a_governed_cgroup",
-    "lineage::the_lineage_reaches_the_root",
-];
+/// One of them, for each run of all tests: it captures, and follows whoever connects to its root.
+pub(super) const SHORT: &[&str] = &["lineage::the_lineage_reaches_the_root"];
 
 /// The directories that a guest has, whoever fills them.
 const DIRECTORIES: [&str; 9] = [
