@@ -73,7 +73,7 @@ fn crash(rounds: usize) -> Result<()> {
 fn storm(processes: usize) -> Result<()> {
     let scene = Scene::with_rules("")?;
     let start = Instant::now();
-    let report = storm::run(&scene, processes, WORKERS, Idle::Half)?;
+    let report = storm::run(&scene, processes, WORKERS, Idle::Nobody)?;
     report.check()?;
     println!(
         "storm: {processes} processes in {:.0} s, {} connects, each with its tree; no tree is left",

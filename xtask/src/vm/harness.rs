@@ -8,10 +8,10 @@ use crate::project::Project;
 use anyhow::{Context, Result, ensure};
 use gateway_tests::place;
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What the tests call, and what that calls.
 const PACKAGES: &[&str] = &[
@@ -21,13 +21,10 @@ const PACKAGES: &[&str] = &[
     "dash",
     "findutils",
     "grep",
-    "hostname",
     "iproute2",
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
-    "login",
     "mount",
-    "passwd",
     "postgresql-15",
     "postgresql-client-15",
     "procps",
@@ -36,7 +33,6 @@ const PACKAGES: &[&str] = &[
     "sed",
     "tzdata",
     "util-linux",
-    "util-linux-extra",
 ];
 
 /// What no package owns, or another one does.
@@ -79,40 +75,61 @@ const DIRECTORIES: [&str; 9] = [
     "dev", "proc", "sys", "run", "tmp", "var/lib", "var/log", "root", "modules",
 ];
 
-/// Makes an initramfs that runs the tests whose names begin so.
-pub(super) fn make(
-    project: &Project,
-    beginnings: &[&str],
-    module: &Path,
-    directory: &Path,
-) -> Result<PathBuf> {
-    let program = program(project)?;
-    let names = chosen(&program, beginnings)?;
-    let root = directory.join("tests-root");
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
+/// The root of the guests, without the module of a kernel.
+pub(super) struct Root {
+    image: PathBuf,
+}
+
+impl Root {
+    /// Packs one that runs the tests whose names begin so.
+    pub(super) fn make(project: &Project, beginnings: &[&str], directory: &Path) -> Result<Root> {
+        let program = program(project)?;
+        let names = chosen(&program, beginnings)?;
+        let root = directory.join("tests-root");
+        if root.exists() {
+            fs::remove_dir_all(&root)?;
+        }
+        for part in DIRECTORIES {
+            fs::create_dir_all(root.join(part))?;
+        }
+        image::write(&root.join("init"), include_str!("tests.sh"))?;
+        image::write(&root.join("names"), &(names.join("\n") + "\n"))?;
+        image::write(&root.join("program"), &program.display().to_string())?;
+        let manifest = project.root.join("tests");
+        image::write(&root.join("manifest"), &manifest.display().to_string())?;
+        let (binary, gateway) = (place::gateway()?, project.target.join("release/gateway"));
+        for (from, to) in [(&program, &program), (&binary, &gateway)] {
+            image::strip(from, &image::below(&root, to))?;
+        }
+        let image = directory.join("initramfs-tests");
+        let files = files(project, &[&program, &binary])?;
+        image::pack(&files, Path::new("/"), File::create(&image)?)?;
+        // The kernel unpacks one archive after the other, and the later one wins.
+        image::pack(&image::contents(&root)?, &root, appended(&image)?)?;
+        Ok(Root { image })
     }
-    for part in DIRECTORIES {
-        fs::create_dir_all(root.join(part))?;
+
+    /// The same with the module of a kernel.
+    pub(super) fn with(&self, module: &Path) -> Result<PathBuf> {
+        let image = self.image.with_extension("kernel");
+        fs::copy(&self.image, &image)?;
+        let place = tempfile::tempdir()?;
+        let modules = place.path().join("modules");
+        fs::create_dir(&modules)?;
+        let name = module.file_name().context("a module's name")?;
+        fs::copy(module, modules.join(name))?;
+        image::pack(
+            &image::contents(place.path())?,
+            place.path(),
+            appended(&image)?,
+        )?;
+        Ok(image)
     }
-    image::write(&root.join("init"), include_str!("tests.sh"))?;
-    image::write(&root.join("names"), &(names.join("\n") + "\n"))?;
-    image::write(&root.join("program"), &program.display().to_string())?;
-    let manifest = project.root.join("tests");
-    image::write(&root.join("manifest"), &manifest.display().to_string())?;
-    let name = module.file_name().context("a module's name")?;
-    fs::copy(module, root.join("modules").join(name))?;
-    let gateway = project.target.join("release/gateway");
-    for (from, to) in [(&program, &program), (&place::gateway()?, &gateway)] {
-        image::strip(from, &image::below(&root, to))?;
-    }
-    let image = directory.join("initramfs-tests");
-    let files = files(project, &[&program, &place::gateway()?])?;
-    pack(&files, Path::new("/"), fs::File::create(&image)?)?;
-    // The kernel unpacks one archive after the other, and the later one wins.
-    let own = fs::File::options().append(true).open(&image)?;
-    pack(&below(&root)?, &root, own)?;
-    Ok(image)
+}
+
+fn appended(image: &Path) -> Result<File> {
+    let file = File::options().append(true).open(image);
+    file.with_context(|| image.display().to_string())
 }
 
 /// The program that has the tests.
@@ -146,7 +163,7 @@ fn chosen(program: &Path, beginnings: &[&str]) -> Result<Vec<String>> {
     Ok(chosen)
 }
 
-/// All that is taken from this machine: absolute paths, directories before what is in them.
+/// All that is taken from this machine, by paths from its root.
 fn files(project: &Project, programs: &[&Path]) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let owned = process::read(Command::new("dpkg").arg("--listfiles").args(PACKAGES))?;
@@ -175,7 +192,7 @@ fn files(project: &Project, programs: &[&Path]) -> Result<BTreeSet<PathBuf>> {
     for tree in trees {
         enter(&tree, &mut found);
         let files = match tree.is_dir() {
-            true => below(&tree)?,
+            true => image::contents(&tree)?,
             false => BTreeSet::new(),
         };
         files
@@ -186,15 +203,17 @@ fn files(project: &Project, programs: &[&Path]) -> Result<BTreeSet<PathBuf>> {
         enter(&venv(project).join(file), &mut found);
     }
     enter(&project.target.join("CACHEDIR.TAG"), &mut found);
-    for library in libraries(
-        found
-            .iter()
-            .map(PathBuf::as_path)
-            .chain(programs.iter().copied()),
-    )? {
+    let own = found
+        .iter()
+        .map(PathBuf::as_path)
+        .filter(|file| is_elf(file));
+    let linked: Vec<&Path> = own.chain(programs.iter().copied()).collect();
+    for library in image::libraries(&linked)? {
         enter(&library, &mut found);
     }
-    Ok(found)
+    let found = found.iter().filter_map(|file| file.strip_prefix("/").ok());
+    let found = found.filter(|file| !file.as_os_str().is_empty());
+    Ok(found.map(Path::to_path_buf).collect())
 }
 
 fn venv(project: &Project) -> PathBuf {
@@ -217,63 +236,10 @@ fn enter(file: &Path, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// What programs and libraries among these are linked to.
-fn libraries<'a>(files: impl Iterator<Item = &'a Path>) -> Result<BTreeSet<PathBuf>> {
-    let linked: Vec<&Path> = files.filter(|file| is_elf(file)).collect();
-    // It fails for some of them, which are linked to nothing.
-    let output = Command::new("ldd").args(linked).output().context("ldd")?;
-    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Between them are the names of the programs.
-    let listed: Vec<&str> = listed
-        .lines()
-        .filter(|line| line.starts_with('\t'))
-        .collect();
-    let listed = listed.join("\n");
-    let libraries = image::libraries(&listed);
-    ensure!(!libraries.is_empty(), "ldd lists no library");
-    Ok(libraries.into_iter().map(PathBuf::from).collect())
-}
-
 fn is_elf(file: &Path) -> bool {
-    use std::io::Read;
     let mut magic = [0; 4];
     let is_file = file.symlink_metadata().is_ok_and(|data| data.is_file());
     is_file
-        && fs::File::open(file).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
+        && File::open(file).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
         && magic == *b"\x7fELF"
-}
-
-/// Everything in a directory, by paths from there.
-fn below(directory: &Path) -> Result<BTreeSet<PathBuf>> {
-    let listed = process::read(
-        Command::new("find")
-            .args([".", "-mindepth", "1"])
-            .current_dir(directory),
-    )?;
-    let names = listed.lines().map(|line| line.trim_start_matches("./"));
-    Ok(names.map(PathBuf::from).collect())
-}
-
-/// Writes an archive of these files, whose paths are those below a directory.
-fn pack(files: &BTreeSet<PathBuf>, directory: &Path, archive: fs::File) -> Result<()> {
-    let mut cpio = Command::new("cpio")
-        .args(["--quiet", "--create", "--format=newc", "--owner=0:0"])
-        .current_dir(directory)
-        .stdin(Stdio::piped())
-        .stdout(archive)
-        .spawn()
-        .context("cpio")?;
-    let mut names = cpio.stdin.take().context("cpio's input")?;
-    for file in files {
-        let name = file.strip_prefix("/").unwrap_or(file);
-        if !name.as_os_str().is_empty() {
-            writeln!(names, "{}", name.display())?;
-        }
-    }
-    drop(names);
-    ensure!(
-        cpio.wait()?.success(),
-        "cpio could not pack the guest's root"
-    );
-    Ok(())
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first process of the guest that runs the harness's own tests, as they are run on a host. What it
-# says on the second serial port is libtest's, then the tests that could not run, then END.
+# says on the second serial port is that it is up, then libtest's, then the tests that could not run,
+# then END.
 export PATH=/usr/lib/postgresql/15/bin:/usr/bin:/usr/sbin:/bin:/sbin HOME=/root LANG=C.UTF-8
 
 mount -t devtmpfs dev /dev
@@ -27,6 +28,8 @@ done
 export RUST_BACKTRACE=0 GATEWAY_SKIPS=/run/skipped CARGO_MANIFEST_DIR="$(cat /manifest)"
 cd / || exit
 touch $GATEWAY_SKIPS
+read -r now _ </proc/uptime
+echo "PASS up 0 $now" >/dev/ttyS1
 # Each by itself, so that one that hangs, or that a signal ends, takes none of the others along. 101 is
 # what libtest ends with when it has said itself that a test failed.
 while read -r name; do

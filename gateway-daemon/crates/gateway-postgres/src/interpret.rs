@@ -252,10 +252,10 @@ fn may_end_elsewhere(sql: &str, scan: Scan) -> bool {
     }
 }
 
-/// The short form of a long text's shape, in which some of its literals are left out; `None` when
-/// it is not long, or not understood.
+/// The short form of the shape of a text that is too long to be parsed whole, in which some of its
+/// literals are left out; `None` when it is not so long, or not understood.
 fn shortened(sql: &str) -> Option<String> {
-    if sql.len() < ABRIDGED_BYTES_MIN {
+    if sql.len() <= parse::PARSED_BYTES_MAX {
         return None;
     }
     let mut shape = Vec::new();

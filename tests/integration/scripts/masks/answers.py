@@ -24,13 +24,5 @@ def shown(message):
     return kind + body
 
 
-wire = Wire(host, port, user, database)
-for line in open(path):
-    sql = line.rstrip("\n").replace("\\;", ";")
-    for form in ["simple", "text", "binary", "described"]:
-        seen = []
-        for part in sql.split(";;"):
-            seen += wire.ask(part, form)
-        print(f"{form}: {sql}\n  {[shown(message) for message in seen]}")
-        if seen[-1][5:6] != b"I":
-            wire.simple("rollback")
+for form, sql, seen in Wire(host, port, user, database).ask_each(path):
+    print(f"{form}: {sql}\n  {[shown(message) for message in seen]}")

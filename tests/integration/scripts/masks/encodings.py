@@ -1,10 +1,10 @@
 """Databases that keep their text in another encoding than UTF-8: what two names are there, the gateway
-must not take for something else. Each statement of a file-like list is asked in such a database."""
+must not take for something else."""
 import sys
 
 from protocol import Wire
 
-host, port, user, _, name = sys.argv[1:6]
+host, port, user = sys.argv[1:4]
 long = "é" * 22
 # The server cuts both at 63 bytes of its own, to the same name; and it folds É where its locale does.
 PAIRS = [(f'"{long}A"', f'"{long}B"'), ("é", "É"), (r'U&"\00E9"', "É")]

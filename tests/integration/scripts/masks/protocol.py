@@ -52,3 +52,18 @@ class Wire:
         if form == "simple":
             return self.simple(sql)
         return self.extended(sql, form == "binary", form == "described")
+
+    def ask_each(self, path):
+        """Asks every statement of a file in each form. Gives the form, the statement, and the messages
+        that came back; what is left open is taken back."""
+        for line in open(path):
+            sql = line.rstrip("\n").replace("\\;", ";")
+            if not sql:
+                continue
+            for form in ["simple", "text", "binary", "described"]:
+                seen = []
+                for part in sql.split(";;"):
+                    seen += self.ask(part, form)
+                yield form, sql, seen
+                if seen[-1][5:6] != b"I":
+                    self.simple("rollback")

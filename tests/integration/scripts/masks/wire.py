@@ -7,7 +7,6 @@ import sys
 from protocol import Wire
 
 host, port, user, database, path = sys.argv[1:6]
-statements = [line.rstrip("\n").replace("\\;", ";") for line in open(path) if line.strip()]
 
 emails = [f"k4n4ry-{n}@example.com" for n in range(1, 6)]
 needles = [b"k4n4ry", b"yr4n4k", b"91827364", b"c0ffee00", b"1987-", b"k4n4", b"azRuNHJ5", b"6b346e34"]
@@ -29,22 +28,14 @@ def words(seen):
     return "C " + "; ".join(tags)
 
 
-wire = Wire(host, port, user, database)
-found = 0
-for sql in statements:
-    results = []
-    for form in ["simple", "text", "binary", "described"]:
-        seen = []
-        for part in sql.split(";;"):
-            seen += wire.ask(part, form)
-        raw = b"".join(seen)
-        for needle in needles:
-            if needle.lower() in raw.lower() if needle.isalnum() else needle in raw:
-                found += 1
-                print(f"FOUND {needle!r} in {form}: {sql}\n  {raw[:600]!r}")
-                break
-        results.append(words(seen))
-        if seen[-1][5:6] != b"I":
-            wire.simple("rollback")
-    print(f"{sql}\n  simple: {results[0]}\n  extended: {results[1]}")
-print(f"{len(statements)} statements, {found} found")
+asked = found = 0
+for form, sql, seen in Wire(host, port, user, database).ask_each(path):
+    raw = b"".join(seen)
+    for needle in needles:
+        if needle.lower() in raw.lower() if needle.isalnum() else needle in raw:
+            found += 1
+            print(f"FOUND {needle!r} in {form}: {sql}\n  {raw[:600]!r}")
+            break
+    asked += form == "simple"
+    print(f"{form}: {sql}\n  {words(seen)}")
+print(f"{asked} statements, {found} found")

@@ -30,7 +30,7 @@ mod uses;
 pub(crate) use copying::{CopyFormat, CopyOut, CopySource, NULL_TEXT};
 pub(crate) use known::{WORDS, only_computes};
 
-use super::parse::{PARSED_BYTES_MAX, parse_each};
+use super::parse::parse_each;
 use super::tree::{Tree, Value};
 use crate::mask::outlook::{Doing, FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
@@ -274,8 +274,7 @@ impl Flow {
     pub(crate) fn of(sql: &str, outlook: &Outlook) -> Flow {
         // What literals say can decide about everything: of a text that is too long to be parsed with
         // them, nothing but rows that are inserted is understood.
-        let is_long = sql.len() > PARSED_BYTES_MAX;
-        let short = is_long.then(|| super::shortened(sql)).flatten();
+        let short = super::shortened(sql);
         let parsed = short.as_deref().unwrap_or(sql);
         let Some(statements) = parse_each(parsed) else {
             return Flow::unreadable();

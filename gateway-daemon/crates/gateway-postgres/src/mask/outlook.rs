@@ -34,6 +34,16 @@ pub(crate) struct Marked {
     pub(crate) itself: bool,
 }
 
+impl Marked {
+    /// Something made of a field.
+    fn made_of(field: FieldId) -> Marked {
+        Marked {
+            field,
+            itself: false,
+        }
+    }
+}
+
 /// Columns that were found to be sensitive, by relation and number, with the field that they are or
 /// are made of: they stay sensitive when they are renamed, detached or computed no more.
 pub(crate) type Remembered = FxHashMap<(u32, i16), (Arc<str>, bool)>;
@@ -350,10 +360,7 @@ impl Outlook {
     }
 
     fn mark_telling(&mut self, catalogue: &Catalogue) {
-        let marked = Marked {
-            field: TELLING_FIELD,
-            itself: false,
-        };
+        let marked = Marked::made_of(TELLING_FIELD);
         for (oid, relation) in &catalogue.relations {
             let Some(telling) = telling::columns_of(&relation.name) else {
                 continue;
@@ -367,10 +374,7 @@ impl Outlook {
 
     /// Nobody can say of them that they are sensitive.
     fn mark_unnamed(&mut self, catalogue: &Catalogue) {
-        let marked = Marked {
-            field: UNPROVEN,
-            itself: false,
-        };
+        let marked = Marked::made_of(UNPROVEN);
         for (relation, column) in &catalogue.unnamed {
             self.mark(*relation, *column, marked);
         }
@@ -385,14 +389,7 @@ impl Outlook {
             };
             for column in relation.columns.iter().filter(|column| column.generated) {
                 if let Some(field) = self.strongest(oid) {
-                    self.mark(
-                        oid,
-                        column.number,
-                        Marked {
-                            field,
-                            itself: false,
-                        },
-                    );
+                    self.mark(oid, column.number, Marked::made_of(field));
                 }
             }
         }
@@ -425,8 +422,7 @@ impl Outlook {
     fn mark_references(&mut self, catalogue: &Catalogue) {
         for [(from, column), (to, referenced)] in &catalogue.references {
             if let Some(Marked { field, .. }) = self.marked(*to, *referenced) {
-                let itself = false;
-                self.mark(*from, *column, Marked { field, itself });
+                self.mark(*from, *column, Marked::made_of(field));
             }
         }
     }
@@ -440,9 +436,7 @@ impl Outlook {
                 .strongest(*oid)
                 .is_some_and(|field| self.is_covered(field))
             {
-                let field = TELLING_FIELD;
-                let itself = false;
-                self.mark(*oid, CTID, Marked { field, itself });
+                self.mark(*oid, CTID, Marked::made_of(TELLING_FIELD));
             }
         }
     }
@@ -452,8 +446,7 @@ impl Outlook {
         let field = |(oid, ties): (&u32, &Ties)| Some((*oid, ties.deleting.iter().next()?));
         let holders: Vec<(u32, FieldId)> = self.ties.iter().filter_map(field).collect();
         for (oid, field) in holders {
-            let itself = false;
-            self.mark(oid, XMAX, Marked { field, itself });
+            self.mark(oid, XMAX, Marked::made_of(field));
         }
     }
 
@@ -481,11 +474,7 @@ impl Outlook {
         for (oid, relation) in &catalogue.relations {
             for column in &relation.columns {
                 if let Some(field) = sensitive.get(&column.type_oid) {
-                    let marked = Marked {
-                        field: *field,
-                        itself: false,
-                    };
-                    self.mark(*oid, column.number, marked);
+                    self.mark(*oid, column.number, Marked::made_of(*field));
                 }
             }
         }
@@ -529,10 +518,7 @@ impl Outlook {
         let mut marks = Vec::new();
         for (index, column) in view.columns.iter().enumerate() {
             let marked = match &outputs {
-                None => Some(Marked {
-                    field: UNPROVEN,
-                    itself: false,
-                }),
+                None => Some(Marked::made_of(UNPROVEN)),
                 Some(outputs) => outputs.marked(index, count, self),
             };
             marks.extend(marked.map(|marked| (column.number, marked)));
@@ -559,9 +545,9 @@ impl Outlook {
                 }
             }
             let ties = self.ties.get(&oid);
-            named
-                .deleting
-                .add(&ties.map(|ties| ties.deleting.clone()).unwrap_or_default());
+            if let Some(ties) = ties {
+                named.deleting.add(&ties.deleting);
+            }
             for column in &relation.columns {
                 named.columns.push(NamedColumn {
                     name: column.name.clone(),

@@ -17,12 +17,15 @@ pub(crate) enum Telling {
 
 impl Telling {
     pub(crate) fn has(self, column: &str) -> bool {
-        let is_in = |list: &str| list.split_whitespace().any(|name| name == column);
         match self {
-            Telling::Only(telling) => is_in(telling),
-            Telling::AllBut(clean) => !is_in(clean),
+            Telling::Only(telling) => is_in(telling, column),
+            Telling::AllBut(clean) => !is_in(clean, column),
         }
     }
+}
+
+fn is_in(list: &str, name: &str) -> bool {
+    list.split_whitespace().any(|listed| listed == name)
 }
 
 /// The relations that are not known by how their names begin. Which of them a database has is asked
@@ -156,7 +159,6 @@ const FUNCTIONS: &str = "pg_mcv_list_items pg_stat_statements pg_cursor pg_prepa
 
 /// Does a function of PostgreSQL's own show what is in relations, without reading them?
 pub(crate) fn is_function(name: &str) -> bool {
-    let is_in = |list: &str, name: &str| list.split_whitespace().any(|known| known == name);
     let is_position = name.starts_with("pg_current_wal_") || name.starts_with("pg_last_wal_");
     match name.strip_prefix(READERS) {
         Some(figure) => !is_in(COUNTING_READERS, figure),

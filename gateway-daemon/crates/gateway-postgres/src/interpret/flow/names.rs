@@ -215,11 +215,10 @@ impl<'a> Names<'a> {
     }
 
     fn targets_of(&self, range: &Tree) -> impl Iterator<Item = &Range<'a>> {
-        let visible = visible_name(range);
         // Where there are no steps left, what is found here does not count.
         let goes_on = self.goes_on(self.ranges.len());
-        let ranges = self.ranges.iter().filter(move |_| goes_on);
-        ranges.filter(move |found| found.visible == visible)
+        let ranges = self.ranges_of(visible_name(range));
+        ranges.filter(move |_| goes_on)
     }
 
     /// All that could be sensitive, where it is not known what ties the columns of a relation.

@@ -9,6 +9,12 @@ use crate::mask::outlook::NamedColumn;
 const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 impl<'a> Names<'a> {
+    /// The tables of this name.
+    pub(super) fn ranges_of(&self, row: &str) -> impl Iterator<Item = &Range<'a>> {
+        let ranges = self.ranges.iter();
+        ranges.filter(move |range| range.visible == row)
+    }
+
     /// Is a name with this qualifier, or without one, certainly that of a column of a table?
     pub(in crate::interpret::flow) fn is_of_table(&self, row: Option<&str>) -> bool {
         match row {
@@ -90,11 +96,7 @@ impl<'a> Names<'a> {
 
     /// Is the name that of tables, and of nothing else?
     pub(super) fn is_table(&self, row: &str) -> bool {
-        let mut ranges = self
-            .ranges
-            .iter()
-            .filter(|range| range.visible == row)
-            .peekable();
+        let mut ranges = self.ranges_of(row).peekable();
         ranges.peek().is_some()
             && ranges.all(|range| range.named.known && !range.is_with && !range.renamed)
             && !self.sources.has_derived(row)
@@ -103,13 +105,8 @@ impl<'a> Names<'a> {
 
     /// Is `row.name` certainly a column of a known table, in which it is not sensitive?
     pub(super) fn is_clean(&self, row: &str, name: &str) -> bool {
-        let mut same = self
-            .ranges
-            .iter()
-            .filter(|range| range.visible == row)
-            .flat_map(|range| &range.named.columns)
-            .filter(|column| *column.name == *name);
-        let mut ranges = self.ranges.iter().filter(|range| range.visible == row);
+        let mut same = self.columns_named(Some(row), name);
+        let mut ranges = self.ranges_of(row);
         self.is_table(row)
             && same.all(|column| column.marked.is_none())
             && !ranges.any(|range| match name {
