@@ -1,4 +1,6 @@
 //! A masked column never reaches the client, and whoever may see it is on record.
+mod meeting;
+
 use crate::operation;
 use gateway_tests::running::{Outcome, PATIENCE, Running};
 use gateway_tests::{Daemon, Scene, place, policy, running, wait};
@@ -503,6 +505,7 @@ fn other_world() -> String {
         ("918273640 + n", "918273650 - n"),
         ("'1987-06-05'", "'1987-06-09'"),
         ("'k4n4ry-by-ssn'", "'k4n4ry-by-zzz'"),
+        ("'k4n4ry-late-1'", "'k4n4ry-late-number-2'"),
         (
             "insert into owned values (1, 3)",
             "insert into owned values (1, 4)",

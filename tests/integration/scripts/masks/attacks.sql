@@ -613,3 +613,11 @@ create view vs2 as select id, loud as email from v_users;;select email from vs2
 select email::varchar(3), email::char(2) from users
 begin;;update owned set id = id where id = 1;;select id, xmax from owners order by id;;select (o).xmax from owners o;;rollback
 create unique index on mv_users (id);;refresh materialized view concurrently mv_users
+select attname, attmissingval from pg_attribute where attrelid = 'late'::regclass and attnum > 0 order by attnum
+select a.attmissingval::text, array_to_string(a.attmissingval, ',') from pg_attribute a where attname = 'ssn'
+select case when atthasmissing then attmissingval else null end from pg_attribute where attrelid = 'late'::regclass order by attnum
+select 1 from pg_attribute where attmissingval::text like '%late-1%'
+begin;;explain (analyze, costs off, timing off, summary off) update owned set owner = 3 where id = 1;;rollback
+begin;;explain (analyze, format json, timing off, summary off) insert into cited values (2, 3);;rollback
+prepare px as update owned set owner = 3 where id = 1;;begin;;explain (analyze, costs off, timing off, summary off) execute px;;rollback
+begin isolation level serializable;;select ssn from late;;select page, tuple from pg_locks where mode = 'SIReadLock' and relation = 'late'::regclass;;rollback

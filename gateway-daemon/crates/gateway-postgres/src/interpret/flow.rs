@@ -53,6 +53,10 @@ impl Fields {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = FieldId> + '_ {
         self.0.iter().copied()
     }
@@ -192,14 +196,11 @@ impl Outputs {
     }
 
     /// What is sensitive about the one at `index` of `count`.
-    pub(crate) fn marked(&self, index: usize, count: usize, outlook: &Outlook) -> Option<Marked> {
+    pub(crate) fn marked(&self, index: usize, count: usize) -> Option<Marked> {
         let output = self.output(index, count);
-        let itself = output.is_some_and(|output| output.plain && output.fields.0.len() == 1);
-        let fields = output.map_or_else(|| self.any(), |output| output.fields.clone());
-        let field = fields
-            .iter()
-            .max_by_key(|field| outlook.is_covered(*field))?;
-        Some(Marked { field, itself })
+        let itself = output.is_some_and(|output| output.plain && output.fields.len() == 1);
+        let fields = self.fields(index, count);
+        (!fields.is_empty()).then_some(Marked { fields, itself })
     }
 }
 
@@ -329,6 +330,11 @@ impl Flow {
         united.ends |= ends;
         united.quotes |= quotes;
         united.calls |= calls;
+        // It may tell which triggers ran.
+        let explains = united.statements.iter().any(|found| found.explains);
+        if explains && *writes && *touches && !united.uses.contains(&(UseKind::Asks, UNPROVEN)) {
+            united.uses.push((UseKind::Asks, UNPROVEN));
+        }
         let executing = united.statements.iter_mut();
         for found in executing.filter(|found| found.executes.is_some()) {
             match statements.as_slice() {

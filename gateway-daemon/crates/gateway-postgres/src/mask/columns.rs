@@ -1,10 +1,10 @@
 //! What becomes of each column of a result.
 use super::binary;
-use super::outlook::{FieldId, Outlook, UNPROVEN};
+use super::outlook::{FieldId, Marked, Outlook, UNPROVEN};
 use super::value::{Kind, Shape, cover, integer_text};
 use crate::codec::Reader;
 use crate::error::Error;
-use crate::interpret::flow::Outputs;
+use crate::interpret::flow::{Fields, Outputs};
 use gateway_core::mask::{Detector, FieldCounts, Sensitive, Treatment, count};
 use gateway_core::{Masker, Masks};
 use std::ops::Range;
@@ -64,16 +64,66 @@ pub(crate) enum Action {
     /// It is shown.
     Show,
     /// It is shown, and that is recorded.
-    Watch(FieldId),
+    Watch,
     /// It is covered.
-    Cover(FieldId, Treatment),
+    Cover(Treatment),
 }
 
 /// A column and what becomes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) action: Action,
     pub(crate) kind: Kind,
+    /// What could be in it.
+    fields: Fields,
+}
+
+impl Column {
+    /// One that is shown.
+    pub(crate) fn shown(kind: Kind) -> Column {
+        Column {
+            action: Action::Show,
+            kind,
+            fields: Fields::default(),
+        }
+    }
+
+    /// One of which nothing is known.
+    pub(crate) fn unproven(kind: Kind, with: Treatment) -> Column {
+        Column {
+            action: Action::Cover(with),
+            kind,
+            fields: Fields::one(UNPROVEN),
+        }
+    }
+
+    /// One in which something sensitive could be: each mask is obeyed, and every field recorded.
+    pub(crate) fn sensitive(kind: Kind, outlook: &Outlook, marked: &Marked) -> Column {
+        let known = marked.fields.iter().map(|field| outlook.field(field));
+        let covering = known.filter_map(|field| match field {
+            None => Some(Treatment::Null),
+            Some(field) => {
+                let sensitive = &field.sensitive;
+                sensitive.covered.then_some(sensitive.mask.with)
+            }
+        });
+        let action = match (covering.max(), marked.itself) {
+            (Some(with), true) => Action::Cover(with),
+            // What an expression leaves of a digest or of the last four characters could be chosen
+            // such that the value can be put together again.
+            (Some(with), false) => Action::Cover(with.max(Treatment::Redact)),
+            (None, _) => Action::Watch,
+        };
+        let names_something = |field: &FieldId| outlook.covers || *field != UNPROVEN;
+        if !marked.fields.iter().any(|field| names_something(&field)) {
+            return Column::shown(kind);
+        }
+        Column {
+            action,
+            kind,
+            fields: marked.fields.clone(),
+        }
+    }
 }
 
 /// The columns of a result, and how many values of each were covered or seen so far.
@@ -112,23 +162,22 @@ impl Columns {
         outputs: &Outputs,
     ) -> Columns {
         let count = described.len();
-        let column = |(index, described): (usize, &Description)| {
-            let action = action(&outlook, described, index, count, outputs);
+        let described_column = |(index, described): (usize, &Description)| {
             let not_null = is_not_null(&outlook, described.table, described.column);
-            Column {
-                action,
-                kind: Kind {
-                    shape: Shape::of(described.type_oid, described.modifier),
-                    binary: described.binary,
-                    not_null,
-                },
-            }
+            let kind = Kind {
+                shape: Shape::of(described.type_oid, described.modifier),
+                binary: described.binary,
+                not_null,
+            };
+            column(kind, &outlook, described, &|| {
+                outputs.fields_of_no_table(index, count)
+            })
         };
-        let list = described.iter().enumerate().map(column).collect();
+        let list = described.iter().enumerate().map(described_column);
         let plain = described.iter().map(|described| described.table != 0);
         Columns {
             plain: plain.collect(),
-            ..Columns::of(outlook, masks, list)
+            ..Columns::of(Arc::clone(&outlook), masks, list.collect())
         }
     }
 
@@ -156,17 +205,16 @@ impl Columns {
 
     /// Of a result of which nothing is known: all of it is covered.
     pub(crate) fn covered(outlook: Arc<Outlook>, masks: Arc<dyn Masks>, count: usize) -> Columns {
-        let action = if outlook.covers {
-            Action::Cover(UNPROVEN, Treatment::Null)
-        } else {
-            Action::Show
-        };
         let kind = Kind {
             shape: Shape::Other,
             binary: false,
             not_null: false,
         };
-        Columns::of(outlook, masks, vec![Column { action, kind }; count])
+        let column = match outlook.covers {
+            true => Column::unproven(kind, Treatment::Null),
+            false => Column::shown(kind),
+        };
+        Columns::of(outlook, masks, vec![column; count])
     }
 
     /// Do rows have to be looked into?
@@ -199,17 +247,13 @@ impl Columns {
     /// What NULL becomes in a column. Where something was made of a value, that it came to NULL
     /// could tell something about it.
     pub(crate) fn null(&self, index: usize, masker: &dyn Masker, out: &mut Vec<u8>) -> Became {
-        let Some(Column { action, kind }) = self.list.get(index) else {
+        let Some(Column { action, kind, .. }) = self.list.get(index) else {
             return Became::Same;
         };
-        let Action::Cover(field, with) = *action else {
+        let Action::Cover(with) = *action else {
             return Became::Same;
         };
-        let own = self
-            .outlook
-            .field(field)
-            .map(|field| field.sensitive.mask.with);
-        if self.plain.get(index) == Some(&true) || own == Some(Treatment::Null) {
+        if self.plain.get(index) == Some(&true) || with == Treatment::Null {
             return Became::Same;
         }
         match cover(*kind, with, &[], masker, out) {
@@ -226,7 +270,7 @@ impl Columns {
         masker: &dyn Masker,
         out: &mut Vec<u8>,
     ) -> Became {
-        let Some(column) = self.list.get(index).copied() else {
+        let Some(&Column { action, kind, .. }) = self.list.get(index) else {
             // More values than the server described.
             return if self.outlook.covers {
                 Became::Null
@@ -234,32 +278,32 @@ impl Columns {
                 Became::Same
             };
         };
-        match column.action {
-            Action::Cover(_, with) => {
+        match action {
+            Action::Cover(with) => {
                 self.tell(index);
-                match cover(column.kind, with, value, masker, out) {
+                match cover(kind, with, value, masker, out) {
                     true => Became::Written,
                     false => Became::Null,
                 }
             }
-            Action::Watch(_) => {
+            Action::Watch => {
                 self.tell(index);
-                self.detect(column.kind, value, masker, out)
+                self.detect(kind, value, masker, out)
             }
-            Action::Show => self.detect(column.kind, value, masker, out),
+            Action::Show => self.detect(kind, value, masker, out),
         }
     }
 
     /// What a column of a row becomes that nobody looks into: nothing of the value is needed.
     /// Written to `out`; false: it becomes NULL.
     pub(crate) fn cut(&mut self, index: usize, masker: &dyn Masker, out: &mut Vec<u8>) -> bool {
-        let Some(column) = self.list.get(index).copied() else {
+        let Some(&Column { action, kind, .. }) = self.list.get(index) else {
             return false;
         };
-        if column.action != Action::Show {
+        if action != Action::Show {
             self.tell(index);
         }
-        cover(column.kind, Treatment::Redact, &[], masker, out)
+        cover(kind, Treatment::Redact, &[], masker, out)
     }
 
     /// Counts a row that was cut.
@@ -359,17 +403,15 @@ impl Columns {
     /// Adds what was covered, and what was seen.
     pub(crate) fn settle(&self, masked: &mut FieldCounts, disclosed: &mut FieldCounts) {
         for (column, sum) in self.list.iter().zip(&self.counts) {
-            match column.action {
-                Action::Show => {}
-                Action::Cover(field, _) => {
-                    if let Some(field) = self.outlook.field(field) {
+            let fields = column.fields.iter();
+            for field in fields.filter_map(|field| self.outlook.field(field)) {
+                match column.action {
+                    Action::Cover(_) if field.sensitive.covered => {
                         count(masked, &field.name, *sum);
                     }
-                }
-                Action::Watch(field) => {
-                    if let Some(field) = self.outlook.field(field) {
-                        count(disclosed, &field.name, *sum);
-                    }
+                    Action::Watch => count(disclosed, &field.name, *sum),
+                    // What is only watched is not returned either where something beside it is covered.
+                    Action::Cover(_) | Action::Show => {}
                 }
             }
         }
@@ -394,66 +436,40 @@ fn is_not_null(outlook: &Outlook, table: u32, number: i16) -> bool {
     })
 }
 
-/// The action for a sensitive field.
-pub(crate) fn action_for(outlook: &Outlook, field: FieldId, itself: bool) -> Action {
-    let Some(known) = outlook.field(field) else {
-        return Action::Cover(UNPROVEN, Treatment::Null);
-    };
-    let with = known.sensitive.mask.with;
-    match (known.sensitive.covered, itself) {
-        (true, true) => Action::Cover(field, with),
-        // What an expression leaves of a digest or of the last four characters could be chosen
-        // such that the value can be put together again.
-        (true, false) => Action::Cover(field, with.max(Treatment::Redact)),
-        (false, _) => Action::Watch(field),
-    }
-}
-
-fn action(
+/// What becomes of a column that the server described; `expression` tells what could be in one that is
+/// no column of a table.
+fn column(
+    kind: Kind,
     outlook: &Outlook,
     described: &Description,
-    index: usize,
-    count: usize,
-    outputs: &Outputs,
-) -> Action {
-    let unproven = match outlook.covers {
-        true => Action::Cover(UNPROVEN, Treatment::Redact),
-        false => Action::Show,
+    expression: &dyn Fn() -> Fields,
+) -> Column {
+    let unproven = || match outlook.covers {
+        true => Column::unproven(kind, Treatment::Redact),
+        false => Column::shown(kind),
     };
     if outlook.catalogue.is_none() {
-        return unproven;
+        return unproven();
     }
+    let made_of = |fields: Fields| match fields.is_empty() {
+        true => Column::shown(kind),
+        false => Column::sensitive(kind, outlook, &Marked::made_of(fields)),
+    };
     if described.table == 0 {
-        return match outputs
-            .fields_of_no_table(index, count)
-            .iter()
-            .max_by_key(|field| outlook.is_covered(*field))
-        {
-            None => Action::Show,
-            Some(UNPROVEN) if !outlook.covers => Action::Show,
-            Some(field) => action_for(outlook, field, false),
-        };
+        return made_of(expression());
     }
     let is_known = outlook.knows(described.table)
         && (described.column <= 0 || outlook.has_column(described.table, described.column));
     if !is_known {
         // It was added since the catalogue was read.
-        return unproven;
+        return unproven();
     }
     // Number 0 stands for the whole row.
-    let marked = match described.column {
-        0 => outlook
-            .marks(described.table)
-            .map(|(_, marked)| marked)
-            .max_by_key(|marked| outlook.is_covered(marked.field))
-            .map(|marked| (marked.field, false)),
-        column => outlook
-            .marked(described.table, column)
-            .map(|marked| (marked.field, marked.itself)),
-    };
-    match marked {
-        None => Action::Show,
-        Some((UNPROVEN, _)) if !outlook.covers => Action::Show,
-        Some((field, itself)) => action_for(outlook, field, itself),
+    if described.column == 0 {
+        return made_of(outlook.row(described.table));
+    }
+    match outlook.marked(described.table, described.column) {
+        None => Column::shown(kind),
+        Some(marked) => Column::sensitive(kind, outlook, marked),
     }
 }

@@ -22,7 +22,7 @@ pub struct SensitiveColumns {
     pub columns: Vec<SensitiveColumn>,
 }
 
-/// A column that was found to be sensitive.
+/// A column that was found to be sensitive, with one of the fields that it is or is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SensitiveColumn {
     /// `pg_class.oid` of its relation.
@@ -64,14 +64,13 @@ impl Marks {
                 address: found.address,
                 name: found.database,
             };
-            let columns = found.columns.into_iter();
-            let columns = columns.map(|column| {
-                (
-                    (column.relation, column.number),
-                    (column.field, column.itself),
-                )
-            });
-            (database, columns.collect())
+            let mut remembered = Remembered::default();
+            for column in found.columns {
+                let key = (column.relation, column.number);
+                let found = remembered.entry(key).or_default();
+                found.add(&column.field, column.itself);
+            }
+            (database, remembered)
         });
         Marks {
             known: Mutex::new(known.collect()),
@@ -108,15 +107,16 @@ impl Marks {
 
 fn written(database: &Database, remembered: &Remembered) -> SensitiveColumns {
     let columns = remembered.iter();
-    let mut columns: Vec<_> = columns
-        .map(|((relation, number), (field, itself))| SensitiveColumn {
+    let each = columns.flat_map(|((relation, number), found)| {
+        found.fields.iter().map(|field| SensitiveColumn {
             relation: *relation,
             number: *number,
             field: Arc::clone(field),
-            itself: *itself,
+            itself: found.itself,
         })
-        .collect();
-    columns.sort_unstable_by_key(|column| (column.relation, column.number));
+    });
+    let mut columns: Vec<_> = each.collect();
+    columns.sort_by_key(|column| (column.relation, column.number));
     SensitiveColumns {
         address: database.address,
         database: database.name.clone(),
@@ -126,6 +126,7 @@ fn written(database: &Database, remembered: &Remembered) -> SensitiveColumns {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outlook::Found;
     use super::*;
 
     #[derive(Default)]
@@ -148,7 +149,9 @@ mod tests {
     fn what_changes_is_kept_and_known_to_the_next() {
         let kept = Arc::new(Kept::default());
         let marks = Marks::new(Vec::new(), kept.clone());
-        let email = (Arc::from("public.users.email"), true);
+        let mut email = Found::default();
+        email.add(&Arc::from("public.users.email"), true);
+        email.add(&Arc::from("public.users.ssn"), false);
         marks.update(&orders(), |_| {});
         assert_eq!(*kept.0.lock(), [], "nothing is known");
         marks.update(&orders(), |known| {
@@ -159,6 +162,9 @@ mod tests {
         });
         let before = kept.0.lock().clone();
         assert_eq!(before.len(), 1, "the same is not kept again");
+        let each = |column: &SensitiveColumn| (column.relation, column.itself);
+        let kept: Vec<_> = before[0].columns.iter().map(each).collect();
+        assert_eq!(kept, [(20_000, true); 2], "one for each field");
 
         let kept = Arc::new(Kept::default());
         let next = Marks::new(before, kept.clone());

@@ -27,26 +27,48 @@ pub(crate) struct Field {
 }
 
 /// What is sensitive about a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marked {
-    pub(crate) field: FieldId,
-    /// It is the field itself, and not something made of it.
+    /// All that could be in it: each of their masks is obeyed. At least one.
+    pub(crate) fields: Fields,
+    /// It is such a field itself, and not something made of them.
     pub(crate) itself: bool,
 }
 
 impl Marked {
-    /// Something made of a field.
-    fn made_of(field: FieldId) -> Marked {
+    /// Something made of fields.
+    pub(super) fn made_of(fields: Fields) -> Marked {
         Marked {
-            field,
+            fields,
             itself: false,
         }
     }
 }
 
-/// Columns that were found to be sensitive, by relation and number, with the field that they are or
-/// are made of: they stay sensitive when they are renamed, detached or computed no more.
-pub(crate) type Remembered = FxHashMap<(u32, i16), (Arc<str>, bool)>;
+/// Columns that were found to be sensitive, by relation and number: they stay so when they are
+/// renamed, detached or computed no more.
+pub(crate) type Remembered = FxHashMap<(u32, i16), Found>;
+
+/// What a column was found to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The names of the fields that it is or is made of, each once.
+    pub(crate) fields: Vec<Arc<str>>,
+    /// It is such a field itself.
+    pub(crate) itself: bool,
+}
+
+impl Found {
+    /// Adds what else it was found to be. What it was first, it stays.
+    pub(crate) fn add(&mut self, name: &Arc<str>, itself: bool) {
+        if self.fields.is_empty() {
+            self.itself = itself;
+        }
+        if !self.fields.contains(name) {
+            self.fields.push(Arc::clone(name));
+        }
+    }
+}
 
 /// The number of the column that says where a row is (`SelfItemPointerAttributeNumber`).
 const CTID: i16 = -1;
@@ -163,7 +185,8 @@ impl Outlook {
     }
 
     fn size(&self) -> usize {
-        self.marked.values().map(FxHashMap::len).sum()
+        let columns = self.marked.values().flat_map(FxHashMap::values);
+        columns.map(|marked| marked.fields.len()).sum()
     }
 
     /// What cannot be shown to be clean is asked about as the strictest mask says.
@@ -212,28 +235,35 @@ impl Outlook {
             // Where its definition cannot be read just now, it is not known what it is.
             let keeps = relation
                 .is_some_and(|relation| relation.kind == b'm' && relation.definition.is_some());
-            for (number, marked) in columns {
-                if (keeps || usize::from(marked.field) >= NAMED)
-                    && *number > 0
-                    && let Some(field) = self.field(marked.field)
-                {
-                    let name = Arc::clone(&field.name);
-                    let key = (*oid, *number);
-                    remembered.entry(key).or_insert((name, marked.itself));
+            for (number, marked) in columns.iter().filter(|(number, _)| **number > 0) {
+                let fields = marked.fields.iter();
+                let lasting = fields.filter(|field| keeps || usize::from(*field) >= NAMED);
+                for field in lasting.filter_map(|field| self.field(field)) {
+                    let found = remembered.entry((*oid, *number)).or_default();
+                    found.add(&field.name, marked.itself);
                 }
             }
         }
     }
 
     /// What is sensitive about a column of a relation.
-    pub(crate) fn marked(&self, relation: u32, column: i16) -> Option<Marked> {
-        self.marked.get(&relation)?.get(&column).copied()
+    pub(crate) fn marked(&self, relation: u32, column: i16) -> Option<&Marked> {
+        self.marked.get(&relation)?.get(&column)
     }
 
     /// All that is sensitive about a relation.
-    pub(crate) fn marks(&self, relation: u32) -> impl Iterator<Item = (i16, Marked)> + '_ {
+    pub(crate) fn marks(&self, relation: u32) -> impl Iterator<Item = (i16, &Marked)> + '_ {
         let marks = self.marked.get(&relation).into_iter().flatten();
-        marks.map(|(number, marked)| (*number, *marked))
+        marks.map(|(number, marked)| (*number, marked))
+    }
+
+    /// All that could be in a row of a relation.
+    pub(crate) fn row(&self, relation: u32) -> Fields {
+        let mut fields = Fields::default();
+        for (_, marked) in self.marks(relation) {
+            fields.add(&marked.fields);
+        }
+        fields
     }
 
     /// Is the relation one that is known?
@@ -290,20 +320,14 @@ impl Outlook {
         self.field(id).is_none_or(|field| field.sensitive.covered)
     }
 
-    fn mark(&mut self, relation: u32, column: i16, marked: Marked) -> bool {
-        let before = self.marked(relation, column);
-        let wins = match before {
-            None => true,
-            // What is covered says more than what is only watched.
-            Some(before) => !self.is_covered(before.field) && self.is_covered(marked.field),
-        };
-        if wins {
-            self.marked
-                .entry(relation)
-                .or_default()
-                .insert(column, marked);
+    /// True when there is more to it than before. What it was first, the field itself or made of it,
+    /// it stays.
+    fn mark(&mut self, relation: u32, column: i16, marked: &Marked) -> bool {
+        let columns = self.marked.entry(relation).or_default();
+        match columns.get_mut(&column) {
+            Some(before) => before.fields.add(&marked.fields),
+            None => columns.insert(column, marked.clone()).is_none(),
         }
-        wins
     }
 
     fn add_field(&mut self, name: &Arc<str>, sensitive: Sensitive) -> FieldId {
@@ -327,26 +351,50 @@ impl Outlook {
             for column in &relation.columns {
                 name.clear();
                 name.extend([&*relation.schema, ".", &*relation.name, ".", &*column.name]);
-                let key = (*oid, column.number);
-                if let Some(sensitive) = masks.field(&name) {
+                let own = masks.field(&name).map(|sensitive| {
                     let name = Arc::from(name.as_str());
-                    let field = self.add_field(&name, sensitive);
-                    self.mark(
-                        *oid,
-                        column.number,
-                        Marked {
-                            field,
-                            itself: true,
-                        },
-                    );
-                } else if let Some((before, itself)) = remembered.get(&key)
-                    && let Some(field) = self.field_of_before(before, masks)
-                {
-                    let itself = *itself;
-                    self.mark(*oid, column.number, Marked { field, itself });
+                    self.add_field(&name, sensitive)
+                });
+                if let Some(field) = own {
+                    let marked = Marked {
+                        fields: Fields::one(field),
+                        itself: true,
+                    };
+                    self.mark(*oid, column.number, &marked);
+                }
+                if let Some(found) = remembered.get(&(*oid, column.number)) {
+                    let fields = self.fields_of_before(found, own, masks);
+                    let itself = found.itself;
+                    if !fields.is_empty() {
+                        self.mark(*oid, column.number, &Marked { fields, itself });
+                    }
                 }
             }
         }
+    }
+
+    /// What a column was before, besides what it is by its name now: another name of the same mask
+    /// says nothing new.
+    fn fields_of_before(
+        &mut self,
+        found: &Found,
+        own: Option<FieldId>,
+        masks: &dyn Masks,
+    ) -> Fields {
+        let mut fields = Fields::default();
+        for name in &found.fields {
+            let Some(before) = self.field_of_before(name, masks) else {
+                continue;
+            };
+            let mask = |field| {
+                let known: Option<&Field> = self.field(field);
+                known.map(|known| &known.sensitive)
+            };
+            if own.is_none_or(|own| mask(own) != mask(before)) {
+                fields.add(&Fields::one(before));
+            }
+        }
+        fields
     }
 
     /// A field by the name that it was remembered by.
@@ -360,23 +408,23 @@ impl Outlook {
     }
 
     fn mark_telling(&mut self, catalogue: &Catalogue) {
-        let marked = Marked::made_of(TELLING_FIELD);
+        let marked = Marked::made_of(Fields::one(TELLING_FIELD));
         for (oid, relation) in &catalogue.relations {
             let Some(telling) = telling::columns_of(&relation.name) else {
                 continue;
             };
             let columns = relation.columns.iter();
             for column in columns.filter(|column| telling.has(&column.name)) {
-                self.mark(*oid, column.number, marked);
+                self.mark(*oid, column.number, &marked);
             }
         }
     }
 
     /// Nobody can say of them that they are sensitive.
     fn mark_unnamed(&mut self, catalogue: &Catalogue) {
-        let marked = Marked::made_of(UNPROVEN);
+        let marked = Marked::made_of(Fields::one(UNPROVEN));
         for (relation, column) in &catalogue.unnamed {
-            self.mark(*relation, *column, marked);
+            self.mark(*relation, *column, &marked);
         }
     }
 
@@ -387,18 +435,12 @@ impl Outlook {
             let Some(relation) = catalogue.relations.get(&oid) else {
                 continue;
             };
-            for column in relation.columns.iter().filter(|column| column.generated) {
-                if let Some(field) = self.strongest(oid) {
-                    self.mark(oid, column.number, Marked::made_of(field));
-                }
+            let generated = relation.columns.iter().filter(|column| column.generated);
+            for column in generated {
+                let marked = Marked::made_of(self.row(oid));
+                self.mark(oid, column.number, &marked);
             }
         }
-    }
-
-    /// The field of a relation that says least.
-    fn strongest(&self, relation: u32) -> Option<FieldId> {
-        let fields = self.marks(relation).map(|(_, marked)| marked.field);
-        fields.max_by_key(|field| self.is_covered(*field))
     }
 
     /// Children have the columns of their parents, whose rows are theirs.
@@ -410,10 +452,13 @@ impl Outlook {
     }
 
     fn mark_same(&mut self, catalogue: &Catalogue, from: u32, to: u32) {
-        let marks: Vec<(i16, Marked)> = self.marks(from).collect();
+        let marks = self.marks(from);
+        let marks: Vec<(i16, Marked)> = marks
+            .map(|(number, marked)| (number, marked.clone()))
+            .collect();
         for (number, marked) in marks {
             if let Some(same) = catalogue.same_column(from, number, to) {
-                self.mark(to, same, marked);
+                self.mark(to, same, &marked);
             }
         }
     }
@@ -421,8 +466,9 @@ impl Outlook {
     /// A foreign key has the values of what it refers to.
     fn mark_references(&mut self, catalogue: &Catalogue) {
         for [(from, column), (to, referenced)] in &catalogue.references {
-            if let Some(Marked { field, .. }) = self.marked(*to, *referenced) {
-                self.mark(*from, *column, Marked::made_of(field));
+            if let Some(Marked { fields, .. }) = self.marked(*to, *referenced) {
+                let marked = Marked::made_of(fields.clone());
+                self.mark(*from, *column, &marked);
             }
         }
     }
@@ -431,40 +477,41 @@ impl Outlook {
     /// computed so that it tells what is in a value. In tables there is nothing but the values.
     fn mark_places(&mut self, catalogue: &Catalogue) {
         let views = catalogue.relations.iter();
+        let marked = Marked::made_of(Fields::one(TELLING_FIELD));
         for (oid, _) in views.filter(|(_, relation)| relation.kind == b'm') {
-            if self
-                .strongest(*oid)
-                .is_some_and(|field| self.is_covered(field))
-            {
-                self.mark(*oid, CTID, Marked::made_of(TELLING_FIELD));
+            if self.row(*oid).iter().any(|field| self.is_covered(field)) {
+                self.mark(*oid, CTID, &marked);
             }
         }
     }
 
     /// What refers to a row has locked it when it was written.
     fn mark_holders(&mut self) {
-        let field = |(oid, ties): (&u32, &Ties)| Some((*oid, ties.deleting.iter().next()?));
-        let holders: Vec<(u32, FieldId)> = self.ties.iter().filter_map(field).collect();
-        for (oid, field) in holders {
-            self.mark(oid, XMAX, Marked::made_of(field));
+        let ties = self.ties.iter();
+        let held = ties.filter(|(_, ties)| !ties.deleting.is_empty());
+        let holders: Vec<(u32, Marked)> = held
+            .map(|(oid, ties)| (*oid, Marked::made_of(ties.deleting.clone())))
+            .collect();
+        for (oid, marked) in holders {
+            self.mark(oid, XMAX, &marked);
         }
     }
 
     /// A column that holds rows of a relation holds what is sensitive in them.
     fn mark_composites(&mut self, catalogue: &Catalogue) {
-        let mut sensitive: FxHashMap<u32, FieldId> = FxHashMap::default();
+        let mut sensitive: FxHashMap<u32, Fields> = FxHashMap::default();
         loop {
-            let before = sensitive.len();
+            let mut more = false;
             for (oid, parts) in &catalogue.types {
-                let field = self.strongest(parts.relation).or_else(|| {
-                    let inner = [parts.element, parts.base];
-                    inner.iter().find_map(|inner| sensitive.get(inner).copied())
-                });
-                if let Some(field) = field {
-                    sensitive.entry(*oid).or_insert(field);
+                let mut fields = self.row(parts.relation);
+                for inner in [parts.element, parts.base] {
+                    fields.add(sensitive.get(&inner).unwrap_or(&Fields::default()));
+                }
+                if !fields.is_empty() {
+                    more |= sensitive.entry(*oid).or_default().add(&fields);
                 }
             }
-            if sensitive.len() == before {
+            if !more {
                 break;
             }
         }
@@ -473,8 +520,9 @@ impl Outlook {
         }
         for (oid, relation) in &catalogue.relations {
             for column in &relation.columns {
-                if let Some(field) = sensitive.get(&column.type_oid) {
-                    self.mark(*oid, column.number, Marked::made_of(*field));
+                if let Some(fields) = sensitive.get(&column.type_oid) {
+                    let marked = Marked::made_of(fields.clone());
+                    self.mark(*oid, column.number, &marked);
                 }
             }
         }
@@ -495,7 +543,7 @@ impl Outlook {
             }
         }
         for (oid, column, marked) in found {
-            more |= self.mark(oid, column, marked);
+            more |= self.mark(oid, column, &marked);
             more |= !marked.itself && self.demote(oid, column);
         }
         more
@@ -518,8 +566,8 @@ impl Outlook {
         let mut marks = Vec::new();
         for (index, column) in view.columns.iter().enumerate() {
             let marked = match &outputs {
-                None => Some(Marked::made_of(UNPROVEN)),
-                Some(outputs) => outputs.marked(index, count, self),
+                None => Some(Marked::made_of(Fields::one(UNPROVEN))),
+                Some(outputs) => outputs.marked(index, count),
             };
             marks.extend(marked.map(|marked| (column.number, marked)));
         }
@@ -554,7 +602,7 @@ impl Outlook {
                     changing: ties
                         .map(|ties| ties.changing(column.number))
                         .unwrap_or_default(),
-                    marked: self.marked(oid, column.number),
+                    marked: self.marked(oid, column.number).cloned(),
                     primary: column.primary,
                     not_null: column.not_null,
                     type_oid: column.type_oid,

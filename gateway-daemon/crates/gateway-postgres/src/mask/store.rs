@@ -307,8 +307,11 @@ impl Store {
     /// Keeps what a session has found out about a database within a transaction.
     pub(crate) fn remember(&self, database: &Database, found: Remembered) {
         self.marks.update(database, |known| {
-            for (column, field) in found {
-                known.entry(column).or_insert(field);
+            for (column, found) in found {
+                let known = known.entry(column).or_default();
+                for name in &found.fields {
+                    known.add(name, found.itself);
+                }
             }
         });
     }

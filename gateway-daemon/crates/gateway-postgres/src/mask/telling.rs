@@ -61,6 +61,10 @@ pub(crate) const NAMED: &[(&str, Telling)] = &[
         ),
     ),
     ("pg_largeobject", Telling::Only("data")),
+    // What rows from before a column was added have in it.
+    ("pg_attribute", Telling::Only("attmissingval")),
+    // Where the rows are that a serialisable transaction has read.
+    ("pg_locks", Telling::Only("page tuple")),
     // How many pages a relation has; how many rows is no secret.
     (
         "pg_class",
@@ -183,7 +187,7 @@ mod tests {
 
     #[test]
     fn only_statistics_are_known_by_how_they_begin() {
-        for relation in ["pg_statistic_ext", "pg_status", "pg_attribute", "stats"] {
+        for relation in ["pg_statistic_ext", "pg_status", "pg_attrdef", "stats"] {
             assert!(columns_of(relation).is_none(), "{relation}");
         }
     }
@@ -196,6 +200,8 @@ mod tests {
             ("pg_stat_user_tables", "n_tup_hot_upd"),
             ("pg_stat_activity", "query"),
             ("pg_class", "relpages"),
+            ("pg_attribute", "attmissingval"),
+            ("pg_locks", "tuple"),
             ("pg_backend_memory_contexts", "used_bytes"),
         ] {
             assert!(

@@ -49,17 +49,16 @@ pub(crate) fn of(catalogue: &Catalogue, outlook: &Outlook) -> FxHashMap<u32, Tie
 fn tie_columns(catalogue: &Catalogue, outlook: &Outlook, ties: &mut FxHashMap<u32, Ties>) {
     for (oid, together) in &catalogue.together {
         let is_whole = together.contains(&0);
-        for (sensitive, Marked { field, .. }) in outlook.marks(*oid) {
+        for (sensitive, Marked { fields, .. }) in outlook.marks(*oid) {
             if !is_whole && !together.contains(&sensitive) {
                 continue;
             }
             let own = ties.entry(*oid).or_default();
-            let field = Fields::one(field);
             match is_whole {
-                true => _ = own.changing.add(&field),
+                true => _ = own.changing.add(fields),
                 false => {
                     for column in together.iter().filter(|column| **column != sensitive) {
-                        own.columns.entry(*column).or_default().add(&field);
+                        own.columns.entry(*column).or_default().add(fields);
                     }
                 }
             }
@@ -72,9 +71,9 @@ fn tie_references(catalogue: &Catalogue, outlook: &Outlook, ties: &mut FxHashMap
     let mut keys: FxHashMap<u32, Vec<i16>> = FxHashMap::default();
     for [(from, column), (to, referenced)] in &catalogue.references {
         keys.entry(*to).or_default().push(*referenced);
-        if let Some(Marked { field, .. }) = outlook.marked(*from, *column) {
+        if let Some(Marked { fields, .. }) = outlook.marked(*from, *column) {
             let own = ties.entry(*to).or_default();
-            own.deleting.add(&Fields::one(field));
+            own.deleting.add(fields);
         }
     }
     for (to, own) in ties {

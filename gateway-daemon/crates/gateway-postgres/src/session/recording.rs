@@ -13,7 +13,7 @@ use crate::interpret::Classification;
 use crate::interpret::flow::{CopyFormat, CopySource};
 use crate::mask::columns::{Action, Column, Columns, Description, describe};
 use crate::mask::copy::CopyStream;
-use crate::mask::outlook::{Outlook, UNPROVEN};
+use crate::mask::outlook::Outlook;
 use crate::mask::value::{Kind, Shape};
 use crate::mask::veil::{Veil, search_value};
 use crate::mask::words;
@@ -362,22 +362,21 @@ impl Serving {
             CopySource::Table { .. } => table_columns(veil, plan)
                 .map(|list| list.iter().map(|column| column.action).collect()),
         };
-        let cover = Action::Cover(UNPROVEN, Treatment::Redact);
         let actions = actions.filter(|actions| actions.len() == count);
-        let actions = actions.unwrap_or_else(|| vec![cover; count]);
+        let actions = actions.unwrap_or_else(|| vec![Action::Cover(Treatment::Redact); count]);
         let client = self.client_copy().filter(|_| viewed);
-        let column = |(index, action)| Column {
-            action: match action {
-                Action::Show => Action::Show,
-                _ if client.is_some_and(|columns| columns.covers(index)) => Action::Show,
-                _ => cover,
-            },
-            // Nobody reads it back.
-            kind: Kind {
-                shape: Shape::Text { longest: None },
-                binary: false,
-                not_null: false,
-            },
+        // Nobody reads it back.
+        let kind = Kind {
+            shape: Shape::Text { longest: None },
+            binary: false,
+            not_null: false,
+        };
+        let column = |(index, action)| {
+            let is_covered = client.is_some_and(|columns| columns.covers(index));
+            match action == Action::Show || is_covered {
+                true => Column::shown(kind),
+                false => Column::unproven(kind, Treatment::Redact),
+            }
         };
         let list = actions.into_iter().enumerate().map(column).collect();
         let columns = veil.listed(list);

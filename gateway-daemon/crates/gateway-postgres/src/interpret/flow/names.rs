@@ -158,8 +158,8 @@ impl<'a> Names<'a> {
                 [] => column.primary,
                 names => names.contains(&&*column.name),
             });
-            for marked in meant.filter_map(|column| column.marked) {
-                fields.add(&Fields::one(marked.field));
+            for marked in meant.filter_map(|column| column.marked.as_ref()) {
+                fields.add(&marked.fields);
             }
         }
         fields
@@ -255,11 +255,12 @@ impl<'a> Names<'a> {
             return None;
         };
         let mut columns = found.named.columns.iter();
-        let marked = columns.find(|named| *named.name == *column)?.marked?;
+        let marked = columns.find(|named| *named.name == *column)?;
+        let marked = marked.marked.as_ref()?;
         // What is stored in a view's column lands in the column of a table that may not be
         // sensitive.
         let is_own = marked.itself && found.named.candidates == 1 && !found.named.is_view;
-        is_own.then_some(marked.field)
+        marked.fields.iter().next().filter(|_| is_own)
     }
 
     /// A relation that the statement names, by its number among the sources.
@@ -294,8 +295,9 @@ impl<'a> Names<'a> {
             .tree("alias")
             .is_some_and(|alias| !alias.strings("colnames").is_empty());
         let mut whole = Fields::default();
-        for marked in named.columns.iter().filter_map(|column| column.marked) {
-            whole.add(&Fields::one(marked.field));
+        let marked = named.columns.iter();
+        for marked in marked.filter_map(|column| column.marked.as_ref()) {
+            whole.add(&marked.fields);
         }
         if !is_known {
             let field = if is_hidden { UNPROVEN } else { UNKNOWN };
@@ -434,7 +436,7 @@ impl<'a> Names<'a> {
             for NamedColumn { name, marked, .. } in &range.named.columns {
                 if let Some(marked) = marked {
                     let fields = sensitive.entry(name.clone()).or_default();
-                    fields.add(&Fields::one(marked.field));
+                    fields.add(&marked.fields);
                 }
             }
         }

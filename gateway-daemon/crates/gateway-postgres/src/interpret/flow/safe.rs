@@ -69,6 +69,7 @@ impl<'a> Names<'a> {
                     true => self.is_at_hand(part),
                     false => self.cannot_fail(part),
                 }),
+            "CaseExpr" => self.is_one_or_null(tree),
             "RowExpr" => {
                 let parts: Vec<&Tree> = tree.trees("args").collect();
                 self.list(tree, "args") && self.can_be_joined(&parts)
@@ -95,6 +96,19 @@ impl<'a> Names<'a> {
             }
             _ => false,
         }
+    }
+
+    /// CASE that is one value, or NULL where a condition about something else says so.
+    fn is_one_or_null(&self, case: &'a Tree) -> bool {
+        let mut results: Vec<&Tree> = case.tree("defresult").into_iter().collect();
+        let mut is_open = case.tree("arg").is_none();
+        for when in case.trees("args") {
+            let condition = when.tree("expr");
+            is_open &= condition.is_some_and(|condition| self.mention(condition).is_empty());
+            results.extend(when.tree("result"));
+        }
+        results.retain(|result| !(result.kind() == "AConst" && result.flag("isnull")));
+        is_open && matches!(results.as_slice(), [one] if self.cannot_fail(one))
     }
 
     fn field(&self, tree: &'a Tree, field: &str) -> bool {

@@ -90,10 +90,21 @@ pub(super) fn reads_catalogues(tree: &Tree, outlook: &Outlook) -> bool {
     })
 }
 
-/// Does EXPLAIN say how much the statement wrote?
+/// Does EXPLAIN say how much the statement wrote, or which triggers that ran: one of a foreign key does
+/// where a value has changed?
 pub(super) fn measures_writes(explain: &Tree) -> bool {
-    let mut options = explain.trees("options");
-    options.any(|option| option.text("defname").eq_ignore_ascii_case("wal"))
+    let has = |name: &str| {
+        let mut options = explain.trees("options");
+        options.any(|option| option.text("defname").eq_ignore_ascii_case(name))
+    };
+    has("wal") || has("analyze") && any_node(explain, &is_write)
+}
+
+fn is_write(tree: &Tree) -> bool {
+    matches!(
+        tree.kind(),
+        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"
+    )
 }
 
 /// Does a statement run triggers of tables that it does not name? Those that TRUNCATE empties as well,

@@ -495,6 +495,9 @@ fn what_is_written_is_not_measured() {
     }
     assert!(read("explain (analyze, wal) update users set email = 'x'").contains("asks"));
     assert!(!read("explain (analyze, wal) update plain set note = 'x'").contains("asks"));
+    assert!(read("explain analyze update users set email = 'x'").contains("asks"));
+    assert!(!read("explain analyze select email from users").contains("asks"));
+    assert!(!read("explain update users set email = 'x'").contains("asks"));
     assert!(read("create index on users (id) include (email)").contains("asks"));
     assert_eq!(read("select pg_wal_lsn_diff('0/1', '0/2')"), ".");
 }
@@ -768,6 +771,22 @@ fn whether_something_fails_or_in_which_order_it_comes_tells_of_it() {
         ),
         (
             "select coalesce(email, (1 / (id - id))::text) from users",
+            "c asks",
+        ),
+        (
+            "select case when id > 1 then tags end, case id when 1 then null else email end from users, docs",
+            "cc asks",
+        ),
+        (
+            "select case when id > 1 then tags else null end from docs",
+            "c",
+        ),
+        (
+            "select case when id > 1 then email else name end from users",
+            "c asks",
+        ),
+        (
+            "select case when email > 'a' then email end from users",
             "c asks",
         ),
         (

@@ -4,7 +4,7 @@ use super::{Masking, View};
 use crate::codec::response::{Complaint, Severity};
 use crate::error::Error;
 use crate::interpret::flow::{CopyFormat, CopyOut, CopySource};
-use crate::mask::columns::{Action, Column, Columns, Description, action_for, describe};
+use crate::mask::columns::{Column, Columns, Description, describe};
 use crate::mask::copy::CopyStream;
 use crate::mask::value::{Kind, Shape};
 use crate::mask::words::{self, Source};
@@ -284,17 +284,14 @@ pub(in crate::session) fn table_columns(view: &View, plan: &CopyOut) -> Option<V
         _ => return None,
     };
     let column = |number: i16, type_oid: u32, not_null: bool| {
-        let action = match view.outlook.marked(oid, number) {
-            None => Action::Show,
-            Some(marked) => action_for(&view.outlook, marked.field, marked.itself),
+        let kind = Kind {
+            shape: Shape::of(type_oid, 0),
+            binary: false,
+            not_null,
         };
-        Column {
-            action,
-            kind: Kind {
-                shape: Shape::of(type_oid, 0),
-                binary: false,
-                not_null,
-            },
+        match view.outlook.marked(oid, number) {
+            None => Column::shown(kind),
+            Some(marked) => Column::sensitive(kind, &view.outlook, marked),
         }
     };
     if columns.is_empty() {

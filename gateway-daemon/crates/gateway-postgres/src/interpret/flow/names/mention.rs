@@ -94,9 +94,9 @@ impl<'a> Names<'a> {
         meant.all(|marked| marked.itself)
     }
 
-    fn marks_of(&self, row: Option<&str>, name: &str) -> impl Iterator<Item = Marked> {
+    fn marks_of(&self, row: Option<&str>, name: &str) -> impl Iterator<Item = &Marked> {
         self.columns_named(row, name)
-            .filter_map(|column| column.marked)
+            .filter_map(|column| column.marked.as_ref())
     }
 
     /// What could be in such columns of `*` that are no table's own: where all sources are tables, a
