@@ -26,9 +26,10 @@ Usage: cargo xtask COMMAND
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
   bench [NAME…]      measurements in interleaved pairs: pgbench, pgbench-tls, connect, bulk, fork,
                      memory, masks, copy, memory-masks, dns
-  vm [--accept] [KERNEL…]
+  vm [--accept] [KERNEL…] [TEST…]
                      the product on Debian's kernels in QEMU: 6.1, 6.12, newest; --accept keeps
-                     how much their verifiers went through
+                     how much their verifiers went through; TEST, such as capture:: or
+                     attacks::no_way_out, runs nothing but the tests that begin so
   ways-out [--json] [ROW…]
                      tries each way out, and prints what came of it beside what the doctor says
   soak NAME          the long forms of tests: crash [ROUNDS], storm [PROCESSES], churn [MINUTES]

@@ -4,6 +4,7 @@ mod guest;
 mod harness;
 mod image;
 mod kernels;
+pub(crate) mod seal;
 mod verifier;
 
 use crate::process;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::place;
 use guest::{Checked, Machine, Report};
 use kernels::{Archive, Kernel, SERIES, Series};
+use seal::Sealed;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,10 +32,17 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
         .iter()
         .cloned()
         .partition(|word| word == "--accept");
+    let (tests, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|word| word.contains("::"));
     let chosen = chosen(&names)?;
     setup::provide(project, &[Part::Build, Part::Peers, Part::Vm])?;
     test::build(project)?;
-    let tally = boot_all(project, &chosen, !flags.is_empty(), harness::ALL)?;
+    let only: Vec<&str> = tests.iter().map(String::as_str).collect();
+    let plan = Plan {
+        product: only.is_empty(),
+        accept: !flags.is_empty(),
+        tests: if only.is_empty() { harness::ALL } else { &only },
+    };
+    let tally = boot_all(project, &chosen, &plan)?;
     println!("\n{tally}");
     for skipped in &tally.skipped {
         println!("skipped: {skipped}");
@@ -52,7 +61,12 @@ pub(crate) fn test(project: &Project) -> Result<Tally> {
         return Ok(skipped(&format!("vm: no QEMU: {error:#}")));
     }
     let [oldest, .., newest] = &SERIES;
-    boot_all(project, &[oldest, newest], false, harness::SHORT)
+    let plan = Plan {
+        product: true,
+        accept: false,
+        tests: harness::SHORT,
+    };
+    boot_all(project, &[oldest, newest], &plan)
 }
 
 fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
@@ -70,15 +84,23 @@ fn chosen(arguments: &[String]) -> Result<Vec<&'static Series>> {
     arguments.iter().map(series).collect()
 }
 
-/// Boots these, one after the other: two at a time on two cores would only be slower. `accept`: what
-/// the verifier went through is kept and not judged. `tests`: how the names begin of the harness's
-/// tests that are run there as well.
-fn boot_all(project: &Project, chosen: &[&Series], accept: bool, tests: &[&str]) -> Result<Tally> {
+/// What is run on a kernel.
+struct Plan<'a> {
+    /// The guest that has the product at the top of the hierarchy.
+    product: bool,
+    /// What the verifier went through there is kept, and not judged.
+    accept: bool,
+    /// How the names begin of the harness's tests that are run in another guest.
+    tests: &'a [&'a str],
+}
+
+/// Boots these, one after the other: two at a time on two cores would only be slower.
+fn boot_all(project: &Project, chosen: &[&Series], plan: &Plan<'_>) -> Result<Tally> {
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory)?;
     let archive = Archive::open(&directory)?;
     let initramfs = image::make(&place::gateway()?, &intruder(project)?, &directory)?;
-    let root = harness::Root::make(project, tests, &directory)?;
+    let root = harness::Root::make(project, plan.tests, &directory)?;
     let mut kept = Kept::read(project)?;
     let mut total = Tally::default();
     for series in chosen {
@@ -86,12 +108,15 @@ fn boot_all(project: &Project, chosen: &[&Series], accept: bool, tests: &[&str])
         println!("\n== vm {name}");
         let tally = match archive.newest(series) {
             Ok(kernel) => {
-                let visit =
-                    Visit::make(series, &kernel, &for_product(&initramfs), &directory, "own")?;
-                if accept {
-                    visit.accept(&mut kept)?;
+                let mut tally = Tally::default();
+                if plan.product {
+                    let machine = for_product(&initramfs);
+                    let visit = Visit::make(series, &kernel, &machine, &directory, "own")?;
+                    if plan.accept {
+                        visit.accept(&mut kept)?;
+                    }
+                    tally.add(visit.tally(&kept));
                 }
-                let mut tally = visit.tally(&kept);
                 let initramfs = root.with(&kernel.veth)?;
                 let machine = for_tests(&initramfs);
                 let visit = Visit::make(series, &kernel, &machine, &directory, "tests")?;
@@ -103,6 +128,24 @@ fn boot_all(project: &Project, chosen: &[&Series], accept: bool, tests: &[&str])
         total.add(tally);
     }
     Ok(total)
+}
+
+/// What came of the ways out that BPF LSM closes, on the newest kernel, whose name comes first.
+pub(crate) fn sealed(project: &Project) -> Result<(String, Vec<Sealed>)> {
+    let [.., newest] = &SERIES;
+    let directory = project.target.join("vm");
+    fs::create_dir_all(&directory)?;
+    let kernel = Archive::open(&directory)?.newest(newest)?;
+    let initramfs = image::make(&place::gateway()?, &intruder(project)?, &directory)?;
+    let machine = for_product(&initramfs);
+    let visit = Visit::make(newest, &kernel, &machine, &directory, "own")?;
+    if !visit.report.ended {
+        visit.show_console();
+        bail!("the guest came to no end");
+    }
+    let rows = seal::rows(&visit.report.rows, &visit.report.checks);
+    ensure!(!rows.is_empty(), "the doctor said nothing in the guest");
+    Ok((kernel.release.clone(), rows))
 }
 
 /// The guest that runs the product at the top of the hierarchy: about 100 s on two cores, 200 s where
@@ -205,6 +248,7 @@ impl Visit<'_> {
     fn tally(&self, kept: &Kept) -> Tally {
         let mut tally = self.checks();
         self.judge_instructions(kept, &mut tally);
+        self.judge_rows(&mut tally);
         self.end(tally)
     }
 
@@ -256,6 +300,24 @@ impl Visit<'_> {
         let named = |all: Vec<String>| all.into_iter().map(move |one| format!("vm {name}: {one}"));
         tally.failures.extend(named(judgement.failures));
         tally.skipped.extend(named(judgement.unknown));
+    }
+
+    /// What the doctor calls closed there is what the checks show to be closed.
+    fn judge_rows(&self, tally: &mut Tally) {
+        let rows = seal::rows(&self.report.rows, &self.report.checks);
+        let faults: Vec<String> = rows.iter().filter_map(Sealed::fault).collect();
+        let good = !rows.is_empty() && faults.is_empty();
+        let verdict = if good { "pass" } else { "FAIL" };
+        println!("  {:<24} {verdict}  {} rows", "seal-rows", rows.len());
+        if good {
+            tally.passed += 1;
+        } else if rows.is_empty() {
+            let failure = format!("vm {}: the doctor named no way out", self.series.name);
+            tally.failures.push(failure);
+        }
+        let named = faults.into_iter();
+        let named = named.map(|fault| format!("vm {}: {fault}", self.series.name));
+        tally.failures.extend(named);
     }
 
     fn checks(&self) -> Tally {
@@ -311,9 +373,11 @@ mod tests {
         };
         let counts = Counts::from([("redirect4".to_owned(), 833)]);
         let kept = Kept::of(SERIES[0].name, &kernel.release, counts.clone());
+        let row = serde_json::json!({"row": 70, "tier": "seal", "result": "open"});
+        let sealed = serde_json::json!({"row": 69, "tier": "seal", "result": "closed"});
         let tally = |passed, ended, instructions: &Counts| {
             let check = Checked {
-                name: "mounts".to_owned(),
+                name: "seal-rings".to_owned(),
                 passed,
                 seconds: 1.0,
                 said: String::new(),
@@ -323,6 +387,7 @@ mod tests {
                 kernel: &kernel,
                 report: Report {
                     checks: vec![check],
+                    rows: vec![row.clone(), sealed.clone()],
                     instructions: instructions.clone(),
                     ended,
                     ..Report::default()
@@ -333,11 +398,11 @@ mod tests {
             let tally = visit.tally(&kept);
             (tally.passed, tally.failures.len())
         };
-        assert_eq!(tally(true, true, &counts), (2, 0));
-        assert_eq!(tally(false, true, &counts), (1, 1));
-        assert_eq!(tally(true, false, &counts), (2, 1));
+        assert_eq!(tally(true, true, &counts), (3, 0));
+        assert_eq!(tally(false, true, &counts), (1, 2), "and its row");
+        assert_eq!(tally(true, false, &counts), (3, 1));
         let more = Counts::from([("redirect4".to_owned(), 2000)]);
-        assert_eq!(tally(true, true, &more), (1, 1));
+        assert_eq!(tally(true, true, &more), (2, 1));
         assert!(tally(true, true, &Counts::new()).1 > 0, "nothing counted");
     }
 }

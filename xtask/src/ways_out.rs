@@ -7,7 +7,7 @@ mod table;
 use crate::process;
 use crate::project::Project;
 use crate::setup::{self, Part};
-use crate::test;
+use crate::{test, vm};
 use anyhow::{Context, Result, ensure};
 use gateway_tests::attacks::proofs::PROOFS;
 use gateway_tests::attacks::{self, Field, Tried};
@@ -50,12 +50,18 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     if tried.iter().any(|one| one.way.row == 0) {
         lines.insert(0, Line::judge(&Claim::plain(), &tried, &ran));
     }
+    let skipped = try_sealed(project, chosen, &mut lines).err();
+    // The same row in the next tier comes behind it.
+    lines.sort_by_key(Line::row);
     if flags.is_empty() {
         print!("{}", table::shown(&lines));
     } else {
         for line in &lines {
             println!("{}", line.json());
         }
+    }
+    if let Some(error) = skipped {
+        eprintln!("skipped: the tier seal was not tried: {error:#}");
     }
     let faults: Vec<&str> = lines.iter().flat_map(Line::faults).collect();
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
@@ -75,6 +81,18 @@ fn try_all(chosen: impl Fn(u8) -> bool) -> Result<Vec<Tried>> {
     }
     field.still_works()?;
     Ok(all)
+}
+
+/// Tries what BPF LSM closes, in a virtual machine: here it may not be active.
+fn try_sealed(project: &Project, chosen: impl Fn(u8) -> bool, lines: &mut Vec<Line>) -> Result<()> {
+    if !vm::seal::PROOFS.iter().any(|(row, _)| chosen(*row)) {
+        return Ok(());
+    }
+    eprintln!("booting a kernel that has BPF LSM active");
+    let (kernel, rows) = vm::sealed(project)?;
+    let rows = rows.into_iter().filter(|sealed| chosen(sealed.row));
+    lines.extend(rows.map(|sealed| Line::sealed(sealed, &kernel)));
+    Ok(())
 }
 
 /// Runs the tests that prove something, and returns what each said.

@@ -2,6 +2,7 @@
 use super::kernels::{Kernel, Series};
 use super::verifier::Counts;
 use anyhow::{Context, Result};
+use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,31 +35,47 @@ pub(super) struct Report {
     pub(super) checks: Vec<Checked>,
     /// How many instructions the verifier went through, by program.
     pub(super) instructions: Counts,
+    /// The doctor's rows of ways out.
+    pub(super) rows: Vec<Value>,
     /// Tests that could not run there, with the reason.
     pub(super) skipped: Vec<String>,
     /// It came to its end.
     pub(super) ended: bool,
+    /// The lines that come next are why a test failed.
+    pub(super) explains: bool,
 }
+
+/// So much is kept of why a test failed.
+const EXPLANATION_BYTES_MAX: usize = 2000;
 
 impl Report {
     /// Takes a line that came so many seconds after the last check.
     fn read(&mut self, line: &str, since: f32) {
+        if let Some(row) = line.strip_prefix("ROW ") {
+            self.rows.extend(serde_json::from_str(row.trim()));
+            return;
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["END"] => self.ended = true,
             ["SKIP", why @ ..] => self.skipped.push(why.join(" ")),
             // libtest's own: what fails says why behind all.
-            ["test", name, "...", verdict] => self.checks.push(Checked {
-                name: (*name).to_owned(),
-                passed: *verdict == "ok",
-                seconds: since,
-                said: String::new(),
-            }),
-            ["thread", _, _, "panicked", ..] | ["called", ..] | ["assertion", ..] => {
-                if let Some(check) = self.checks.last_mut() {
-                    check.said.push_str(&words.join(" "));
-                }
+            ["test", name, "...", verdict] => {
+                self.explains = false;
+                self.checks.push(Checked {
+                    name: (*name).to_owned(),
+                    passed: *verdict == "ok",
+                    seconds: since,
+                    said: String::new(),
+                });
             }
+            ["thread", _, _, "panicked", ..] => {
+                self.explains = true;
+                self.explain(&words);
+            }
+            // Behind it a test shows what its daemon said.
+            [] | ["---", ..] => self.explains = false,
+            _ if self.explains => self.explain(&words),
             ["INSTRUCTIONS", program, count] => {
                 if let Ok(count) = count.parse() {
                     self.instructions.insert((*program).to_owned(), count);
@@ -74,6 +91,15 @@ impl Report {
                 });
             }
             _ => {}
+        }
+    }
+
+    fn explain(&mut self, words: &[&str]) {
+        if let Some(check) = self.checks.last_mut()
+            && check.said.len() < EXPLANATION_BYTES_MAX
+        {
+            check.said.push_str(&words.join(" "));
+            check.said.push(' ');
         }
     }
 }
@@ -147,15 +173,21 @@ mod tests {
             "PASS mounts 5.25 5.50  \r",
             "FAIL daemon 6.00 16.00 it   said this\r",
             "INSTRUCTIONS redirect4 833\r",
+            "ROW {\"row\":5,\"way\":\"a b\"}\r",
+            "ROW torn\r",
             "[    5.9] some driver greets",
             "test capture::one ... ok\r",
             "test capture::other ... FAILED\r",
-            "assertion failed: here\r",
+            "thread 'capture::other' (7) panicked at here:\r",
+            "a thing: it is another one\r",
+            "--- what the daemon said ---\r",
+            "nothing\r",
             "SKIP capture::third: no module\r",
             "END\r",
         ] {
             report.read(line, 20.0);
         }
+        let said = "thread 'capture::other' (7) panicked at here: a thing: it is another one ";
         let checked = |name: &str, passed, seconds, said: &str| Checked {
             name: name.to_owned(),
             passed,
@@ -169,11 +201,13 @@ mod tests {
                     checked("mounts", true, 0.25, ""),
                     checked("daemon", false, 10.0, "it said this"),
                     checked("capture::one", true, 20.0, ""),
-                    checked("capture::other", false, 20.0, "assertion failed: here"),
+                    checked("capture::other", false, 20.0, said),
                 ],
                 skipped: vec!["capture::third: no module".to_owned()],
+                rows: vec![serde_json::json!({"row": 5, "way": "a b"})],
                 instructions: Counts::from([("redirect4".to_owned(), 833)]),
                 ended: true,
+                explains: false,
             }
         );
     }

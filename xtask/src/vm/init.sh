@@ -3,6 +3,7 @@
 # says on the second serial port what it saw: `cargo xtask vm` reads these lines.
 #   PASS|FAIL NAME BEGIN END SAID…    times in seconds since boot
 #   INSTRUCTIONS PROGRAM COUNT        how many the verifier went through
+#   ROW JSON                          what the doctor says of a way out
 #   END
 export PATH=/bin HOME=/root
 . /seal.sh
@@ -61,14 +62,15 @@ mount_the_rest() {
 }
 
 doctor_finds_nothing_missing() {
-    gateway doctor --json >/tmp/doctor.json
+    gateway doctor --all --json >/tmp/doctor.json
     code=$?
     grep -E '"result":"(missing|unknown)"' /tmp/doctor.json
     grep '"name":"programs"' /tmp/doctor.json
     return $code
 }
 
-say_instructions() {
+say_what_the_doctor_counts() {
+    grep '"kind":"row"' /tmp/doctor.json | sed 's/^/ROW /' >/dev/ttyS1
     grep '"kind":"program"' /tmp/doctor.json |
         sed -n 's/.*"name":"\([^"]*\)".*"instructions":\([0-9]*\).*/INSTRUCTIONS \1 \2/p' >/dev/ttyS1
 }
@@ -135,7 +137,7 @@ nothing_is_left() {
 run_all() {
     check mounts mount_the_rest
     check doctor doctor_finds_nothing_missing
-    say_instructions
+    say_what_the_doctor_counts
     nc -ll -p $ALLOWED -e /bin/greet &
     nc -ll -p $DENIED -e /bin/greet &
     check sinks wait_for reaches $DENIED
@@ -152,9 +154,10 @@ run_all() {
     check daemonised daemonised_is_governed
     check ungoverned ungoverned_is_not_recorded
     check_seal
-    kill -9 $daemon
-    # Until it is gone: the shell says that it was killed.
-    wait $daemon 2>/dev/null
+    check seal-upgrade upgrade_keeps_the_seal
+    daemon=$(pid_of_daemon)
+    kill -9 "$daemon"
+    check gone wait_for is_gone "$daemon"
     check daemon-killed dead_daemon_refuses_only_the_governed
     check seal-daemon-killed seal_holds
     start_daemon
@@ -163,7 +166,7 @@ run_all() {
 }
 
 case ${1:-} in
-reaches | pings | escape) "$@" ;;
+reaches | pings | escape | press) "$@" ;;
 *)
     # Of the link that is there already it would say that it is there.
     /bin/busybox --install -s /bin 2>/dev/null

@@ -196,6 +196,36 @@ shadow_refuses_nothing() {
 }
 shadow_is_there() { gateway status --json | grep -q '"name":"shadow"'; }
 
+# What gets through while the programs are exchanged, tried all the time from within a tree.
+press() {
+    rm -f /tmp/stop /tmp/slipped /tmp/pressed
+    until [ -e /tmp/stop ]; do
+        intruder bpf >/dev/null && echo "bpf" >>/tmp/slipped
+        intruder socket 17 3 0 >/dev/null && echo "AF_PACKET" >>/tmp/slipped
+        intruder open-to-write /etc/gateway/gateway.toml >/dev/null && echo "the configuration" >>/tmp/slipped
+        reaches $DENIED && echo "a connection that is denied" >>/tmp/slipped
+        echo >>/tmp/pressed
+    done
+}
+has_pressed() { [ "$(wc -l </tmp/pressed)" -gt "$1" ]; }
+pid_of_daemon() { gateway status --json | grep -o '"pid":[0-9]*' | grep -o '[0-9]*'; }
+is_gone() { ! grep -qv ') Z ' "/proc/$1/stat" 2>/dev/null; }
+
+# To a daemon whose programs are others.
+upgrade_keeps_the_seal() {
+    before=$(pid_of_daemon)
+    governed sh /init press &
+    presser=$!
+    wait_for has_pressed 0 && echo 'debug_log = true' >>/etc/gateway/gateway.toml && gateway upgrade
+    code=$?
+    has_pressed 0 && wait_for has_pressed $(($(wc -l </tmp/pressed) + 1))
+    touch /tmp/stop
+    wait $presser
+    [ $code = 0 ] && [ ! -e /tmp/slipped ] || { cat /tmp/slipped; return 1; }
+    wait_for is_gone "$before" && [ "$(pid_of_daemon)" != "$before" ] && is_sealed &&
+        tried through EPERM bpf && governed_reaches $ALLOWED && ! governed_reaches $DENIED && pins_stay
+}
+
 # With the daemon dead.
 seal_holds() {
     tried through EPERM bpf && tried through EAFNOSUPPORT socket 17 3 0 && pins_stay

@@ -33,7 +33,7 @@ echo "PASS up 0 $now" >/dev/ttyS1
 # Each by itself, so that one that hangs, or that a signal ends, takes none of the others along. 101 is
 # what libtest ends with when it has said itself that a test failed.
 while read -r name; do
-    timeout 1500 "$(cat /program)" --exact --test-threads=1 "$name"
+    timeout 2400 "$(cat /program)" --exact --test-threads=1 "$name"
     code=$?
     case $code in
     0 | 101) ;;

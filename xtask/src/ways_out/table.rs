@@ -1,4 +1,5 @@
 //! What is claimed of each row beside what came of trying it.
+use crate::vm::seal::Sealed;
 use anyhow::{Context, Result};
 use gateway_tests::attacks::proofs::{PROOFS, Proof};
 use gateway_tests::attacks::{Stage, Tried};
@@ -114,6 +115,8 @@ pub(super) struct Line {
     reason: String,
     attempts: Vec<Tried>,
     tests: Vec<(Proof, Ran)>,
+    /// Where it was tried, if that was not here, and by which checks.
+    guest: Option<(String, Vec<&'static str>)>,
     faults: Vec<String>,
 }
 
@@ -161,8 +164,36 @@ impl Line {
             reason: claim.reason.clone(),
             attempts,
             tests,
+            guest: None,
             faults,
         }
+    }
+
+    /// A row as the tier seal closes it, tried on this kernel in a virtual machine.
+    pub(super) fn sealed(sealed: Sealed, kernel: &str) -> Line {
+        let fault = sealed.fault();
+        let outcome = match (&fault, sealed.closed) {
+            (Some(_), _) => Outcome::Broken,
+            (None, true) => Outcome::Closed,
+            (None, false) => Outcome::Open,
+        };
+        let checks = sealed.checks.iter().map(|(check, _)| *check).collect();
+        Line {
+            row: sealed.row,
+            way: sealed.way,
+            tier: "seal".to_owned(),
+            outcome,
+            reason: sealed.reason,
+            attempts: Vec::new(),
+            tests: Vec::new(),
+            guest: Some((kernel.to_owned(), checks)),
+            faults: fault.into_iter().collect(),
+        }
+    }
+
+    /// The row, by which lines are ordered.
+    pub(super) fn row(&self) -> u8 {
+        self.row
     }
 
     /// What is not as it should be.
@@ -183,10 +214,15 @@ impl Line {
             .tests
             .iter()
             .map(|(proof, ran)| json!({"test": proof.test, "result": ran.name()}));
+        let checks = self.guest.iter().flat_map(|(kernel, checks)| {
+            checks
+                .iter()
+                .map(move |check| json!({"check": check, "kernel": kernel}))
+        });
         json!({
             "row": self.row,
             "way": self.way,
-            "tried": attempts.chain(tests).collect::<Vec<_>>(),
+            "tried": attempts.chain(tests).chain(checks).collect::<Vec<_>>(),
             "tier": self.tier,
             "result": self.outcome.name(),
             "reason": self.reason,
@@ -207,7 +243,12 @@ impl Line {
             };
             format!("test {}{doubt}", proof.test)
         });
-        let all: Vec<String> = attempts.chain(tests).collect();
+        let checks = self.guest.iter().flat_map(|(kernel, checks)| {
+            checks
+                .iter()
+                .map(move |check| format!("{check} (Linux {kernel} in QEMU)"))
+        });
+        let all: Vec<String> = attempts.chain(tests).chain(checks).collect();
         if all.is_empty() {
             return "-".to_owned();
         }

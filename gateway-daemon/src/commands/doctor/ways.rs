@@ -266,7 +266,7 @@ pub(crate) const WAYS: &[Way] = &[
         Attest,
         "resolver daemons (systemd-resolved, nscd) as a channel",
         "a policy for names; BPF LSM",
-        "not built yet: a question over a unix socket is not seen",
+        "a question over a unix socket is not seen without the programs of BPF LSM (the tier seal)",
         OWN_MOUNTS,
     ),
     open(
@@ -390,7 +390,7 @@ pub(crate) const WAYS: &[Way] = &[
         Seal,
         "write the gateway's policies, state, binary or pins",
         "BPF LSM",
-        "not built yet (the tier seal); open to root",
+        "open to root without the programs of BPF LSM (the tier seal)",
         NO_CAPABILITIES,
     ),
     open(
