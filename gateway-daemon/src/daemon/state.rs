@@ -1,5 +1,6 @@
 //! The state directory: one version, one owner, one daemon.
 use crate::exit::Failure;
+use gateway_files::{Lasting, PRIVATE};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
@@ -154,9 +155,9 @@ fn check_version(directory: &Path) -> Result<(), Failure> {
             )))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let beside = directory.join("VERSION.new");
-            fs::write(&beside, format!("{VERSION}\n"))
-                .and_then(|()| fs::rename(&beside, &path))
+            let version = format!("{VERSION}\n");
+            gateway_files::replace(&path, PRIVATE, Lasting::Disk, &[version.as_bytes()])
+                .map(drop)
                 .map_err(|error| failed("write", &path, &error))
         }
         Err(error) => Err(failed("read", &path, &error)),

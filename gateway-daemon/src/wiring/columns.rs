@@ -3,12 +3,12 @@
 //!
 //! It is small, changes when a database is met for the first time or changes itself, and is
 //! written whole by the housekeeping. What it says outlives a reboot, so it is synced to disk.
+use gateway_files::{Lasting, PRIVATE};
 use gateway_postgres::{ColumnKeeper, SensitiveColumns};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// To be raised with each change of what [`Contents`] looks like.
@@ -98,18 +98,7 @@ impl ColumnsFile {
             version: VERSION,
             databases,
         })?;
-        let beside = self.path.with_extension("json.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(&contents)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        // A name in a directory lasts once the directory is on the disk.
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        gateway_files::replace(&self.path, PRIVATE, Lasting::Disk, &[&contents]).map(drop)
     }
 }
 

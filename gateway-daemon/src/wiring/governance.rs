@@ -5,6 +5,7 @@ use crate::terminal::moment;
 use arc_swap::ArcSwap;
 use gateway_capture::{Capture, CaptureError, Governed};
 use gateway_core::Timestamp;
+use gateway_files::{Lasting, PRIVATE};
 use gateway_policy::{Policies, ReloadReport};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -182,9 +183,8 @@ fn read_names(file: &Path) -> io::Result<HashMap<u32, Arc<str>>> {
 }
 
 fn write_names(file: &Path, names: &HashMap<u32, Arc<str>>) -> io::Result<()> {
-    let beside = file.with_extension("new");
-    std::fs::write(&beside, serde_json::to_vec(names)?)?;
-    std::fs::rename(&beside, file)
+    let names = serde_json::to_vec(names)?;
+    gateway_files::replace(file, PRIVATE, Lasting::Process, &[&names]).map(drop)
 }
 
 #[cfg(test)]

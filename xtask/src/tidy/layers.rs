@@ -22,6 +22,8 @@ enum Layer {
     Abi,
     Kernel,
     Core,
+    /// What others do with the system in one way: no vocabulary, no port.
+    Base,
     Spi,
     Service,
     Protocol,
@@ -39,6 +41,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("gateway-common", Layer::Abi),
     ("gateway-ebpf", Layer::Kernel),
     ("gateway-core", Layer::Core),
+    ("gateway-files", Layer::Base),
     ("gateway-protocol", Layer::Spi),
     ("gateway-capture", Layer::Service),
     ("gateway-lineage", Layer::Service),
@@ -74,15 +77,18 @@ fn layer(name: &str) -> Option<Layer> {
 
 fn below(layer: Layer) -> &'static [Layer] {
     match layer {
-        Layer::Abi | Layer::Core | Layer::Harness => &[],
+        Layer::Abi | Layer::Core | Layer::Base | Layer::Harness => &[],
         Layer::Kernel => &[Layer::Abi],
-        Layer::Spi | Layer::Service => &[Layer::Core],
-        Layer::Protocol | Layer::Driver => &[Layer::Core, Layer::Spi],
+        Layer::Spi => &[Layer::Core],
+        Layer::Service => &[Layer::Core, Layer::Base],
+        Layer::Protocol => &[Layer::Core, Layer::Spi],
+        Layer::Driver => &[Layer::Core, Layer::Base, Layer::Spi],
         // It has the fakes of the drivers' ports too.
         Layer::Kit => &[Layer::Core, Layer::Spi, Layer::Driver],
         Layer::App => &[
             Layer::Abi,
             Layer::Core,
+            Layer::Base,
             Layer::Spi,
             Layer::Service,
             Layer::Protocol,

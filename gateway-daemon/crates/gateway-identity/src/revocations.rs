@@ -1,11 +1,10 @@
 //! Principals that somebody revoked here, beside what the directory says. They are denied
 //! everything until that is taken back.
 use arc_swap::ArcSwap;
+use gateway_files::{Lasting, PRIVATE};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,18 +109,8 @@ impl Revocations {
 
     fn write(&self, all: &BTreeSet<Arc<str>>) -> io::Result<()> {
         let names: Vec<&str> = all.iter().map(|name| &**name).collect();
-        let beside = self.file.with_extension("json.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(&serde_json::to_vec(&names)?)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.file)?;
-        let above = self.file.parent().unwrap_or(Path::new("/"));
-        File::open(above)?.sync_all()
+        let names = serde_json::to_vec(&names)?;
+        gateway_files::replace(&self.file, PRIVATE, Lasting::Disk, &[&names]).map(drop)
     }
 }
 

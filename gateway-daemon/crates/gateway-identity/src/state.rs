@@ -3,15 +3,15 @@
 //! It is small, a few dozen bytes for each living tree, and is written whole. It is not synced to
 //! disk: it is bound to the boot, and a killed daemon loses nothing that was written.
 use gateway_core::TreeId;
+use gateway_files::{Lasting, sealed};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FILE_NAME: &str = "identity.bin";
-const MAGIC: &[u8; 8] = b"GWIDENTI";
+const MAGIC: &sealed::Magic = b"GWIDENTI";
 /// To be raised with each change of what [`Contents`] looks like.
 const VERSION: u32 = 1;
 /// A file that is longer is not one of ours.
@@ -90,7 +90,8 @@ impl IdentityFile {
             }
             Err(error) => return Err(IdentityNote::Unreadable(path(), error.to_string())),
         }
-        let contents = sound(&bytes).ok_or_else(|| IdentityNote::Damaged(path()))?;
+        let contents =
+            sealed::contents(&bytes, MAGIC).ok_or_else(|| IdentityNote::Damaged(path()))?;
         // The version comes first and keeps its form, so that it can be told.
         let version = postcard::take_from_bytes::<u32>(contents).map(|(version, _)| version);
         match version {
@@ -114,32 +115,8 @@ impl IdentityFile {
             trees,
         };
         let contents = postcard::to_stdvec(&contents).map_err(io::Error::other)?;
-        let written = self.replace(&contents);
+        let written = sealed::write(&self.path, MAGIC, Lasting::Process, &contents);
         self.failed = written.is_err();
         written
     }
-
-    fn replace(&self, contents: &[u8]) -> io::Result<()> {
-        let beside = self.path.with_extension("bin.new");
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32c::crc32c(contents).to_le_bytes())?;
-        file.write_all(contents)?;
-        drop(file);
-        std::fs::rename(&beside, &self.path)
-    }
-}
-
-/// What follows the magic number and the checksum, when both are right.
-fn sound(bytes: &[u8]) -> Option<&[u8]> {
-    let (checksum, contents) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
-    (crc32c::crc32c(contents) == u32::from_le_bytes(*checksum)).then_some(contents)
 }

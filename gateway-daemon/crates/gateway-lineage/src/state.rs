@@ -8,10 +8,10 @@
 //! Nothing is synced to disk: the file is bound to the boot, after a power loss it means nothing,
 //! and what was written outlives a killed daemon in any case.
 use crate::table::{Change, Replay};
+use gateway_files::{Lasting, PRIVATE};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const FILE_NAME: &str = "lineage.bin";
@@ -184,19 +184,8 @@ impl StateFile {
     }
 
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let beside = self.path.with_extension("bin.new");
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         // Arguments can hold secrets: nobody else reads them.
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(bytes)?;
-        std::fs::rename(&beside, &self.path)?;
+        let file = gateway_files::replace(&self.path, PRIVATE, Lasting::Process, &[bytes])?;
         self.log = Some(file);
         self.bytes = bytes.len() as u64;
         self.bytes_after_rewrite = self.bytes;

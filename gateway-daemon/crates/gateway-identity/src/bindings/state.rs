@@ -4,15 +4,15 @@
 //! and a killed daemon loses nothing that was written. No token is in it, only their ids.
 use super::Binding;
 use gateway_core::{Timestamp, TreeId};
+use gateway_files::{Lasting, sealed};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FILE_NAME: &str = "bindings.bin";
-const MAGIC: &[u8; 8] = b"GWBINDIN";
+const MAGIC: &sealed::Magic = b"GWBINDIN";
 /// To be raised with each change of what [`Contents`] looks like.
 const VERSION: u32 = 1;
 /// A file that is longer is not one of ours.
@@ -107,7 +107,8 @@ impl BindingFile {
             }
             Err(error) => return Err(BindingNote::Unreadable(path(), error.to_string())),
         }
-        let contents = sound(&bytes).ok_or_else(|| BindingNote::Damaged(path()))?;
+        let contents =
+            sealed::contents(&bytes, MAGIC).ok_or_else(|| BindingNote::Damaged(path()))?;
         // The version and the boot come first and keep their form, so that they can be told.
         let (version, boot_id) = postcard::take_from_bytes::<(u32, &str)>(contents)
             .map(|(both, _)| both)
@@ -130,32 +131,8 @@ impl BindingFile {
             saved,
         };
         let contents = postcard::to_stdvec(&contents).map_err(io::Error::other)?;
-        let written = self.replace(&contents);
+        let written = sealed::write(&self.path, MAGIC, Lasting::Process, &contents);
         self.failed = written.is_err();
         written
     }
-
-    fn replace(&self, contents: &[u8]) -> io::Result<()> {
-        let beside = self.path.with_extension("bin.new");
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32c::crc32c(contents).to_le_bytes())?;
-        file.write_all(contents)?;
-        drop(file);
-        std::fs::rename(&beside, &self.path)
-    }
-}
-
-/// What follows the magic number and the checksum, when both are right.
-fn sound(bytes: &[u8]) -> Option<&[u8]> {
-    let (checksum, contents) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
-    (crc32c::crc32c(contents) == u32::from_le_bytes(*checksum)).then_some(contents)
 }

@@ -1,6 +1,7 @@
 //! Trees in which processes present tokens: their own, the same ones, stolen ones.
 use super::*;
 use gateway_core::{Process, Provenance};
+use gateway_files::{Lasting, sealed};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -470,9 +471,8 @@ fn lost_bindings_leave_trees_to_nobody() {
 fn another_version_of_this_boot_is_a_loss() {
     let dir = tempfile::tempdir().expect("dir");
     let contents = postcard::to_stdvec(&(7_u32, "boot", 1_u8)).expect("bytes");
-    let sum = crc32c::crc32c(&contents).to_le_bytes();
-    let whole = [&b"GWBINDIN"[..], &sum, &contents].concat();
-    std::fs::write(dir.path().join("bindings.bin"), whole).expect("write");
+    let file = dir.path().join("bindings.bin");
+    sealed::write(&file, b"GWBINDIN", Lasting::Process, &contents).expect("write");
     let note = restored(dir.path(), "boot").1.expect_err("another version");
     assert!(matches!(note, BindingNote::AnotherVersion(_, 7)) && note.is_loss());
     let note = restored(dir.path(), "later").1.expect_err("another boot");

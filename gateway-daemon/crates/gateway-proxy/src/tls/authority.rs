@@ -3,14 +3,15 @@
 //! A directory holds `ca.key` (PKCS #8, readable by its owner alone), `ca.pem`, its certificate,
 //! and after a rotation `previous.pem`, which clients go on to believe until it is exported anew.
 //! Everything else follows from the key: whoever has it can issue, so it never leaves the host.
+use gateway_files::Lasting;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
@@ -272,23 +273,8 @@ fn only_certificate(path: &Path, text: &[u8]) -> Result<CertificateDer<'static>,
 
 /// Writes a file whole or not at all.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), AuthorityError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    let written = || -> io::Result<()> {
-        let _ = fs::remove_file(&temporary);
-        let mut options = OpenOptions::new();
-        let mut new = options
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
-        new.write_all(bytes)?;
-        new.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    written().map_err(|error| file(path, error))
+    let written = gateway_files::replace(path, mode, Lasting::Disk, &[bytes]);
+    written.map(drop).map_err(|error| file(path, error))
 }
 
 fn file(path: &Path, error: io::Error) -> AuthorityError {

@@ -5,14 +5,14 @@
 //! damaged one is an error: to forget an offboarding would open the gate.
 use super::problem::Problem;
 use super::state::Content;
+use gateway_files::{Lasting, sealed};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(super) const FILE_NAME: &str = "scim.bin";
-const MAGIC: &[u8; 8] = b"GWSCIM\0\0";
+const MAGIC: &sealed::Magic = b"GWSCIM\0\0";
 /// To be raised with each change of what [`Content`] looks like.
 const VERSION: u32 = 1;
 /// What would be longer is refused when it is written.
@@ -98,7 +98,7 @@ impl Store {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Content, ScimStoreError> {
-        let contents = sound(bytes).ok_or_else(|| self.damaged())?;
+        let contents = sealed::contents(bytes, MAGIC).ok_or_else(|| self.damaged())?;
         // Asked first: how the rest is read depends on it.
         let (version, rest) =
             postcard::take_from_bytes::<u32>(contents).map_err(|_| self.damaged())?;
@@ -116,29 +116,6 @@ impl Store {
         if contents.len() > FILE_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let beside = self.path.with_extension("bin.new");
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32c::crc32c(&contents).to_le_bytes())?;
-        file.write_all(&contents)?;
-        file.sync_all()?;
-        drop(file);
-        std::fs::rename(&beside, &self.path)?;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        File::open(directory)?.sync_all()
+        sealed::write(&self.path, MAGIC, Lasting::Disk, &contents)
     }
-}
-
-/// What follows the magic number and the checksum, when both are right.
-fn sound(bytes: &[u8]) -> Option<&[u8]> {
-    let (checksum, contents) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
-    (crc32c::crc32c(contents) == u32::from_le_bytes(*checksum)).then_some(contents)
 }

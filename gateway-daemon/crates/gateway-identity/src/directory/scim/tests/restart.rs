@@ -1,5 +1,6 @@
 //! What survives a restart, a kill and a full disk.
 use super::*;
+use gateway_files::{Lasting, sealed};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -68,13 +69,12 @@ fn a_damaged_store_is_an_error_and_not_an_empty_one() {
         fs::write(store(&dir), &whole[..at]).unwrap();
         assert_eq!(open(), damaged, "cut at {at}");
     }
-    let sealed = |contents: &[u8]| {
-        let sum = crc32c::crc32c(contents).to_le_bytes();
-        [b"GWSCIM\0\0", &sum[..], contents].concat()
+    let put = |contents: &[u8]| {
+        sealed::write(&store(&dir), b"GWSCIM\0\0", Lasting::Process, contents).unwrap();
     };
-    fs::write(store(&dir), sealed(&[2])).unwrap();
+    put(&[2]);
     assert_eq!(open(), Err(ScimStoreError::AnotherVersion(store(&dir), 2)));
-    fs::write(store(&dir), sealed(&[&whole[12..], b"x"].concat())).unwrap();
+    put(&[&whole[12..], b"x"].concat());
     assert_eq!(open(), damaged, "something behind it");
     fs::remove_file(store(&dir)).unwrap();
     fs::create_dir(store(&dir)).unwrap();
