@@ -635,6 +635,10 @@ fn detectors_find_what_no_field_names() {
             .sees("select 4111111111111111::float8, array[4111111111111111::float8], 4.5::float8"),
         "||4.5"
     );
+    assert_eq!(
+        masked.sees("select 'someone@example.com'::bytea, 'nobody'::bytea"),
+        "|\\x6e6f626f6479"
+    );
     let outcome = masked.script(true, "card_numbers.py", "attacks.sql");
     assert_eq!(
         outcome.stdout,

@@ -156,7 +156,7 @@ pub trait Masker: Send + Sync {
 }
 
 /// What an operation does with a masked field besides returning it covered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UseKind {
     /// It asks about it: its answer depends on the value.
     Asks,

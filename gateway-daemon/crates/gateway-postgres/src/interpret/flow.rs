@@ -11,11 +11,13 @@
 //! - [`uses`]: what a statement does with that besides returning it, and [`safe`]: what it returns
 //!   whatever that is.
 //! - [`known`]: what only computes, and what is a call without looking like one.
+//! - [`mentions`]: which names it depends on, and which it makes stand for something else.
 //! - [`text`]: what becomes of names from one statement of a text to the next.
 //! - [`copying`]: how COPY writes.
 mod copying;
 mod known;
 mod labels;
+mod mentions;
 mod names;
 mod nodes;
 mod safe;
@@ -29,6 +31,7 @@ mod uses;
 
 pub(crate) use copying::{CopyFormat, CopyOut, CopySource, NULL_TEXT};
 pub(crate) use known::{WORDS, only_computes};
+pub(crate) use mentions::Mentions;
 
 use super::parse::parse_each;
 use super::tree::{Tree, Value};
@@ -36,7 +39,6 @@ use crate::mask::outlook::{Doing, FieldId, Marked, Outlook, UNKNOWN, UNPROVEN};
 use gateway_core::mask::UseKind;
 use names::Names;
 use nodes::{any_node, every_node};
-use pg_query::protobuf::TransactionStmtKind;
 use text::{Made, Text, begins, is_new, is_private, leaves_catalogue, only_adds};
 use uses::Uses;
 
@@ -251,6 +253,8 @@ pub(crate) struct Flow {
     pub(crate) quotes: bool,
     /// It calls what is not known.
     pub(crate) calls: bool,
+    /// What it names, and makes of names.
+    pub(crate) mentions: Mentions,
 }
 
 impl Flow {
@@ -268,6 +272,7 @@ impl Flow {
             ends: true,
             quotes: true,
             calls: true,
+            mentions: Mentions::anything(),
         }
     }
 
@@ -314,6 +319,7 @@ impl Flow {
             ends,
             quotes,
             calls,
+            mentions,
         } = executed;
         let mut united = self.clone();
         for found in uses {
@@ -330,6 +336,7 @@ impl Flow {
         united.ends |= ends;
         united.quotes |= quotes;
         united.calls |= calls;
+        united.mentions.add(mentions);
         // It may tell which triggers ran.
         let explains = united.statements.iter().any(|found| found.explains);
         if explains && *writes && *touches && !united.uses.contains(&(UseKind::Asks, UNPROVEN)) {
@@ -403,7 +410,8 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
         || server::runs_other_triggers(tree)
         || catalogue.is_none_or(|known| known.event_triggers) && server::is_event(tree);
     flow.calls |= calls;
-    flow.touches |= names.touches() || calls;
+    let touches = names.touches() || calls;
+    flow.touches |= touches;
     flow.unknown |= names.is_doubtful() && outlook.catalogue.is_some();
     flow.moves |= moves(tree);
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
@@ -413,9 +421,11 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
         || leaves_catalogue(tree)
         || only_adds(tree) && is_new(tree, outlook);
     flow.replaces |= !keeps;
+    let others = names.has_views() || calls;
+    flow.mentions.enter(tree, outlook, others, touches, keeps);
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
     flow.quotes |= calls || names.has_touching_view() || quotes;
-    if ends_prepared(tree) {
+    if server::ends_prepared(tree) {
         // Whatever was done in it, and whoever did it.
         flow.alters = true;
         flow.replaces = true;
@@ -504,16 +514,4 @@ fn moves(tree: &Tree) -> bool {
 
 fn has_source(tree: &Tree) -> bool {
     any_node(tree, &|part| part.kind() == "RangeVar")
-}
-
-/// Does it end a transaction that was prepared, of whichever session?
-fn ends_prepared(tree: &Tree) -> bool {
-    tree.kind() == "TransactionStmt"
-        && matches!(
-            tree.choice::<TransactionStmtKind>("kind"),
-            Some(
-                TransactionStmtKind::TransStmtCommitPrepared
-                    | TransactionStmtKind::TransStmtRollbackPrepared
-            )
-        )
 }

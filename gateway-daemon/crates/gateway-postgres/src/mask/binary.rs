@@ -34,6 +34,17 @@ pub(crate) fn plain_numbers(text: &[u8], tell: &mut dyn FnMut(&[u8])) {
     }
 }
 
+/// What a `bytea` in text format holds (`bytea_output = hex`); `None`: it is not written so.
+pub(crate) fn hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix(b"\\x")?.chunks_exact(2);
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    };
+    digits.map(byte).collect()
+}
+
 fn inside(value: &[u8], depth: usize, tell: &mut dyn FnMut(&[u8])) {
     if let Some(text) = numeric(value) {
         tell(text.as_bytes());
@@ -147,6 +158,14 @@ mod tests {
             found.push(String::from_utf8_lossy(text).into_owned());
         });
         found
+    }
+
+    #[test]
+    fn bytes_in_text_format_are_read() {
+        assert_eq!(hex(b"\\x61Ff00").as_deref(), Some(b"a\xff\0".as_slice()));
+        assert_eq!(hex(b"\\x").as_deref(), Some(b"".as_slice()));
+        assert_eq!(hex(b"\\xzz"), None);
+        assert_eq!(hex(b"a@b.example"), None, "the other format");
     }
 
     fn words(words: &[u16]) -> Vec<u8> {

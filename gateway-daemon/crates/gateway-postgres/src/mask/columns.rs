@@ -354,6 +354,7 @@ impl Columns {
         };
         find(text);
         match kind.shape {
+            Shape::Bytes if !kind.binary => _ = binary::hex(value).map(|bytes| find(&bytes)),
             Shape::Text { .. } | Shape::Integer(_) | Shape::Bytes => {}
             _ if kind.binary => binary::texts(value, &mut find),
             _ => binary::plain_numbers(value, &mut find),

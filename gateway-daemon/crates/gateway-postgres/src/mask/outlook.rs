@@ -356,15 +356,16 @@ impl Outlook {
                     self.add_field(&name, sensitive)
                 });
                 if let Some(field) = own {
+                    // What is computed is chosen by who defines it, whatever it is called.
                     let marked = Marked {
                         fields: Fields::one(field),
-                        itself: true,
+                        itself: !column.generated,
                     };
                     self.mark(*oid, column.number, &marked);
                 }
                 if let Some(found) = remembered.get(&(*oid, column.number)) {
                     let fields = self.fields_of_before(found, own, masks);
-                    let itself = found.itself;
+                    let itself = found.itself && !column.generated;
                     if !fields.is_empty() {
                         self.mark(*oid, column.number, &Marked { fields, itself });
                     }

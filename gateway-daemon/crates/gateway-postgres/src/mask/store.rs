@@ -1,6 +1,7 @@
 //! What all sessions share about databases: their catalogues, what policies say about those, and
 //! what statements do.
 use super::catalogue::Catalogue;
+use super::crossing::{Crossing, Let};
 use super::marks::Marks;
 use super::outlook::{Outlook, Remembered};
 use crate::interpret::flow::Flow;
@@ -47,6 +48,8 @@ struct Known {
     changing: UnderWay,
     /// Requests that store what they find in relations.
     moving: UnderWay,
+    /// What may not cross.
+    crossing: Crossing,
 }
 
 /// Requests of one sort that were not answered yet.
@@ -59,10 +62,32 @@ struct UnderWay {
 
 /// A session that left.
 #[derive(Debug)]
-struct Left {
+pub(crate) struct Left {
     at: Instant,
     /// The process of the server that served it; `None`: it is not known.
     process: Option<u32>,
+}
+
+impl Left {
+    /// May the server go on with what it was sent?
+    pub(super) fn counts(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < LEFT
+    }
+
+    /// Does the server run nothing more for it?
+    pub(super) fn is_over(&self, processes: Processes<'_>) -> bool {
+        let has_begun = processes.asked.saturating_duration_since(self.at) >= BEGUN;
+        let runs = |process: u32| processes.running.contains(&process);
+        has_begun && !self.process.is_none_or(runs)
+    }
+
+    /// The same, of which nobody can say any more what runs for it.
+    pub(super) fn unknown(self) -> Left {
+        Left {
+            process: None,
+            ..self
+        }
+    }
 }
 
 /// How a request ended.
@@ -90,8 +115,7 @@ impl UnderWay {
     fn end(&mut self, ended: Ended, now: Instant) {
         self.requests = self.requests.saturating_sub(1);
         let Ended::Left(process) = ended else { return };
-        self.left
-            .retain(|left| now.saturating_duration_since(left.at) < LEFT);
+        self.left.retain(|left| left.counts(now));
         if self.left.len() >= LEFT_MAX {
             // The last one stands for all that come.
             self.left.pop();
@@ -107,11 +131,7 @@ impl UnderWay {
     /// Forgets the sessions that left and whose processes run nothing more. True: there was one.
     fn settle(&mut self, processes: Processes<'_>) -> bool {
         let before = self.left.len();
-        self.left.retain(|left| {
-            let has_begun = processes.asked.saturating_duration_since(left.at) >= BEGUN;
-            let runs = |process: u32| processes.running.contains(&process);
-            !has_begun || left.process.is_none_or(runs)
-        });
+        self.left.retain(|left| !left.is_over(processes));
         self.left.len() < before
     }
 
@@ -121,8 +141,7 @@ impl UnderWay {
     }
 
     fn is_left(&self, now: Instant) -> bool {
-        let mut left = self.left.iter();
-        left.any(|left| now.saturating_duration_since(left.at) < LEFT)
+        self.left.iter().any(|left| left.counts(now))
     }
 }
 
@@ -230,12 +249,16 @@ impl Store {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             let now = (self.now)();
-            databases.retain(|_, known| known.changing.is_any(now) || known.moving.is_any(now));
+            databases.retain(|_, known| {
+                let is_under_way = known.changing.is_any(now) || known.moving.is_any(now);
+                is_under_way || !known.crossing.is_empty()
+            });
         }
         let known = self.known(&mut databases, database);
         let mut settled = false;
         if let Some(processes) = processes {
             known.moving.settle(processes);
+            known.crossing.settle(processes);
             // What it has changed meanwhile may have been read before.
             settled = known.changing.settle(processes);
         }
@@ -288,6 +311,49 @@ impl Store {
         let mut databases = self.databases.lock();
         let known = self.known(&mut databases, database);
         known.moving.end(ended, (self.now)());
+    }
+
+    /// A number for a session, which no other has.
+    pub(crate) fn session(&self) -> u64 {
+        self.number()
+    }
+
+    /// Lets a statement of a session through; `None`: it would cross another session's.
+    pub(crate) fn enter(&self, database: &Database, session: u64, flow: &Arc<Flow>) -> Option<Let> {
+        let now = (self.now)();
+        self.cross(database, |crossing| crossing.enter(session, flow, now))
+    }
+
+    /// What was let through last was not sent.
+    pub(crate) fn withdraw(&self, database: &Database, session: u64, found: Let) {
+        self.cross(database, |crossing| crossing.withdraw(session, found));
+    }
+
+    /// The first of a session's statements that wait is answered.
+    pub(crate) fn answered(&self, database: &Database, session: u64) {
+        self.cross(database, |crossing| crossing.answered(session));
+    }
+
+    /// The transaction of a session has ended.
+    pub(crate) fn ended(&self, database: &Database, session: u64) {
+        self.cross(database, |crossing| crossing.ended(session));
+    }
+
+    /// A session left, which this process of the server served.
+    pub(crate) fn left(&self, database: &Database, session: u64, process: Option<u32>) {
+        let at = (self.now)();
+        self.cross(database, |crossing| {
+            crossing.left(session, Left { at, process });
+        });
+    }
+
+    fn cross<T>(&self, database: &Database, work: impl FnOnce(&mut Crossing) -> T) -> T {
+        let mut databases = self.databases.lock();
+        // Asked for each statement: only a database that is not known yet is worth a copy of its name.
+        match databases.get_mut(database) {
+            Some(known) => work(&mut known.crossing),
+            None => work(&mut self.known(&mut databases, database).crossing),
+        }
     }
 
     /// Is there no such request but of sessions that left?

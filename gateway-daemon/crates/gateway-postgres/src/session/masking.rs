@@ -2,8 +2,10 @@
 //! what the client asks.
 //!
 //! - [`reading`]: what is known of the database.
+//! - [`crossing`]: what is not sent while another session's statement is on its way.
 //! - [`view`], [`answers`]: what becomes of an answer.
 mod answers;
+mod crossing;
 mod reading;
 mod view;
 
@@ -24,6 +26,7 @@ use crate::interpret::flow::{CopySource, Fields, Flow, Outputs};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
 use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
+use crate::mask::crossing::Let;
 use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
 use crate::mask::words;
 use gateway_core::mask::{Predicates, Use, UseKind};
@@ -157,6 +160,10 @@ pub(super) struct Masking {
     changing: bool,
     /// Another session is changing what names stand for.
     names_change: bool,
+    /// The number of the session among those of its database; 0: it has none yet.
+    session: u64,
+    /// What was let through, and is not sent yet.
+    entered: Option<Let>,
     /// What is known of the database within the open transaction only.
     found: Remembered,
     /// Something sensitive was touched: errors that come late may be about it.
@@ -196,6 +203,7 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Look {
         self.cursor_flow = None;
+        self.withdraw();
         let terms = out.answer_terms(&question.operation(&self.shared));
         // What is only parsed has no answer yet.
         let keep = match question.phase {
@@ -245,7 +253,9 @@ impl Serving {
         if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook, out) {
             return Look::Wait;
         }
-        if is_race && outlook.covers && question.phase != Phase::Parse {
+        let runs = outlook.covers && question.phase != Phase::Parse;
+        let crosses = runs && !self.enter(&flow);
+        if is_race && runs || crosses {
             uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
@@ -256,7 +266,7 @@ impl Serving {
             || names_change
             || flow.statements.len() > 1
             || self.pipeline.is_running();
-        let is_later = is_later && outlook.covers && question.phase != Phase::Parse;
+        let is_later = is_later && runs;
         if !touches && uses.is_empty() && masks.detectors().is_empty() && !is_later {
             self.cursor_flow = names_cursor(&flow).then_some(flow);
             return Look::Plain;
@@ -431,6 +441,7 @@ impl Serving {
         portal: Option<&[u8]>,
     ) -> Prelude {
         if let Some(masking) = &mut self.masking {
+            entry.crosses = masking.entered.take().is_some_and(|found| found.waits);
             let altering = std::mem::take(&mut masking.altering);
             let replacing = std::mem::take(&mut masking.replacing);
             let storing = std::mem::take(&mut masking.storing);

@@ -478,6 +478,7 @@ impl Serving {
         obstacle: Obstacle,
         out: &mut dyn Effects,
     ) -> Step {
+        self.withdraw();
         match obstacle {
             Obstacle::Refused(refusal) => self.refuse(request, size, Wording::Refused(refusal)),
             Obstacle::Held(notice) => {

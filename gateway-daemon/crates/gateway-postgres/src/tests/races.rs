@@ -49,9 +49,64 @@ fn a_change_elsewhere_while_the_answer_comes_covers_it() {
     let [mut asks, mut changes] = two_sessions();
     asks.client(&query("select id from users"));
     assert_eq!(letters(&asks.take_upstream()), "Q");
-    replace(&mut changes);
+    changes.client(&query("drop table other"));
+    changes.upstream(&all(&[complete("DROP TABLE"), ready('I')]));
     asks.upstream(&answer(&[described(&[ID]), texts(&["value"])]));
     assert!(is_covered(&asks));
+}
+
+fn was_denied(harness: &Harness) -> bool {
+    harness.records().last().is_some_and(|record| record.denied)
+}
+
+#[test]
+fn nothing_sensitive_is_made_of_a_name_while_a_statement_with_it_has_no_answer() {
+    const RENAME: &str = "alter table users rename to people";
+    let [mut asks, mut changes] = two_sessions();
+    // It may wait for a lock, and mean what is there when it gets that.
+    asks.client(&query("select 1 from users"));
+    changes.client(&query("create table other ()"));
+    assert!(!was_denied(&changes), "nothing sensitive is in it");
+    changes.upstream(&all(&[complete("CREATE TABLE"), ready('I')]));
+    changes.client(&query(RENAME));
+    changes.upstream(&catalogue());
+    assert!(was_denied(&changes));
+    changes.upstream(&all(&[error("42601", "no"), ready('I')]));
+    asks.upstream(&answer(&[described(&[(0, 0, 23)]), texts(&["1"])]));
+    changes.client(&query(RENAME));
+    assert!(!was_denied(&changes), "it has its answer");
+}
+
+#[test]
+fn a_statement_is_not_sent_while_something_sensitive_is_made_of_its_names() {
+    let [mut asks, mut changes] = two_sessions();
+    changes.client(&query("begin; alter table users rename to people"));
+    changes.upstream(&all(&[
+        complete("BEGIN"),
+        complete("ALTER TABLE"),
+        ready('T'),
+    ]));
+    let ask = |asks: &mut Harness, text: &str| {
+        asks.client(&query(text));
+        asks.upstream(&catalogue());
+        was_denied(asks)
+    };
+    assert!(ask(&mut asks, "select id from users"));
+    asks.upstream(&all(&[error("42601", "no"), ready('I')]));
+    assert!(!ask(&mut asks, "select 1"), "it names nothing");
+    asks.upstream(&answer(&[described(&[(0, 0, 23)]), texts(&["1"])]));
+    changes.client(&query("commit"));
+    changes.upstream(&all(&[complete("COMMIT"), ready('I')]));
+    assert!(!ask(&mut asks, "select id from users"));
+}
+
+#[test]
+fn who_leaves_is_still_on_the_way() {
+    let [mut asks, mut changes] = two_sessions();
+    asks.client(&query("select 1 from users"));
+    drop(asks);
+    changes.client(&query("alter table users rename to people"));
+    assert!(was_denied(&changes), "the server goes on with it");
 }
 
 #[test]
@@ -189,7 +244,7 @@ fn a_cursor_from_before_a_change_is_covered() {
 /// One request that changes the database and commits, and goes on for as long as it likes.
 fn change_slowly(harness: &mut Harness) {
     harness.client(&query(
-        "begin; alter table users rename to people; commit; select pg_sleep(100)",
+        "begin; drop table other; commit; select pg_sleep(100)",
     ));
     assert_eq!(letters(&harness.take_upstream()), "Q");
 }

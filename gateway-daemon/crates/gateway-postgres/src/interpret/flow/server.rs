@@ -8,7 +8,7 @@ use crate::interpret::calls::literal_text;
 use crate::interpret::settings::name_in_condition;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::Outlook;
-use pg_query::protobuf::{DropBehavior, ObjectType, VariableSetKind};
+use pg_query::protobuf::{DropBehavior, ObjectType, TransactionStmtKind, VariableSetKind};
 
 /// Functions that write files of the server, have it load a library, or run a text, besides those of
 /// PostgreSQL's own that do the last. What they read they return, and that is covered.
@@ -333,4 +333,16 @@ fn targets<'a>(tree: &'a Tree, tell: &mut impl FnMut(&'a Tree, bool)) {
             _ => each(value, &mut |below| targets(below, &mut *tell)),
         }
     }
+}
+
+/// Does it end a transaction that was prepared, of whichever session?
+pub(super) fn ends_prepared(tree: &Tree) -> bool {
+    tree.kind() == "TransactionStmt"
+        && matches!(
+            tree.choice::<TransactionStmtKind>("kind"),
+            Some(
+                TransactionStmtKind::TransStmtCommitPrepared
+                    | TransactionStmtKind::TransStmtRollbackPrepared
+            )
+        )
 }

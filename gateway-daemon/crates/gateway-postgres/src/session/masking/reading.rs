@@ -26,6 +26,9 @@ impl Drop for Serving {
         if masking.moving {
             store.end_move(&self.database, left);
         }
+        if masking.session != 0 {
+            store.left(&self.database, masking.session, self.process);
+        }
     }
 }
 
@@ -180,6 +183,9 @@ impl Serving {
             }
         }
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
+            if masking.session != 0 {
+                store.ended(&self.database, masking.session);
+            }
             masking.cursors.end_transaction();
             if std::mem::take(&mut masking.changed) {
                 masking.own = None;
