@@ -275,7 +275,7 @@ fn two_hundred_held_sessions_slow_nobody_down() {
         def one():\n    \
             c = psycopg.connect(sys.argv[1], autocommit=True)\n    \
             try: c.execute('update accounts set balance = 0')\n    \
-            except psycopg.Error as error: print(error.sqlstate, flush=True)\n\
+            except psycopg.Error as error: sys.stdout.write(error.sqlstate + chr(10))\n\
         threads = [threading.Thread(target=one) for _ in range(int(sys.argv[2]))]\n\
         [t.start() for t in threads]\n[t.join() for t in threads]\n";
     let job = scene.job("many").unwrap();

@@ -117,7 +117,7 @@ fn boot_all(project: &Project, chosen: &[&Series], plan: &Plan<'_>) -> Result<Ta
                     }
                     tally.add(visit.tally(&kept));
                 }
-                let initramfs = root.with(&kernel.veth)?;
+                let initramfs = root.with(&kernel.modules)?;
                 let machine = for_tests(&initramfs);
                 let visit = Visit::make(series, &kernel, &machine, &directory, "tests")?;
                 tally.add(visit.tally_of_tests());
@@ -369,7 +369,7 @@ mod tests {
         let kernel = Kernel {
             release: "6.1.0-56".to_owned(),
             image: PathBuf::new(),
-            veth: PathBuf::new(),
+            modules: Vec::new(),
         };
         let counts = Counts::from([("redirect4".to_owned(), 833)]);
         let kept = Kept::of(SERIES[0].name, &kernel.release, counts.clone());

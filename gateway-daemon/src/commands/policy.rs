@@ -156,6 +156,7 @@ pub(crate) fn explain(config: &Config, asked: &Explain) -> Result<Exit, Failure>
             uses: &[],
             shown: None,
             shape: None,
+            basis: 0,
         },
     };
     let explanation = policy.explain(&case, moment::now());

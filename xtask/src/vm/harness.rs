@@ -23,7 +23,6 @@ const PACKAGES: &[&str] = &[
     "grep",
     "iproute2",
     "libpam-modules",
-    "libpam-runtime",
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
     "login",
@@ -45,10 +44,6 @@ const FILES: &[&str] = &[
     "/etc/hosts",
     "/etc/ld.so.cache",
     "/etc/nsswitch.conf",
-    "/etc/pam.d/common-account",
-    "/etc/pam.d/common-auth",
-    "/etc/pam.d/common-session",
-    "/etc/pam.d/common-session-noninteractive",
     "/etc/passwd",
     "/etc/protocols",
     "/etc/resolv.conf",
@@ -118,15 +113,17 @@ impl Root {
         Ok(Root { image })
     }
 
-    /// The same with the module of a kernel.
-    pub(super) fn with(&self, module: &Path) -> Result<PathBuf> {
+    /// The same with the modules of a kernel.
+    pub(super) fn with(&self, files: &[PathBuf]) -> Result<PathBuf> {
         let image = self.image.with_extension("kernel");
         fs::copy(&self.image, &image)?;
         let place = tempfile::tempdir()?;
         let modules = place.path().join("modules");
         fs::create_dir(&modules)?;
-        let name = module.file_name().context("a module's name")?;
-        fs::copy(module, modules.join(name))?;
+        for module in files {
+            let name = module.file_name().context("a module's name")?;
+            fs::copy(module, modules.join(name))?;
+        }
         image::pack(
             &image::contents(place.path())?,
             place.path(),

@@ -50,9 +50,12 @@ pub(super) struct Kernel {
     /// As `uname -r` says it, without the flavour.
     pub(super) release: String,
     pub(super) image: PathBuf,
-    /// Links between network namespaces, which is not in the image.
-    pub(super) veth: PathBuf,
+    /// What is not in the image.
+    pub(super) modules: Vec<PathBuf>,
 }
+
+/// Links between network namespaces, and a device for a network in user space.
+const MODULES: [&str; 2] = ["veth", "tun"];
 
 /// Debian's archive as this directory knows it.
 pub(super) struct Archive {
@@ -111,9 +114,11 @@ impl Archive {
         let kernel = Kernel {
             release: release.to_owned(),
             image: directory.join("vmlinuz"),
-            veth: directory.join("veth.ko"),
+            modules: MODULES
+                .map(|module| directory.join(format!("{module}.ko")))
+                .into(),
         };
-        if !directory.is_dir() {
+        if !kernel.modules.iter().all(|module| module.exists()) {
             self.keep(release, &directory)?;
         }
         Ok(kernel)
@@ -131,7 +136,10 @@ impl Archive {
             modules[1].join("vmlinuz"),
         ];
         let image = || images.iter().find(|path| path.exists());
-        let veth = || modules.iter().find_map(|modules| module(modules, "veth"));
+        let found = || -> Option<Vec<PathBuf>> {
+            let find = |name| modules.iter().find_map(|modules| module(modules, name));
+            MODULES.into_iter().map(find).collect()
+        };
         let mut why = None;
         for package in [
             format!("linux-binary-{release}-cloud-amd64"),
@@ -139,20 +147,24 @@ impl Archive {
             format!("linux-image-{release}-cloud-amd64"),
             format!("linux-image-{release}-cloud-amd64-unsigned"),
         ] {
-            if image().is_some() && veth().is_some() {
+            if image().is_some() && found().is_some() {
                 break;
             }
             if let Err(error) = self.unpack(&package, place.path(), &tree) {
                 why = Some(error);
             }
         }
-        let (Some(image), Some(veth)) = (image(), veth()) else {
-            return Err(why.context("its packages have no image, or no veth")?);
+        let (Some(image), Some(found)) = (image(), found()) else {
+            return Err(why.context("its packages have no image, or not all modules")?);
         };
         fs::rename(image, kept.join("vmlinuz"))?;
-        unpack_module(&veth, &kept.join("veth.ko"))?;
-        if directory.is_file() {
-            // An earlier version of this kept nothing but the image.
+        for (name, module) in MODULES.iter().zip(found) {
+            unpack_module(&module, &kept.join(format!("{name}.ko")))?;
+        }
+        // An earlier version of this kept less.
+        if directory.is_dir() {
+            fs::remove_dir_all(directory)?;
+        } else if directory.exists() {
             fs::remove_file(directory)?;
         }
         fs::rename(&kept, directory).with_context(|| directory.display().to_string())

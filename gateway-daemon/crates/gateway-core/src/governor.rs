@@ -276,7 +276,7 @@ impl Governor {
             .as_ref()
             .is_some_and(|now| **now != *held.terms);
         let answer = if changed {
-            // A defect of a protocol; what was approved is not what would be sent.
+            // What was approved is not what would be sent, or would not do what it would have done.
             Answer {
                 verdict: Verdict::Denied,
                 approver: None,

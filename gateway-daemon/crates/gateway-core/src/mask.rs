@@ -90,6 +90,19 @@ pub enum Predicates {
     Deny,
 }
 
+impl Predicates {
+    /// What becomes of an operation that both are about: each has to be satisfied.
+    #[must_use]
+    pub fn and(&self, other: &Predicates) -> Predicates {
+        match (self, other) {
+            (Predicates::Deny, _) | (_, Predicates::Deny) => Predicates::Deny,
+            (Predicates::Hold(one), Predicates::Hold(other)) => Predicates::Hold(one.and(other)),
+            (hold @ Predicates::Hold(_), _) | (_, hold @ Predicates::Hold(_)) => hold.clone(),
+            (Predicates::Allow, Predicates::Allow) => Predicates::Allow,
+        }
+    }
+}
+
 /// One mask of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {

@@ -93,6 +93,9 @@ pub struct Operation<'a> {
     pub shape: Option<u64>,
     /// What it does with masked fields, besides returning them covered.
     pub uses: &'a [Use],
+    /// What it does depends on more than its text: another number where that has changed. What a human
+    /// has approved is not approved any more then.
+    pub basis: u64,
 }
 
 impl<'a> Operation<'a> {
@@ -110,6 +113,7 @@ impl<'a> Operation<'a> {
             announces: false,
             shape: None,
             uses: &[],
+            basis: 0,
         }
     }
 

@@ -165,6 +165,19 @@ pub struct HoldTerms {
     pub grant: Grant,
 }
 
+impl HoldTerms {
+    /// The terms where both have to be satisfied.
+    #[must_use]
+    pub fn and(&self, other: &HoldTerms) -> HoldTerms {
+        let rules = self.rules.iter().chain(&other.rules);
+        HoldTerms {
+            rules: rules.cloned().collect(),
+            timeout: self.timeout.min(other.timeout),
+            grant: self.grant.min(other.grant),
+        }
+    }
+}
+
 /// A rule that holds an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldRule {

@@ -90,6 +90,7 @@ fn decide(criterion: &mut Criterion) {
         uses: &[],
         shown: None,
         shape: None,
+        basis: 0,
     };
     let case = Case {
         policy: "p",

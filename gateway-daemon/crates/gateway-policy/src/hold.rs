@@ -52,19 +52,10 @@ pub(crate) fn together<'a>(
 ) -> Option<Arc<HoldTerms>> {
     terms.fold(None, |before: Option<Arc<HoldTerms>>, terms| {
         Some(match before {
-            Some(before) => Arc::new(both(&before, terms)),
+            Some(before) => Arc::new(before.and(terms)),
             None => Arc::clone(terms),
         })
     })
-}
-
-/// The terms where both have to be satisfied.
-pub(crate) fn both(left: &HoldTerms, right: &HoldTerms) -> HoldTerms {
-    HoldTerms {
-        rules: left.rules.iter().chain(&right.rules).cloned().collect(),
-        timeout: left.timeout.min(right.timeout),
-        grant: left.grant.min(right.grant),
-    }
 }
 
 /// The terms of one rule.

@@ -180,7 +180,7 @@ impl Table {
         let strongest = of().min_by_key(|mask| Reverse(mask.with))?;
         let predicates = of()
             .map(|mask| mask.predicates.clone())
-            .reduce(strictest)
+            .reduce(|one, other| one.and(&other))
             .unwrap_or(Predicates::Deny);
         if strongest.predicates == predicates {
             return Some(Arc::clone(strongest));
@@ -190,18 +190,6 @@ impl Table {
             with: strongest.with,
             predicates,
         }))
-    }
-}
-
-/// Deny beats hold beats allow, and of two holds both have to be satisfied.
-fn strictest(left: Predicates, right: Predicates) -> Predicates {
-    match (left, right) {
-        (Predicates::Deny, _) | (_, Predicates::Deny) => Predicates::Deny,
-        (Predicates::Hold(left), Predicates::Hold(right)) => {
-            Predicates::Hold(hold::both(&left, &right))
-        }
-        (hold @ Predicates::Hold(_), _) | (_, hold @ Predicates::Hold(_)) => hold,
-        (Predicates::Allow, Predicates::Allow) => Predicates::Allow,
     }
 }
 

@@ -96,6 +96,7 @@ pub fn connect(governor: &mut Governor) -> Clearance {
         uses: &[],
         shown: None,
         shape: None,
+        basis: 0,
     };
     governor
         .submit(&operation, Timestamp(2))

@@ -65,6 +65,7 @@ fn hash(keys: &RandomState, operation: &Operation<'_>) -> u64 {
     for parameter in operation.parameters {
         (&parameter.kind, &parameter.value, parameter.cut_from).hash(&mut hasher);
     }
+    operation.basis.hash(&mut hasher);
     // What it does with masked fields depends on what its names stand for by then.
     operation.uses.len().hash(&mut hasher);
     for found in operation.uses {

@@ -191,6 +191,7 @@ fn read(effects: &[Effect], shape: Option<u64>) -> Operation<'_> {
         uses: &[],
         shown: None,
         shape,
+        basis: 0,
     }
 }
 
@@ -384,21 +385,49 @@ fn an_answer_that_is_there_at_once_needs_no_wait() {
     assert_eq!(fake.verdicts(), [Verdict::Hold, Verdict::Approved]);
 }
 
-#[test]
-fn an_approval_does_not_reach_another_operation() {
+/// Approves one operation, and submits another one of the same session.
+fn approved_for_another(other: &Operation<'_>) {
     let fake = Fake::holding();
     let mut governor = governor(&fake);
-    let effects = effects();
-    notice(governor.submit(&read(&effects, None), Timestamp(2)));
+    notice(governor.submit(&read(other.effects, None), Timestamp(2)));
     fake.answer(Verdict::Approved);
     assert!(is_answered(&mut governor));
-    let other = Operation {
-        statement: "SELECT 2",
-        ..read(&effects, None)
-    };
-    let refusal = refusal(governor.submit(&other, Timestamp(3)));
+    let refusal = refusal(governor.submit(other, Timestamp(3)));
     assert!(matches!(refusal.reason, RefusalReason::NotApproved { .. }));
     assert_eq!(fake.verdicts(), [Verdict::Hold, Verdict::Denied]);
+}
+
+#[test]
+fn an_approval_does_not_reach_another_operation() {
+    let effects = effects();
+    approved_for_another(&Operation {
+        statement: "SELECT 2",
+        ..read(&effects, None)
+    });
+}
+
+/// Its text is the same, and means something else by now.
+#[test]
+fn an_approval_is_of_what_the_operation_would_have_done() {
+    let effects = effects();
+    approved_for_another(&Operation {
+        basis: 1,
+        ..read(&effects, None)
+    });
+    let mask = mask::Mask {
+        name: "personal".into(),
+        with: mask::Treatment::Redact,
+        predicates: mask::Predicates::Allow,
+    };
+    let uses = [mask::Use {
+        kind: mask::UseKind::Asks,
+        field: "public.users.ssn".into(),
+        mask: Arc::new(mask),
+    }];
+    approved_for_another(&Operation {
+        uses: &uses,
+        ..read(&effects, None)
+    });
 }
 
 #[test]

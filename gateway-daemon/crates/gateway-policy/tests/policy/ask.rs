@@ -136,6 +136,7 @@ impl Ask<'_> {
             uses: &[],
             shown: None,
             shape: None,
+            basis: 0,
         };
         f(&Case {
             policy: "p",

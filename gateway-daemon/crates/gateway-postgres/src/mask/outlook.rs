@@ -192,15 +192,14 @@ impl Outlook {
     /// What cannot be shown to be clean is asked about as the strictest mask says.
     fn settle_predicates(&mut self) {
         let mut strictest = Predicates::Allow;
+        let mut masks: Vec<&str> = Vec::new();
         for field in self.fields.iter().skip(NAMED) {
             let Sensitive { mask, covered } = &field.sensitive;
-            let wins = matches!(
-                (&mask.predicates, &strictest),
-                (Predicates::Deny, _) | (Predicates::Hold(_), Predicates::Allow)
-            );
-            if *covered && wins {
-                strictest = mask.predicates.clone();
+            if !*covered || masks.contains(&&*mask.name) {
+                continue;
             }
+            masks.push(&mask.name);
+            strictest = strictest.and(&mask.predicates);
         }
         if let Some(field) = self.fields.first_mut() {
             let mask = Mask {
@@ -356,10 +355,12 @@ impl Outlook {
                     self.add_field(&name, sensitive)
                 });
                 if let Some(field) = own {
-                    // What is computed is chosen by who defines it, whatever it is called.
+                    // What is computed, or was, is chosen by who defines it, whatever it is called.
+                    let before = remembered.get(&(*oid, column.number));
+                    let was_itself = before.is_none_or(|found| found.itself);
                     let marked = Marked {
                         fields: Fields::one(field),
-                        itself: !column.generated,
+                        itself: !column.generated && was_itself,
                     };
                     self.mark(*oid, column.number, &marked);
                 }

@@ -382,6 +382,11 @@ impl Store {
         });
     }
 
+    /// What a policy says about a database of which nothing is known.
+    pub(crate) fn blind(&self, database: &Database, masks: &dyn Masks) -> Arc<Outlook> {
+        self.outlook(database, None, masks, None)
+    }
+
     /// What a policy says about a database as all sessions see it; or with what a session has
     /// `found` within a transaction, which nobody else may ever see.
     pub(crate) fn outlook(

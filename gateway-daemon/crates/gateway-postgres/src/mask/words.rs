@@ -148,6 +148,28 @@ pub(crate) fn search_message(
     }))
 }
 
+/// What a message becomes that is so many bytes and then texts (ParameterStatus, NotificationResponse);
+/// `None`: it stays.
+pub(crate) fn search_texts(
+    kind: u8,
+    bytes: usize,
+    body: &[u8],
+    masks: &dyn Masks,
+    masker: &dyn Masker,
+) -> Option<Vec<u8>> {
+    let covers = masks.detectors().iter().any(|(_, found)| found.covered);
+    let (head, texts) = body.split_at_checked(bytes).filter(|_| covers)?;
+    search(texts, masks, masker)?;
+    let texts = texts.strip_suffix(b"\0").unwrap_or(texts);
+    Some(frame(kind, |out| {
+        out.extend_from_slice(head);
+        for text in texts.split(|byte| *byte == 0) {
+            let covered = search(text, masks, masker);
+            push_text(out, covered.as_deref().unwrap_or(text));
+        }
+    }))
+}
+
 /// A text without what the detectors find in it; `None`: they find nothing. What the policy calls
 /// sensitive is not written down, whoever may see it.
 pub(crate) fn search(text: &[u8], masks: &dyn Masks, masker: &dyn Masker) -> Option<Vec<u8>> {

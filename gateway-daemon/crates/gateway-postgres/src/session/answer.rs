@@ -58,10 +58,10 @@ impl Serving {
             b'C' => return self.command_complete(header, bytes, out),
             b'Z' => return self.ready(header, bytes, out),
             b'E' => return self.error(header, bytes, out),
-            b'S' => return self.parameter_status(header, bytes),
+            b'S' => return self.parameter_status(header, bytes, out),
             b't' => return self.parameter_description(header, bytes, out),
             b'N' => return self.notice(header, bytes, out),
-            b'A' => return Ok(self.down.begin(header.size, bytes.len(), false)),
+            b'A' => return self.notification(header, bytes, out),
             b'T' => return self.row_description(header, bytes, out),
             b'1' | b'2' | b'3' | b'n' | b's' | b'I' | b'c' => {
                 if header.size != HEADER_BYTES {
@@ -335,13 +335,40 @@ impl Serving {
         Ok(Step::Pass(header.size))
     }
 
-    fn parameter_status(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Fault> {
+    fn parameter_status(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &dyn Effects,
+    ) -> Result<Step, Fault> {
         let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
         let (name, value) = response::parameter_status(body)?;
         self.settings.reported(name, value);
-        Ok(Step::Pass(header.size))
+        Ok(match self.search_texts(b'S', 0, body, out) {
+            Some(covered) => Step::Replace(header.size, covered),
+            None => Step::Pass(header.size),
+        })
+    }
+
+    /// A NotificationResponse: a process, and two texts.
+    fn notification(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        out: &dyn Effects,
+    ) -> Result<Step, Fault> {
+        if self.masking.is_none() {
+            return Ok(self.down.begin(header.size, bytes.len(), false));
+        }
+        let Some(body) = self.control(header, bytes)? else {
+            return Ok(Step::Wait);
+        };
+        Ok(match self.search_texts(b'A', 4, body, out) {
+            Some(covered) => Step::Replace(header.size, covered),
+            None => Step::Pass(header.size),
+        })
     }
 
     fn begin_copy(

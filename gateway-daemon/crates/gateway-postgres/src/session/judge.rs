@@ -102,6 +102,7 @@ impl Question<'_> {
             uses: &[],
             shown: None,
             shape,
+            basis: 0,
         }
     }
 }
@@ -129,6 +130,7 @@ pub(super) fn ask(
         // What it asks about values it can ask as soon as a Bind has it planned, and no Bind is
         // judged: functions are called by then, and operators with what statistics hold.
         uses: &seen.uses,
+        basis: seen.basis(),
         announces: operation.announces && !seen.asks_when_planned(),
         ..operation
     })

@@ -59,6 +59,11 @@ impl Seen {
         self.view.flow.calls && self.uses.iter().any(is_held)
     }
 
+    /// What it was judged by: the number of the database as it was then.
+    pub(super) fn basis(&self) -> u64 {
+        self.view.generation
+    }
+
     /// The text as it may be written down; `None`: as it is.
     pub(super) fn shown(&self, text: &str, out: &dyn Effects) -> Option<String> {
         if self.touches {
@@ -150,8 +155,9 @@ pub(super) struct Masking {
     replacing: bool,
     /// Something has been replaced since the transaction began.
     replaced: bool,
-    /// What the policy said last.
+    /// What the policy said last, about the database and of itself.
     latest: Option<Arc<Outlook>>,
+    masks: Option<Arc<dyn Masks>>,
     /// What was looked at last stores values of relations.
     storing: bool,
     /// A request that does so has no answer yet.
@@ -214,13 +220,19 @@ impl Serving {
         let Some(masks) = terms.masks else {
             return Look::Plain;
         };
-        let Some(outlook) = self.outlook(&*masks, out) else {
+        let Some(outlook) = self.outlook(&*masks) else {
             return Look::Wait;
         };
+        let outlook = match question.is_stale && outlook.covers {
+            // It runs as it was planned, by what was there then.
+            true => self.shared.store.blind(&self.database, &*masks),
+            false => outlook,
+        };
         self.masking().latest = Some(Arc::clone(&outlook));
+        self.masking().masks = Some(Arc::clone(&masks));
         self.looked = self.keeping(keep, &masks, &outlook, meaning, question.text);
         let (flow, executed) = self.flow(meaning, question.text, &outlook);
-        if flow.unknown && self.reads_again(&outlook, out) {
+        if flow.unknown && self.reads_again(&outlook) {
             return Look::Wait;
         }
         // What is not there just now the server will not find either, unless the text makes it.
@@ -250,7 +262,7 @@ impl Serving {
             flow.moves && self.names_change() || flow.replaces && store.is_moving(&self.database);
         // A statement whose session left may be over; the server knows.
         let may_be_over = flow.replaces && store.only_left_moving(&self.database);
-        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook, out) {
+        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook) {
             return Look::Wait;
         }
         let runs = outlook.covers && question.phase != Phase::Parse;

@@ -444,6 +444,7 @@ impl Serving {
             uses: &[],
             shown: None,
             shape: None,
+            basis: 0,
         };
         let uses = masking::unproven_use(out.masks(&operation).as_deref());
         let asked = out.submit(&Operation {

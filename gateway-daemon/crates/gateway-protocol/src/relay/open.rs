@@ -185,7 +185,9 @@ impl<S: Stream> Open<S> {
                 idle.touch();
             }
             self.offer_held(Side::Client, context, outputs)?;
+            // A session that is paused finds something out before it asks again.
             if !self.holding
+                && !self.paused
                 && let Err(error) = self.governor.withdraw(turn::now())
             {
                 // It went on without it, and that cannot be recorded.

@@ -111,6 +111,7 @@ fn submit(verb: Verb, statement: &str, out: &mut dyn Effects) -> Result<Clearanc
         attributes: &[],
         announces: false,
         uses: &[],
+        basis: 0,
         shown: None,
         shape: Some(verb as u64),
     })

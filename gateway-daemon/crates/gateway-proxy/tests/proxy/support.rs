@@ -221,6 +221,7 @@ impl LineSession {
             uses: &[],
             shown: None,
             shape: None,
+            basis: 0,
         };
         match out.submit(&operation) {
             Ok(clearance) => {

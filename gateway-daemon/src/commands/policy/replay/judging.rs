@@ -152,6 +152,7 @@ impl Session {
                     uses: &[],
                     shown: None,
                     shape: None,
+                    basis: 0,
                 },
             },
             operation.time,

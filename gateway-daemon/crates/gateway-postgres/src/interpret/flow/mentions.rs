@@ -8,6 +8,7 @@ use super::server::ends_prepared;
 use super::text::{is_private, leaves_catalogue};
 use crate::interpret::tree::Tree;
 use crate::mask::outlook::Outlook;
+use pg_query::protobuf::ObjectType;
 use rustc_hash::FxHasher;
 use std::hash::{Hash, Hasher};
 
@@ -106,8 +107,8 @@ impl Mentions {
             }
         });
         self.relations.extend(relations.iter().copied());
-        if ends_prepared(tree) {
-            // Whatever was done in it.
+        if ends_prepared(tree) || renames_schema(tree) {
+            // Whatever was done in it; all that is in it.
             self.given = Names::any();
             self.replaces = true;
         } else if touches && !leaves_catalogue(tree) && !is_private(tree, outlook) {
@@ -139,6 +140,12 @@ impl Mentions {
         self.relations.meets(&other.given)
             || self.others && other.replaces && !other.given.is_empty()
     }
+}
+
+/// Then everything in it goes by other names.
+fn renames_schema(tree: &Tree) -> bool {
+    tree.kind() == "RenameStmt"
+        && tree.choice::<ObjectType>("rename_type") == Some(ObjectType::ObjectSchema)
 }
 
 /// The names that a statement gives: those of a view's query it only reads.
@@ -192,6 +199,7 @@ mod tests {
             assert!(sees("select note from plain", rename), "{rename}");
         }
         assert!(sees("select 1 from plain", "commit prepared 'x'"));
+        assert!(sees("select 1 from s.plain", "alter schema hr rename to s"));
         assert!(sees("select 1 from plain", "prepare p as this is no sql"));
         assert!(
             sees("select f(1)", replaced),

@@ -217,7 +217,21 @@ impl Serving {
             // Something was done to it that the statement does not show: by a foreign key, perhaps.
             return words::cover_message(kind, body, Source::Values).map(Some);
         }
-        Ok(view.and_then(|view| words::search_message(kind, body, &*view.masks, out.masker())))
+        // What comes late is of a statement before: a constraint that was deferred.
+        let masks = view.map(|view| &view.masks).or(masking.masks.as_ref());
+        Ok(masks.and_then(|masks| words::search_message(kind, body, &**masks, out.masker())))
+    }
+
+    /// What a message of texts becomes that belongs to no request: `bytes` go before the texts.
+    pub(in crate::session) fn search_texts(
+        &self,
+        kind: u8,
+        bytes: usize,
+        body: &[u8],
+        out: &dyn Effects,
+    ) -> Option<Vec<u8>> {
+        let masks = self.masking.as_ref()?.masks.as_ref()?;
+        words::search_texts(kind, bytes, body, &**masks, out.masker())
     }
 
     /// Tells the client that the answer ends here; the rest of it is not for the client.

@@ -35,8 +35,8 @@ impl Drop for Serving {
 impl Serving {
     /// A statement names what is not known: somebody may have made or renamed it elsewhere, and the
     /// catalogue is read once more for it.
-    pub(super) fn reads_again(&mut self, outlook: &Outlook, out: &dyn Effects) -> bool {
-        let reads = outlook.catalogue.is_some() && outlook.covers && self.can_load(out);
+    pub(super) fn reads_again(&mut self, outlook: &Outlook) -> bool {
+        let reads = outlook.catalogue.is_some() && outlook.covers && self.can_load();
         let masking = self.masking();
         if std::mem::take(&mut masking.read_again) {
             masking.just_read = true;
@@ -49,11 +49,10 @@ impl Serving {
         true
     }
 
-    pub(super) fn can_load(&self, out: &dyn Effects) -> bool {
+    pub(super) fn can_load(&self) -> bool {
         self.pipeline.is_empty()
             && self.settings.text_is_utf8()
             && !self.up.unsynced
-            && !out.is_holding()
             && self.transaction != Transaction::Failed
     }
 
@@ -67,9 +66,9 @@ impl Serving {
     }
 
     /// What the policy says about the database; `None`: it has to be asked first.
-    pub(super) fn outlook(&mut self, masks: &dyn Masks, out: &dyn Effects) -> Option<Arc<Outlook>> {
+    pub(super) fn outlook(&mut self, masks: &dyn Masks) -> Option<Arc<Outlook>> {
         let database = Arc::clone(&self.database);
-        let can_load = self.can_load(out);
+        let can_load = self.can_load();
         let is_open = self.transaction != Transaction::Idle;
         let shared = Arc::clone(&self.shared);
         let masking = self.masking();

@@ -1,0 +1,130 @@
+"""Two sessions, one of which holds a lock: what the other waits with means something else by the time
+that it goes on, or would. And portals that were planned when a name meant something else."""
+import struct
+import sys
+import time
+
+from protocol import Wire
+
+host, port, user, database = sys.argv[1:5]
+CANARY = b"k4n4ry"
+faults = []
+
+
+def connect():
+    return Wire(host, port, user, database)
+
+
+def refused(seen):
+    """Did the gateway refuse it?"""
+    return any(m[:1] == b"E" and b"C42501" in m for m in seen)
+
+
+def done(session, *statements):
+    for sql in statements:
+        seen = session.simple(sql)
+        if any(m[:1] == b"E" for m in seen):
+            faults.append(f"{sql}: {seen}")
+
+
+def extended(session, sql):
+    session.send(b"P", b"\0" + sql.encode() + b"\0\0\0")
+    session.send(b"D", b"S\0")
+    session.send(b"B", b"\0\0\0\0\0\0\0\0")
+    session.send(b"E", b"\0" + struct.pack(">i", 0))
+    session.send(b"S")
+
+
+def look(what, seen):
+    if CANARY in b"".join(seen):
+        faults.append(f"{what}: {seen}")
+
+
+def waits(form, sql, prepare, changes, restore):
+    """`sql` waits for `gate` while `changes` make something else of its names."""
+    holder, waiter = connect(), connect()
+    done(holder, "create table if not exists gate (i int)", *prepare)
+    done(holder, "begin", "lock table gate in access exclusive mode")
+    if form == "simple":
+        waiter.send(b"Q", sql.encode() + b"\0")
+    else:
+        extended(waiter, sql)
+    time.sleep(0.3)
+    answers = [holder.simple(change) for change in changes]
+    end = "commit" if not any(map(refused, answers)) else "rollback"
+    done(holder, end)
+    seen = waiter.until_ready()
+    look(f"{form}: {sql}", seen)
+    if end == "commit" and not refused(seen):
+        faults.append(f"{form}: {sql} and {changes} both went through: {seen}")
+    if end == "commit":
+        done(holder, *restore)
+    for session in (holder, waiter):
+        session.socket.close()
+    print(form, sql, "-", "the change" if end == "rollback" else "the statement", "was refused")
+
+
+clean = "create or replace view moving as select id, note as x from plain"
+shows = "create or replace view moving as select id, ssn as x from users"
+for form, sql in [
+    ("simple", "select m.x from gate g right join moving m on true"),
+    ("extended", "select m.x from gate g right join moving m on true"),
+    ("simple", "copy (select m.x from gate g right join moving m on true) to stdout"),
+    ("simple", "select m.id from gate g right join moving m on true where m.x like '%ssn-3'"),
+    ("simple", "select m.x::int from gate g right join moving m on true"),
+    ("simple", "select set_config('a.b', max(m.x), false) from gate g right join moving m on true"),
+]:
+    waits(form, sql, [clean], [shows], [clean])
+waits("simple", "select count(*) from gate g right join brand_new m on true where m.x like '%ssn-3'", [],
+      ["create view brand_new as select id, ssn as x from users"], ["drop view brand_new"])
+waits("simple", "update tt set note = x from gate right join plain on true",
+      ["create table if not exists tt (id int, note text, x text)"],
+      ["alter table tt rename to tt_old", "alter table users rename column ssn to x",
+       "alter table users rename to tt"],
+      ["alter table tt rename to users", "alter table users rename column x to ssn",
+       "alter table tt_old rename to tt"])
+swap = ["alter schema s1 rename to s1_old", "alter schema public rename to s1"]
+back = ["alter schema s1 rename to public", "alter schema s1_old rename to s1"]
+tables = ["create schema if not exists s1", "create table if not exists s1.users (id int, email text)"]
+waits("simple", "select u.email from public.gate g right join s1.users u on true", tables, swap, back)
+
+
+def stale(sql, prepare, changes, restore, *, ask):
+    """A portal is planned while a name means something else, and executed when it does not."""
+    session = connect()
+    done(session, *prepare, ask)
+    session.send(b"P", b"st\0" + sql.encode() + b"\0\0\0")
+    session.send(b"S")
+    parsed = session.until_ready()
+    if refused(parsed):
+        faults.append(f"{sql}: {parsed}")
+    done(session, "begin", *changes)
+    session.send(b"B", b"pp\0st\0\0\0\0\0\0\0")
+    session.send(b"S")
+    look(sql, session.until_ready())
+    done(session, *restore, ask)
+    session.send(b"E", b"pp\0" + struct.pack(">i", 0))
+    session.send(b"S")
+    seen = session.until_ready()
+    look(sql, seen)
+    if not refused(seen):
+        faults.append(f"{sql}: planned with another view, and not refused: {seen}")
+    session.simple("rollback")
+    session.socket.close()
+    print("stale portal:", sql)
+
+
+sink = "create table if not exists sink (a int, t text)"
+for sql in [
+    "insert into sink select id, x from moving",
+    "update plain set note = m.x from moving m where m.id = plain.id",
+    "select set_config('a.b', max(x), false) from moving",
+    "select id from moving where x like '%ssn-3'",
+    "select x::int from moving",
+]:
+    stale(sql, [sink, clean], [shows], [clean], ask="select * from moving")
+stale("select id from s1.users u where u.email like '%-1@%'", [*tables, "create schema if not exists s3"],
+      swap, back, ask="select * from s1.users")
+
+print("\n".join(faults))
+print("done" if not faults else "FAULTS")
