@@ -14,27 +14,12 @@ use std::time::Instant;
 /// So many sessions that left are told apart. While there are more, nothing sensitive is made of names.
 const LEFT_MAX: usize = 256;
 
-/// The statements of one session that are on their way.
-#[derive(Debug, Default)]
-struct UnderWay {
-    /// Those that have no answer yet, and name relations.
+/// What a session that left had on its way.
+#[derive(Debug)]
+struct LeftBehind {
+    left: Left,
     statements: VecDeque<Arc<Flow>>,
-    /// Those of the open transaction that make something of names.
     reveals: Vec<Arc<Flow>>,
-}
-
-impl UnderWay {
-    fn is_empty(&self) -> bool {
-        self.statements.is_empty() && self.reveals.is_empty()
-    }
-
-    /// Would the one see what the other makes of names?
-    fn crosses(&self, flow: &Flow) -> bool {
-        let (mut statements, mut reveals) = (self.statements.iter(), self.reveals.iter());
-        reveals.any(|other| flow.mentions.sees(&other.mentions))
-            || flow.mentions.reveals()
-                && statements.any(|other| other.mentions.sees(&flow.mentions))
-    }
 }
 
 /// What was let through, to be taken back where it is not sent after all.
@@ -45,11 +30,14 @@ pub(crate) struct Let {
     reveals: bool,
 }
 
-/// The sessions of a database, by their numbers.
+/// What the sessions of a database have on their way, by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Crossing {
-    sessions: FxHashMap<u64, UnderWay>,
-    left: VecDeque<(Left, UnderWay)>,
+    /// What has no answer yet, and names relations.
+    statements: FxHashMap<u64, VecDeque<Arc<Flow>>>,
+    /// What makes something sensitive of names, in transactions that are open. Hardly ever any.
+    reveals: FxHashMap<u64, Vec<Arc<Flow>>>,
+    left: VecDeque<LeftBehind>,
     /// Of one that left and is not told apart any more.
     forgotten: Option<Left>,
 }
@@ -57,65 +45,83 @@ pub(crate) struct Crossing {
 impl Crossing {
     /// Lets a statement through; `None`: it would cross another session's.
     pub(crate) fn enter(&mut self, session: u64, flow: &Arc<Flow>, now: Instant) -> Option<Let> {
-        self.left.retain(|(left, _)| left.counts(now));
+        self.left.retain(|behind| behind.left.counts(now));
         self.forgotten.take_if(|left| !left.counts(now));
-        let others = self
-            .sessions
-            .iter()
-            .filter(|(number, _)| **number != session);
-        let mut others = others
-            .map(|(_, under_way)| under_way)
-            .chain(self.left.iter().map(|(_, under_way)| under_way));
-        if others.any(|other| other.crosses(flow)) {
-            return None;
-        }
         let found = Let {
             waits: !flow.mentions.is_empty(),
             reveals: flow.mentions.reveals(),
         };
-        if found.reveals && self.forgotten.is_some() {
+        if self.is_revealed(session, flow) || found.reveals && self.is_named(session, flow) {
             return None;
         }
-        if found != Let::default() {
-            let own = self.sessions.entry(session).or_default();
-            if found.waits {
-                own.statements.push_back(Arc::clone(flow));
-            }
-            if found.reveals {
-                own.reveals.push(Arc::clone(flow));
-            }
+        if found.waits {
+            let own = self.statements.entry(session).or_default();
+            own.push_back(Arc::clone(flow));
+        }
+        if found.reveals {
+            self.reveals
+                .entry(session)
+                .or_default()
+                .push(Arc::clone(flow));
         }
         Some(found)
     }
 
+    /// Does another session make something of what it names?
+    fn is_revealed(&self, session: u64, flow: &Flow) -> bool {
+        let others = self.reveals.iter();
+        let others = others.filter(|(number, _)| **number != session);
+        let left = self.left.iter().flat_map(|behind| &behind.reveals);
+        let mut reveals = others.flat_map(|(_, reveals)| reveals).chain(left);
+        reveals.any(|other| flow.mentions.sees(&other.mentions))
+    }
+
+    /// Does another session name what it makes something of?
+    fn is_named(&self, session: u64, flow: &Flow) -> bool {
+        let others = self.statements.iter();
+        let others = others.filter(|(number, _)| **number != session);
+        let left = self.left.iter().flat_map(|behind| &behind.statements);
+        let mut statements = others.flat_map(|(_, statements)| statements).chain(left);
+        self.forgotten.is_some() || statements.any(|other| other.mentions.sees(&flow.mentions))
+    }
+
     /// The last one was not sent.
     pub(crate) fn withdraw(&mut self, session: u64, found: Let) {
-        self.change(session, |own| {
-            if found.waits {
-                own.statements.pop_back();
+        if found.waits {
+            self.change(session, |own| _ = own.pop_back());
+        }
+        if found.reveals
+            && let Some(own) = self.reveals.get_mut(&session)
+        {
+            own.pop();
+            if own.is_empty() {
+                self.reveals.remove(&session);
             }
-            if found.reveals {
-                own.reveals.pop();
-            }
-        });
+        }
     }
 
     /// The first one that waits is answered.
     pub(crate) fn answered(&mut self, session: u64) {
-        self.change(session, |own| _ = own.statements.pop_front());
+        self.change(session, |own| _ = own.pop_front());
     }
 
     /// The transaction has ended.
     pub(crate) fn ended(&mut self, session: u64) {
-        self.change(session, |own| own.reveals.clear());
+        self.reveals.remove(&session);
     }
 
     /// The session left: the server may go on with what it was sent.
     pub(crate) fn left(&mut self, session: u64, left: Left) {
-        let Some(under_way) = self.sessions.remove(&session) else {
+        let statements = self.statements.remove(&session).unwrap_or_default();
+        let reveals = self.reveals.remove(&session).unwrap_or_default();
+        if statements.is_empty() && reveals.is_empty() {
             return;
-        };
-        self.left.push_back((left, under_way));
+        }
+        self.left.push_back(LeftBehind {
+            left,
+            statements,
+            reveals,
+        });
         if self.left.len() > LEFT_MAX {
             self.forget();
         }
@@ -125,31 +131,32 @@ impl Crossing {
     /// long as they could run. Those that have made something of names stay.
     fn forget(&mut self) {
         let mut left = self.left.iter();
-        let Some(at) = left.position(|(_, under_way)| under_way.reveals.is_empty()) else {
+        let Some(at) = left.position(|behind| behind.reveals.is_empty()) else {
             return;
         };
-        if let Some((left, _)) = self.left.remove(at) {
-            self.forgotten = Some(left.unknown());
+        if let Some(behind) = self.left.remove(at) {
+            self.forgotten = Some(behind.left.unknown());
         }
     }
 
     /// Forgets the sessions that left and whose processes run nothing more.
     pub(crate) fn settle(&mut self, processes: Processes<'_>) {
-        self.left.retain(|(left, _)| !left.is_over(processes));
+        self.left.retain(|behind| !behind.left.is_over(processes));
     }
 
     /// Is anything on its way?
     pub(crate) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.left.is_empty() && self.forgotten.is_none()
+        let none = self.statements.is_empty() && self.reveals.is_empty();
+        none && self.left.is_empty() && self.forgotten.is_none()
     }
 
-    fn change(&mut self, session: u64, change: impl FnOnce(&mut UnderWay)) {
-        let Some(own) = self.sessions.get_mut(&session) else {
+    fn change(&mut self, session: u64, change: impl FnOnce(&mut VecDeque<Arc<Flow>>)) {
+        let Some(own) = self.statements.get_mut(&session) else {
             return;
         };
         change(own);
         if own.is_empty() {
-            self.sessions.remove(&session);
+            self.statements.remove(&session);
         }
     }
 }
