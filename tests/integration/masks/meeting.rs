@@ -1,5 +1,5 @@
 //! Columns that several masks are about: each of them is obeyed.
-use super::Masked;
+use super::*;
 
 /// Two fields with masks of their own, and what is made of both of them.
 const SCHEMA: &str = "
