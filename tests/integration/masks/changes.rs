@@ -23,7 +23,7 @@ fn the_gateway_and_the_server_mean_the_same_by_a_name() {
 fn a_statement_that_waits_means_what_it_was_judged_by() {
     for predicates in ["allow", "deny"] {
         let masked = Masked::new(&format!("predicates = \"{predicates}\""));
-        let outcome = masked.script(true, "crossing.py", "attacks.sql");
+        let outcome = masked.script(true, "crossing.py", predicates);
         assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
         assert_eq!(masked.sees("select count(*) from sink"), "0");
         masked.assert_unknown(CANARY);

@@ -621,3 +621,9 @@ begin;;explain (analyze, costs off, timing off, summary off) update owned set ow
 begin;;explain (analyze, format json, timing off, summary off) insert into cited values (2, 3);;rollback
 prepare px as update owned set owner = 3 where id = 1;;begin;;explain (analyze, costs off, timing off, summary off) execute px;;rollback
 begin isolation level serializable;;select ssn from late;;select page, tuple from pg_locks where mode = 'SIReadLock' and relation = 'late'::regclass;;rollback
+select chunk_data from pg_toast.pg_toast_2619
+select length(chunk_data) from pg_toast.pg_toast_2619
+set search_path = pg_toast;;select chunk_id from pg_toast_2619;;reset search_path
+copy (select chunk_data from pg_toast.pg_toast_3429) to stdout
+copy pg_toast.pg_toast_2619 to stdout
+alter table pg_toast.pg_toast_2619 rename to open

@@ -101,7 +101,13 @@ def stale(sql, prepare, changes, restore, *, ask):
     done(session, "begin", *changes)
     session.send(b"B", b"pp\0st\0\0\0\0\0\0\0")
     session.send(b"S")
-    look(sql, session.until_ready())
+    bound = session.until_ready()
+    look(sql, bound)
+    if any(m[:1] == b"E" for m in bound):
+        # Already to plan it would have asked.
+        session.socket.close()
+        print("not planned:", sql)
+        return
     done(session, *restore, ask)
     session.send(b"E", b"pp\0" + struct.pack(">i", 0))
     session.send(b"S")
@@ -125,6 +131,88 @@ for sql in [
     stale(sql, [sink, clean], [shows], [clean], ask="select * from moving")
 stale("select id from s1.users u where u.email like '%-1@%'", [*tables, "create schema if not exists s3"],
       swap, back, ask="select * from s1.users")
+
+def planned(sql, prepare, change, restore):
+    """Bind plans what was prepared before a name meant something else."""
+    session = connect()
+    done(session, *prepare)
+    session.send(b"P", b"st\0" + sql.encode() + b"\0\0\0")
+    session.send(b"S")
+    session.until_ready()
+    done(session, *change)
+    session.send(b"B", b"\0st\0\0\0\0\0\0\0")
+    session.send(b"S")
+    seen = session.until_ready()
+    look(sql, seen)
+    if not any(m[:1] == b"E" and (b"C0A000" in m or b"C42501" in m) for m in seen):
+        faults.append(f"{sql} is planned with another view: {seen}")
+    done(session, *restore)
+    session.socket.close()
+    print("planned:", sql)
+
+
+if sys.argv[5].endswith("deny"):
+    for question in ["select id from moving where x like '%-ssn-3%\\'",
+                     "select id from moving where x > 'l'",
+                     "select x::int from moving"]:
+        planned(question, [clean], [shows], [clean])
+session = connect()
+done(session, clean)
+session.send(b"P", b"st\0select id, x from moving\0\0\0")
+session.send(b"S")
+session.until_ready()
+done(session, shows)
+session.send(b"B", b"\0st\0\0\0\0\0\0\0")
+session.send(b"E", b"\0" + struct.pack(">i", 0))
+session.send(b"S")
+seen = session.until_ready()
+look("what is only returned", seen)
+if not any(m[:1] == b"D" for m in seen):
+    faults.append(f"what is only returned is covered, and not refused: {seen}")
+done(session, clean)
+
+
+# A view over another one asks, or hands over, in its own definition.
+session = connect()
+done(session, clean)
+for over in ["select count(*) as n from moving where x like '%ssn-3%'",
+             "select set_config('a.b', max(x), false) as n from moving"]:
+    done(session, f"create view over as {over}")
+    seen = session.simple(shows)
+    if not refused(seen):
+        faults.append(f"{over}: what is below it became sensitive: {seen}")
+    look(over, session.simple("select * from over") + session.simple("show a.b"))
+    done(session, "drop view over")
+session.socket.close()
+
+
+def races(sql, change, restore, delays):
+    """A change between the look at a statement, which takes its time, and the moment that it is sent."""
+    for delay in delays:
+        holder, waiter = connect(), connect()
+        done(holder, *restore)
+        waiter.send(b"Q", sql.encode() + b"\0")
+        time.sleep(delay)
+        holder.simple(change)
+        look(sql[:80], waiter.until_ready())
+        for session in (holder, waiter):
+            session.socket.close()
+
+
+slow = " or ".join(f"m.id = {n}" for n in range(1500))
+races(f"select m.x, m.id from moving m where m.x is not null and ({slow})", shows, [clean],
+      [0.02, 0.05, 0.1, 0.2, 0.3])
+for delay in [0.005, 0.01, 0.02, 0.05]:
+    holder, waiter = connect(), connect()
+    done(holder, clean)
+    done(waiter, "begin", f"create table zz_{int(delay * 1000)} (i int)")
+    waiter.send(b"Q", b"select m.x, m.id from moving m\0")
+    time.sleep(delay)
+    holder.simple(shows)
+    look("with a catalogue of its own", waiter.until_ready())
+    waiter.simple("rollback")
+    for session in (holder, waiter):
+        session.socket.close()
 
 print("\n".join(faults))
 print("done" if not faults else "FAULTS")

@@ -399,6 +399,9 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
     let names = Names::of(tree, outlook, &text.made);
     let mut uses = Uses::new(&names, text);
     uses.statement(tree);
+    if names.has_pieces() && outlook.covers {
+        uses.found.push((UseKind::Unproven, UNPROVEN));
+    }
     let quotes = !uses.found.is_empty();
     for found in uses.found {
         if !flow.uses.contains(&found) {
@@ -421,8 +424,8 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
         || leaves_catalogue(tree)
         || only_adds(tree) && is_new(tree, outlook);
     flow.replaces |= !keeps;
-    let others = names.has_views() || calls;
-    flow.mentions.enter(tree, outlook, others, touches, keeps);
+    let views = names.has_views();
+    flow.mentions.enter(tree, outlook, views, calls, touches);
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
     flow.quotes |= calls || names.has_touching_view() || quotes;
     if server::ends_prepared(tree) {

@@ -234,6 +234,16 @@ pub(crate) struct Relation {
     pub(crate) runs_code: bool,
 }
 
+impl Relation {
+    /// May it be a view over what has this name? A definition that cannot be read may be over anything.
+    pub(crate) fn is_over(&self, name: &str) -> bool {
+        let definition = self.definition.as_deref();
+        matches!(self.kind, b'v' | b'm')
+            && *self.name != *name
+            && definition.is_none_or(|definition| definition.contains(name))
+    }
+}
+
 /// What a type of the database's own is made of; 0 where it is not of that kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TypeParts {

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// So many of the last beginnings and ends of what makes something of names are told apart.
+const EVENTS_MAX: usize = 64;
 /// So many sessions that left are told apart. While there are more, nothing sensitive is made of names.
 const LEFT_MAX: usize = 256;
 
@@ -30,6 +32,14 @@ pub(crate) struct Let {
     reveals: bool,
 }
 
+impl Let {
+    /// Of what makes nothing of names.
+    pub(crate) const WAITS: Let = Let {
+        waits: true,
+        reveals: false,
+    };
+}
+
 /// What the sessions of a database have on their way, by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Crossing {
@@ -40,18 +50,62 @@ pub(crate) struct Crossing {
     left: VecDeque<LeftBehind>,
     /// Of one that left and is not told apart any more.
     forgotten: Option<Left>,
+    /// How often something began or ended that makes something of names; and the last of them.
+    moment: Moment,
+    events: VecDeque<Arc<Flow>>,
 }
 
+/// A point in the order of what makes something of names: what was read before it does not show what
+/// has come since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment(u64);
+
 impl Crossing {
-    /// Lets a statement through; `None`: it would cross another session's.
-    pub(crate) fn enter(&mut self, session: u64, flow: &Arc<Flow>, now: Instant) -> Option<Let> {
-        self.left.retain(|behind| behind.left.counts(now));
+    /// Now.
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    fn happened(&mut self, flow: &Arc<Flow>) {
+        self.moment.0 += 1;
+        self.events.push_back(Arc::clone(flow));
+        if self.events.len() > EVENTS_MAX {
+            self.events.pop_front();
+        }
+    }
+
+    /// Has something been made of what it names since then?
+    fn has_changed(&self, since: Moment, flow: &Flow) -> bool {
+        let count = self.moment.0.saturating_sub(since.0);
+        let Some(first) = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.events.len().checked_sub(count))
+        else {
+            return !flow.mentions.is_empty();
+        };
+        let mut events = self.events.iter().skip(first);
+        events.any(|other| flow.mentions.sees(&other.mentions))
+    }
+
+    /// Lets a statement through that was judged by what was there at a moment; `None`: it would cross
+    /// another session's, or has crossed it.
+    pub(crate) fn enter(
+        &mut self,
+        session: u64,
+        flow: &Arc<Flow>,
+        judged: Moment,
+        now: Instant,
+    ) -> Option<Let> {
+        self.forget_left(|behind| behind.left.counts(now));
         self.forgotten.take_if(|left| !left.counts(now));
         let found = Let {
             waits: !flow.mentions.is_empty(),
             reveals: flow.mentions.reveals(),
         };
-        if self.is_revealed(session, flow) || found.reveals && self.is_named(session, flow) {
+        if self.has_changed(judged, flow) || self.is_revealed(session, flow) {
+            return None;
+        }
+        if found.reveals && self.is_named(session, flow) {
             return None;
         }
         if found.waits {
@@ -59,10 +113,9 @@ impl Crossing {
             own.push_back(Arc::clone(flow));
         }
         if found.reveals {
-            self.reveals
-                .entry(session)
-                .or_default()
-                .push(Arc::clone(flow));
+            let own = self.reveals.entry(session).or_default();
+            own.push(Arc::clone(flow));
+            self.happened(flow);
         }
         Some(found)
     }
@@ -107,7 +160,9 @@ impl Crossing {
 
     /// The transaction has ended.
     pub(crate) fn ended(&mut self, session: u64) {
-        self.reveals.remove(&session);
+        for flow in self.reveals.remove(&session).unwrap_or_default() {
+            self.happened(&flow);
+        }
     }
 
     /// The session left: the server may go on with what it was sent.
@@ -139,9 +194,25 @@ impl Crossing {
         }
     }
 
-    /// Forgets the sessions that left and whose processes run nothing more.
-    pub(crate) fn settle(&mut self, processes: Processes<'_>) {
-        self.left.retain(|behind| !behind.left.is_over(processes));
+    /// Forgets the sessions that left and whose processes run nothing more. True: one has made
+    /// something of names.
+    pub(crate) fn settle(&mut self, processes: Processes<'_>) -> bool {
+        let before = self.moment;
+        self.forget_left(|behind| !behind.left.is_over(processes));
+        self.moment != before
+    }
+
+    fn forget_left(&mut self, stays: impl Fn(&LeftBehind) -> bool) {
+        let all = std::mem::take(&mut self.left);
+        for behind in all {
+            if stays(&behind) {
+                self.left.push_back(behind);
+                continue;
+            }
+            for flow in &behind.reveals {
+                self.happened(flow);
+            }
+        }
     }
 
     /// Is anything on its way?

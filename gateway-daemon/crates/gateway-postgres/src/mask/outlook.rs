@@ -291,6 +291,15 @@ impl Outlook {
         named.peek().is_some() && named.all(|(_, relation)| relation.schema.starts_with("pg_temp_"))
     }
 
+    /// Is there a view, perhaps, over what has this name?
+    pub(crate) fn has_view_over(&self, name: &str) -> bool {
+        let Some(catalogue) = &self.catalogue else {
+            return true;
+        };
+        let mut own = catalogue.relations.iter();
+        own.any(|(oid, relation)| *oid >= FIRST_USER_OID && relation.is_over(name))
+    }
+
     /// Did the relation come with the server?
     pub(crate) fn is_own_relation(&self, schema: &str, name: &str) -> bool {
         // `pg_catalog` is searched first, unless the search path says otherwise.

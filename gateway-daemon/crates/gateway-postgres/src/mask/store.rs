@@ -1,7 +1,7 @@
 //! What all sessions share about databases: their catalogues, what policies say about those, and
 //! what statements do.
 use super::catalogue::Catalogue;
-use super::crossing::{Crossing, Let};
+use super::crossing::{Crossing, Let, Moment};
 use super::marks::Marks;
 use super::outlook::{Outlook, Remembered};
 use crate::interpret::flow::Flow;
@@ -243,7 +243,7 @@ impl Store {
         &self,
         database: &Database,
         catalogue: Catalogue,
-        began: u64,
+        began: (u64, Moment),
         processes: Option<Processes<'_>>,
     ) {
         let mut databases = self.databases.lock();
@@ -258,11 +258,11 @@ impl Store {
         let mut settled = false;
         if let Some(processes) = processes {
             known.moving.settle(processes);
-            known.crossing.settle(processes);
             // What it has changed meanwhile may have been read before.
-            settled = known.changing.settle(processes);
+            settled = known.changing.settle(processes) | known.crossing.settle(processes);
         }
-        let is_new = known.generation == began && known.changing.requests == 0 && !settled;
+        let is_same = (known.generation, known.crossing.moment()) == began;
+        let is_new = is_same && known.changing.requests == 0 && !settled;
         known.read = is_new.then(|| (self.now)());
         // The same as before comes with all that was found out about it.
         if known.catalogue.as_deref() != Some(&catalogue) {
@@ -318,10 +318,24 @@ impl Store {
         self.number()
     }
 
-    /// Lets a statement of a session through; `None`: it would cross another session's.
-    pub(crate) fn enter(&self, database: &Database, session: u64, flow: &Arc<Flow>) -> Option<Let> {
+    /// Now, in the order of what sessions make of names.
+    pub(crate) fn moment(&self, database: &Database) -> Moment {
+        self.cross(database, |crossing| crossing.moment())
+    }
+
+    /// Lets a statement of a session through that was judged by what was there at a moment; `None`: it
+    /// would cross another session's.
+    pub(crate) fn enter(
+        &self,
+        database: &Database,
+        session: u64,
+        flow: &Arc<Flow>,
+        judged: Moment,
+    ) -> Option<Let> {
         let now = (self.now)();
-        self.cross(database, |crossing| crossing.enter(session, flow, now))
+        self.cross(database, |crossing| {
+            crossing.enter(session, flow, judged, now)
+        })
     }
 
     /// What was let through last was not sent.
@@ -481,10 +495,10 @@ mod tests {
 
     /// The catalogue is read, and the server says who runs something.
     fn read(store: &Store, running: &[u32]) {
-        let generation = store.generation(&orders());
+        let began = (store.generation(&orders()), store.moment(&orders()));
         let asked = now();
         let processes = Some(Processes { asked, running });
-        store.read(&orders(), Catalogue::default(), generation, processes);
+        store.read(&orders(), Catalogue::default(), began, processes);
     }
 
     fn orders() -> Database {

@@ -10,6 +10,7 @@ mod reading;
 mod view;
 
 pub(super) use answers::table_columns;
+pub(super) use crossing::Plan;
 pub(super) use view::View;
 
 use super::cursors::{CursorChange, Cursors};
@@ -26,7 +27,7 @@ use crate::interpret::flow::{CopySource, Fields, Flow, Outputs};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
 use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
-use crate::mask::crossing::Let;
+use crate::mask::crossing::{Let, Moment};
 use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
 use crate::mask::words;
 use gateway_core::mask::{Predicates, Use, UseKind};
@@ -138,6 +139,10 @@ pub(super) struct Masking {
     loading: Option<Loading>,
     /// What the database's generation was when that began, and when it did.
     generation: u64,
+    moment: Moment,
+    /// By which moment the session's own catalogue was read, and by which the request is judged.
+    own_moment: Moment,
+    judged: Moment,
     asked: Option<Instant>,
     /// How often this session has changed it, or may have.
     alterations: u64,

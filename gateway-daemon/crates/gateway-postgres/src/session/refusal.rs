@@ -10,6 +10,11 @@ const REFUSED: &str = "42501";
 const NOTHING_WRONG: &str = "00000";
 /// "Invalid authorization specification".
 const NOT_LOGGED_IN: &str = "28000";
+/// "Feature not supported", with which PostgreSQL refuses a plan whose result has changed: drivers
+/// prepare the statement again.
+const OUTDATED: &str = "0A000";
+/// "Invalid SQL statement name", upon which they do so too.
+const NOT_PREPARED: &str = "26000";
 /// "Program limit exceeded".
 const LIMITED: &str = "54000";
 
@@ -20,6 +25,10 @@ pub(super) enum Wording {
     Refused(Refusal),
     /// A limit of the gateway, by its key in the configuration.
     Limited(&'static str),
+    /// What would be planned is not what was prepared, as far as masks are concerned.
+    Changed,
+    /// What would be planned is not known.
+    Unknown,
 }
 
 impl Wording {
@@ -29,6 +38,9 @@ impl Wording {
         match self {
             Wording::Refused(refusal) => format!("gateway refused operation {}", refusal.id),
             Wording::Limited(_) => String::from("gateway refused a request over a limit"),
+            Wording::Changed | Wording::Unknown => {
+                String::from("gateway refused to have a statement planned")
+            }
         }
     }
 
@@ -42,6 +54,19 @@ impl Wording {
                     "Operation {}. The server has not seen it.",
                     refusal.id
                 )),
+            ),
+            Wording::Changed => (
+                OUTDATED,
+                String::from(
+                    "gateway: what the statement's names stand for has changed since it was \
+                     prepared, or is changing, and it could ask about masked values: prepare it again",
+                ),
+                None,
+            ),
+            Wording::Unknown => (
+                NOT_PREPARED,
+                String::from("gateway: the prepared statement is not known: prepare it again"),
+                None,
             ),
             Wording::Limited(name) => (
                 LIMITED,

@@ -1,6 +1,6 @@
 //! The client's messages once it is logged in: which pass, which are judged, which are replaced.
 use super::judge::{Phase, Question, Reading, ask, attributes};
-use super::masking::{self, Look};
+use super::masking::{self, Look, Plan};
 use super::names::significant;
 use super::pipeline::{Entry, Request};
 use super::refusal::{self, Wording};
@@ -82,7 +82,7 @@ impl Serving {
         match header.kind {
             b'Q' => self.query(header.size, body, out),
             b'P' => self.parse(header.size, body, out),
-            b'B' => self.bind(header.size, body),
+            b'B' => self.bind(header.size, body, out),
             b'E' => self.execute(header.size, body, out),
             b'D' => self.describe(header.size, body),
             b'C' => self.close(header.size, body),
@@ -218,6 +218,7 @@ impl Serving {
         if let Some(name) = name {
             let statement = self.prepare(name, &reading, &parse);
             statement.clean.store(clean, Ordering::Relaxed);
+            *statement.prepared.lock() = self.stamp();
             let position = self.pipeline.next();
             let (name, _) = self.statements.change(name, position, Some(statement));
             self.changes.push(Change::Statement(name));
@@ -246,26 +247,31 @@ impl Serving {
         statement
     }
 
-    fn bind(&mut self, size: usize, body: &[u8]) -> Result<Step, Error> {
+    fn bind(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let bind = request::bind(body)?;
         let mut entry = Entry::new(Request::Bind, size);
-        let Some(name) = significant(bind.portal) else {
-            // A name that cannot be followed: whoever executes it executes the unknown.
-            self.pipeline.push(entry);
-            return Ok(Step::Pass(size));
-        };
-        if !self.portals.contains(name) && self.portals.len() >= self.shared.limits.portals {
-            return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
-        }
         let statement = significant(bind.statement).and_then(|name| {
             self.statements
                 .look_up(name, self.pipeline.segment())
                 .one()
                 .cloned()
         });
-        entry.clean = statement
-            .as_ref()
-            .is_some_and(|statement| statement.clean.load(Ordering::Relaxed));
+        // It is planned now, and what is planned is computed in part.
+        match self.plan(statement.as_deref(), out) {
+            Plan::Wait => return Ok(self.wait()),
+            Plan::Refused(wording) => return Ok(self.refuse(Request::Bind, size, wording)),
+            Plan::As { clean } => entry.clean = clean,
+        }
+        entry.crosses = self.crosses();
+        let Some(name) = significant(bind.portal) else {
+            // A name that cannot be followed: whoever executes it executes the unknown.
+            self.pipeline.push(entry);
+            return Ok(Step::Pass(size));
+        };
+        if !self.portals.contains(name) && self.portals.len() >= self.shared.limits.portals {
+            self.uncross(entry);
+            return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
+        }
         let mut parameters = std::mem::take(&mut self.spare);
         let limits = &self.shared.limits;
         let keep = Keep {
@@ -289,6 +295,7 @@ impl Serving {
             _ => Some(size_of_values(&parameters)),
         };
         if held.is_some_and(|bytes| !self.has_room(bytes)) {
+            self.uncross(entry);
             return Ok(self.refuse(Request::Bind, size, Wording::Limited(HELD)));
         }
         let portal = Portal {

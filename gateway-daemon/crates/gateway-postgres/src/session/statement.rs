@@ -5,6 +5,7 @@ use super::names::Same;
 use crate::codec::types::TypeNames;
 use crate::interpret::{Classification, PlainStrings, TextEncoding};
 use gateway_core::{Attribute, Parameter};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -64,6 +65,8 @@ pub(super) struct Statement {
     given: Box<[u32]>,
     /// Nothing sensitive is in it, as far as was known when it was prepared.
     pub(super) clean: AtomicBool,
+    /// When that was.
+    pub(super) prepared: Mutex<Option<Stamp>>,
     /// The types that the upstream told.
     described: OnceLock<Box<[u32]>>,
     _share: Share,
@@ -84,6 +87,7 @@ impl Statement {
             attributes: attributes(reading.meaning.as_deref(), Phase::Execute),
             given: given.take(TYPES_MAX).collect(),
             clean: AtomicBool::new(false),
+            prepared: Mutex::new(None),
             described: OnceLock::new(),
             _share: held.share(reading.text.len()),
         }

@@ -3,7 +3,7 @@
 //! PostgreSQL looks names up once more when a lock that it waited for is its own, and reads views when
 //! it plans: what a statement was judged by may be another by the time it runs, if another session
 //! makes it so. The two are told apart by names, whatever their schemas.
-use super::nodes::every_node;
+use super::nodes::{every_node, made_relation};
 use super::server::ends_prepared;
 use super::text::{is_private, leaves_catalogue};
 use crate::interpret::tree::Tree;
@@ -69,11 +69,13 @@ impl Names {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mentions {
     relations: Names,
-    /// There are others behind one of them, or behind what is called.
-    others: bool,
+    /// There is a view among them: others are behind it, which are not known by name.
+    views: bool,
+    /// It calls what is not known, and could name any.
+    calls: bool,
     /// The names that it makes stand for something else, in which something sensitive may be.
     given: Names,
-    /// One of these may be known to views already.
+    /// What stands for something else there is behind views as well.
     replaces: bool,
 }
 
@@ -82,24 +84,25 @@ impl Mentions {
     pub(super) fn anything() -> Mentions {
         Mentions {
             relations: Names::any(),
-            others: true,
+            views: true,
+            calls: true,
             given: Names::any(),
             replaces: true,
         }
     }
 
-    /// Adds those of a statement. `others`: there is a view among its relations, or a call of what is
-    /// not known; `touches`: something sensitive is in it; `keeps`: what names stood for they stand
-    /// for behind it.
+    /// Adds those of a statement. `views`: there is a view among its relations; `calls`: it calls what
+    /// is not known; `touches`: something sensitive is in it.
     pub(super) fn enter(
         &mut self,
         tree: &Tree,
         outlook: &Outlook,
-        others: bool,
+        views: bool,
+        calls: bool,
         touches: bool,
-        keeps: bool,
     ) {
-        self.others |= others;
+        self.views |= views;
+        self.calls |= calls;
         let mut relations = Vec::new();
         every_node(tree, &mut |part| {
             if part.kind() == "RangeVar" {
@@ -113,14 +116,16 @@ impl Mentions {
             self.replaces = true;
         } else if touches && !leaves_catalogue(tree) && !is_private(tree, outlook) {
             self.given.add(&given(tree, &relations));
-            self.replaces |= !keeps;
+            // Views know relations by their numbers, whatever these are called.
+            self.replaces |= tree.kind() == "ViewStmt" && tree.flag("replace");
         }
     }
 
     /// Adds those of what it executes.
     pub(super) fn add(&mut self, other: &Mentions) {
         self.relations.add(&other.relations);
-        self.others |= other.others;
+        self.views |= other.views;
+        self.calls |= other.calls;
         self.given.add(&other.given);
         self.replaces |= other.replaces;
     }
@@ -138,7 +143,7 @@ impl Mentions {
     /// May this one see what `other` makes of its names?
     pub(crate) fn sees(&self, other: &Mentions) -> bool {
         self.relations.meets(&other.given)
-            || self.others && other.replaces && !other.given.is_empty()
+            || (self.calls || self.views && other.replaces) && !other.given.is_empty()
     }
 }
 
@@ -152,6 +157,9 @@ fn renames_schema(tree: &Tree) -> bool {
 fn given(tree: &Tree, relations: &[&str]) -> Names {
     match tree.kind() {
         "ViewStmt" => Names::of(tree.tree("view").map(|view| view.text("relname"))),
+        "CreateStmt" | "CreateTableAsStmt" => {
+            Names::of(made_relation(tree).map(|range| range.text("relname")))
+        }
         "RenameStmt" => Names::of(relations.iter().copied().chain([tree.text("newname")])),
         "AlterTableStmt" | "AlterObjectSchemaStmt" if !relations.is_empty() => {
             Names::of(relations.iter().copied())
@@ -205,6 +213,12 @@ mod tests {
             sees("select f(1)", replaced),
             "what that reads is not known"
         );
+        assert!(!sees(
+            "select id from v",
+            "alter table users rename to plain"
+        ));
+        let made = "create materialized view m as select email from users";
+        assert!(sees("select 1 from m", made) && !sees("select 1 from plain, v", made));
     }
 
     #[test]

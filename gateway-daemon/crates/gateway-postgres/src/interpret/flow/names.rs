@@ -62,6 +62,8 @@ pub(super) struct Names<'a> {
     doubtful: bool,
     /// A view that has to do with something sensitive, whatever it returns.
     touching_view: bool,
+    /// The table of the pieces of long values, of whichever relation.
+    pieces: bool,
     made: Made<'a>,
     steps: Cell<usize>,
     tree: &'a Tree,
@@ -83,6 +85,7 @@ impl<'a> Names<'a> {
             unproven: false,
             doubtful: outlook.catalogue.is_none(),
             touching_view: false,
+            pieces: false,
             made: made.clone(),
             steps: Cell::new(0),
             tree,
@@ -136,6 +139,11 @@ impl<'a> Names<'a> {
     /// Is there a view in it that has to do with something sensitive, whatever it returns?
     pub(super) fn has_touching_view(&self) -> bool {
         self.touching_view
+    }
+
+    /// Does it name a table of pieces of long values? The server's own statistics are in such too.
+    pub(super) fn has_pieces(&self) -> bool {
+        self.pieces
     }
 
     /// Is there anything in it that is not certainly a table?
@@ -288,6 +296,7 @@ impl<'a> Names<'a> {
         // schema the name may mean one whatever else is called so.
         let is_hidden =
             !is_with && (schema.starts_with("pg_toast") || name.starts_with("pg_toast"));
+        self.pieces |= is_hidden;
         let is_there = named.known || outlook.is_own_relation(schema, name);
         let is_known =
             is_with || !is_hidden && (self.is_made(tree) || is_there && !self.made.hides(name));

@@ -123,6 +123,8 @@ impl<'n, 'a> Uses<'n, 'a> {
                 self.code();
             }
             "ViewStmt" if self.outlook.catalogue.is_none() && tree.flag("replace") => self.code(),
+            // What is over it would ask about what it shows from then on, or hand that over.
+            "ViewStmt" if self.changes_views(tree) => self.code(),
             "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
                 if tree.kind() == "ExplainStmt" && measures_writes(tree) {
                     let every = self.names.every_column();
@@ -163,6 +165,14 @@ impl<'n, 'a> Uses<'n, 'a> {
             kind if is_known_to_bring_no_code(kind) => self.other(tree),
             _ => self.code(),
         }
+    }
+
+    /// Does a view come to show something sensitive that another view is over? What that does with it is
+    /// in nobody's statement.
+    fn changes_views(&self, tree: &Tree) -> bool {
+        let name = tree.tree("view").map(|view| view.text("relname"));
+        let shows = tree.flag("replace") && self.names.touches();
+        shows && name.is_none_or(|name| self.outlook.has_view_over(name))
     }
 
     /// What is not known to leave values where they are.

@@ -1,7 +1,26 @@
 //! Statements that are not sent while another session makes something of their names.
 use crate::interpret::flow::Flow;
+use crate::mask::outlook::Outlook;
+use crate::session::judge::{Phase, Question};
+use crate::session::pipeline::Entry;
+use crate::session::refusal::Wording;
 use crate::session::serving::Serving;
+use crate::session::statement::Statement;
+use gateway_core::mask::{Predicates, UseKind};
+use gateway_protocol::Effects;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What comes of looking at a statement that is to be planned.
+pub(in crate::session) enum Plan {
+    /// The catalogue has to be read first.
+    Wait,
+    Refused(Wording),
+    /// `clean`: nothing sensitive is in it.
+    As {
+        clean: bool,
+    },
+}
 
 impl Serving {
     /// Lets a statement through that is looked at. False: it would cross another session's.
@@ -12,8 +31,76 @@ impl Serving {
         if masking.session == 0 {
             masking.session = shared.store.session();
         }
-        masking.entered = shared.store.enter(&database, masking.session, flow);
+        let judged = masking.judged;
+        masking.entered = shared.store.enter(&database, masking.session, flow, judged);
         masking.entered.is_some()
+    }
+
+    /// A prepared statement is planned (Bind). It was judged when it was prepared; where something has
+    /// changed since, it may ask something else: the planner compares with what is in statistics, and
+    /// calls what is not volatile, so that it can fail already.
+    pub(in crate::session) fn plan(
+        &mut self,
+        statement: Option<&Statement>,
+        out: &mut dyn Effects,
+    ) -> Plan {
+        self.withdraw();
+        let masking = self.masking.as_ref();
+        let latest = masking.and_then(|masking| masking.latest.as_ref());
+        let is_masked = latest.is_some_and(|outlook| outlook.covers);
+        let Some(statement) = statement else {
+            return match is_masked {
+                true => Plan::Refused(Wording::Unknown),
+                false => Plan::As { clean: false },
+            };
+        };
+        let clean = statement.clean.load(Ordering::Relaxed);
+        let meaning = self.read_again(statement);
+        let united = meaning.clone().map(|meaning| self.unite(meaning));
+        let question = Question {
+            meaning: united.as_deref(),
+            text: &statement.text,
+            parameters: &[],
+            attributes: &statement.attributes,
+            phase: Phase::Execute,
+            is_stale: false,
+        };
+        let masks = out.masks(&question.operation(&self.shared));
+        let Some(masks) = masks.filter(|masks| masks.cover()) else {
+            return Plan::As { clean };
+        };
+        let Some(outlook) = self.outlook(&*masks) else {
+            return Plan::Wait;
+        };
+        let (flow, _) = self.flow(meaning.as_ref(), &statement.text, &outlook);
+        let has_changed = *statement.prepared.lock() != self.stamp();
+        if has_changed && asks(&flow, &outlook) || !self.enter(&flow) {
+            return Plan::Refused(Wording::Changed);
+        }
+        let masking = self.masking();
+        masking.sensitive |= flow.touches;
+        masking.calls |= flow.calls;
+        Plan::As {
+            clean: !flow.touches,
+        }
+    }
+
+    /// Does what was let through last have an answer to wait for? It is sent.
+    pub(in crate::session) fn crosses(&mut self) -> bool {
+        let masking = self.masking.as_mut();
+        let entered = masking.and_then(|masking| masking.entered.take());
+        entered.is_some_and(|found| found.waits)
+    }
+
+    /// What was let through last as this is not sent after all.
+    pub(in crate::session) fn uncross(&mut self, entry: Entry) {
+        if entry.crosses
+            && let Some(masking) = &self.masking
+        {
+            let found = crate::mask::crossing::Let::WAITS;
+            let store = &self.shared.store;
+            store.withdraw(&self.database, masking.session, found);
+        }
     }
 
     /// What was let through last is not sent, or not yet.
@@ -34,4 +121,14 @@ impl Serving {
             store.answered(&self.database, masking.session);
         }
     }
+}
+
+/// Does it do anything with what is masked, besides returning it, that the policy does not allow?
+fn asks(flow: &Flow, outlook: &Outlook) -> bool {
+    flow.uses.iter().any(|(kind, field)| {
+        let field = outlook.field(*field);
+        let allows = |predicates: &Predicates| matches!(predicates, Predicates::Allow);
+        let is_open = field.is_some_and(|field| allows(&field.sensitive.mask.predicates));
+        !(is_open && *kind == UseKind::Asks)
+    })
 }

@@ -26,8 +26,13 @@ impl Drop for Serving {
         if masking.moving {
             store.end_move(&self.database, left);
         }
-        if masking.session != 0 {
-            store.left(&self.database, masking.session, self.process);
+        if masking.session == 0 {
+            return;
+        }
+        match self.pipeline.is_empty() {
+            // The server takes back what is open.
+            true => store.ended(&self.database, masking.session),
+            false => store.left(&self.database, masking.session, self.process),
         }
     }
 }
@@ -59,9 +64,11 @@ impl Serving {
     pub(super) fn begin_reading(&mut self) {
         let store = &self.shared.store;
         let (generation, now) = (store.generation(&self.database), store.now());
+        let moment = store.moment(&self.database);
         let masking = self.masking();
         masking.loading = Some(Loading::default());
         masking.generation = generation;
+        masking.moment = moment;
         masking.asked = Some(now);
     }
 
@@ -75,9 +82,12 @@ impl Serving {
         if masking.loading.is_some() {
             return None;
         }
+        // Before anything is taken for what is there.
+        let now = shared.store.moment(&database);
         let fresh = shared.store.fresh(&database);
+        let is_own = masking.own_moment == now;
         let catalogue = match (&masking.own, masking.changed, fresh.clone()) {
-            (Some(own), true, _) => own.clone(),
+            (Some(own), true, _) if is_own => own.clone(),
             (_, false, Fresh::Yes(catalogue)) => Some(catalogue),
             // A question that fails would fail the client's transaction.
             (_, false, Fresh::Old(catalogue)) if is_open => Some(catalogue),
@@ -94,6 +104,12 @@ impl Serving {
             _ => None,
         };
         masking.just_read = std::mem::take(&mut masking.loads) > 0;
+        // What was just read shows what was there when that began.
+        masking.judged = if masking.just_read {
+            masking.moment
+        } else {
+            now
+        };
         masking.names_change = matches!(fresh, Fresh::Changing(_));
         let found = masking.changed.then_some(&mut masking.found);
         let store = &shared.store;
@@ -152,14 +168,15 @@ impl Serving {
         let is_old = open && loading.is_snapshot();
         match loading.finish().filter(|_| !is_old) {
             Some(catalogue) if masking.changed && open => {
+                masking.own_moment = masking.moment;
                 masking.own = Some(Some(Arc::new(catalogue)));
             }
             Some(catalogue) => {
                 masking.changed = false;
                 masking.own = None;
-                let generation = masking.generation;
+                let began = (masking.generation, masking.moment);
                 let store = &shared.store;
-                store.read(&database, catalogue, generation, processes);
+                store.read(&database, catalogue, began, processes);
             }
             // It is this session that could not read it; others may.
             None => masking.loads = LOADS_MAX,
@@ -182,15 +199,16 @@ impl Serving {
             }
         }
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
-            if masking.session != 0 {
-                store.ended(&self.database, masking.session);
-            }
             masking.cursors.end_transaction();
             if std::mem::take(&mut masking.changed) {
                 masking.own = None;
                 store.remember(&self.database, std::mem::take(&mut masking.found));
                 let replaced = std::mem::take(&mut masking.replaced);
                 store.changed(&self.database, replaced);
+            }
+            // Behind it: until then what was read before counts as what is there.
+            if masking.session != 0 {
+                store.ended(&self.database, masking.session);
             }
         } else if masking.changed {
             // It may have changed once more.
