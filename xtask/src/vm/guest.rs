@@ -74,7 +74,7 @@ impl Report {
                 self.explain(&words);
             }
             // Behind it a test shows what its daemon said.
-            [] | ["---", ..] => self.explains = false,
+            ["---" | "note:" | "failures:", ..] => self.explains = false,
             _ if self.explains => self.explain(&words),
             ["INSTRUCTIONS", program, count] => {
                 if let Ok(count) = count.parse() {
