@@ -25,7 +25,7 @@ pub(crate) mod server;
 mod sizes;
 mod sources;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod uses;
 

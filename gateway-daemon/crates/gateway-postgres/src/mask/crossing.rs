@@ -231,3 +231,120 @@ impl Crossing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::flow::tests::outlook;
+    use std::time::Duration;
+
+    const SHOWS: &str = "create or replace view plain as select email from users";
+    const ASKS: &str = "select note from plain";
+
+    fn flow(sql: &str) -> Arc<Flow> {
+        Arc::new(Flow::of(sql, &outlook()))
+    }
+
+    /// Lets one through that was judged now.
+    fn enters(crossing: &mut Crossing, session: u64, sql: &str, now: Instant) -> bool {
+        let judged = crossing.moment();
+        crossing.enter(session, &flow(sql), judged, now).is_some()
+    }
+
+    #[test]
+    fn of_two_that_cross_the_second_is_stopped() {
+        let now = Instant::now();
+        for (first, second) in [(SHOWS, ASKS), (ASKS, SHOWS)] {
+            let mut crossing = Crossing::default();
+            assert!(enters(&mut crossing, 1, first, now));
+            assert!(!enters(&mut crossing, 2, second, now), "{second}");
+            assert!(enters(&mut crossing, 1, second, now), "its own does not");
+            assert!(enters(&mut crossing, 2, "select id from accounts", now));
+            crossing.answered(1);
+            crossing.answered(1);
+            crossing.ended(1);
+            assert!(enters(&mut crossing, 2, second, now), "{second}");
+        }
+    }
+
+    #[test]
+    fn what_has_come_and_gone_since_the_judgement_is_seen() {
+        let now = Instant::now();
+        let mut crossing = Crossing::default();
+        let judged = crossing.moment();
+        assert!(enters(&mut crossing, 1, SHOWS, now));
+        let between = crossing.moment();
+        crossing.answered(1);
+        crossing.ended(1);
+        for moment in [judged, between] {
+            assert!(crossing.enter(2, &flow(ASKS), moment, now).is_none());
+            let other = flow("select id from accounts");
+            assert!(crossing.enter(3, &other, moment, now).is_some());
+        }
+        assert!(enters(&mut crossing, 2, ASKS, now));
+    }
+
+    #[test]
+    fn more_than_are_told_apart_could_be_anything() {
+        let now = Instant::now();
+        let mut crossing = Crossing::default();
+        let judged = crossing.moment();
+        for _ in 0..EVENTS_MAX {
+            assert!(enters(
+                &mut crossing,
+                1,
+                "alter table users rename to away",
+                now
+            ));
+            crossing.answered(1);
+            crossing.ended(1);
+        }
+        assert!(crossing.enter(2, &flow(ASKS), judged, now).is_none());
+        assert!(crossing.enter(2, &flow("select 1"), judged, now).is_some());
+    }
+
+    #[test]
+    fn who_left_counts_until_nothing_runs_for_it() {
+        let now = Instant::now();
+        let mut crossing = Crossing::default();
+        assert!(enters(&mut crossing, 1, ASKS, now));
+        crossing.left(1, Left::new(now, Some(77)));
+        let later = now + Duration::from_secs(30);
+        let mut runs = |running: &[u32]| {
+            let asked = later;
+            crossing.settle(Processes { asked, running });
+            enters(&mut crossing, 2, SHOWS, later)
+        };
+        assert!(!runs(&[77]));
+        assert!(runs(&[78]));
+        assert!(!crossing.is_empty());
+        crossing.withdraw(
+            2,
+            Let {
+                waits: true,
+                reveals: true,
+            },
+        );
+        assert!(crossing.is_empty());
+    }
+
+    #[test]
+    fn many_that_left_stop_what_makes_something_of_names() {
+        let now = Instant::now();
+        let mut crossing = Crossing::default();
+        for session in 0..=LEFT_MAX as u64 {
+            assert!(enters(
+                &mut crossing,
+                session,
+                "select id from accounts",
+                now
+            ));
+            crossing.left(session, Left::new(now, Some(77)));
+        }
+        assert!(!enters(&mut crossing, 1, SHOWS, now));
+        assert!(enters(&mut crossing, 1, ASKS, now));
+        let later = now + Duration::from_secs(3600);
+        crossing.answered(1);
+        assert!(enters(&mut crossing, 1, SHOWS, later));
+    }
+}

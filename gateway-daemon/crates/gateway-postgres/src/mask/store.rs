@@ -69,6 +69,10 @@ pub(crate) struct Left {
 }
 
 impl Left {
+    pub(super) fn new(at: Instant, process: Option<u32>) -> Left {
+        Left { at, process }
+    }
+
     /// May the server go on with what it was sent?
     pub(super) fn counts(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) < LEFT
@@ -357,7 +361,7 @@ impl Store {
     pub(crate) fn left(&self, database: &Database, session: u64, process: Option<u32>) {
         let at = (self.now)();
         self.cross(database, |crossing| {
-            crossing.left(session, Left { at, process });
+            crossing.left(session, Left::new(at, process));
         });
     }
 

@@ -38,7 +38,7 @@ fn typed(name: &str, columns: &[(&str, u32, bool)]) -> (u32, Relation) {
     (oid, relation)
 }
 
-pub(super) fn outlook() -> Outlook {
+pub(crate) fn outlook() -> Outlook {
     let relations = [
         relation(20_000, "users", &["id", "name", "email", "phone"], None),
         relation(20_001, "plain", &["id", "email", "note"], None),
