@@ -24,8 +24,8 @@ const CALLED_PORT: u16 = 7010;
 /// How long an attempt may take: some go through all numbers of processes, which a guest without KVM
 /// takes minutes for.
 const ATTEMPT_MAX: Duration = Duration::from_secs(300);
-/// How long the token of a way that works is on its way, at most.
-const ARRIVAL_MAX: Duration = Duration::from_secs(1);
+/// How long the token of a way that works is on its way, at most: some start a process that outlives them.
+const ARRIVAL_MAX: Duration = Duration::from_secs(4);
 const PYTHON: &str = "/usr/bin/python3";
 
 const CALLER: &str = r#"
