@@ -32,14 +32,6 @@ pub(crate) struct Let {
     reveals: bool,
 }
 
-impl Let {
-    /// Of what makes nothing of names.
-    pub(crate) const WAITS: Let = Let {
-        waits: true,
-        reveals: false,
-    };
-}
-
 /// What the sessions of a database have on their way, by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Crossing {

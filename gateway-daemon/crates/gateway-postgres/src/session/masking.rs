@@ -457,8 +457,8 @@ impl Serving {
         seen: Option<Box<Seen>>,
         portal: Option<&[u8]>,
     ) -> Prelude {
+        entry.crosses = self.crosses();
         if let Some(masking) = &mut self.masking {
-            entry.crosses = masking.entered.take().is_some_and(|found| found.waits);
             let altering = std::mem::take(&mut masking.altering);
             let replacing = std::mem::take(&mut masking.replacing);
             let storing = std::mem::take(&mut masking.storing);

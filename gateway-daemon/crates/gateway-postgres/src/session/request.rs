@@ -262,14 +262,14 @@ impl Serving {
             Plan::Refused(wording) => return Ok(self.refuse(Request::Bind, size, wording)),
             Plan::As { clean } => entry.clean = clean,
         }
-        entry.crosses = self.crosses();
         let Some(name) = significant(bind.portal) else {
             // A name that cannot be followed: whoever executes it executes the unknown.
+            entry.crosses = self.crosses();
             self.pipeline.push(entry);
             return Ok(Step::Pass(size));
         };
         if !self.portals.contains(name) && self.portals.len() >= self.shared.limits.portals {
-            self.uncross(entry);
+            self.withdraw();
             return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
         }
         let mut parameters = std::mem::take(&mut self.spare);
@@ -295,7 +295,7 @@ impl Serving {
             _ => Some(size_of_values(&parameters)),
         };
         if held.is_some_and(|bytes| !self.has_room(bytes)) {
-            self.uncross(entry);
+            self.withdraw();
             return Ok(self.refuse(Request::Bind, size, Wording::Limited(HELD)));
         }
         let portal = Portal {
@@ -312,6 +312,7 @@ impl Serving {
         }
         self.changes.push(Change::Portal(name));
         entry.changes = true;
+        entry.crosses = self.crosses();
         self.pipeline.push(entry);
         Ok(Step::Pass(size))
     }

@@ -2,7 +2,6 @@
 use crate::interpret::flow::Flow;
 use crate::mask::outlook::Outlook;
 use crate::session::judge::{Phase, Question};
-use crate::session::pipeline::Entry;
 use crate::session::refusal::Wording;
 use crate::session::serving::Serving;
 use crate::session::statement::Statement;
@@ -90,17 +89,6 @@ impl Serving {
         let masking = self.masking.as_mut();
         let entered = masking.and_then(|masking| masking.entered.take());
         entered.is_some_and(|found| found.waits)
-    }
-
-    /// What was let through last as this is not sent after all.
-    pub(in crate::session) fn uncross(&mut self, entry: Entry) {
-        if entry.crosses
-            && let Some(masking) = &self.masking
-        {
-            let found = crate::mask::crossing::Let::WAITS;
-            let store = &self.shared.store;
-            store.withdraw(&self.database, masking.session, found);
-        }
     }
 
     /// What was let through last is not sent, or not yet.
