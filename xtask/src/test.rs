@@ -67,10 +67,17 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     }
     for failure in &total.failures {
         println!("failed: {failure}");
+        let reason = total.reasons.get(failure);
+        reason.inspect(|reason| println!("{}", indented(reason)));
     }
     println!("{total}");
     ensure!(total.failures.is_empty(), "not all is well");
     Ok(())
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
 }
 
 /// The release binary, which users get, and which the integration tests drive.

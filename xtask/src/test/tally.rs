@@ -1,4 +1,5 @@
 //! How many passed, which failed, which could not run here.
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The result of a step, and of all steps.
@@ -8,6 +9,8 @@ pub(crate) struct Tally {
     pub(crate) passed: usize,
     /// Names of those that did not.
     pub(crate) failures: Vec<String>,
+    /// What some of those said, by name. A long run's output may reach its reader only from the end.
+    pub(crate) reasons: BTreeMap<String, String>,
     /// Names of those that this host cannot run, each with its reason.
     pub(crate) skipped: Vec<String>,
 }
@@ -36,6 +39,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
+        self.reasons.extend(other.reasons);
         self.skipped.extend(other.skipped);
     }
 }

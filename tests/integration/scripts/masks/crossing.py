@@ -40,6 +40,26 @@ def look(what, seen):
         faults.append(f"{what}: {seen}")
 
 
+class Watcher:
+    """Sees what waits for a lock."""
+
+    def __init__(self):
+        self.session = connect()
+
+    def until_something_waits(self):
+        for _ in range(3000):
+            seen = self.session.simple("select 1 from pg_locks where not granted")
+            if any(m[:1] == b"D" for m in seen):
+                return
+            if any(m[:1] == b"E" for m in seen):
+                raise SystemExit(f"what waits cannot be seen: {seen}")
+            time.sleep(0.01)
+        raise SystemExit("nothing waits")
+
+
+watcher = Watcher()
+
+
 def waits(form, sql, prepare, changes, restore):
     """`sql` waits for `gate` while `changes` make something else of its names."""
     holder, waiter = connect(), connect()
@@ -49,7 +69,7 @@ def waits(form, sql, prepare, changes, restore):
         waiter.send(b"Q", sql.encode() + b"\0")
     else:
         extended(waiter, sql)
-    time.sleep(0.3)
+    watcher.until_something_waits()
     answers = [holder.simple(change) for change in changes]
     end = "commit" if not any(map(refused, answers)) else "rollback"
     done(holder, end)
@@ -104,7 +124,8 @@ def stale(sql, prepare, changes, restore, *, ask):
     bound = session.until_ready()
     look(sql, bound)
     if any(m[:1] == b"E" for m in bound):
-        # Already to plan it would have asked.
+        # Already to plan it would have asked. What is open is taken back before another session begins.
+        session.simple("rollback")
         session.socket.close()
         print("not planned:", sql)
         return
@@ -208,9 +229,11 @@ for delay in [0.005, 0.01, 0.02, 0.05]:
     done(waiter, "begin", f"create table zz_{int(delay * 1000)} (i int)")
     waiter.send(b"Q", b"select m.x, m.id from moving m\0")
     time.sleep(delay)
-    holder.simple(shows)
+    # Where the statement was sooner, the change waits for the end of its transaction.
+    holder.send(b"Q", shows.encode() + b"\0")
     look("with a catalogue of its own", waiter.until_ready())
     waiter.simple("rollback")
+    holder.until_ready()
     for session in (holder, waiter):
         session.socket.close()
 
