@@ -5,6 +5,7 @@
 //!
 //! - [`tag`]: who is governed, and how a process is told from another with the same pid
 //! - [`flow`]: what is remembered about a governed socket
+//! - [`free`]: what a CPU remembers of who is not governed
 //! - [`event`]: what the kernel half reports; never what it decides
 //! - [`glob`]: cgroup paths against the globs of the policies
 //! - [`guard`]: files that governed processes leave alone
@@ -19,6 +20,7 @@ pub mod config;
 pub mod counter;
 pub mod event;
 pub mod flow;
+pub mod free;
 pub mod glob;
 pub mod guard;
 pub mod scan;

@@ -14,7 +14,7 @@ use crate::connect::bound_source;
 use crate::debug;
 use crate::governed;
 use crate::lookup::{self, End, LOCALHOST4, LOCALHOST6, Receiver};
-use crate::maps::{DATAGRAMS, DNS_DOORS, QUESTIONS, SOCKETS, count};
+use crate::maps::{DATAGRAMS, DNS_DOORS, QUESTIONS, count};
 use crate::packet::{self, Packet, is_datagram, on_loopback};
 use crate::question::{is_gateway, server_at};
 use crate::release::withdraw;
@@ -28,20 +28,18 @@ use gateway_common::address::{self, Ip};
 use gateway_common::counter;
 use gateway_common::flow::{Flow, Handshake, state};
 
-const SOCK_STREAM: u32 = 1;
-
 #[cgroup_skb(egress)]
 pub fn drop_strays(ctx: SkBuffContext) -> i32 {
-    let socket = packet::socket(&ctx);
-    if socket.is_null() {
+    let flow = packet::flow(&ctx);
+    // Nearly all packets of the host end here, so what is read of them is little. What is not governed
+    // may send anything but datagrams for the gateway.
+    if flow.is_null()
+        && (packet::is_plainly_stream(&ctx) || !(on_loopback(&ctx) && is_datagram(&ctx)))
+    {
         return 1;
     }
-    let flow = storage::get(&SOCKETS, socket.cast());
-    // Nearly all packets of the host end here, so what is read of them is little. A socket of
-    // another kind may send anything; one for streams, no datagram.
-    // SAFETY: not null; a field of a socket.
-    let is_stream = unsafe { (*socket).type_ } == SOCK_STREAM;
-    if flow.is_null() && (is_stream || !(on_loopback(&ctx) && is_datagram(&ctx))) {
+    let socket = packet::socket(&ctx);
+    if socket.is_null() {
         return 1;
     }
     let packet = packet::read(&ctx);

@@ -3,15 +3,20 @@
 //! A process is governed when its tag says so, or, before it has one, when its cgroup or an
 //! ancestor of it is named by a policy. From then on the tag follows the process.
 use crate::kernel::{self, Address};
-use crate::maps::{ALIVE, BOUNDARIES, CGROUPS, CONFIG, DRAINING, POLICIES, TAGS, count};
+use crate::maps::{
+    ALIVE, BOUNDARIES, CGROUPS, CONFIG, DRAINING, FREE, NAMINGS, POLICIES, TAGS, count,
+};
 use crate::report;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_ancestor_cgroup_id, bpf_ktime_get_boot_ns, bpf_send_signal,
+    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns,
+    bpf_send_signal,
 };
+use core::ptr;
 use gateway_common::config::{self, Config};
 use gateway_common::counter;
 use gateway_common::event::rooted;
+use gateway_common::free;
 use gateway_common::tag::Tag;
 
 const SIGKILL: u32 = 9;
@@ -82,8 +87,34 @@ pub(crate) fn slot_of_cgroup(cgroup: u64) -> Option<u32> {
 
 /// The slot of the nearest cgroup above the current task that a policy names. A task that was
 /// moved, or made in place by CLONE_INTO_CGROUP, may connect before any other hook has seen it.
+///
+/// Nearly all tasks of the host have none, and each time the same: what this CPU has found out last is
+/// good as long as the daemon has named nothing since. What `mkdir` names is new, and nobody has
+/// been in it before.
 #[inline(always)]
 fn slot_of_current_cgroups() -> Option<u32> {
+    // SAFETY: no arguments.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let (Some(namings), Some(free)) = (NAMINGS.get_ptr_mut(0), FREE.get_ptr_mut(0)) else {
+        return walk_cgroups();
+    };
+    // SAFETY: the only entries of arrays, aligned words, of which one is this CPU's own.
+    let (last, now) = unsafe { (ptr::read_volatile(free), ptr::read_volatile(namings)) };
+    if last != 0 && last == free::word(cgroup, now) {
+        return None;
+    }
+    let found = walk_cgroups();
+    if found.is_none() {
+        // The number from before the walk: what was named meanwhile has another one by then. One word,
+        // written whole: another task of this CPU may come between.
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(free, free::word(cgroup, now)) };
+    }
+    found
+}
+
+#[inline(always)]
+fn walk_cgroups() -> Option<u32> {
     let mut found = None;
     let mut level = 0;
     while level < CGROUP_DEPTH_MAX {

@@ -7,9 +7,9 @@
 //! one of the tree itself, or one with which the gateway dials for the tree. Closes row 58.
 use crate::governed;
 use crate::lookup::{self, End};
-use crate::maps::{SOCKETS, count};
+use crate::maps::count;
 use crate::packet::{self, Packet};
-use crate::{report, storage};
+use crate::report;
 use aya_ebpf::bindings::BPF_TCP_LISTEN;
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::cgroup_skb;
@@ -27,13 +27,9 @@ const REPORT_EVERY: u64 = 1_000_000_000;
 
 #[cgroup_skb(ingress)]
 pub fn drop_strangers(ctx: SkBuffContext) -> i32 {
-    let socket = packet::socket(&ctx);
-    if socket.is_null() {
-        return 1;
-    }
-    let flow = storage::get(&SOCKETS, socket.cast());
-    // SAFETY: not null; fields of a socket. Nearly all packets of the host end here.
-    if flow.is_null() || unsafe { (*socket).state } != BPF_TCP_LISTEN {
+    let flow = packet::flow(&ctx);
+    // Nearly all packets of the host end here.
+    if flow.is_null() || !listens(&ctx) {
         return 1;
     }
     // SAFETY: not null.
@@ -51,6 +47,13 @@ pub fn drop_strangers(ctx: SkBuffContext) -> i32 {
     count(counter::INBOUND_DROPS);
     report(&ctx, packet.as_ref(), flow);
     i32::from(!governed::refuses(slot))
+}
+
+#[inline(always)]
+fn listens(ctx: &SkBuffContext) -> bool {
+    let socket = packet::socket(ctx);
+    // SAFETY: not null; a field of a socket.
+    !socket.is_null() && unsafe { (*socket).state } == BPF_TCP_LISTEN
 }
 
 /// Does it come from a socket of the tree? The end of a connection does, whoever sends it.

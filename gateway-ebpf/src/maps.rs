@@ -26,6 +26,17 @@ pub(crate) static TAGS: HashMap<u32, Tag, 32768, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static CGROUPS: HashMap<u64, u32, 65536, ON_DEMAND> = HashMap::new();
 
+/// How often the daemon has named cgroups: what is remembered of an earlier time does not count.
+#[btf_map]
+pub(crate) static NAMINGS: Array<u64, 1> = Array::new();
+
+/// The cgroup in which this CPU last met a process that no policy names, as [`free::word`] says it.
+/// Not pinned: programs that are loaded anew remember nothing.
+///
+/// [`free::word`]: gateway_common::free::word
+#[btf_map]
+pub(crate) static FREE: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// The policies.
 #[btf_map]
 pub(crate) static POLICIES: Array<Slot, { SLOTS as usize }> = Array::new();

@@ -1,9 +1,13 @@
 //! What is read of a packet's headers by the hooks that see packets.
+use crate::maps::SOCKETS;
+use crate::storage;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 use core::mem::MaybeUninit;
+use core::ptr;
 use gateway_common::address::{self, Ip};
+use gateway_common::flow::Flow;
 
 /// The loopback device has this index in every network namespace (LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
@@ -15,8 +19,18 @@ const HEADER6: u32 = 40;
 /// TCP: the connection is reset.
 const RST: u8 = 4;
 
-/// The socket that a packet is of. Null: of none, or of one in TIME_WAIT or a request, which have no
-/// storage of their own.
+/// What a packet's socket is to us. Of none, or of one in TIME_WAIT or a request, is nothing stored.
+#[inline(always)]
+pub(crate) fn flow(ctx: &SkBuffContext) -> *mut Flow {
+    // SAFETY: a field of the context.
+    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if socket.is_null() {
+        return ptr::null_mut();
+    }
+    storage::get(&SOCKETS, socket.cast())
+}
+
+/// The socket of a packet, all of it. Null: as above.
 #[inline(always)]
 pub(crate) fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
     // SAFETY: a field of the context.
@@ -26,6 +40,28 @@ pub(crate) fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
     }
     // SAFETY: not null.
     unsafe { bpf_sk_fullsock(socket) }
+}
+
+/// Is it certainly TCP? Looks at what lies in one piece, without a call: hardly any packet does not.
+#[inline(always)]
+pub(crate) fn is_plainly_stream(ctx: &SkBuffContext) -> bool {
+    // SAFETY: fields of the context.
+    let (start, end) = unsafe {
+        let start = ptr::read_volatile(&raw const (*ctx.skb.skb).data);
+        let end = ptr::read_volatile(&raw const (*ctx.skb.skb).data_end);
+        (start as usize as *const u8, end as usize)
+    };
+    if start as usize + HEADER4 as usize > end {
+        return false;
+    }
+    // SAFETY: within the packet, as the verifier has seen.
+    unsafe {
+        match *start >> 4 {
+            4 => *start.add(9) == IPPROTO_TCP,
+            6 => *start.add(6) == IPPROTO_TCP,
+            _ => false,
+        }
+    }
 }
 
 /// What is read of a packet's header.

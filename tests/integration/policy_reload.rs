@@ -1,7 +1,7 @@
 //! Policies change while sessions live, and a bad file never replaces a good one.
 use crate::operation;
 use gateway_tests::running::PATIENCE;
-use gateway_tests::{Daemon, Scene, Subtree, policy, wait};
+use gateway_tests::{Daemon, Job, Scene, Subtree, policy, wait};
 use std::fs;
 use std::sync::Arc;
 
@@ -322,4 +322,53 @@ fn cases_are_proven_and_a_wrong_one_fails() {
     let wrong = good.replace("DROP TABLE users", "SELECT 1");
     fs::write(&file, wrong).unwrap();
     assert_eq!(daemon.run(&["policy", "test", &path]).unwrap().code(), 1);
+}
+
+/// Waits for a file, moves into a cgroup without an exec, and asks a question from the first processor.
+const MOVED: &str = r#"
+import os, psycopg, sys, time
+os.sched_setaffinity(0, {0})
+_, address, go, cgroup = sys.argv
+print("ready", flush=True)
+while not os.path.exists(go):
+    time.sleep(0.01)
+with open(cgroup + "/cgroup.procs", "w") as procs:
+    procs.write("0")
+with psycopg.connect(address) as connection:
+    connection.execute("select 'moved'")
+print("asked", flush=True)
+"#;
+
+#[test]
+fn a_cgroup_that_was_free_a_moment_ago_is_governed_whoever_comes_into_it() {
+    let scene = Scene::allow_all().unwrap();
+    let directory = gateway_tests::place::temporary_directory().unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let late = Job::free(&scene.subtree, "late").unwrap();
+    let cgroup = late.cgroup().display().to_string();
+    let address = scene.cluster.address();
+    let client = |name: &str| {
+        let outside = Job::free(&scene.subtree, name).unwrap();
+        let arguments = [&address[..], &file(name), &cgroup];
+        let mut client = outside.python(MOVED, &arguments).unwrap();
+        client.wait_for_output("ready", PATIENCE).unwrap();
+        client
+    };
+    let (first, second) = (client("first"), client("second"));
+    fs::write(file("first"), "").unwrap();
+    first.wait(PATIENCE).unwrap().success().unwrap();
+    assert_eq!(scene.daemon.sessions().unwrap().len(), 0);
+
+    let before = loaded(&scene);
+    let text = policy::allow_all(&scene.subtree, scene.cluster.port());
+    let named = text.replace("/jobs/**", "/free/late");
+    assert_ne!(named, text);
+    scene.daemon.reload("test", &named).unwrap();
+    wait::until_true("the new policy", PATIENCE, || loaded(&scene) != before).unwrap();
+    fs::write(file("second"), "").unwrap();
+    let pid = second.pid();
+    second.wait(PATIENCE).unwrap().success().unwrap();
+    let sessions = scene.daemon.sessions().unwrap();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    assert_eq!(sessions[0]["lineage"][0]["pid"], pid, "{sessions:?}");
 }

@@ -17,6 +17,7 @@ mod pgbench;
 mod query;
 mod table;
 mod ungoverned;
+mod worker;
 
 use crate::project::Project;
 use crate::setup::{self, Part};

@@ -1,8 +1,10 @@
 //! Clients and servers of our own, each run as a process of its own: `xtask bench load KIND …`.
 //! A client has to be a process, since a governed job is one.
-use super::{dns, query, table};
+use super::{dns, query};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_tests::Job;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -30,6 +32,11 @@ fn with_arguments(mut command: Command, kind: &str, arguments: &[&str]) -> Comma
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        // Where the two ends run says more about a connect than what is in its way.
+        ["stay-on", processor, ..] => {
+            stay_on(processor.parse()?)?;
+            run(&arguments[2..])
+        }
         ["echo-server", port] => serve(port.parse()?, echo),
         ["bulk-server", port] => serve(port.parse()?, bulk),
         ["connect", port, clients, seconds] => {
@@ -41,10 +48,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             println!("{rate:.1}");
             Ok(())
         }
-        ["connects", port, count] => {
-            println!("{:.3}", connects(port.parse()?, count.parse()?)?);
-            Ok(())
-        }
+        ["connects", port] => connects(port.parse()?),
         ["download", port, mebibytes] => {
             println!("{:.1}", transfer(port.parse()?, b'd', mebibytes.parse()?)?);
             Ok(())
@@ -144,19 +148,32 @@ fn connect(port: u16, clients: usize, time: Duration) -> Result<f64> {
     Ok(total as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Makes a socket and connects it, over and over: microseconds at the median.
-fn connects(port: u16, count: usize) -> Result<f64> {
+/// Stays on one processor.
+fn stay_on(processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    Ok(sched_setaffinity(Pid::this(), &set)?)
+}
+
+/// For each line of input with a number, connects so often; writes how long each took, in microseconds,
+/// on one line.
+fn connects(port: u16) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let start = Instant::now();
-        let mut stream = TcpStream::connect(address)?;
-        times.push(start.elapsed().as_secs_f64() * 1e6);
-        // The server closes first, and has: no end is left over that the next one meets.
-        stream.write_all(b"x")?;
-        stream.read_to_end(&mut Vec::new())?;
+    for line in std::io::stdin().lines() {
+        let mut times = Vec::new();
+        for _ in 0..line?.parse()? {
+            let start = Instant::now();
+            let mut stream = TcpStream::connect(address)?;
+            times.push(start.elapsed());
+            // The server closes first, and has: no end is left over that the next one meets.
+            stream.write_all(b"x")?;
+            stream.read_to_end(&mut Vec::new())?;
+        }
+        let microseconds = times.iter().map(|time| time.as_secs_f64() * 1e6);
+        let words: Vec<String> = microseconds.map(|time| format!("{time:.3}")).collect();
+        println!("{}", words.join(" "));
     }
-    Ok(table::median(&times))
+    Ok(())
 }
 
 /// Moves this many mebibytes over one connection: mebibytes per second.

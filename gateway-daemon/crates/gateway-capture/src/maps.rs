@@ -16,9 +16,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 24] = [
+pub(crate) const PINNED: [&str; 25] = [
     "TAGS",
     "CGROUPS",
+    "NAMINGS",
     "POLICIES",
     "GLOBS",
     "CONFIG",
@@ -134,6 +135,7 @@ pub struct Counters {
 pub(crate) struct Maps {
     pub(crate) tags: HashMap<MapData, u32, Wire<Tag>>,
     pub(crate) cgroups: HashMap<MapData, u64, u32>,
+    namings: Array<MapData, u64>,
     pub(crate) policies: Array<MapData, Wire<Slot>>,
     pub(crate) globs: Array<MapData, Wire<Table>>,
     pub(crate) config: Array<MapData, Wire<Config>>,
@@ -184,6 +186,7 @@ impl Maps {
         Ok(Maps {
             tags: take(ebpf, "TAGS")?,
             cgroups: take(ebpf, "CGROUPS")?,
+            namings: take(ebpf, "NAMINGS")?,
             policies: take(ebpf, "POLICIES")?,
             globs: take(ebpf, "GLOBS")?,
             config: take(ebpf, "CONFIG")?,
@@ -205,6 +208,14 @@ impl Maps {
             boundaries: take(ebpf, "BOUNDARIES")?,
             counters: take(ebpf, "COUNTERS")?,
         })
+    }
+
+    /// Cgroups have been named: what the kernel half remembers of those that were not does not count
+    /// any more.
+    pub(crate) fn end_naming(&mut self) -> Result<(), CaptureError> {
+        let fail = |error| CaptureError::new("write the map NAMINGS", &error);
+        let before = self.namings.get(&0, 0).map_err(fail)?;
+        self.namings.set(0, before + 1, 0).map_err(fail)
     }
 
     pub(crate) fn configuration(&self) -> Result<Config, CaptureError> {

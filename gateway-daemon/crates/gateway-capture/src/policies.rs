@@ -5,6 +5,7 @@ use crate::host::fnv1a;
 use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::scan::Judged;
+use crate::syscall;
 use crate::wire::Wire;
 use aya::maps::lpm_trie::Key;
 use gateway_common::config::{Config, SLOTS, Slot, inbound, mode, refuses};
@@ -236,6 +237,11 @@ impl Capture {
         for (id, slot) in &judged.slots {
             maps.cgroups.insert(*id, *slot, 0).map_err(fail)?;
         }
+        drop(maps);
+        // A program that has not seen the names does not know the new number either.
+        syscall::wait_for_programs();
+        let mut maps = self.write();
+        maps.end_naming()?;
         let there = keys(&maps.cgroups, "CGROUPS")?;
         drop(maps);
         // A cgroup that was made after we looked was named by the kernel half: it is not ours to

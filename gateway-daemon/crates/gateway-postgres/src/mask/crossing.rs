@@ -207,6 +207,11 @@ impl Crossing {
         }
     }
 
+    /// Is something on its way of one that left?
+    pub(crate) fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
     /// Is anything on its way?
     pub(crate) fn is_empty(&self) -> bool {
         let none = self.statements.is_empty() && self.reveals.is_empty();
@@ -300,7 +305,7 @@ mod tests {
         let now = Instant::now();
         let mut crossing = Crossing::default();
         assert!(enters(&mut crossing, 1, ASKS, now));
-        crossing.left(1, Left::new(now, Some(77)));
+        crossing.left(1, Left::new(now, Some(77), false));
         let later = now + Duration::from_secs(30);
         let mut runs = |running: &[u32]| {
             let asked = later;
@@ -321,6 +326,22 @@ mod tests {
     }
 
     #[test]
+    fn where_the_server_says_what_runs_no_time_is_too_long() {
+        let now = Instant::now();
+        let mut crossing = Crossing::default();
+        assert!(enters(&mut crossing, 1, ASKS, now));
+        crossing.left(1, Left::new(now, Some(77), true));
+        let later = now + Duration::from_secs(86_400);
+        assert!(!enters(&mut crossing, 2, SHOWS, later));
+        let running = &[];
+        crossing.settle(Processes {
+            asked: later,
+            running,
+        });
+        assert!(enters(&mut crossing, 2, SHOWS, later));
+    }
+
+    #[test]
     fn many_that_left_stop_what_makes_something_of_names() {
         let now = Instant::now();
         let mut crossing = Crossing::default();
@@ -331,7 +352,7 @@ mod tests {
                 "select id from accounts",
                 now
             ));
-            crossing.left(session, Left::new(now, Some(77)));
+            crossing.left(session, Left::new(now, Some(77), false));
         }
         assert!(!enters(&mut crossing, 1, SHOWS, now));
         assert!(enters(&mut crossing, 1, ASKS, now));

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A catalogue is read anew after this long: nobody says when a session elsewhere has changed it.
 const FRESH: Duration = Duration::from_secs(10);
-/// A request whose session has left counts as under way for this long, unless the server says that
-/// it runs no more.
+/// A request whose session has left counts as under way for this long where the server does not say what
+/// runs for it.
 const LEFT: Duration = Duration::from_secs(600);
 /// By then the server has begun with what was sent before a session left.
 const BEGUN: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ struct Known {
     moving: UnderWay,
     /// What may not cross.
     crossing: Crossing,
+    /// Its processes are those that sessions were told of: no pool is between.
+    is_direct: bool,
 }
 
 /// Requests of one sort that were not answered yet.
@@ -66,16 +68,19 @@ pub(crate) struct Left {
     at: Instant,
     /// The process of the server that served it; `None`: it is not known.
     process: Option<u32>,
+    /// The server says what runs for it.
+    told: bool,
 }
 
 impl Left {
-    pub(super) fn new(at: Instant, process: Option<u32>) -> Left {
-        Left { at, process }
+    pub(super) fn new(at: Instant, process: Option<u32>, told: bool) -> Left {
+        let told = told && process.is_some();
+        Left { at, process, told }
     }
 
     /// May the server go on with what it was sent?
     pub(super) fn counts(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < LEFT
+        self.told || now.saturating_duration_since(self.at) < LEFT
     }
 
     /// Does the server run nothing more for it?
@@ -87,10 +92,7 @@ impl Left {
 
     /// The same, of which nobody can say any more what runs for it.
     pub(super) fn unknown(self) -> Left {
-        Left {
-            process: None,
-            ..self
-        }
+        Left::new(self.at, None, false)
     }
 }
 
@@ -116,19 +118,17 @@ impl UnderWay {
         self.requests += 1;
     }
 
-    fn end(&mut self, ended: Ended, now: Instant) {
+    /// `told`: the server says what runs.
+    fn end(&mut self, ended: Ended, now: Instant, told: bool) {
         self.requests = self.requests.saturating_sub(1);
         let Ended::Left(process) = ended else { return };
         self.left.retain(|left| left.counts(now));
         if self.left.len() >= LEFT_MAX {
             // The last one stands for all that come.
             self.left.pop();
-            self.left.push(Left {
-                at: now,
-                process: None,
-            });
+            self.left.push(Left::new(now, None, false));
         } else {
-            self.left.push(Left { at: now, process });
+            self.left.push(Left::new(now, process, told));
         }
     }
 
@@ -260,6 +260,7 @@ impl Store {
         }
         let known = self.known(&mut databases, database);
         let mut settled = false;
+        known.is_direct = processes.is_some();
         if let Some(processes) = processes {
             known.moving.settle(processes);
             // What it has changed meanwhile may have been read before.
@@ -301,7 +302,8 @@ impl Store {
         let known = self.known(&mut databases, database);
         known.read = None;
         known.generation = self.number();
-        known.changing.end(ended, (self.now)());
+        let told = known.is_direct;
+        known.changing.end(ended, (self.now)(), told);
     }
 
     /// A request goes upstream that stores what it finds in relations.
@@ -314,7 +316,8 @@ impl Store {
     pub(crate) fn end_move(&self, database: &Database, ended: Ended) {
         let mut databases = self.databases.lock();
         let known = self.known(&mut databases, database);
-        known.moving.end(ended, (self.now)());
+        let told = known.is_direct;
+        known.moving.end(ended, (self.now)(), told);
     }
 
     /// A number for a session, which no other has.
@@ -360,17 +363,27 @@ impl Store {
     /// A session left, which this process of the server served.
     pub(crate) fn left(&self, database: &Database, session: u64, process: Option<u32>) {
         let at = (self.now)();
-        self.cross(database, |crossing| {
-            crossing.left(session, Left::new(at, process));
+        self.with(database, |known| {
+            let left = Left::new(at, process, known.is_direct);
+            known.crossing.left(session, left);
         });
     }
 
+    /// Does one that left have something on its way, of which the server may know that it is over?
+    pub(crate) fn may_be_over(&self, database: &Database) -> bool {
+        self.cross(database, |crossing| crossing.has_left())
+    }
+
     fn cross<T>(&self, database: &Database, work: impl FnOnce(&mut Crossing) -> T) -> T {
+        self.with(database, |known| work(&mut known.crossing))
+    }
+
+    fn with<T>(&self, database: &Database, work: impl FnOnce(&mut Known) -> T) -> T {
         let mut databases = self.databases.lock();
         // Asked for each statement: only a database that is not known yet is worth a copy of its name.
         match databases.get_mut(database) {
-            Some(known) => work(&mut known.crossing),
-            None => work(&mut self.known(&mut databases, database).crossing),
+            Some(known) => work(known),
+            None => work(self.known(&mut databases, database)),
         }
     }
 

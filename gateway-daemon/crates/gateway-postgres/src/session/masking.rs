@@ -265,13 +265,16 @@ impl Serving {
         let store = &self.shared.store;
         let is_race =
             flow.moves && self.names_change() || flow.replaces && store.is_moving(&self.database);
-        // A statement whose session left may be over; the server knows.
-        let may_be_over = flow.replaces && store.only_left_moving(&self.database);
-        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook) {
-            return Look::Wait;
-        }
         let runs = outlook.covers && question.phase != Phase::Parse;
         let crosses = runs && !self.enter(&flow);
+        // A statement whose session left may be over; the server knows.
+        let store = &self.shared.store;
+        let may_be_over = flow.replaces && store.only_left_moving(&self.database)
+            || crosses && store.may_be_over(&self.database);
+        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook) {
+            self.withdraw();
+            return Look::Wait;
+        }
         if is_race && runs || crosses {
             uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }

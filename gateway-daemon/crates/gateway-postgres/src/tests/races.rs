@@ -106,6 +106,12 @@ fn who_leaves_is_still_on_the_way() {
     asks.client(&query("select 1 from users"));
     drop(asks);
     changes.client(&query("alter table users rename to people"));
+    let asked = letters(&changes.take_upstream());
+    assert_eq!(
+        asked, QUESTIONS,
+        "the server is asked whether it runs still"
+    );
+    changes.upstream(&catalogue());
     assert!(was_denied(&changes), "the server goes on with it");
 }
 
