@@ -306,10 +306,8 @@ impl Serving {
             return Ok(Step::Wait);
         };
         let front = self.pipeline.front();
-        Ok(match self.cover_words(b'N', front, body, out)? {
-            Some(words) => Step::Replace(header.size, words),
-            None => Step::Pass(header.size),
-        })
+        let covered = self.cover_words(b'N', front, body, out)?;
+        Ok(Step::covered(header.size, covered))
     }
 
     fn parameter_description(
@@ -346,10 +344,8 @@ impl Serving {
         };
         let (name, value) = response::parameter_status(body)?;
         self.settings.reported(name, value);
-        Ok(match self.search_texts(b'S', 0, body, out) {
-            Some(covered) => Step::Replace(header.size, covered),
-            None => Step::Pass(header.size),
-        })
+        let covered = self.search_texts(b'S', 0, body, out);
+        Ok(Step::covered(header.size, covered))
     }
 
     /// A NotificationResponse: a process, and two texts.
@@ -365,10 +361,8 @@ impl Serving {
         let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
-        Ok(match self.search_texts(b'A', 4, body, out) {
-            Some(covered) => Step::Replace(header.size, covered),
-            None => Step::Pass(header.size),
-        })
+        let covered = self.search_texts(b'A', 4, body, out);
+        Ok(Step::covered(header.size, covered))
     }
 
     fn begin_copy(
@@ -562,10 +556,7 @@ impl Serving {
                 .and_then(|words| words.get(HEADER_BYTES..));
             self.reply.error = Some(words.map_or(Ok(fields), response::error)?.summary());
             self.abandon("the server closed the connection before it answered", out)?;
-            return Ok(match covered {
-                Some(words) => Step::Replace(header.size, words),
-                None => Step::Pass(header.size),
-            });
+            return Ok(Step::covered(header.size, covered));
         }
         let entry = loop {
             match self.pipeline.front() {
@@ -621,10 +612,7 @@ impl Serving {
                 let fields = covered.map_or(Ok(fields), response::error)?;
                 self.reply.error = Some(fields.summary());
             }
-            match covered {
-                Some(words) => Step::Replace(header.size, words),
-                None => Step::Pass(header.size),
-            }
+            Step::covered(header.size, covered)
         };
         self.reply.copy = Copy::None;
         if entry.request.is_extended() {

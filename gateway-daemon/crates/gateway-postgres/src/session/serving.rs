@@ -45,6 +45,14 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// A message that goes on as it is, or with what is `covered` in its place.
+    pub(super) fn covered(size: usize, covered: Option<Vec<u8>>) -> Step {
+        match covered {
+            Some(covered) => Step::Replace(size, covered),
+            None => Step::Pass(size),
+        }
+    }
+
     /// A request that was cleared, with what goes before it.
     pub(super) fn cleared(size: usize, clearance: Clearance, before: Option<Vec<u8>>) -> Step {
         match before {
