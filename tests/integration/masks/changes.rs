@@ -31,6 +31,14 @@ fn a_statement_that_waits_means_what_it_was_judged_by() {
 }
 
 #[test]
+fn what_a_view_over_another_does_is_nobodys_statement() {
+    let masked = Masked::new("predicates = \"deny\"");
+    let outcome = masked.script(true, "views.py", "deny");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+    masked.assert_unknown(CANARY);
+}
+
+#[test]
 fn names_are_read_as_databases_of_other_encodings_read_them() {
     let masked = Masked::new("predicates = \"deny\"");
     for (database, encoding) in [("euc", "EUC_JP"), ("latin", "LATIN1")] {

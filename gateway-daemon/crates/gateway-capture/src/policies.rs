@@ -5,7 +5,6 @@ use crate::host::fnv1a;
 use crate::load::{Capture, lock};
 use crate::maps::keys;
 use crate::scan::Judged;
-use crate::syscall;
 use crate::wire::Wire;
 use aya::maps::lpm_trie::Key;
 use gateway_common::config::{Config, SLOTS, Slot, inbound, mode, refuses};
@@ -13,6 +12,7 @@ use gateway_common::glob::Table;
 use gateway_common::socket::UnixName;
 use gateway_core::{Inbound, Mode, Posture, TreeId};
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// A policy, as far as the capture needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,8 +238,7 @@ impl Capture {
             maps.cgroups.insert(*id, *slot, 0).map_err(fail)?;
         }
         drop(maps);
-        // A program that has not seen the names does not know the new number either.
-        syscall::wait_for_programs();
+        outlast_reading_ahead();
         let mut maps = self.write();
         maps.end_naming()?;
         let there = keys(&maps.cgroups, "CGROUPS")?;
@@ -301,5 +300,15 @@ impl Capture {
             globs: next,
             ..config
         })
+    }
+}
+
+/// Until no program can have read the new number of a naming that is yet to be written, and before it
+/// that a name was not there. The kernel half reads the number first; where processors read later
+/// words ahead of earlier ones, what they have read ahead is thrown away at the next interrupt, and a
+/// pause is far longer than what they keep. x86-64 does no such thing.
+fn outlast_reading_ahead() {
+    if cfg!(not(target_arch = "x86_64")) {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,12 +1,11 @@
-//! The commands of bpf(2) that aya keeps to itself, and kcmp(2) and membarrier(2), which no library has.
-//! All but [`update_link`] only look.
+//! The commands of bpf(2) that aya keeps to itself, and kcmp(2), which no library has. All but
+//! [`update_link`] only look.
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_QUERY: libc::c_int = 16;
@@ -151,21 +150,6 @@ pub(crate) fn shares_descriptors(one: u32, other: u32) -> Result<bool, Errno> {
         )
     };
     Errno::result(result).map(|order| order == 0)
-}
-
-/// Returns when all programs that ran at the call have ended, or at least looked at what was written
-/// to maps before it: they run under RCU, for whose readers `MEMBARRIER_CMD_GLOBAL` waits. Where the
-/// kernel does not have that, or will not (nohz_full), by waiting for longer than a processor reads
-/// ahead.
-pub(crate) fn wait_for_programs() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    const LONG: Duration = Duration::from_millis(10);
-    // SAFETY: no pointers.
-    #[allow(unsafe_code)]
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if result != 0 {
-        std::thread::sleep(LONG);
-    }
 }
 
 #[cfg(test)]

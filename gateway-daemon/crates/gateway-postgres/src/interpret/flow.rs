@@ -249,6 +249,8 @@ pub(crate) struct Flow {
     pub(crate) replaces: bool,
     /// It ends a transaction, or a part of one, and may take changes back.
     pub(crate) ends: bool,
+    /// It leaves a transaction open that no session has any more (PREPARE TRANSACTION).
+    pub(crate) suspends: bool,
     /// It gives sensitive values to what may fail with them, or calls what is not known.
     pub(crate) quotes: bool,
     /// It calls what is not known.
@@ -270,6 +272,7 @@ impl Flow {
             alters: true,
             replaces: true,
             ends: true,
+            suspends: true,
             quotes: true,
             calls: true,
             mentions: Mentions::anything(),
@@ -317,6 +320,7 @@ impl Flow {
             alters,
             replaces,
             ends,
+            suspends,
             quotes,
             calls,
             mentions,
@@ -334,6 +338,7 @@ impl Flow {
         united.alters |= alters;
         united.replaces |= replaces;
         united.ends |= ends;
+        united.suspends |= suspends;
         united.quotes |= quotes;
         united.calls |= calls;
         united.mentions.add(mentions);
@@ -427,6 +432,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
     let views = names.has_views();
     flow.mentions.enter(tree, outlook, views, calls, touches);
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
+    flow.suspends |= server::prepares(tree);
     flow.quotes |= calls || names.has_touching_view() || quotes;
     if server::ends_prepared(tree) {
         // Whatever was done in it, and whoever did it.

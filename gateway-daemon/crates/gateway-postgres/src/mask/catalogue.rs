@@ -30,11 +30,13 @@ const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, 
     OR c.relname OPERATOR(pg_catalog.~~) 'pg_stat%'::pg_catalog.text) \
     ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
 /// Within a transaction that keeps to one snapshot the answers to all other questions are what was
-/// there when it began. Whoever runs a statement holds a lock, on its own transaction at least: who
-/// does is what it is now, whatever the snapshot.
+/// there when it began. Which processes serve sessions: one that runs a statement holds a lock, but
+/// between two that it was sent together it holds none, so that only one that is gone runs nothing.
 const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation'), \
     pg_catalog.pg_backend_pid(), \
-    ARRAY(SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l WHERE l.pid IS NOT NULL)::pg_catalog.text";
+    ARRAY(SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.pid IS NOT NULL \
+    UNION SELECT pg_catalog.pg_stat_get_backend_pid(b.id) \
+    FROM pg_catalog.pg_stat_get_backend_idset() AS b(id))::pg_catalog.text";
 const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typname \
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
@@ -235,12 +237,12 @@ pub(crate) struct Relation {
 }
 
 impl Relation {
-    /// May it be a view over what has this name? A definition that cannot be read may be over anything.
-    pub(crate) fn is_over(&self, name: &str) -> bool {
+    /// May it be a view over what has this name, as definitions write it (`quote_identifier` doubles
+    /// quotes)? One that cannot be read may be over anything.
+    pub(crate) fn is_over(&self, written: &str) -> bool {
         let definition = self.definition.as_deref();
         matches!(self.kind, b'v' | b'm')
-            && *self.name != *name
-            && definition.is_none_or(|definition| definition.contains(name))
+            && definition.is_none_or(|definition| definition.contains(written))
     }
 }
 

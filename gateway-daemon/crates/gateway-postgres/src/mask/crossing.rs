@@ -21,7 +21,7 @@ const LEFT_MAX: usize = 256;
 struct LeftBehind {
     left: Left,
     statements: VecDeque<Arc<Flow>>,
-    reveals: Vec<Arc<Flow>>,
+    lasting: Vec<Arc<Flow>>,
 }
 
 /// What was let through, to be taken back where it is not sent after all.
@@ -29,7 +29,7 @@ struct LeftBehind {
 pub(crate) struct Let {
     /// It has an answer to wait for.
     pub(crate) waits: bool,
-    reveals: bool,
+    lasts: bool,
 }
 
 /// What the sessions of a database have on their way, by their numbers.
@@ -37,8 +37,9 @@ pub(crate) struct Let {
 pub(crate) struct Crossing {
     /// What has no answer yet, and names relations.
     statements: FxHashMap<u64, VecDeque<Arc<Flow>>>,
-    /// What makes something sensitive of names, in transactions that are open. Hardly ever any.
-    reveals: FxHashMap<u64, Vec<Arc<Flow>>>,
+    /// What makes something sensitive of names, or views over them, in transactions that are open.
+    /// Hardly ever any.
+    lasting: FxHashMap<u64, Vec<Arc<Flow>>>,
     left: VecDeque<LeftBehind>,
     /// Of one that left and is not told apart any more.
     forgotten: Option<Left>,
@@ -76,7 +77,7 @@ impl Crossing {
             return !flow.mentions.is_empty();
         };
         let mut events = self.events.iter().skip(first);
-        events.any(|other| flow.mentions.sees(&other.mentions))
+        events.any(|other| flow.mentions.meets(&other.mentions))
     }
 
     /// Lets a statement through that was judged by what was there at a moment; `None`: it would cross
@@ -92,20 +93,20 @@ impl Crossing {
         self.forgotten.take_if(|left| !left.counts(now));
         let found = Let {
             waits: !flow.mentions.is_empty(),
-            reveals: flow.mentions.reveals(),
+            lasts: flow.mentions.lasts(),
         };
         if self.has_changed(judged, flow) || self.is_revealed(session, flow) {
             return None;
         }
-        if found.reveals && self.is_named(session, flow) {
+        if flow.mentions.reveals() && self.is_named(session, flow) {
             return None;
         }
         if found.waits {
             let own = self.statements.entry(session).or_default();
             own.push_back(Arc::clone(flow));
         }
-        if found.reveals {
-            let own = self.reveals.entry(session).or_default();
+        if found.lasts {
+            let own = self.lasting.entry(session).or_default();
             own.push(Arc::clone(flow));
             self.happened(flow);
         }
@@ -114,20 +115,25 @@ impl Crossing {
 
     /// Does another session make something of what it names?
     fn is_revealed(&self, session: u64, flow: &Flow) -> bool {
-        let others = self.reveals.iter();
-        let others = others.filter(|(number, _)| **number != session);
-        let left = self.left.iter().flat_map(|behind| &behind.reveals);
-        let mut reveals = others.flat_map(|(_, reveals)| reveals).chain(left);
-        reveals.any(|other| flow.mentions.sees(&other.mentions))
+        let mut lasting = self.lasting_of_others(session);
+        lasting.any(|other| flow.mentions.sees(&other.mentions))
     }
 
-    /// Does another session name what it makes something of?
+    /// Does another session name what it makes something of, or has it made a view over that?
     fn is_named(&self, session: u64, flow: &Flow) -> bool {
         let others = self.statements.iter();
         let others = others.filter(|(number, _)| **number != session);
         let left = self.left.iter().flat_map(|behind| &behind.statements);
-        let mut statements = others.flat_map(|(_, statements)| statements).chain(left);
-        self.forgotten.is_some() || statements.any(|other| other.mentions.sees(&flow.mentions))
+        let statements = others.flat_map(|(_, statements)| statements).chain(left);
+        let mut all = statements.chain(self.lasting_of_others(session));
+        self.forgotten.is_some() || all.any(|other| other.mentions.sees(&flow.mentions))
+    }
+
+    fn lasting_of_others(&self, session: u64) -> impl Iterator<Item = &Arc<Flow>> {
+        let others = self.lasting.iter();
+        let others = others.filter(move |(number, _)| **number != session);
+        let left = self.left.iter().flat_map(|behind| &behind.lasting);
+        others.flat_map(|(_, lasting)| lasting).chain(left)
     }
 
     /// The last one was not sent.
@@ -135,12 +141,12 @@ impl Crossing {
         if found.waits {
             self.change(session, |own| _ = own.pop_back());
         }
-        if found.reveals
-            && let Some(own) = self.reveals.get_mut(&session)
+        if found.lasts
+            && let Some(own) = self.lasting.get_mut(&session)
         {
             own.pop();
             if own.is_empty() {
-                self.reveals.remove(&session);
+                self.lasting.remove(&session);
             }
         }
     }
@@ -152,7 +158,7 @@ impl Crossing {
 
     /// The transaction has ended.
     pub(crate) fn ended(&mut self, session: u64) {
-        for flow in self.reveals.remove(&session).unwrap_or_default() {
+        for flow in self.lasting.remove(&session).unwrap_or_default() {
             self.happened(&flow);
         }
     }
@@ -160,14 +166,14 @@ impl Crossing {
     /// The session left: the server may go on with what it was sent.
     pub(crate) fn left(&mut self, session: u64, left: Left) {
         let statements = self.statements.remove(&session).unwrap_or_default();
-        let reveals = self.reveals.remove(&session).unwrap_or_default();
-        if statements.is_empty() && reveals.is_empty() {
+        let lasting = self.lasting.remove(&session).unwrap_or_default();
+        if statements.is_empty() && lasting.is_empty() {
             return;
         }
         self.left.push_back(LeftBehind {
             left,
             statements,
-            reveals,
+            lasting,
         });
         if self.left.len() > LEFT_MAX {
             self.forget();
@@ -178,7 +184,7 @@ impl Crossing {
     /// long as they could run. Those that have made something of names stay.
     fn forget(&mut self) {
         let mut left = self.left.iter();
-        let Some(at) = left.position(|behind| behind.reveals.is_empty()) else {
+        let Some(at) = left.position(|behind| behind.lasting.is_empty()) else {
             return;
         };
         if let Some(behind) = self.left.remove(at) {
@@ -201,7 +207,7 @@ impl Crossing {
                 self.left.push_back(behind);
                 continue;
             }
-            for flow in &behind.reveals {
+            for flow in &behind.lasting {
                 self.happened(flow);
             }
         }
@@ -214,7 +220,7 @@ impl Crossing {
 
     /// Is anything on its way?
     pub(crate) fn is_empty(&self) -> bool {
-        let none = self.statements.is_empty() && self.reveals.is_empty();
+        let none = self.statements.is_empty() && self.lasting.is_empty();
         none && self.left.is_empty() && self.forgotten.is_none()
     }
 
@@ -319,7 +325,7 @@ mod tests {
             2,
             Let {
                 waits: true,
-                reveals: true,
+                lasts: true,
             },
         );
         assert!(crossing.is_empty());

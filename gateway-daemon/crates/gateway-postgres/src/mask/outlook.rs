@@ -210,17 +210,15 @@ impl Outlook {
         }
     }
 
-    /// Adds the columns of tables that were found: what a view shows is read from its definition
-    /// each time.
-    pub(crate) fn remember(&self, remembered: &mut Remembered) {
-        let Some(catalogue) = &self.catalogue else {
-            return;
-        };
-        remembered.retain(|(relation, _), _| catalogue.relations.contains_key(relation));
-        self.add_to(remembered);
+    /// Forgets the columns of tables that are gone: for a catalogue that shows all that was committed.
+    pub(crate) fn forget_gone(&self, remembered: &mut Remembered) {
+        if let Some(catalogue) = &self.catalogue {
+            remembered.retain(|(relation, _), _| catalogue.relations.contains_key(relation));
+        }
     }
 
-    /// The same, where others may know more relations.
+    /// Adds the columns of tables that were found: what a view shows is read from its definition
+    /// each time.
     pub(crate) fn add_to(&self, remembered: &mut Remembered) {
         let Some(catalogue) = &self.catalogue else {
             return;
@@ -296,8 +294,25 @@ impl Outlook {
         let Some(catalogue) = &self.catalogue else {
             return true;
         };
+        // No view is over itself; one of the same name in another schema can be over this one.
+        let itself = match catalogue.by_name.get(name).map(Vec::as_slice) {
+            Some([only]) => Some(only),
+            _ => None,
+        };
+        let written = name.replace('"', "\"\"");
         let mut own = catalogue.relations.iter();
-        own.any(|(oid, relation)| *oid >= FIRST_USER_OID && relation.is_over(name))
+        own.any(|(oid, relation)| {
+            *oid >= FIRST_USER_OID && Some(oid) != itself && relation.is_over(&written)
+        })
+    }
+
+    /// Is it not known just now what some materialised view is made of?
+    pub(crate) fn has_unread_store(&self) -> bool {
+        let Some(catalogue) = &self.catalogue else {
+            return true;
+        };
+        let mut relations = catalogue.relations.values();
+        relations.any(|relation| relation.kind == b'm' && relation.definition.is_none())
     }
 
     /// Did the relation come with the server?

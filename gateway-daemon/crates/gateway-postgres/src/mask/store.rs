@@ -160,7 +160,7 @@ pub(crate) enum Fresh {
     No,
     /// It is being changed: what was read a moment ago may not be true any more by the time of an
     /// answer.
-    Changing(Option<Arc<Catalogue>>),
+    Changing,
 }
 
 struct Seen {
@@ -218,7 +218,7 @@ impl Store {
         };
         let now = (self.now)();
         if known.changing.is_any(now) {
-            return Fresh::Changing(known.catalogue.clone());
+            return Fresh::Changing;
         }
         let is_fresh = known
             .read
@@ -242,14 +242,14 @@ impl Store {
 
     /// A session has read the catalogue. It began in that generation: what it has
     /// read may be what was there before a change, and then it is not fresh. `processes`: where the
-    /// server's are those that sessions were told of.
+    /// server's are those that sessions were told of. Gives what it has read.
     pub(crate) fn read(
         &self,
         database: &Database,
         catalogue: Catalogue,
         began: (u64, Moment),
         processes: Option<Processes<'_>>,
-    ) {
+    ) -> Arc<Catalogue> {
         let mut databases = self.databases.lock();
         if databases.len() >= DATABASES_MAX && !databases.contains_key(database) {
             let now = (self.now)();
@@ -270,8 +270,9 @@ impl Store {
         let is_new = is_same && known.changing.requests == 0 && !settled;
         known.read = is_new.then(|| (self.now)());
         // The same as before comes with all that was found out about it.
-        if known.catalogue.as_deref() != Some(&catalogue) {
-            known.catalogue = Some(Arc::new(catalogue));
+        match &known.catalogue {
+            Some(before) if **before == catalogue => Arc::clone(before),
+            _ => Arc::clone(known.catalogue.insert(Arc::new(catalogue))),
         }
     }
 
@@ -413,6 +414,16 @@ impl Store {
         });
     }
 
+    /// Is a catalogue what was read last, and has nothing changed since? One that was read before a
+    /// transaction ended does not show what that has made.
+    fn is_current(&self, database: &Database, catalogue: &Arc<Catalogue>) -> bool {
+        let databases = self.databases.lock();
+        databases.get(database).is_some_and(|known| {
+            let read = known.catalogue.as_ref().filter(|_| known.read.is_some());
+            read.is_some_and(|read| Arc::ptr_eq(read, catalogue))
+        })
+    }
+
     /// What a policy says about a database of which nothing is known.
     pub(crate) fn blind(&self, database: &Database, masks: &dyn Masks) -> Arc<Outlook> {
         self.outlook(database, None, masks, None)
@@ -451,7 +462,15 @@ impl Store {
                 outlook.is_own = found.is_some();
                 match found {
                     Some(found) => outlook.add_to(found),
-                    None => self.marks.update(database, |known| outlook.remember(known)),
+                    None => {
+                        let is_current = self.is_current(database, catalogue);
+                        self.marks.update(database, |known| {
+                            if is_current {
+                                outlook.forget_gone(known);
+                            }
+                            outlook.add_to(known);
+                        });
+                    }
                 }
                 outlook
             }

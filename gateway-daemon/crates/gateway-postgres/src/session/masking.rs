@@ -148,6 +148,8 @@ pub(super) struct Masking {
     alterations: u64,
     /// How often it was read for the request that waits: others may change it all the time.
     loads: u32,
+    /// What this session has read for it itself: others may have read what was there before.
+    read: Option<Arc<Catalogue>>,
     /// It was read for the request that is looked at.
     just_read: bool,
     /// It was read once more for what the request names.
@@ -275,7 +277,9 @@ impl Serving {
             self.withdraw();
             return Look::Wait;
         }
-        if is_race && runs || crosses {
+        // What it has made would be nobody's, and nobody would know when it is there.
+        let is_left = runs && flow.suspends && (changed || flow.alters);
+        if is_race && runs || crosses || is_left {
             uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
         }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);

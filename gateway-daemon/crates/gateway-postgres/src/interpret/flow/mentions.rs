@@ -5,7 +5,7 @@
 //! makes it so. The two are told apart by names, whatever their schemas.
 use super::nodes::{every_node, made_relation};
 use super::server::ends_prepared;
-use super::text::{is_private, leaves_catalogue};
+use super::text::{is_private, leaves_catalogue, showed_sensitive};
 use crate::interpret::tree::Tree;
 use crate::mask::outlook::Outlook;
 use pg_query::protobuf::ObjectType;
@@ -73,10 +73,14 @@ pub(crate) struct Mentions {
     views: bool,
     /// It calls what is not known, and could name any.
     calls: bool,
-    /// The names that it makes stand for something else, in which something sensitive may be.
+    /// The names that it makes stand for something else, in which something sensitive may be, or has
+    /// been: what others store of it meanwhile would not be known for that.
     given: Names,
     /// What stands for something else there is behind views as well.
     replaces: bool,
+    /// It makes a view of what it names: that is there when its transaction ends, and does what its
+    /// definition says.
+    views_made: bool,
 }
 
 impl Mentions {
@@ -88,6 +92,7 @@ impl Mentions {
             calls: true,
             given: Names::any(),
             replaces: true,
+            views_made: true,
         }
     }
 
@@ -110,11 +115,15 @@ impl Mentions {
             }
         });
         self.relations.extend(relations.iter().copied());
+        self.views_made |= makes_view(tree);
         if ends_prepared(tree) || renames_schema(tree) {
             // Whatever was done in it; all that is in it.
             self.given = Names::any();
             self.replaces = true;
-        } else if touches && !leaves_catalogue(tree) && !is_private(tree, outlook) {
+        } else if (touches || showed_sensitive(tree, outlook))
+            && !leaves_catalogue(tree)
+            && !is_private(tree, outlook)
+        {
             self.given.add(&given(tree, &relations));
             // Views know relations by their numbers, whatever these are called.
             self.replaces |= tree.kind() == "ViewStmt" && tree.flag("replace");
@@ -128,6 +137,7 @@ impl Mentions {
         self.calls |= other.calls;
         self.given.add(&other.given);
         self.replaces |= other.replaces;
+        self.views_made |= other.views_made;
     }
 
     /// Does it name no relation?
@@ -140,11 +150,29 @@ impl Mentions {
         !self.given.is_empty()
     }
 
+    /// Does what it does last until its transaction ends, for others to meet?
+    pub(crate) fn lasts(&self) -> bool {
+        self.reveals() || self.views_made
+    }
+
+    /// May one of the two be behind the other: what this makes of names behind a view that the other
+    /// has made, or the other way round?
+    pub(crate) fn meets(&self, other: &Mentions) -> bool {
+        self.sees(other) || other.views_made && other.sees(self)
+    }
+
     /// May this one see what `other` makes of its names?
     pub(crate) fn sees(&self, other: &Mentions) -> bool {
         self.relations.meets(&other.given)
             || (self.calls || self.views && other.replaces) && !other.given.is_empty()
     }
+}
+
+/// A view, or a materialised one, whose definition does something each time.
+fn makes_view(tree: &Tree) -> bool {
+    tree.kind() == "ViewStmt"
+        || tree.kind() == "CreateTableAsStmt"
+            && tree.choice::<ObjectType>("objtype") == Some(ObjectType::ObjectMatview)
 }
 
 /// Then everything in it goes by other names.

@@ -335,6 +335,12 @@ fn targets<'a>(tree: &'a Tree, tell: &mut impl FnMut(&'a Tree, bool)) {
     }
 }
 
+/// Does it prepare the transaction, for whichever session to end it?
+pub(super) fn prepares(tree: &Tree) -> bool {
+    tree.kind() == "TransactionStmt"
+        && tree.choice::<TransactionStmtKind>("kind") == Some(TransactionStmtKind::TransStmtPrepare)
+}
+
 /// Does it end a transaction that was prepared, of whichever session?
 pub(super) fn ends_prepared(tree: &Tree) -> bool {
     tree.kind() == "TransactionStmt"

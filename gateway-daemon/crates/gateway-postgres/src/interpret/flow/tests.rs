@@ -325,7 +325,13 @@ fn what_else_is_done_with_values() {
         ("select rtrim(email, 'm') from users", "c asks"),
         (
             "update users set email = v.mail from v where v.id = users.id",
-            "-",
+            "- takes",
+        ),
+        ("update users set email = email where id = 1", "-"),
+        ("update users set email = users.email", "-"),
+        (
+            "update users set email = (select u.email from users u limit 1)",
+            "- takes",
         ),
         (
             "update users set email = v.loud from v where v.id = users.id",

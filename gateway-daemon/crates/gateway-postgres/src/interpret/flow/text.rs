@@ -75,6 +75,14 @@ impl<'a> Made<'a> {
         self.others.contains(&name)
     }
 
+    /// May one of them be a view over what this statement gives a new meaning? Over a name that is new
+    /// nothing was made before.
+    pub(super) fn may_be_over(&self, tree: &Tree, outlook: &Outlook) -> bool {
+        let name = made_relation(tree).map(|range| range.text("relname"));
+        let was_made = name.is_none_or(|name| self.hides(name));
+        !self.others.is_empty() && (was_made || !is_new(tree, outlook))
+    }
+
     fn go_on(&mut self, tree: &'a Tree, is_new: bool) {
         let takes_back = tree.kind() == "TransactionStmt" && !begins(tree);
         if takes_back || tree.kind() == "DiscardStmt" {
@@ -223,6 +231,17 @@ pub(super) fn is_new(tree: &Tree, outlook: &Outlook) -> bool {
         "CreateSchemaStmt" => tree.list("schema_elts").is_empty(),
         _ => true,
     }
+}
+
+/// Does a view take the place of one that showed something sensitive?
+pub(super) fn showed_sensitive(tree: &Tree, outlook: &Outlook) -> bool {
+    if tree.kind() != "ViewStmt" || !tree.flag("replace") {
+        return false;
+    }
+    tree.tree("view").is_none_or(|view| {
+        let is_sensitive = outlook.is_sensitive(view.text("schemaname"), view.text("relname"));
+        is_sensitive && !is_new(tree, outlook)
+    })
 }
 
 /// Statements that leave the catalogue as it is, unless a function that they call does not.

@@ -17,7 +17,7 @@ use super::names::Names;
 use super::nodes::{each, is_set_operation};
 use super::safe::must_not_be_a_type;
 use super::server::{changes_server, measures_writes};
-use super::text::Text;
+use super::text::{Text, showed_sensitive};
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
@@ -168,11 +168,17 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 
     /// Does a view come to show something sensitive that another view is over? What that does with it is
-    /// in nobody's statement.
+    /// in nobody's statement. Or is what it shows another, while the same text has made something over
+    /// it, perhaps, of which no catalogue tells yet? What a materialised view has stored of it stays there.
     fn changes_views(&self, tree: &Tree) -> bool {
-        let name = tree.tree("view").map(|view| view.text("relname"));
-        let shows = tree.flag("replace") && self.names.touches();
-        shows && name.is_none_or(|name| self.outlook.has_view_over(name))
+        let Some(view) = tree.tree("view").filter(|_| tree.flag("replace")) else {
+            return tree.flag("replace");
+        };
+        let shows = self.names.touches();
+        let showed = showed_sensitive(tree, self.outlook);
+        shows && self.outlook.has_view_over(view.text("relname"))
+            || showed && self.outlook.has_unread_store()
+            || (shows || showed) && self.text.made.may_be_over(tree, self.outlook)
     }
 
     /// What is not known to leave values where they are.
@@ -398,7 +404,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         };
         if let Some(range) = tree.tree("relation") {
             for assignment in conflict.trees("target_list") {
-                self.assignment(range, assignment);
+                self.assignment(range, assignment, true);
             }
         }
         self.ask_value(conflict.get("where_clause"));
@@ -413,9 +419,10 @@ impl<'n, 'a> Uses<'n, 'a> {
     }
 
     fn update(&mut self, tree: &'a Tree) {
+        let alone = tree.list("from_clause").is_empty();
         if let Some(range) = tree.tree("relation") {
             for assignment in tree.trees("target_list") {
-                self.assignment(range, assignment);
+                self.assignment(range, assignment, alone);
             }
         }
         self.sources(tree.get("from_clause"));
@@ -430,8 +437,10 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// A sensitive column may be stored in that column, as it is.
-    fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree) {
+    /// A sensitive column may be stored in that column, as it is. `alone`: there is no other table that
+    /// the value could be of. One with a column of the same name, of which it could be told what is
+    /// stored there (CHECK, UNIQUE), anybody can make.
+    fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree, alone: bool) {
         self.subscripts(assignment);
         let asked = self.names.changing(range, assignment.text("name"));
         self.add(UseKind::Asks, &asked);
@@ -443,7 +452,8 @@ impl<'n, 'a> Uses<'n, 'a> {
         let mut own = target.map(Fields::one).unwrap_or_default();
         // Of what is computed of it, a unique key would tell whether that is there, and `partial`
         // and `hash` would show what it is of.
-        let stays = !own.add(&taken) && (taken.is_empty() || self.names.is_itself(value));
+        let is_itself = alone && value.kind() == "ColumnRef" && self.names.is_itself(value);
+        let stays = !own.add(&taken) && (taken.is_empty() || is_itself);
         if stays {
             self.expression(value);
         } else {
@@ -475,7 +485,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.ask_value(clause.get("condition"));
             if let Some(range) = tree.tree("relation") {
                 for assignment in clause.trees("target_list") {
-                    self.assignment(range, assignment);
+                    self.assignment(range, assignment, false);
                 }
             }
             each(clause.get("values"), &mut |value| {

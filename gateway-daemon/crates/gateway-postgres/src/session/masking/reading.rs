@@ -92,8 +92,8 @@ impl Serving {
             // A question that fails would fail the client's transaction.
             (_, false, Fresh::Old(catalogue)) if is_open => Some(catalogue),
             // Read once for each request, it is what was there just now.
-            (_, false, Fresh::Changing(catalogue)) if masking.loads > 0 => catalogue,
-            (_, false, Fresh::Changing(_)) if !can_load => None,
+            (_, false, Fresh::Changing) if masking.read.is_some() => masking.read.take(),
+            (_, false, Fresh::Changing) if !can_load => None,
             _ if can_load && masking.loads < LOADS_MAX => {
                 masking.loads += 1;
                 self.begin_reading();
@@ -103,6 +103,7 @@ impl Serving {
             (_, false, Fresh::Old(catalogue)) => Some(catalogue),
             _ => None,
         };
+        masking.read = None;
         masking.just_read = std::mem::take(&mut masking.loads) > 0;
         // What was just read shows what was there when that began.
         masking.judged = if masking.just_read {
@@ -110,7 +111,7 @@ impl Serving {
         } else {
             now
         };
-        masking.names_change = matches!(fresh, Fresh::Changing(_));
+        masking.names_change = matches!(fresh, Fresh::Changing);
         let found = masking.changed.then_some(&mut masking.found);
         let store = &shared.store;
         Some(store.outlook(&database, catalogue.as_ref(), masks, found))
@@ -157,10 +158,13 @@ impl Serving {
         let Some(loading) = masking.loading.take() else {
             return;
         };
+        masking.read = None;
         let running = loading.running();
         // A pool between has numbers of its own.
         let is_direct = process == Some(running.own);
-        let processes = masking.asked.filter(|_| is_direct).map(|asked| Processes {
+        // Within a transaction the server says who was there when it was asked first.
+        let is_now = is_direct && !open;
+        let processes = masking.asked.filter(|_| is_now).map(|asked| Processes {
             asked,
             running: &running.processes,
         });
@@ -176,7 +180,7 @@ impl Serving {
                 masking.own = None;
                 let began = (masking.generation, masking.moment);
                 let store = &shared.store;
-                store.read(&database, catalogue, began, processes);
+                masking.read = Some(store.read(&database, catalogue, began, processes));
             }
             // It is this session that could not read it; others may.
             None => masking.loads = LOADS_MAX,

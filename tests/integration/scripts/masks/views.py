@@ -1,0 +1,87 @@
+"""Views over views that become something else, and what materialised views have stored of them: nothing of
+that is in the statement that uses them."""
+import sys
+
+from protocol import Wire
+
+host, port, user, database = sys.argv[1:5]
+CANARY = b"k4n4ry"
+CLEAN = "create or replace view {} as select id, note as x from plain"
+SHOWS = "create or replace view {} as select id, ssn as x from users"
+ASKS = "select set_config('a.b', max(x), false) as n, count(*) filter (where x like '%ssn-3') as c from {}"
+faults = []
+
+
+def connect():
+    return Wire(host, port, user, database)
+
+
+def refused(seen):
+    return any(m[:1] == b"E" and b"C42501" in m for m in seen)
+
+
+def done(session, *statements):
+    for sql in statements:
+        seen = session.simple(sql)
+        if any(m[:1] == b"E" for m in seen):
+            faults.append(f"{sql}: {seen}")
+
+
+def stopped(session, sql):
+    if not refused(session.simple(sql)):
+        faults.append(f"{sql}: not refused")
+    print("refused:", sql)
+
+
+def look(session, *statements):
+    for sql in statements:
+        seen = session.simple(sql)
+        if CANARY in b"".join(seen):
+            faults.append(f"{sql}: {seen}")
+
+
+one, other = connect(), connect()
+done(one, "create schema elsewhere")
+
+# Over one of the same name; over a name with a quote.
+for name, over in [("same", "elsewhere.same"), ('"a""b"', "over_quoted"), ("low", "middle")]:
+    done(one, CLEAN.format(f"public.{name}"), f"create view {over} as {ASKS.format('public.' + name)}")
+    stopped(one, SHOWS.format(f"public.{name}"))
+    look(one, f"select 1 from {over}", "show a.b")
+
+# Made in the same text, in a transaction of another session, and in one that has just ended.
+done(one, CLEAN.format("text_low"))
+stopped(one, f"create view text_over as {ASKS.format('text_low')}; {SHOWS.format('text_low')}")
+done(one, CLEAN.format("open_low"), "begin", f"create view open_over as {ASKS.format('open_low')}")
+stopped(other, SHOWS.format("open_low"))
+done(one, "commit")
+stopped(other, SHOWS.format("open_low"))
+look(one, "select 1 from open_over", "show a.b")
+
+# What was stored of a view stays sensitive, whatever that shows by then.
+done(one, SHOWS.format("text_source"))
+stopped(one, f"create materialized view text_store as select id, x from text_source; {CLEAN.format('text_source')}")
+done(one, SHOWS.format("open_source"), "begin",
+     "create materialized view open_store as select id, x from open_source")
+stopped(other, CLEAN.format("open_source"))
+done(one, "commit", CLEAN.format("open_source"))
+look(one, "select * from open_store")
+look(other, "select * from open_store")
+
+# A transaction that nobody has any more.
+done(one, SHOWS.format("left_source"), "begin",
+     "create materialized view left_store as select id, x from left_source", CLEAN.format("left_source"))
+stopped(one, "prepare transaction 'left'")
+done(one, "rollback")
+stopped(one, "begin; create table left_table (i int); prepare transaction 'left'")
+done(one, "rollback", "begin", "insert into plain values (77, 'seventy-seven')", "prepare transaction 'left'",
+     "rollback prepared 'left'")
+
+# What a migration does is not stopped.
+for _ in range(2):
+    done(one, "begin", "create or replace view first as select id, note from plain",
+         "create or replace view second as select id, note from first", "commit")
+    done(other, "select * from second")
+
+print("\n".join(faults))
+print("done" if not faults else "FAULTS")
