@@ -1,5 +1,5 @@
 """Views over views that become something else, and what materialised views have stored of them: nothing of
-that is in the statement that uses them."""
+that is in the statement that uses them. And columns that are called as others were."""
 import sys
 
 from protocol import Wire
@@ -76,6 +76,20 @@ done(one, "rollback")
 stopped(one, "begin; create table left_table (i int); prepare transaction 'left'")
 done(one, "rollback", "begin", "insert into plain values (77, 'seventy-seven')", "prepare transaction 'left'",
      "rollback prepared 'left'")
+
+# A column of the same name is not the same column.
+done(one, "alter table users rename column email to was",
+     "alter table users add column email text check (set_config('a.b', email, false) is not null)")
+stopped(one, "update users set email = was where id = 3")
+done(one, "alter table users rename to away", "create table users (id int primary key, email text, note text)",
+     "insert into users values (3, '', 'x')")
+stopped(one, "update users set email = away.was from away where away.id = 3 and users.id = 3")
+stopped(one, "merge into users using away on away.id = users.id when matched then update set email = away.was")
+done(one, "update users set email = email, note = 'y'",
+     "insert into users values (3, 'own', 'z') on conflict (id) do update set email = excluded.email")
+look(one, "show a.b")
+done(one, "drop table users", "alter table away drop column email", "alter table away rename column was to email",
+     "alter table away rename to users")
 
 # What a migration does is not stopped.
 for _ in range(2):

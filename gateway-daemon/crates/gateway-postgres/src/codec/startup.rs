@@ -12,6 +12,8 @@ pub const CANCEL: u32 = 80_877_102;
 pub const MINOR_MAX: u16 = 2;
 /// What PostgreSQL takes at most (`MAX_STARTUP_PACKET_LENGTH`).
 pub const PACKET_BYTES_MAX: usize = 10_000;
+/// The longest name of a user or a database.
+const NAME_BYTES_MAX: usize = 63;
 /// A cancel key: 4 bytes in protocol 3.0, up to 256 from 3.2 on.
 pub const SECRET_BYTES_MAX: usize = 256;
 /// The shortest cancel key.
@@ -68,6 +70,12 @@ impl<'a> Parameters<'a> {
             Some((name, reader.text().ok()?))
         })
     }
+}
+
+/// The name of a user or a database as the server reads it: it cuts what is longer (ProcessStartupPacket).
+#[must_use]
+pub fn as_read(name: &[u8]) -> &[u8] {
+    name.get(..NAME_BYTES_MAX).unwrap_or(name)
 }
 
 /// How long the packet is that `bytes` begin with; `None` when that is not said yet.

@@ -36,6 +36,13 @@ pub(crate) struct Database {
     pub(crate) name: Box<[u8]>,
 }
 
+impl Database {
+    pub(crate) fn new(address: SocketAddr, name: &[u8]) -> Database {
+        let name = name.into();
+        Database { address, name }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Known {
     catalogue: Option<Arc<Catalogue>>,
@@ -583,7 +590,7 @@ mod tests {
         store.end_change(&orders(), Ended::Left(Some(7)));
         later(11);
         read(&store, &[7]);
-        assert!(matches!(store.fresh(&orders()), Fresh::Changing(_)));
+        assert!(matches!(store.fresh(&orders()), Fresh::Changing));
         read(&store, &[]);
         // It may have been read before the change, and who runs what after it.
         assert!(matches!(store.fresh(&orders()), Fresh::No));

@@ -214,8 +214,8 @@ impl Startup {
         let (mut user, mut database) = (None, None);
         for (name, value) in parameters.iter() {
             match name {
-                b"user" => user = Some(value),
-                b"database" => database = Some(value),
+                b"user" => user = Some(startup::as_read(value)),
+                b"database" => database = Some(startup::as_read(value)),
                 b"replication" => startup.replication(value),
                 b"options" => startup.options(value, shared),
                 _ if name.starts_with(b"_pq_.") => {}

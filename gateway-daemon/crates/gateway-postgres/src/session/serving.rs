@@ -285,10 +285,7 @@ impl Serving {
         search_path: SearchPath,
     ) -> Serving {
         Serving {
-            database: Arc::new(Database {
-                address: origin.destination,
-                name: database.into(),
-            }),
+            database: Arc::new(Database::new(origin.destination, database)),
             views: Queue::default(),
             cursor_flow: None,
             masking: None,

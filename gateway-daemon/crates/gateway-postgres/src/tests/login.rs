@@ -56,6 +56,15 @@ fn the_login_is_asked_for_before_the_startup_message_goes() {
 }
 
 #[test]
+fn a_name_is_judged_as_the_server_reads_it() {
+    let mut harness = Harness::new(Policy::allowing());
+    let (long, cut) = ("d".repeat(64), format!("\"{}\"", "d".repeat(63)));
+    harness.client(&startup(0, &[("user", &long), ("database", &long)]));
+    let attributes = &harness.records()[0].attributes;
+    assert_eq!(attributes.matches(&cut).count(), 2, "{attributes}");
+}
+
+#[test]
 fn a_refused_login_never_reaches_the_server() {
     let mut harness = Harness::new(Policy::denying(&[Verb::Authenticate]));
     harness.client(&all(&[user(), query("DROP TABLE t")]));

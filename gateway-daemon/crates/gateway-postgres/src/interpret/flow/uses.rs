@@ -437,9 +437,9 @@ impl<'n, 'a> Uses<'n, 'a> {
         }
     }
 
-    /// A sensitive column may be stored in that column, as it is. `alone`: there is no other table that
-    /// the value could be of. One with a column of the same name, of which it could be told what is
-    /// stored there (CHECK, UNIQUE), anybody can make.
+    /// A sensitive column may be stored in itself. Another of the same name, in this table or in
+    /// another, anybody can make, and have it told what is stored there (CHECK, UNIQUE). `alone`: there
+    /// is no other table that the value could be of.
     fn assignment(&mut self, range: &'a Tree, assignment: &'a Tree, alone: bool) {
         self.subscripts(assignment);
         let asked = self.names.changing(range, assignment.text("name"));
@@ -452,7 +452,9 @@ impl<'n, 'a> Uses<'n, 'a> {
         let mut own = target.map(Fields::one).unwrap_or_default();
         // Of what is computed of it, a unique key would tell whether that is there, and `partial`
         // and `hash` would show what it is of.
-        let is_itself = alone && value.kind() == "ColumnRef" && self.names.is_itself(value);
+        let is_same = value.kind() == "ColumnRef"
+            && value.strings("fields").last() == Some(&assignment.text("name"));
+        let is_itself = alone && is_same && self.names.is_itself(value);
         let stays = !own.add(&taken) && (taken.is_empty() || is_itself);
         if stays {
             self.expression(value);
