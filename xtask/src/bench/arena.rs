@@ -174,13 +174,13 @@ pub(super) struct Plain {
 impl Plain {
     /// Starts a server of this kind: see [`load`].
     pub(super) fn start(kind: &str) -> Result<Plain> {
-        Plain::open(|own, port| load::command(own, kind, &[port]))
+        Plain::open(|own, port| load::command(None, own, kind, &[port]))
     }
 
     /// The same in the cgroup of a job, or in our own, on the second processor: its client stays on the
     /// first.
     pub(super) fn start_apart(job: Option<&Job>, kind: &str) -> Result<Plain> {
-        Plain::open(|own, port| load_command(job, own, "stay-on", &["1", kind, port]))
+        Plain::open(|own, port| load::command(job, own, "stay-on", &["1", kind, port]))
     }
 
     fn open(command: impl Fn(&Path, &str) -> Command) -> Result<Plain> {
@@ -206,23 +206,10 @@ fn await_port(running: &mut Running, port: u16) -> Result<()> {
     up
 }
 
-/// A load in a job, or in our own cgroup.
-pub(super) fn load_command(
-    job: Option<&Job>,
-    own: &Path,
-    kind: &str,
-    arguments: &[&str],
-) -> Command {
-    match job {
-        Some(job) => load::command_in(job, own, kind, arguments),
-        None => load::command(own, kind, arguments),
-    }
-}
-
 /// Runs our own load against a port and returns the number that it prints; in a governed job, or
 /// outside of every subtree.
 pub(super) fn measure(job: Option<&Job>, kind: &str, arguments: &[&str]) -> Result<f64> {
-    let mut command = load_command(job, &std::env::current_exe()?, kind, arguments);
+    let mut command = load::command(job, &std::env::current_exe()?, kind, arguments);
     let outcome = Running::start(&mut command)?
         .wait(Duration::from_secs(300))?
         .success()?;

@@ -13,22 +13,14 @@ use std::time::{Duration, Instant};
 
 const BLOCK: usize = 256 * 1024;
 
-/// A load in our own cgroup.
-pub(super) fn command(own: &Path, kind: &str, arguments: &[&str]) -> Command {
-    with_arguments(Command::new(own), kind, arguments)
-}
-
-/// A load in a governed job.
-pub(super) fn command_in(job: &Job, own: &Path, kind: &str, arguments: &[&str]) -> Command {
-    with_arguments(job.command(own), kind, arguments)
-}
-
-fn with_arguments(mut command: Command, kind: &str, arguments: &[&str]) -> Command {
+/// A load in a job, or in our own cgroup.
+pub(super) fn command(job: Option<&Job>, own: &Path, kind: &str, arguments: &[&str]) -> Command {
+    let mut command = job.map_or_else(|| Command::new(own), |job| job.command(own));
     command.args(["bench", "load", kind]).args(arguments);
     command
 }
 
-/// Runs one kind. Clients print one number.
+/// Runs one kind. Clients print one number, or one for each of what they did.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {

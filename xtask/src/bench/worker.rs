@@ -1,6 +1,6 @@
 //! A client that lives on between its turns: what differs by a microsecond is compared within
 //! milliseconds, before the machine has changed its mind about how fast it is.
-use super::{arena, table};
+use super::{load, table};
 use anyhow::{Context, Result, ensure};
 use gateway_tests::Job;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -21,7 +21,7 @@ impl Worker {
     pub(super) fn start(job: Option<&Job>, port: u16) -> Result<Worker> {
         let own = std::env::current_exe()?;
         let port = port.to_string();
-        let mut command = arena::load_command(job, &own, "stay-on", &["0", "connects", &port]);
+        let mut command = load::command(job, &own, "stay-on", &["0", "connects", &port]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,30 +1,10 @@
 """Views over views that become something else, and what materialised views have stored of them: nothing of
 that is in the statement that uses them. And columns that are called as others were."""
-import sys
+from judge import connect, done, end, faults, look, refused
 
-from protocol import Wire
-
-host, port, user, database = sys.argv[1:5]
-CANARY = b"k4n4ry"
 CLEAN = "create or replace view {} as select id, note as x from plain"
 SHOWS = "create or replace view {} as select id, ssn as x from users"
 ASKS = "select set_config('a.b', max(x), false) as n, count(*) filter (where x like '%ssn-3') as c from {}"
-faults = []
-
-
-def connect():
-    return Wire(host, port, user, database)
-
-
-def refused(seen):
-    return any(m[:1] == b"E" and b"C42501" in m for m in seen)
-
-
-def done(session, *statements):
-    for sql in statements:
-        seen = session.simple(sql)
-        if any(m[:1] == b"E" for m in seen):
-            faults.append(f"{sql}: {seen}")
 
 
 def stopped(session, sql):
@@ -33,11 +13,9 @@ def stopped(session, sql):
     print("refused:", sql)
 
 
-def look(session, *statements):
+def shows_nothing(session, *statements):
     for sql in statements:
-        seen = session.simple(sql)
-        if CANARY in b"".join(seen):
-            faults.append(f"{sql}: {seen}")
+        look(sql, session.simple(sql))
 
 
 one, other = connect(), connect()
@@ -47,7 +25,7 @@ done(one, "create schema elsewhere")
 for name, over in [("same", "elsewhere.same"), ('"a""b"', "over_quoted"), ("low", "middle")]:
     done(one, CLEAN.format(f"public.{name}"), f"create view {over} as {ASKS.format('public.' + name)}")
     stopped(one, SHOWS.format(f"public.{name}"))
-    look(one, f"select 1 from {over}", "show a.b")
+    shows_nothing(one, f"select 1 from {over}", "show a.b")
 
 # Made in the same text, in a transaction of another session, and in one that has just ended.
 done(one, CLEAN.format("text_low"))
@@ -56,7 +34,7 @@ done(one, CLEAN.format("open_low"), "begin", f"create view open_over as {ASKS.fo
 stopped(other, SHOWS.format("open_low"))
 done(one, "commit")
 stopped(other, SHOWS.format("open_low"))
-look(one, "select 1 from open_over", "show a.b")
+shows_nothing(one, "select 1 from open_over", "show a.b")
 
 # What was stored of a view stays sensitive, whatever that shows by then.
 done(one, SHOWS.format("text_source"))
@@ -65,8 +43,8 @@ done(one, SHOWS.format("open_source"), "begin",
      "create materialized view open_store as select id, x from open_source")
 stopped(other, CLEAN.format("open_source"))
 done(one, "commit", CLEAN.format("open_source"))
-look(one, "select * from open_store")
-look(other, "select * from open_store")
+shows_nothing(one, "select * from open_store")
+shows_nothing(other, "select * from open_store")
 
 # A transaction that nobody has any more.
 done(one, SHOWS.format("left_source"), "begin",
@@ -87,7 +65,7 @@ stopped(one, "update users set email = away.was from away where away.id = 3 and 
 stopped(one, "merge into users using away on away.id = users.id when matched then update set email = away.was")
 done(one, "update users set email = email, note = 'y'",
      "insert into users values (3, 'own', 'z') on conflict (id) do update set email = excluded.email")
-look(one, "show a.b")
+shows_nothing(one, "show a.b")
 done(one, "drop table users", "alter table away drop column email", "alter table away rename column was to email",
      "alter table away rename to users")
 
@@ -97,5 +75,4 @@ for _ in range(2):
          "create or replace view second as select id, note from first", "commit")
     done(other, "select * from second")
 
-print("\n".join(faults))
-print("done" if not faults else "FAULTS")
+end()

@@ -36,13 +36,6 @@ pub(crate) struct Database {
     pub(crate) name: Box<[u8]>,
 }
 
-impl Database {
-    pub(crate) fn new(address: SocketAddr, name: &[u8]) -> Database {
-        let name = name.into();
-        Database { address, name }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Known {
     catalogue: Option<Arc<Catalogue>>,
@@ -116,7 +109,7 @@ pub(crate) enum Ended {
 pub(crate) struct Processes<'a> {
     /// When it was asked.
     pub(crate) asked: Instant,
-    /// Those that ran a statement.
+    /// Those that served a session, or ran something.
     pub(crate) running: &'a [u32],
 }
 

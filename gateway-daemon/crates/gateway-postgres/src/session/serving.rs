@@ -285,7 +285,10 @@ impl Serving {
         search_path: SearchPath,
     ) -> Serving {
         Serving {
-            database: Arc::new(Database::new(origin.destination, database)),
+            database: Arc::new(Database {
+                address: origin.destination,
+                name: database.into(),
+            }),
             views: Queue::default(),
             cursor_flow: None,
             masking: None,

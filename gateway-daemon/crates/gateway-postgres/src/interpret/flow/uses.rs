@@ -171,8 +171,11 @@ impl<'n, 'a> Uses<'n, 'a> {
     /// in nobody's statement. Or is what it shows another, while the same text has made something over
     /// it, perhaps, of which no catalogue tells yet? What a materialised view has stored of it stays there.
     fn changes_views(&self, tree: &Tree) -> bool {
-        let Some(view) = tree.tree("view").filter(|_| tree.flag("replace")) else {
-            return tree.flag("replace");
+        if !tree.flag("replace") {
+            return false;
+        }
+        let Some(view) = tree.tree("view") else {
+            return true;
         };
         let shows = self.names.touches();
         let showed = showed_sensitive(tree, self.outlook);
