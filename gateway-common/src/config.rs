@@ -23,13 +23,41 @@ pub struct Config {
     pub generation: u64,
     /// Mixed into the ids of trees, so that those of two boots differ.
     pub boot_salt: u64,
-    /// Since when tags may be missing, in nanoseconds since boot; 0 when none is. Untagged
-    /// processes that started later may not connect until the daemon has looked.
-    pub failed_at: u64,
+    /// What the kernel half has failed in up to then is repaired: [`Failures::last`].
+    pub repaired: u64,
+    /// Since when the kernel has skipped runs of tag programs, in nanoseconds since boot; 0 when it has
+    /// not. The daemon alone can count them.
+    pub missed_at: u64,
     /// The daemon's process id.
     pub daemon_tgid: u32,
     /// Which of the two glob tables is in force.
     pub globs: u32,
+}
+
+/// What the kernel half could not write down. The daemon never writes it, so that nothing that comes
+/// while it repairs what was before is lost.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// When it failed last, in nanoseconds since boot; 0 when it never has. Another value is another
+    /// failure.
+    pub last: u64,
+    /// Since when tags may be missing for what is not repaired.
+    pub since: u64,
+}
+
+/// Since when tags may be missing, in nanoseconds since boot. Untagged processes that started then or
+/// later may not connect until the daemon has looked.
+#[must_use]
+#[inline(always)]
+pub const fn unsure_since(config: &Config, failures: &Failures) -> Option<u64> {
+    let failed = failures.last != config.repaired;
+    match (failed, config.missed_at) {
+        (false, 0) => None,
+        (false, missed) => Some(missed),
+        (true, missed) if missed != 0 && missed < failures.since => Some(missed),
+        (true, _) => Some(failures.since),
+    }
 }
 
 /// How a policy's trees are treated.
@@ -143,6 +171,10 @@ pub struct Offsets {
     pub cgroup_kn: u32,
     /// `cgroup.root`
     pub cgroup_root: u32,
+    /// `cgroup.self.parent`
+    pub cgroup_parent: u32,
+    /// `cgroup_subsys_state.cgroup`
+    pub css_cgroup: u32,
     /// `cgroup_root.hierarchy_id`
     pub root_hierarchy_id: u32,
     /// `kernfs_node.id`
@@ -264,6 +296,26 @@ mod tests {
             (10, 1000, 5, false),
         ] {
             assert_eq!(passes_when_down(allow_after, alive, now), expected);
+        }
+    }
+
+    #[test]
+    fn tags_may_be_missing_since_the_first_thing_that_is_not_repaired() {
+        for (last, since, repaired, missed_at, expected) in [
+            (0, 0, 0, 0, None),
+            (71, 70, 0, 0, Some(70)),
+            (71, 70, 71, 0, None),
+            (72, 70, 71, 0, Some(70)),
+            (72, 70, 72, 50, Some(50)),
+            (72, 70, 71, 50, Some(50)),
+            (72, 70, 71, 90, Some(70)),
+        ] {
+            let config = Config {
+                repaired,
+                missed_at,
+                ..Config::default()
+            };
+            assert_eq!(unsure_since(&config, &Failures { last, since }), expected);
         }
     }
 }

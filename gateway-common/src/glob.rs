@@ -11,6 +11,8 @@ pub const CLASSES: usize = 128;
 pub const PATH_MAX: usize = 1024;
 /// The answer of [`Table::slot`] for a path that no policy names.
 pub const NO_SLOT: u32 = u32::MAX;
+/// The slot of a cgroup of which the kernel half cannot say which policy names it, until the daemon has.
+pub const UNJUDGED: u32 = u32::MAX - 1;
 
 /// The automaton. State 0 is dead, state 1 is the start.
 #[repr(C)]

@@ -28,4 +28,4 @@ pub mod socket;
 pub mod tag;
 
 /// The version of every layout in this crate. Pinned maps of another version are not taken over.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

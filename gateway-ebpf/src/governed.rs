@@ -2,25 +2,26 @@
 //!
 //! A process is governed when its tag says so, or, before it has one, when its cgroup or an
 //! ancestor of it is named by a policy. From then on the tag follows the process.
-use crate::kernel::{self, Address};
+use crate::kernel::{self, Address, Cgroup};
 use crate::maps::{
-    ALIVE, BOUNDARIES, CGROUPS, CONFIG, DRAINING, FREE, NAMINGS, POLICIES, TAGS, count,
+    ALIVE, BOUNDARIES, CGROUPS, CONFIG, DRAINING, FAILURES, FREE, NAMINGS, POLICIES, TAGS, count,
 };
 use crate::report;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns,
-    bpf_send_signal,
+    bpf_get_current_ancestor_cgroup_id, bpf_ktime_get_boot_ns, bpf_send_signal,
 };
 use core::ptr;
 use gateway_common::config::{self, Config};
 use gateway_common::counter;
 use gateway_common::event::rooted;
 use gateway_common::free;
+use gateway_common::glob::UNJUDGED;
 use gateway_common::tag::Tag;
 
 const SIGKILL: u32 = 9;
-/// How deep below the root a cgroup that a policy names can be found from a process further down.
+/// How deep below the root a cgroup that a policy names can be found from a process further down, and
+/// how far above a process.
 const CGROUP_DEPTH_MAX: i32 = 24;
 
 /// The configuration; `None` before the daemon has written one.
@@ -93,28 +94,51 @@ pub(crate) fn slot_of_cgroup(cgroup: u64) -> Option<u32> {
 /// been in it before.
 #[inline(always)]
 fn slot_of_current_cgroups() -> Option<u32> {
-    // SAFETY: no arguments.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    // Once: the task may be in another one by the next look.
+    let own = Cgroup::own();
     let (Some(namings), Some(free)) = (NAMINGS.get_ptr_mut(0), FREE.get_ptr_mut(0)) else {
-        return walk_cgroups();
+        return slot_above(own).unwrap_or_else(slot_from_the_root);
     };
     // SAFETY: the only entries of arrays, aligned words, of which one is this CPU's own.
     let (last, now) = unsafe { (ptr::read_volatile(free), ptr::read_volatile(namings)) };
-    if last != 0 && last == free::word(cgroup, now) {
+    let word = free::word(own.id(), now);
+    if last != 0 && last == word {
         return None;
     }
-    let found = walk_cgroups();
+    let Some(found) = slot_above(own) else {
+        return slot_from_the_root();
+    };
     if found.is_none() {
         // The number from before the walk: what was named meanwhile has another one by then. One word,
         // written whole: another task of this CPU may come between.
         // SAFETY: as above.
-        unsafe { ptr::write_volatile(free, free::word(cgroup, now)) };
+        unsafe { ptr::write_volatile(free, word) };
     }
     found
 }
 
+/// The slot of a cgroup or of the nearest above it; `None`: there are more than are looked at.
 #[inline(always)]
-fn walk_cgroups() -> Option<u32> {
+fn slot_above(own: Cgroup) -> Option<Option<u32>> {
+    let mut cgroup = own;
+    let mut level = 0;
+    while level < CGROUP_DEPTH_MAX {
+        if let Some(slot) = slot_of_cgroup(cgroup.id()) {
+            return Some(Some(slot));
+        }
+        let Some(parent) = cgroup.parent() else {
+            return Some(None);
+        };
+        cgroup = parent;
+        level += 1;
+    }
+    None
+}
+
+/// The same from the other end, of a task that is further down than anybody makes cgroups who does not
+/// want to hide.
+#[inline(always)]
+fn slot_from_the_root() -> Option<u32> {
     let mut found = None;
     let mut level = 0;
     while level < CGROUP_DEPTH_MAX {
@@ -169,7 +193,7 @@ fn write(tgid: u32, tag: &Tag) -> bool {
     let written = TAGS.insert(tgid, tag, 0).is_ok();
     if !written {
         count(counter::TAGS_FAILED);
-        fail();
+        fail(tag.start);
     }
     written
 }
@@ -184,15 +208,18 @@ pub(crate) fn write_or_kill(tgid: u32, tag: &Tag) {
     }
 }
 
-/// Says that tags may be missing from now on.
+/// Says that tags may be missing of processes that started then or later.
 #[inline(always)]
-pub(crate) fn fail() {
-    if let Some(config) = CONFIG.get_ptr_mut(0) {
-        // SAFETY: the only entry of an array; one aligned word, of which the oldest value counts.
+pub(crate) fn fail(since: u64) {
+    if let (Some(config), Some(failures)) = (configuration(), FAILURES.get_ptr_mut(0)) {
+        // SAFETY: the only entry of an array, of aligned words; the helper has no arguments.
         unsafe {
-            if (*config).failed_at == 0 {
-                (*config).failed_at = bpf_ktime_get_boot_ns();
+            let (last, oldest) = (&raw mut (*failures).last, &raw mut (*failures).since);
+            // The oldest that is not repaired counts.
+            if ptr::read_volatile(last) == config.repaired || since < ptr::read_volatile(oldest) {
+                ptr::write_volatile(oldest, since);
             }
+            ptr::write_volatile(last, bpf_ktime_get_boot_ns());
         }
     }
     report::rescan();
@@ -205,7 +232,7 @@ pub(crate) fn govern(task: Address, process: Process, how: u32) -> Option<Tag> {
         return Some(tag);
     }
     let cgroup = kernel::cgroup_of(task)?;
-    let slot = slot_of_cgroup(cgroup)?;
+    let slot = slot_of_cgroup(cgroup).filter(|slot| *slot != UNJUDGED)?;
     if is_daemon(process) {
         return None;
     }
@@ -238,6 +265,9 @@ pub(crate) fn standing() -> Standing {
         return Standing::Daemon;
     }
     if let Some(slot) = slot_of_current_cgroups() {
+        if slot == UNJUDGED {
+            return Standing::Unsure;
+        }
         let cgroup = kernel::cgroup_of(kernel::current()).unwrap_or(0);
         let tag = root(process, slot);
         if !write(process.tgid, &tag) {
@@ -246,10 +276,11 @@ pub(crate) fn standing() -> Standing {
         report::rooted(process, &tag, cgroup, rooted::CONNECT);
         return Standing::Governed(process, tag);
     }
-    match configuration() {
-        Some(config) if config.failed_at != 0 && process.start >= config.failed_at => {
-            Standing::Unsure
-        }
+    let (Some(config), Some(failures)) = (configuration(), FAILURES.get(0)) else {
+        return Standing::Free;
+    };
+    match config::unsure_since(config, failures) {
+        Some(since) if process.start >= since => Standing::Unsure,
         _ => Standing::Free,
     }
 }

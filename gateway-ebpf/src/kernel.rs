@@ -21,6 +21,8 @@ static OFFSETS: Offsets = Offsets {
     css_set_dfl_cgrp: 0,
     cgroup_kn: 0,
     cgroup_root: 0,
+    cgroup_parent: 0,
+    css_cgroup: 0,
     root_hierarchy_id: 0,
     kernfs_id: 0,
     mm_arg_start: 0,
@@ -126,16 +128,10 @@ pub(crate) fn parent_tgid(task: Address) -> Option<u32> {
 /// a helper.
 #[inline(always)]
 pub(crate) fn own_start() -> u64 {
-    // SAFETY: never null; the verifier checks that the offsets, which it takes for constants since
-    // the loader has frozen them, are those of fields of this type.
-    unsafe {
-        let task = bpf_get_current_task_btf().cast::<u8>();
-        let leader = ptr::read_volatile(
-            task.add(offset!(task_group_leader))
-                .cast::<*const u8>(),
-        );
-        ptr::read_volatile(leader.add(offset!(task_start_boottime)).cast::<u64>())
-    }
+    // SAFETY: no arguments, never null.
+    let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>();
+    let leader: *const u8 = load(task, offset!(task_group_leader));
+    load(leader, offset!(task_start_boottime))
 }
 
 /// When the process started: `start_boottime` of the group leader, which survives an exec by
@@ -144,6 +140,45 @@ pub(crate) fn own_start() -> u64 {
 pub(crate) fn start(task: Address) -> Option<u64> {
     let leader: Address = read(task, offset!(task_group_leader))?;
     read(leader, offset!(task_start_boottime))
+}
+
+/// A cgroup that the verifier knows for one: its fields are loaded without a helper, as in
+/// [`own_start`], and one that is gone reads as zeros.
+#[derive(Clone, Copy)]
+pub(crate) struct Cgroup(*const u8);
+
+impl Cgroup {
+    /// That of the task that runs, in the default hierarchy. A task may be moved at any moment; what is
+    /// above a cgroup stays.
+    #[inline(always)]
+    pub(crate) fn own() -> Cgroup {
+        // SAFETY: no arguments, never null.
+        let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>();
+        let set = load(task, offset!(task_cgroups));
+        Cgroup(load(set, offset!(css_set_dfl_cgrp)))
+    }
+
+    /// Its id: the inode number of its directory.
+    #[inline(always)]
+    pub(crate) fn id(self) -> u64 {
+        let node: *const u8 = load(self.0, offset!(cgroup_kn));
+        load(node, offset!(kernfs_id))
+    }
+
+    /// The one above it; `None` of the root.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Option<Cgroup> {
+        let above: *const u8 = load(self.0, offset!(cgroup_parent));
+        (!above.is_null()).then(|| Cgroup(load(above, offset!(css_cgroup))))
+    }
+}
+
+/// A field of a structure that the verifier knows. It takes offsets for constants, since the loader has
+/// frozen them, and checks that they are those of fields of this type.
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: what cannot be read is zero, and the type is an address or a number.
+    unsafe { ptr::read_volatile(base.add(offset).cast::<T>()) }
 }
 
 /// The id of the task's cgroup in the default hierarchy.

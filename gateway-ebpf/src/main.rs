@@ -6,6 +6,7 @@
 //! | `exec` | `tp_btf/sched_process_exec` | the file and the arguments are reported |
 //! | `exit` | `tp_btf/sched_process_exit` | the tag is removed |
 //! | `mkdir` | `tp_btf/cgroup_mkdir` | a new cgroup is judged by its path |
+//! | `rmdir` | `tp_btf/cgroup_rmdir` | one that is gone is forgotten |
 //! | `create` | `cgroup/sock_create` | kinds of sockets that cannot be inspected are refused |
 //! | `connect` | `cgroup/connect4`, `connect6` | the destination is remembered and rewritten |
 //! | `sendmsg` | `cgroup/sendmsg4`, `sendmsg6` | datagrams are refused, but questions for name servers |
@@ -73,6 +74,7 @@ mod recvmsg;
 mod release;
 mod report;
 mod ring;
+mod rmdir;
 mod rules;
 mod scan;
 mod seal;

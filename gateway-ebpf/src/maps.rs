@@ -4,10 +4,7 @@ use crate::storage::ClonedStorage;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
-use gateway_common::config::{
-    BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, DRAINING_MAX, Listeners, NAMESPACES_MAX,
-    SLOTS, Slot,
-};
+use gateway_common::config::{BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, DRAINING_MAX, Failures, Listeners, NAMESPACES_MAX, SLOTS, Slot};
 use gateway_common::flow::{Dial, Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
 use gateway_common::guard::{FileId, GUARDED_MAX, Lesson};
@@ -22,9 +19,10 @@ const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 #[btf_map]
 pub(crate) static TAGS: HashMap<u32, Tag, 32768, ON_DEMAND> = HashMap::new();
 
-/// Cgroup id → policy slot, for each cgroup that a glob names.
+/// Cgroup id → policy slot, for each cgroup that a glob names. Whoever fills it, with cgroups below one
+/// that was delegated to it, has used up some gigabytes of memory by then.
 #[btf_map]
-pub(crate) static CGROUPS: HashMap<u64, u32, 65536, ON_DEMAND> = HashMap::new();
+pub(crate) static CGROUPS: HashMap<u64, u32, 1_048_576, ON_DEMAND> = HashMap::new();
 
 /// How often the daemon has named cgroups: what is remembered of an earlier time does not count.
 #[btf_map]
@@ -44,6 +42,10 @@ pub(crate) static POLICIES: Array<Slot, { SLOTS as usize }> = Array::new();
 /// The globs, twice: one in force, one to be filled ([`Config::globs`]).
 #[btf_map]
 pub(crate) static GLOBS: Array<Table, 2> = Array::new();
+
+/// What could not be written down.
+#[btf_map]
+pub(crate) static FAILURES: Array<Failures, 1> = Array::new();
 
 /// What the daemon says.
 #[btf_map]

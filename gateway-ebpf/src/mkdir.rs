@@ -6,11 +6,12 @@
 use crate::governed;
 use crate::kernel::{self, Address};
 use crate::maps::{CGROUPS, GLOBS, PATHS, count};
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use crate::report;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use gateway_common::counter;
-use gateway_common::glob::{NO_SLOT, PATH_MAX, START};
+use gateway_common::glob::{NO_SLOT, PATH_MAX, START, UNJUDGED};
 
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn judge_new_cgroup(ctx: BtfTracePointContext) -> i32 {
@@ -20,9 +21,21 @@ pub fn judge_new_cgroup(ctx: BtfTracePointContext) -> i32 {
     }
     if judge(cgroup, ctx.arg(1)).is_none() {
         count(counter::CGROUPS_UNMATCHED);
-        governed::fail();
+        leave_unjudged(cgroup);
     }
     0
+}
+
+/// Who comes into this one is refused until the daemon has looked; without room for that, whoever is
+/// new on the host.
+#[inline(always)]
+fn leave_unjudged(cgroup: Address) {
+    let id = kernel::cgroup_id(cgroup);
+    match id.map(|id| CGROUPS.insert(id, UNJUDGED, 0)) {
+        Some(Ok(())) => report::rescan(),
+        // SAFETY: no arguments.
+        _ => governed::fail(unsafe { bpf_ktime_get_boot_ns() }),
+    }
 }
 
 /// `None` when the daemon has to look itself.

@@ -373,6 +373,26 @@ fn remount(mount: &std::path::Path, how: &str) {
     running::run(&mut command).unwrap().success().unwrap();
 }
 
+/// A runner that makes a cgroup for each job would fill the map of names otherwise.
+#[test]
+fn a_cgroup_that_is_gone_takes_no_room() {
+    let scene = Scene::allow_all().unwrap();
+    let job = scene.job("many").unwrap();
+    let names = || scene.daemon.entries().unwrap()["CGROUPS"];
+    let before = names();
+    let inner: Vec<_> = (0..200)
+        .map(|n| job.cgroup().join(format!("{n}")))
+        .collect();
+    inner
+        .iter()
+        .for_each(|cgroup| fs::create_dir(cgroup).unwrap());
+    assert_eq!(names(), before + 200);
+    inner
+        .iter()
+        .for_each(|cgroup| fs::remove_dir(cgroup).unwrap());
+    assert_eq!(names(), before);
+}
+
 /// What needs an entry in a full map is refused, and goes on when there is room.
 #[test]
 fn full_maps_let_nothing_past() {
@@ -396,7 +416,7 @@ fn full_maps_let_nothing_past() {
         let is_it = |operation: &&serde_json::Value| operation["statement"] == "select 'no name'";
         assert_eq!(log.iter().filter(is_it).count(), 1, "unseen");
     }
-    scene.daemon.stuff("CGROUPS", "empty").unwrap();
+    // The daemon finds out by itself that these are names of nobody.
     wait::until_true("a new cgroup to be known", running::PATIENCE, || {
         asked("three", "select 'named'").code() == 0
     })

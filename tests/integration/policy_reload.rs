@@ -1,8 +1,9 @@
 //! Policies change while sessions live, and a bad file never replaces a good one.
 use crate::operation;
-use gateway_tests::running::PATIENCE;
+use gateway_tests::running::{self, PATIENCE};
 use gateway_tests::{Daemon, Job, Scene, Subtree, policy, wait};
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 
 /// Runs one statement, waits for a file, runs another, and tells how each ended.
@@ -371,4 +372,132 @@ fn a_cgroup_that_was_free_a_moment_ago_is_governed_whoever_comes_into_it() {
     let sessions = scene.daemon.sessions().unwrap();
     assert_eq!(sessions.len(), 1, "{sessions:?}");
     assert_eq!(sessions[0]["lineage"][0]["pid"], pid, "{sessions:?}");
+}
+
+/// What a CPU remembers of a cgroup is of that cgroup, wherever the process is by the next look.
+#[test]
+fn who_is_moved_between_two_looks_leaves_nothing_wrong_behind() {
+    let scene = Scene::allow_all().unwrap();
+    let (governed, free) = (
+        scene.job("moved").unwrap(),
+        Job::free(&scene.subtree, "moved").unwrap(),
+    );
+    let place = |job: &Job| job.cgroup().display().to_string();
+    let program = include_str!("scripts/moved_twice.py");
+    let outside = Job::free(&scene.subtree, "mover").unwrap();
+    let arguments = [&place(&governed)[..], &place(&free), "6"];
+    let moving = outside.python(program, &arguments).unwrap();
+    let outcome = moving.wait(PATIENCE).unwrap();
+    assert_eq!(outcome.code(), 0, "{outcome:?}");
+    println!("{}", outcome.stdout);
+}
+
+/// Moves itself into a cgroup, and connects there without having executed anything.
+const ENTERING: &str = r#"
+import os, psycopg, sys, urllib.parse
+os.chdir(sys.argv[2])
+for part in urllib.parse.unquote_to_bytes(sys.argv[3]).split(b"/"):
+    if not os.path.isdir(part):
+        os.mkdir(part)
+    os.chdir(part)
+open("cgroup.procs", "w").write("0")
+with psycopg.connect(sys.argv[1]) as connection:
+    connection.execute("select 'inside'")
+"#;
+
+/// Neither bytes that are no text in its name, nor how far down it is, frees a cgroup.
+#[test]
+fn a_cgroup_is_governed_whatever_it_is_called_and_however_deep_it_is() {
+    let scene = Scene::allow_all().unwrap();
+    let text = policy::allow_all(&scene.subtree, scene.cluster.port());
+    let top = scene.job("top").unwrap();
+    let deep = format!("{}/leaf", vec!["deep"; 30].join("/"));
+    // Only these themselves are named, and nothing above them.
+    let glob = text
+        .split('"')
+        .find(|word| word.ends_with("/jobs/**"))
+        .unwrap();
+    let above = glob.trim_end_matches("**");
+    let named = text.replace(
+        glob,
+        &format!("{above}top/job*\", \"{above}top/deep/**/leaf"),
+    );
+    let before = loaded(&scene);
+    scene.daemon.reload("test", &named).unwrap();
+    wait::until_true("the new policy", PATIENCE, || loaded(&scene) != before).unwrap();
+    let enter = |place: &str| {
+        let outside = Job::free(&scene.subtree, "enters").unwrap();
+        let cgroup = top.cgroup().display().to_string();
+        let arguments = [&scene.cluster.address()[..], &cgroup, place];
+        let entering = outside.python(ENTERING, &arguments).unwrap();
+        entering.wait(PATIENCE).unwrap().success().unwrap();
+        scene.daemon.sessions().unwrap().len()
+    };
+    assert_eq!([enter("job-%ff"), enter(&deep)], [1, 2]);
+    let before = loaded(&scene);
+    let again = format!("{named}\n# The same once more.\n");
+    scene.daemon.reload("test", &again).unwrap();
+    wait::until_true("the same policy", PATIENCE, || loaded(&scene) != before).unwrap();
+    assert_eq!([enter("job-%ff"), enter(&deep)], [3, 4], "after a reload");
+}
+
+/// Makes sockets in processes that are as new as can be, while a cgroup comes and goes.
+const FORKING: &str = r#"
+import os, socket, sys
+for _ in range(200):
+    os.mkdir(sys.argv[1])
+    if os.fork() == 0:
+        try:
+            socket.socket().close()
+        except OSError as error:
+            print(error)
+            os._exit(1)
+        os._exit(0)
+    os.rmdir(sys.argv[1])
+    if os.wait()[1] != 0:
+        sys.exit("a new process was refused")
+"#;
+
+/// A path that is too long for the kernel half is judged by the daemon, and until then nobody else waits.
+#[test]
+fn a_cgroup_that_cannot_be_judged_concerns_only_who_is_in_it() {
+    let scene = Scene::allow_all().unwrap();
+    let deep = |job: &Job| {
+        let mut path = job.cgroup().to_path_buf();
+        (0..5).for_each(|_| path.push("x".repeat(250)));
+        path
+    };
+    let (governed, free) = (
+        scene.job("deep").unwrap(),
+        Job::free(&scene.subtree, "deep").unwrap(),
+    );
+    for job in [&governed, &free] {
+        fs::create_dir_all(deep(job)).unwrap();
+    }
+    // The other processes of the host go on, new ones too.
+    let outside = Job::free(&scene.subtree, "outside").unwrap();
+    let passing = deep(&free).join("passing").display().to_string();
+    let forking = outside.python(FORKING, &[&passing]).unwrap();
+    forking.wait(PATIENCE).unwrap().success().unwrap();
+    let asks = |cgroup: &std::path::Path, text: &str| {
+        let mut shell = Command::new("/bin/sh");
+        let enter = "echo 0 > \"$0/cgroup.procs\" && exec \"$@\"";
+        shell.args(["-c", enter]).arg(cgroup);
+        shell.args(["psql", "-X", "-d", &scene.cluster.address(), "-c", text]);
+        running::run(&mut shell).unwrap()
+    };
+    asks(&deep(&free), "select 'deep and free'")
+        .success()
+        .unwrap();
+    asks(&deep(&governed), "select 'deep'").success().unwrap();
+    let log = scene.daemon.log().unwrap();
+    let is = |text: &str| log.iter().any(|operation| operation["statement"] == text);
+    assert!(is("select 'deep'") && !is("select 'deep and free'") && !is("select 'free'"));
+    for job in [&governed, &free] {
+        let mut path = deep(job);
+        while path != job.cgroup() {
+            fs::remove_dir(&path).unwrap();
+            path.pop();
+        }
+    }
 }

@@ -25,6 +25,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const DEBUG_LOG_WAIT: Duration = Duration::from_millis(100);
 /// Stale tags cost memory only.
 const ROUNDS_PER_SWEEP: u32 = 5;
+/// And names of cgroups, for which all of the hierarchy is looked at.
+const ROUNDS_PER_NAMES: u32 = 60;
 
 /// The threads, to be ended.
 pub(super) struct Threads {
@@ -142,6 +144,11 @@ impl House {
             round = round.wrapping_add(1);
             if round.is_multiple_of(ROUNDS_PER_SWEEP) {
                 self.sweep();
+            }
+            if round.is_multiple_of(ROUNDS_PER_NAMES)
+                && let Err(error) = self.capture.sweep_cgroups()
+            {
+                tracing::error!(%error, "names of cgroups that are gone could not be removed");
             }
             self.watch();
             self.read_directory();

@@ -16,10 +16,14 @@ use parking_lot::{Mutex, MutexGuard};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Forks and exits wake nobody, so that they cost the forking process nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Between two looks at all cgroups and processes, and after one that failed.
+const RESCAN_PAUSE: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long an accepted connection waits for the reports before it. They were written before the
 /// connection was; only the reading of a storm takes this long.
 const CATCH_UP_MAX: Duration = Duration::from_millis(50);
@@ -58,7 +62,7 @@ pub(crate) struct Follower {
     epoch_ns: u64,
     /// How many reports the kernel had counted as lost when that was last told to the lineage.
     lost: AtomicU64,
-    /// Tags were lost: the kernel half waits for a rescan.
+    /// Tags were lost, or a cgroup could not be judged: the kernel half waits for a rescan.
     rescan: AtomicBool,
     /// The reports are another daemon's.
     closed: AtomicBool,
@@ -106,6 +110,8 @@ impl Follower {
             self.follow();
             if self.rescan.swap(false, Ordering::AcqRel) {
                 self.rescan();
+                // Whoever makes cgroups that cannot be judged must not keep us from all else.
+                thread::sleep(RESCAN_PAUSE);
             }
             self.tell_losses();
         }
@@ -231,7 +237,8 @@ impl Follower {
 
     /// Until this succeeds, untagged processes younger than the failure may not connect.
     fn rescan(&self) {
-        match self.capture.watch() {
+        match self.capture.rescan() {
+            Ok(0) => tracing::debug!("a cgroup was judged that the kernel half could not judge"),
             Ok(found) => {
                 tracing::warn!(found, "tags were lost in the kernel and are repaired");
                 self.watchers.before.review();
@@ -239,6 +246,7 @@ impl Follower {
             Err(error) => {
                 tracing::error!(%error, "tags were lost in the kernel; the repair is tried again");
                 self.rescan.store(true, Ordering::Release);
+                thread::sleep(RETRY_PAUSE);
             }
         }
         if let Err(error) = self.repair() {

@@ -18,11 +18,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The tracing programs, and the tracepoints that they are for.
-pub(crate) const TRACING: [(&str, &str); 4] = [
+pub(crate) const TRACING: [(&str, &str); 5] = [
     ("tag_new_task", "sched_wakeup_new"),
     ("report_exec", "sched_process_exec"),
     ("drop_tag", "sched_process_exit"),
     ("judge_new_cgroup", "cgroup_mkdir"),
+    ("forget_cgroup", "cgroup_rmdir"),
 ];
 
 /// The programs of the cgroup. The backstop comes first: no moment without it.

@@ -108,7 +108,7 @@ fn cgroups(root: &Root) -> (Vec<(PathBuf, Relation)>, bool) {
         .collect();
     all.push((root.directory.clone(), Relation::At));
     let mut below = root.cgroups();
-    below.retain(|cgroup| cgroup.path != root.path);
+    below.retain(|cgroup| *cgroup.path != *root.path);
     let cut = below.len() > CGROUPS_MAX;
     below.truncate(CGROUPS_MAX);
     let below = below.into_iter();

@@ -224,6 +224,8 @@ pub fn offsets_in(types: &Types) -> Result<Offsets, CaptureError> {
         css_set_dfl_cgrp: get("css_set", "dfl_cgrp")?,
         cgroup_kn: get("cgroup", "kn")?,
         cgroup_root: get("cgroup", "root")?,
+        cgroup_parent: get("cgroup", "self")? + get("cgroup_subsys_state", "parent")?,
+        css_cgroup: get("cgroup_subsys_state", "cgroup")?,
         root_hierarchy_id: get("cgroup_root", "hierarchy_id")?,
         kernfs_id: get("kernfs_node", "id")?,
         mm_arg_start: get("mm_struct", "arg_start")?,

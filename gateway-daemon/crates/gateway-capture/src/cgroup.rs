@@ -1,5 +1,8 @@
 //! The cgroup2 hierarchy: where it is mounted, and which cgroups it has.
 use crate::error::CaptureError;
+use crate::syscall;
+use nix::errno::Errno;
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +23,8 @@ pub struct Root {
 pub struct Cgroup {
     /// Its id: the inode number of its directory.
     pub id: u64,
-    /// Its path from the cgroup2 mount, without slashes at the ends.
-    pub path: String,
+    /// Its path from the cgroup2 mount, without slashes at the ends. Any bytes.
+    pub path: OsString,
 }
 
 /// The first cgroup2 mount, on a unified or a hybrid host.
@@ -94,11 +97,18 @@ impl Root {
         })
     }
 
-    /// All cgroups at and below the root. One that vanishes meanwhile is left out.
+    /// Is there a cgroup of this id, wherever? Where that cannot be found out, there is.
+    #[must_use]
+    pub fn has(&self, id: u64) -> bool {
+        syscall::has_cgroup(&self.mount, id) != Err(Errno::ESTALE)
+    }
+
+    /// All cgroups at and below the root. One that vanishes meanwhile is left out, and so is one whose
+    /// path is longer than the kernel takes.
     #[must_use]
     pub fn cgroups(&self) -> Vec<Cgroup> {
         let mut found = Vec::new();
-        let mut open = vec![(self.directory.clone(), self.path.clone())];
+        let mut open = vec![(self.directory.clone(), OsString::from(&self.path))];
         while let Some((directory, path)) = open.pop() {
             let Ok(metadata) = std::fs::metadata(&directory) else {
                 continue;
@@ -107,14 +117,12 @@ impl Root {
                 continue;
             };
             for entry in entries.flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                    && let Ok(name) = entry.file_name().into_string()
-                {
-                    let below = if path.is_empty() {
-                        name
-                    } else {
-                        format!("{path}/{name}")
-                    };
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    let mut below = path.clone();
+                    if !below.is_empty() {
+                        below.push("/");
+                    }
+                    below.push(entry.file_name());
                     open.push((entry.path(), below));
                 }
             }

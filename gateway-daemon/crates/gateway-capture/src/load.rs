@@ -51,6 +51,8 @@ pub struct Capture {
     /// The globs in force, which are needed again when tags were lost.
     pub(crate) in_force: Mutex<InForce>,
     pub(crate) tag_programs: Mutex<TagPrograms>,
+    /// How often it was found that the kernel has skipped runs.
+    pub(crate) misses: AtomicU64,
     pub(crate) root: cgroup::Root,
     /// Held while a tree is being ended: one at a time.
     pub(crate) ending: Mutex<()>,
@@ -137,6 +139,7 @@ impl Capture {
             ebpf: Mutex::new(ebpf),
             in_force: Mutex::new(InForce::default()),
             tag_programs: Mutex::new(TagPrograms::open(&pins, options.object)?),
+            misses: AtomicU64::new(0),
             root,
             ending: Mutex::new(()),
             judging: Mutex::new(()),

@@ -3,7 +3,7 @@ use crate::error::CaptureError;
 use crate::wire::Wire;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SkStorage};
 use aya::{Ebpf, Pod};
-use gateway_common::config::{Config, Listeners, Slot};
+use gateway_common::config::{Config, Failures, Listeners, Slot};
 use gateway_common::flow::{Dial, Flow as KernelFlow, Handshake, Mark};
 use gateway_common::glob::Table;
 use gateway_common::guard::{FileId, Lesson};
@@ -16,10 +16,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 /// The names of all maps that are pinned.
-pub(crate) const PINNED: [&str; 25] = [
+pub(crate) const PINNED: [&str; 26] = [
     "TAGS",
     "CGROUPS",
     "NAMINGS",
+    "FAILURES",
     "POLICIES",
     "GLOBS",
     "CONFIG",
@@ -136,6 +137,7 @@ pub(crate) struct Maps {
     pub(crate) tags: HashMap<MapData, u32, Wire<Tag>>,
     pub(crate) cgroups: HashMap<MapData, u64, u32>,
     namings: Array<MapData, u64>,
+    failures: Array<MapData, Wire<Failures>>,
     pub(crate) policies: Array<MapData, Wire<Slot>>,
     pub(crate) globs: Array<MapData, Wire<Table>>,
     pub(crate) config: Array<MapData, Wire<Config>>,
@@ -187,6 +189,7 @@ impl Maps {
             tags: take(ebpf, "TAGS")?,
             cgroups: take(ebpf, "CGROUPS")?,
             namings: take(ebpf, "NAMINGS")?,
+            failures: take(ebpf, "FAILURES")?,
             policies: take(ebpf, "POLICIES")?,
             globs: take(ebpf, "GLOBS")?,
             config: take(ebpf, "CONFIG")?,
@@ -216,6 +219,14 @@ impl Maps {
         let fail = |error| CaptureError::new("write the map NAMINGS", &error);
         let before = self.namings.get(&0, 0).map_err(fail)?;
         self.namings.set(0, before + 1, 0).map_err(fail)
+    }
+
+    /// What the kernel half could not write down.
+    pub(crate) fn failures(&self) -> Result<Failures, CaptureError> {
+        let read = self.failures.get(&0, 0);
+        Ok(read
+            .map_err(|error| CaptureError::new("read the map FAILURES", &error))?
+            .0)
     }
 
     pub(crate) fn configuration(&self) -> Result<Config, CaptureError> {

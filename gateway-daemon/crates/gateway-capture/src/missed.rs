@@ -9,11 +9,13 @@ use crate::object::Object;
 use crate::pins::Pins;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramFd, loaded_programs};
-use gateway_common::config::Config;
+use gateway_common::config::{Config, unsure_since};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::Ordering;
 
-/// The programs that write tags. A skipped exit only leaves a stale tag, which the sweep removes.
+/// The programs that write tags. A skipped exit only leaves a stale tag, and a removed cgroup its name:
+/// the sweep takes both away.
 const TAGGING: [&str; 3] = ["tag_new_task", "report_exec", "judge_new_cgroup"];
 
 /// The programs in force, made by this daemon or by an earlier one.
@@ -80,22 +82,39 @@ pub(crate) fn now_ns() -> Result<u64, CaptureError> {
 
 impl Capture {
     /// Says that the daemon is alive, looks whether tags may be missing, and repairs it. To be
-    /// called about once a second, and
-    /// after an event [`Kind::Rescan`](crate::Kind::Rescan). Says how many tags were written.
+    /// called about once a second. Says how many tags were written.
     ///
     /// # Errors
     /// A map cannot be read or written; to be tried again. Until it succeeds, untagged processes
     /// that are younger than the failure may not connect.
     pub fn watch(&self) -> Result<usize, CaptureError> {
+        match self.has_failed()? {
+            true => self.repair(),
+            false => Ok(0),
+        }
+    }
+
+    /// The same whether tags are missing or not, after an event [`Kind::Rescan`](crate::Kind::Rescan):
+    /// there may be cgroups that the kernel half could not judge.
+    ///
+    /// # Errors
+    /// As [`Capture::watch`].
+    pub fn rescan(&self) -> Result<usize, CaptureError> {
+        self.has_failed()?;
+        self.repair()
+    }
+
+    fn has_failed(&self) -> Result<bool, CaptureError> {
         self.write().beat(now_ns()?)?;
         let mut programs = crate::load::lock(&self.tag_programs);
         let (missed, looked_at) = (programs.count()?, now_ns()?);
         if missed != programs.seen {
+            self.misses.fetch_add(1, Ordering::AcqRel);
             let mut maps = self.write();
             let config = maps.configuration()?;
-            if config.failed_at == 0 {
+            if config.missed_at == 0 {
                 maps.configure(Config {
-                    failed_at: programs.looked_at,
+                    missed_at: programs.looked_at,
                     ..config
                 })?;
             }
@@ -103,10 +122,8 @@ impl Capture {
         }
         programs.looked_at = looked_at;
         drop(programs);
-        if self.read().configuration()?.failed_at == 0 {
-            return Ok(0);
-        }
-        self.repair()
+        let maps = self.read();
+        Ok(unsure_since(&maps.configuration()?, &maps.failures()?).is_some())
     }
 }
 

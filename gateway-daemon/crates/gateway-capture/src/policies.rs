@@ -7,11 +7,12 @@ use crate::maps::keys;
 use crate::scan::Judged;
 use crate::wire::Wire;
 use aya::maps::lpm_trie::Key;
-use gateway_common::config::{Config, SLOTS, Slot, inbound, mode, refuses};
+use gateway_common::config::{Config, SLOTS, Slot, inbound, mode, refuses, unsure_since};
 use gateway_common::glob::Table;
 use gateway_common::socket::UnixName;
 use gateway_core::{Inbound, Mode, Posture, TreeId};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A policy, as far as the capture needs it.
@@ -101,7 +102,13 @@ impl Capture {
         let judged = Judged::new(&self.root.cgroups(), &table);
         // Processes before cgroups: a fork in between inherits its parent's tag.
         slots.unjudged.extend(self.tag_missing(&judged, None)?);
-        self.name_cgroups(&judged, &table)?;
+        if let Err(error) = self.name_cgroups(&judged, &table) {
+            if let Some(before) = &in_force.table {
+                let judged = Judged::new(&self.root.cgroups(), before);
+                self.drop_names(&judged, before)?;
+            }
+            return Err(error);
+        }
         self.activate(&table)?;
         // Cgroups and processes that came meanwhile.
         for _ in 0..3 {
@@ -139,22 +146,23 @@ impl Capture {
         let Some(table) = &in_force.table else {
             return Ok(0);
         };
-        let before = self.counters()?;
-        let failed_at = self.read().configuration()?.failed_at;
+        // What comes from here on is for the next time.
+        let (failures, misses) = (self.read().failures()?, self.misses.load(Ordering::Acquire));
+        let since = unsure_since(&self.read().configuration()?, &failures);
         let judged = Judged::new(&self.root.cgroups(), table);
         self.name_cgroups(&judged, table)?;
-        let written = self.tag_missing(&judged, (failed_at != 0).then_some(failed_at))?;
-        let after = self.counters()?;
-        let quiet = before.tags_failed == after.tags_failed
-            && before.cgroups_unmatched == after.cgroups_unmatched;
-        if quiet && failed_at != 0 {
-            let mut maps = self.write();
-            let config = maps.configuration()?;
-            maps.configure(Config {
-                failed_at: 0,
-                ..config
-            })?;
-        }
+        let written = self.tag_missing(&judged, since)?;
+        let mut maps = self.write();
+        let config = maps.configuration()?;
+        let missed_at = match self.misses.load(Ordering::Acquire) == misses {
+            true => 0,
+            false => config.missed_at,
+        };
+        maps.configure(Config {
+            repaired: failures.last,
+            missed_at,
+            ..config
+        })?;
         Ok(written.len())
     }
 
@@ -230,28 +238,57 @@ impl Capture {
             .map_err(|error| CaptureError::new("write the map POLICIES", &error))
     }
 
-    /// Makes the map of governed cgroups what was judged. Names are added before others go.
+    /// Makes the map of governed cgroups what was judged. Names are added before others go, unless
+    /// those take the room.
     fn name_cgroups(&self, judged: &Judged, table: &Table) -> Result<(), CaptureError> {
+        if self.add_names(judged).is_err() {
+            self.drop_names(judged, table)?;
+            self.add_names(judged)?;
+        }
+        self.drop_names(judged, table)
+    }
+
+    fn add_names(&self, judged: &Judged) -> Result<(), CaptureError> {
         let fail = |error| CaptureError::new("write the map CGROUPS", &error);
         let mut maps = self.write();
-        for (id, slot) in &judged.slots {
-            maps.cgroups.insert(*id, *slot, 0).map_err(fail)?;
-        }
+        let mut all = judged.slots.iter();
+        let added = all.try_for_each(|(id, slot)| maps.cgroups.insert(*id, *slot, 0));
         drop(maps);
+        // Also where only some have got names.
         outlast_reading_ahead();
-        let mut maps = self.write();
-        maps.end_naming()?;
-        let there = keys(&maps.cgroups, "CGROUPS")?;
-        drop(maps);
+        self.write().end_naming()?;
+        added.map_err(fail)
+    }
+
+    fn drop_names(&self, judged: &Judged, table: &Table) -> Result<(), CaptureError> {
+        let there = keys(&self.read().cgroups, "CGROUPS")?;
         // A cgroup that was made after we looked was named by the kernel half: it is not ours to
         // remove, unless it is gone.
         let now = Judged::new(&self.root.cgroups(), table);
         for id in there {
-            if !judged.slots.contains_key(&id) && !now.slots.contains_key(&id) {
+            if judged.slots.contains_key(&id) || now.slots.contains_key(&id) {
+                continue;
+            }
+            // One that is too far down for a path keeps the name that it has.
+            if now.seen.contains(&id) || !self.root.has(id) {
                 let _ = self.write().cgroups.remove(&id);
             }
         }
         Ok(())
+    }
+
+    /// Names the cgroups that have no name, and forgets those that are gone: the kernel can skip the
+    /// programs that do so.
+    ///
+    /// # Errors
+    /// The map cannot be read or written.
+    pub fn sweep_cgroups(&self) -> Result<(), CaptureError> {
+        let in_force = lock(&self.in_force);
+        let Some(table) = &in_force.table else {
+            return Ok(());
+        };
+        let judged = Judged::new(&self.root.cgroups(), table);
+        self.name_cgroups(&judged, table)
     }
 
     /// Says which unix sockets of others the trees of each policy may use. What is listed is added before

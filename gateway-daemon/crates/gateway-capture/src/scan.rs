@@ -12,8 +12,9 @@ use gateway_common::glob::{NO_SLOT, Table};
 use gateway_common::scan::Scanned;
 use gateway_common::tag::Tag;
 use gateway_core::TreeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 
 const PROGRAM: &str = "list_processes";
 /// `BPF_NOEXIST`: a tag that the kernel half wrote meanwhile is the better one.
@@ -44,6 +45,8 @@ pub(crate) fn load(ebpf: &mut Ebpf, types: &Btf) -> Result<(), CaptureError> {
 pub(crate) struct Judged {
     /// Cgroup id → policy slot, of the governed ones.
     pub(crate) slots: HashMap<u64, u32>,
+    /// All that there are, by their ids.
+    pub(crate) seen: HashSet<u64>,
 }
 
 impl Judged {
@@ -53,6 +56,7 @@ impl Judged {
             .map(|cgroup| (cgroup.id, table.judge(cgroup.path.as_bytes())));
         Judged {
             slots: judged.filter(|(_, slot)| *slot != NO_SLOT).collect(),
+            seen: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         }
     }
 }

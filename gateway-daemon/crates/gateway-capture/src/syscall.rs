@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -72,6 +73,42 @@ pub(crate) fn programs_on(cgroup: impl AsFd, hook: u32) -> Result<OnHook, Errno>
         programs,
         flags: query.attach_flags,
     })
+}
+
+/// `struct file_handle` of a cgroup (kernfs_encode_fh).
+#[repr(C)]
+struct CgroupHandle {
+    bytes: u32,
+    kind: i32,
+    id: u64,
+}
+
+/// `FILEID_KERNFS` (include/linux/exportfs.h)
+const FILEID_KERNFS: i32 = 0xfe;
+
+/// Is there a cgroup of this id, below the mount of their file system? ESTALE: there is none.
+pub(crate) fn has_cgroup(mount: &Path, id: u64) -> Result<(), Errno> {
+    let mount = File::open(mount).map_err(|_| Errno::EBADF)?;
+    let mut handle = CgroupHandle {
+        bytes: size_of::<u64>() as u32,
+        kind: FILEID_KERNFS,
+        id,
+    };
+    // SAFETY: the handle lives across the call, and is as long as it says.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_raw_fd(),
+            &raw mut handle,
+            libc::O_PATH,
+        )
+    };
+    let descriptor = Errno::result(result)? as RawFd;
+    // SAFETY: the kernel has made it for us, and nobody else knows it.
+    #[allow(unsafe_code)]
+    drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    Ok(())
 }
 
 /// Opens a pin, whatever it is.

@@ -19,6 +19,7 @@ macro_rules! plain {
 
 plain!(
     gateway_common::config::Config,
+    gateway_common::config::Failures,
     gateway_common::config::Listeners,
     gateway_common::config::Offsets,
     gateway_common::config::SealOffsets,
@@ -59,7 +60,7 @@ const _: () = {
     assert!(size_of::<gateway_common::config::Listeners>() == 4 * 2 + 4 * 4 * 2);
     assert!(size_of::<gateway_common::socket::UnixName>() == 4 + 128);
     assert!(size_of::<gateway_common::tag::Tag>() == 8 * 3 + 4 * 2);
-    assert!(size_of::<gateway_common::config::Config>() == 8 * 5 + 4 * 2);
+    assert!(size_of::<gateway_common::config::Config>() == 8 * 6 + 4 * 2);
     assert!(size_of::<gateway_common::config::Slot>() == 8 * 2 + 4 * 4);
     assert!(size_of::<gateway_common::event::Event>() == 4 * 2 + 8 * 5 + 4 * 6);
 };

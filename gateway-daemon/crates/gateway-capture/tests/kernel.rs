@@ -262,6 +262,7 @@ fn replace_all_programs(options: &CaptureOptions, jobs: &Path, connect: &str) {
             "report_exec",
             "drop_tag",
             "judge_new_cgroup",
+            "forget_cgroup",
         ];
         assert_eq!(link != new_link, traces.contains(&&**name), "{name}");
     }
