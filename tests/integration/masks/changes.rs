@@ -20,10 +20,10 @@ fn the_gateway_and_the_server_mean_the_same_by_a_name() {
 }
 
 #[test]
-fn a_statement_that_waits_means_what_it_was_judged_by() {
+fn nothing_masked_gets_another_name() {
     for predicates in ["allow", "deny"] {
         let masked = Masked::new(&format!("predicates = \"{predicates}\""));
-        let outcome = masked.script(true, "crossing.py", predicates);
+        let outcome = masked.script(true, "naming.py", "attacks.sql");
         assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
         assert_eq!(masked.sees("select count(*) from sink"), "0");
         masked.assert_unknown(CANARY);
@@ -31,9 +31,11 @@ fn a_statement_that_waits_means_what_it_was_judged_by() {
 }
 
 #[test]
-fn what_a_view_over_another_does_is_nobodys_statement() {
+fn what_is_behind_a_name_does_not_change_how_the_next_text_is_read() {
     let masked = Masked::new("predicates = \"deny\"");
-    let outcome = masked.script(true, "views.py", "deny");
+    let hidden = fs::read_to_string(scripts().join("unseen.sql")).unwrap();
+    masked.scene.cluster.query(&hidden).unwrap();
+    let outcome = masked.script(true, "unseen.py", "unseen.sql");
     assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
     masked.assert_unknown(CANARY);
 }

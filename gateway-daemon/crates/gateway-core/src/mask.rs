@@ -175,6 +175,8 @@ pub enum UseKind {
     Asks,
     /// It takes the value to where it is not masked, or cannot be shown not to.
     Takes,
+    /// It gives it another name, by a view, a rename or another schema.
+    Names,
     /// It writes the text that a mask has put in the value's place.
     WritesCover,
     /// It brings code of its own, or cannot be read: it could do any of these.
@@ -204,6 +206,9 @@ impl Use {
             UseKind::Takes => format!(
                 "it would take {field}, which the mask {name} covers, to where it is not covered"
             ),
+            UseKind::Names => {
+                format!("it would give {field}, which the mask {name} covers, another name")
+            }
             UseKind::Unproven => {
                 "what it does with the values that masks cover cannot be shown".to_owned()
             }
@@ -226,7 +231,7 @@ pub(crate) fn narrow(decision: &mut Decision, uses: &[Use]) {
     }
     for used in uses {
         let verdict = match (&used.kind, &used.mask.predicates) {
-            (UseKind::Takes | UseKind::WritesCover | UseKind::Unproven, _)
+            (UseKind::Takes | UseKind::Names | UseKind::WritesCover | UseKind::Unproven, _)
             | (_, Predicates::Deny) => Verdict::Deny,
             (UseKind::Asks, Predicates::Allow) => continue,
             (UseKind::Asks, Predicates::Hold(_)) => Verdict::Hold,

@@ -11,7 +11,6 @@
 //! - [`columns`], [`value`], [`row`], [`copy`]: what becomes of the values on their way to the
 //!   client; [`binary`]: what is looked for in them.
 //! - [`words`]: what becomes of error texts, statements and bind values.
-//! - [`crossing`]: what sessions must not do at the same time.
 //! - [`veil`]: what may be written down of an answer that is recorded.
 //!
 //! The server itself says which column of which table a result column is (RowDescription), through
@@ -22,7 +21,6 @@ pub(crate) mod binary;
 pub(crate) mod catalogue;
 pub(crate) mod columns;
 pub(crate) mod copy;
-pub(crate) mod crossing;
 pub(crate) mod marks;
 pub(crate) mod outlook;
 pub(crate) mod row;

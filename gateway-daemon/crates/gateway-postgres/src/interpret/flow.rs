@@ -11,13 +11,11 @@
 //! - [`uses`]: what a statement does with that besides returning it, and [`safe`]: what it returns
 //!   whatever that is.
 //! - [`known`]: what only computes, and what is a call without looking like one.
-//! - [`mentions`]: which names it depends on, and which it makes stand for something else.
 //! - [`text`]: what becomes of names from one statement of a text to the next.
 //! - [`copying`]: how COPY writes.
 mod copying;
 mod known;
 mod labels;
-mod mentions;
 mod names;
 mod nodes;
 mod safe;
@@ -31,7 +29,6 @@ mod uses;
 
 pub(crate) use copying::{CopyFormat, CopyOut, CopySource, NULL_TEXT};
 pub(crate) use known::{WORDS, only_computes};
-pub(crate) use mentions::Mentions;
 
 use super::parse::parse_each;
 use super::tree::{Tree, Value};
@@ -239,8 +236,6 @@ pub(crate) struct Flow {
     pub(crate) touches: bool,
     /// It names a relation that is not known.
     pub(crate) unknown: bool,
-    /// It stores values of relations, perhaps elsewhere.
-    pub(crate) moves: bool,
     /// It does more than read.
     pub(crate) writes: bool,
     /// It may change the catalogue.
@@ -249,14 +244,10 @@ pub(crate) struct Flow {
     pub(crate) replaces: bool,
     /// It ends a transaction, or a part of one, and may take changes back.
     pub(crate) ends: bool,
-    /// It leaves a transaction open that no session has any more (PREPARE TRANSACTION).
-    pub(crate) suspends: bool,
     /// It gives sensitive values to what may fail with them, or calls what is not known.
     pub(crate) quotes: bool,
     /// It calls what is not known.
     pub(crate) calls: bool,
-    /// What it names, and makes of names.
-    pub(crate) mentions: Mentions,
 }
 
 impl Flow {
@@ -267,15 +258,12 @@ impl Flow {
             uses: vec![(UseKind::Unproven, UNKNOWN)],
             touches: true,
             unknown: false,
-            moves: true,
             writes: true,
             alters: true,
             replaces: true,
             ends: true,
-            suspends: true,
             quotes: true,
             calls: true,
-            mentions: Mentions::anything(),
         }
     }
 
@@ -315,15 +303,12 @@ impl Flow {
             uses,
             touches,
             unknown,
-            moves,
             writes,
             alters,
             replaces,
             ends,
-            suspends,
             quotes,
             calls,
-            mentions,
         } = executed;
         let mut united = self.clone();
         for found in uses {
@@ -333,15 +318,12 @@ impl Flow {
         }
         united.touches |= touches;
         united.unknown |= unknown;
-        united.moves |= moves;
         united.writes |= writes;
         united.alters |= alters;
         united.replaces |= replaces;
         united.ends |= ends;
-        united.suspends |= suspends;
         united.quotes |= quotes;
         united.calls |= calls;
-        united.mentions.add(mentions);
         // It may tell which triggers ran.
         let explains = united.statements.iter().any(|found| found.explains);
         if explains && *writes && *touches && !united.uses.contains(&(UseKind::Asks, UNPROVEN)) {
@@ -421,18 +403,15 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
     let touches = names.touches() || calls;
     flow.touches |= touches;
     flow.unknown |= names.is_doubtful() && outlook.catalogue.is_some();
-    flow.moves |= moves(tree);
     flow.writes |= !matches!(tree.kind(), "SelectStmt" | "FetchStmt" | "ClosePortalStmt")
+        || any_node(tree, &server::is_write)
         || !names.is_proven();
     flow.alters |= !leaves_catalogue(tree);
     let keeps = is_private(tree, outlook)
         || leaves_catalogue(tree)
         || only_adds(tree) && is_new(tree, outlook);
     flow.replaces |= !keeps;
-    let views = names.has_views();
-    flow.mentions.enter(tree, outlook, views, calls, touches);
     flow.ends |= tree.kind() == "TransactionStmt" && !begins(tree);
-    flow.suspends |= server::prepares(tree);
     flow.quotes |= calls || names.has_touching_view() || quotes;
     if server::ends_prepared(tree) {
         // Whatever was done in it, and whoever did it.
@@ -507,20 +486,3 @@ fn executed(tree: &Tree) -> Option<&str> {
 
 /// `WITH HOLD` (`parsenodes.h`).
 const CURSOR_OPT_HOLD: i64 = 0x0020;
-
-/// Does a statement store what it finds in relations? What it changes in place it does not move.
-fn moves(tree: &Tree) -> bool {
-    any_node(tree, &|part| match part.kind() {
-        "InsertStmt" => part.tree("select_stmt").is_some_and(has_source),
-        "UpdateStmt" => {
-            !part.list("from_clause").is_empty() || part.trees("target_list").any(has_source)
-        }
-        "MergeStmt" | "CreateTableAsStmt" | "RefreshMatViewStmt" => true,
-        "SelectStmt" => part.tree("into_clause").is_some(),
-        _ => false,
-    })
-}
-
-fn has_source(tree: &Tree) -> bool {
-    any_node(tree, &|part| part.kind() == "RangeVar")
-}

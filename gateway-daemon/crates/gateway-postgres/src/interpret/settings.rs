@@ -70,10 +70,7 @@ impl<'a> Walk<'a, '_> {
     /// Otherwise it could be SET ROLE.
     pub(super) fn set_config(&mut self, tree: &'a Tree) {
         let [name, value, is_local] = tree.list("args") else {
-            self.effects
-                .add(Verb::Execute, names::qualified("pg_catalog", "set_config"));
-            self.unknown_setting();
-            return;
+            return self.set_anything();
         };
         let known = self
             .named_calls
@@ -83,11 +80,12 @@ impl<'a> Walk<'a, '_> {
             let (_, setting) = known.filter(|_| column_name(name) == Some("name"))?;
             Some(*setting)
         }) else {
-            self.effects
-                .add(Verb::Execute, names::qualified("pg_catalog", "set_config"));
-            self.unknown_setting();
-            return;
+            return self.set_anything();
         };
+        // Whoever uses what is defined sets it, and nobody sees that then.
+        if self.is_defined && Setting::of(name) != Setting::Other {
+            return self.set_anything();
+        }
         self.effects.touch(Verb::Read);
         let value = match (Setting::of(name), literal_text(value)) {
             (Setting::SearchPath, Some(text)) => NewValue::Path(SearchPath::parse(text)),
@@ -108,6 +106,12 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         }
+    }
+
+    fn set_anything(&mut self) {
+        let set_config = names::qualified("pg_catalog", "set_config");
+        self.effects.add(Verb::Execute, set_config);
+        self.unknown_setting();
     }
 
     fn assign(&mut self, name: &str, value: NewValue, is_local: bool) {
@@ -208,7 +212,7 @@ pub(super) fn name_in_condition(condition: &Tree) -> Option<&str> {
             ["="] | ["pg_catalog", "="]
         )
         && column_name(condition.get("lexpr")) == Some("name");
-    literal_text(condition.get("rexpr")).filter(|_| is_equation)
+    is_equation.then(|| literal_text(condition.get("rexpr")))?
 }
 
 /// The name in a reference to a column without a table.

@@ -26,6 +26,8 @@ pub(super) struct Walk<'a, 's> {
     pub(super) ambient: Verb,
     /// The statement is explained, not run: whatever it would do to tables, it reads.
     pub(super) plan_only: bool,
+    /// It becomes part of what is defined, and runs when that is used.
+    pub(super) is_defined: bool,
     /// Functions in FROM whose rows can be taken for a value.
     pub(super) function_aliases: Vec<FunctionAlias<'a>>,
     /// Calls that certainly run, once, when the statement does.
@@ -46,6 +48,7 @@ impl<'a, 's> Walk<'a, 's> {
             text,
             ambient: Verb::Read,
             plan_only: false,
+            is_defined: false,
             function_aliases: Vec::new(),
             certain_calls: Vec::new(),
             named_calls: Vec::new(),

@@ -30,13 +30,8 @@ const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, 
     OR c.relname OPERATOR(pg_catalog.~~) 'pg_stat%'::pg_catalog.text) \
     ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
 /// Within a transaction that keeps to one snapshot the answers to all other questions are what was
-/// there when it began. Which processes serve sessions: one that runs a statement holds a lock, but
-/// between two that it was sent together it holds none, so that only one that is gone runs nothing.
-const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation'), \
-    pg_catalog.pg_backend_pid(), \
-    ARRAY(SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.pid IS NOT NULL \
-    UNION SELECT pg_catalog.pg_stat_get_backend_pid(b.id) \
-    FROM pg_catalog.pg_stat_get_backend_idset() AS b(id))::pg_catalog.text";
+/// there when it began.
+const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation')";
 const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typname \
     FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
@@ -236,16 +231,6 @@ pub(crate) struct Relation {
     pub(crate) runs_code: bool,
 }
 
-impl Relation {
-    /// May it be a view over what has this name, as definitions write it (`quote_identifier` doubles
-    /// quotes)? One that cannot be read may be over anything.
-    pub(crate) fn is_over(&self, written: &str) -> bool {
-        let definition = self.definition.as_deref();
-        matches!(self.kind, b'v' | b'm')
-            && definition.is_none_or(|definition| definition.contains(written))
-    }
-}
-
 /// What a type of the database's own is made of; 0 where it is not of that kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TypeParts {
@@ -324,26 +309,12 @@ pub(crate) struct Loading {
     is_snapshot: bool,
     /// Relations with a trigger or a rule.
     code: FxHashSet<u32>,
-    running: Running,
-}
-
-/// Which processes of the server run a statement.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Running {
-    /// The one that was asked.
-    pub(crate) own: u32,
-    pub(crate) processes: Vec<u32>,
 }
 
 impl Loading {
     /// Were the questions answered from a snapshot that an open transaction keeps to?
     pub(crate) fn is_snapshot(&self) -> bool {
         self.is_snapshot
-    }
-
-    /// Which processes ran a statement then.
-    pub(crate) fn running(&self) -> Running {
-        self.running.clone()
     }
 
     /// A DataRow.
@@ -399,10 +370,6 @@ impl Loading {
             5 => self.foreign_key(&mut row),
             6 => {
                 self.is_snapshot = row.text()? != "read committed";
-                self.running = Running {
-                    own: row.number()?,
-                    processes: numbers(row.text()?)?,
-                };
                 Ok(())
             }
             7 => {

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The sensitive columns of so many databases are remembered.
 const DATABASES_MAX: usize = 4096;
@@ -54,6 +55,21 @@ impl ColumnKeeper for Nowhere {
 pub(crate) struct Marks {
     known: Mutex<FxHashMap<Database, Remembered>>,
     keeper: Arc<dyn ColumnKeeper>,
+    /// How often something has changed.
+    version: AtomicU64,
+}
+
+/// What is known of a database, as of a version.
+pub(crate) struct Known {
+    pub(crate) remembered: Remembered,
+    pub(crate) version: u64,
+}
+
+/// Which version a change has found, and which it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Updated {
+    pub(crate) before: u64,
+    pub(crate) after: u64,
 }
 
 impl Marks {
@@ -75,26 +91,44 @@ impl Marks {
         Marks {
             known: Mutex::new(known.collect()),
             keeper,
+            version: AtomicU64::new(0),
         }
     }
 
+    /// The version of what is known, of any database.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// What is known of a database.
-    pub(crate) fn of(&self, database: &Database) -> Remembered {
+    pub(crate) fn of(&self, database: &Database) -> Known {
         let known = self.known.lock();
-        known.get(database).cloned().unwrap_or_default()
+        Known {
+            remembered: known.get(database).cloned().unwrap_or_default(),
+            version: self.version(),
+        }
     }
 
     /// Changes what is known of a database.
-    pub(crate) fn update(&self, database: &Database, change: impl FnOnce(&mut Remembered)) {
+    pub(crate) fn update(
+        &self,
+        database: &Database,
+        change: impl FnOnce(&mut Remembered),
+    ) -> Updated {
         let mut known = self.known.lock();
+        let version = self.version();
+        let same = Updated {
+            before: version,
+            after: version,
+        };
         let before = known.get(database);
         if before.is_none() && known.len() >= DATABASES_MAX {
-            return;
+            return same;
         }
         let mut now = before.cloned().unwrap_or_default();
         change(&mut now);
         if before.unwrap_or(&Remembered::default()) == &now {
-            return;
+            return same;
         }
         // Under the lock: what is kept last is what is known.
         self.keeper.keep(written(database, &now));
@@ -102,6 +136,9 @@ impl Marks {
             true => known.remove(database),
             false => known.insert(database.clone(), now),
         };
+        let after = version + 1;
+        self.version.store(after, Ordering::Release);
+        Updated { after, ..same }
     }
 }
 
@@ -168,9 +205,13 @@ mod tests {
 
         let kept = Arc::new(Kept::default());
         let next = Marks::new(before, kept.clone());
-        assert_eq!(next.of(&orders()).get(&(20_000, 2)), Some(&email));
-        next.update(&orders(), Remembered::clear);
+        let known = next.of(&orders());
+        assert_eq!(known.remembered.get(&(20_000, 2)), Some(&email));
+        let cleared = next.update(&orders(), Remembered::clear);
+        assert!(cleared.before == known.version && cleared.after != known.version);
         assert_eq!(kept.0.lock()[0].columns, []);
-        assert!(next.of(&orders()).is_empty());
+        let same = next.update(&orders(), Remembered::clear);
+        assert_eq!(same.before, same.after);
+        assert!(next.of(&orders()).remembered.is_empty());
     }
 }

@@ -289,30 +289,14 @@ impl Outlook {
         named.peek().is_some() && named.all(|(_, relation)| relation.schema.starts_with("pg_temp_"))
     }
 
-    /// Is there a view, perhaps, over what has this name?
-    pub(crate) fn has_view_over(&self, name: &str) -> bool {
+    /// All that is sensitive in the relations of a schema.
+    pub(crate) fn in_schema(&self, schema: &str) -> Fields {
         let Some(catalogue) = &self.catalogue else {
-            return true;
+            return Fields::one(UNKNOWN);
         };
-        // No view is over itself; one of the same name in another schema can be over this one.
-        let itself = match catalogue.by_name.get(name).map(Vec::as_slice) {
-            Some([only]) => Some(only),
-            _ => None,
-        };
-        let written = name.replace('"', "\"\"");
-        let mut own = catalogue.relations.iter();
-        own.any(|(oid, relation)| {
-            *oid >= FIRST_USER_OID && Some(oid) != itself && relation.is_over(&written)
-        })
-    }
-
-    /// Is it not known just now what some materialised view is made of?
-    pub(crate) fn has_unread_store(&self) -> bool {
-        let Some(catalogue) = &self.catalogue else {
-            return true;
-        };
-        let mut relations = catalogue.relations.values();
-        relations.any(|relation| relation.kind == b'm' && relation.definition.is_none())
+        let relations = catalogue.relations.iter();
+        let own = relations.filter(|(_, relation)| *relation.schema == *schema);
+        own.fold(Fields::default(), |all, (oid, _)| all.and(&self.row(*oid)))
     }
 
     /// Did the relation come with the server?

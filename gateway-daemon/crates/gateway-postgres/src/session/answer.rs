@@ -682,9 +682,6 @@ impl Serving {
         if entry.names_cursor {
             self.settle_cursor(outcome);
         }
-        if entry.crosses {
-            self.crossed();
-        }
         if entry.changes {
             self.settle_change(entry, outcome, reply.is_syntax_error);
         }

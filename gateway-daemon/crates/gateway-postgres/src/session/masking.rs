@@ -2,15 +2,15 @@
 //! what the client asks.
 //!
 //! - [`reading`]: what is known of the database.
-//! - [`crossing`]: what is not sent while another session's statement is on its way.
+//! - [`plan`]: what is asked as soon as a prepared statement is planned.
 //! - [`view`], [`answers`]: what becomes of an answer.
 mod answers;
-mod crossing;
+mod plan;
 mod reading;
 mod view;
 
 pub(super) use answers::table_columns;
-pub(super) use crossing::Plan;
+pub(super) use plan::Plan;
 pub(super) use view::View;
 
 use super::cursors::{CursorChange, Cursors};
@@ -27,14 +27,12 @@ use crate::interpret::flow::{CopySource, Fields, Flow, Outputs};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
 use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
-use crate::mask::crossing::{Let, Moment};
 use crate::mask::outlook::{FieldId, Outlook, Remembered, UNKNOWN, UNPROVEN};
 use crate::mask::words;
 use gateway_core::mask::{Predicates, Use, UseKind};
 use gateway_core::{Masks, Parameter};
 use gateway_protocol::Effects;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The name of the statement that a copied query is described by.
 const COPIED: &[u8] = b"gateway_copied";
@@ -137,19 +135,12 @@ pub(super) struct Masking {
     own: Option<Option<Arc<Catalogue>>>,
     /// It is being read.
     loading: Option<Loading>,
-    /// What the database's generation was when that began, and when it did.
+    /// What the database's generation was when that began.
     generation: u64,
-    moment: Moment,
-    /// By which moment the session's own catalogue was read, and by which the request is judged.
-    own_moment: Moment,
-    judged: Moment,
-    asked: Option<Instant>,
     /// How often this session has changed it, or may have.
     alterations: u64,
     /// How often it was read for the request that waits: others may change it all the time.
     loads: u32,
-    /// What this session has read for it itself: others may have read what was there before.
-    read: Option<Arc<Catalogue>>,
     /// It was read for the request that is looked at.
     just_read: bool,
     /// It was read once more for what the request names.
@@ -165,18 +156,6 @@ pub(super) struct Masking {
     /// What the policy said last, about the database and of itself.
     latest: Option<Arc<Outlook>>,
     masks: Option<Arc<dyn Masks>>,
-    /// What was looked at last stores values of relations.
-    storing: bool,
-    /// A request that does so has no answer yet.
-    moving: bool,
-    /// A request that may replace something for all sessions has no answer yet.
-    changing: bool,
-    /// Another session is changing what names stand for.
-    names_change: bool,
-    /// The number of the session among those of its database; 0: it has none yet.
-    session: u64,
-    /// What was let through, and is not sent yet.
-    entered: Option<Let>,
     /// What is known of the database within the open transaction only.
     found: Remembered,
     /// Something sensitive was touched: errors that come late may be about it.
@@ -216,7 +195,6 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Look {
         self.cursor_flow = None;
-        self.withdraw();
         let terms = out.answer_terms(&question.operation(&self.shared));
         // What is only parsed has no answer yet.
         let keep = match question.phase {
@@ -251,7 +229,6 @@ impl Serving {
         let masking = self.masking();
         masking.altering = shifts;
         masking.replacing = flow.replaces || flow.ends && changed;
-        masking.storing = flow.moves;
         let mut uses: Vec<Use> = Vec::new();
         for (kind, field) in &flow.uses {
             let is_void = absent && (*kind, *field) == (UseKind::Asks, UNKNOWN);
@@ -263,33 +240,11 @@ impl Serving {
                 use_of(&outlook, UseKind::Asks, field).filter(|_| outlook.is_covered(field))
             }));
         }
-        // What is stored could come from what is there by then only.
-        let store = &self.shared.store;
-        let is_race =
-            flow.moves && self.names_change() || flow.replaces && store.is_moving(&self.database);
         let runs = outlook.covers && question.phase != Phase::Parse;
-        let crosses = runs && !self.enter(&flow);
-        // A statement whose session left may be over; the server knows.
-        let store = &self.shared.store;
-        let may_be_over = flow.replaces && store.only_left_moving(&self.database)
-            || crosses && store.may_be_over(&self.database);
-        if may_be_over && question.phase != Phase::Parse && self.reads_again(&outlook) {
-            self.withdraw();
-            return Look::Wait;
-        }
-        // What it has made would be nobody's, and nobody would know when it is there.
-        let is_left = runs && flow.suspends && (changed || flow.alters);
-        if is_race && runs || crosses || is_left {
-            uses.extend(use_of(&outlook, UseKind::Unproven, UNPROVEN));
-        }
         let late = meaning.is_none_or(|meaning| meaning.may_end_transaction);
         let touches = flow.touches || late && self.masking().sensitive;
         // What runs later may meet what is there by then.
-        let names_change = self.names_change();
-        let is_later = question.is_stale
-            || names_change
-            || flow.statements.len() > 1
-            || self.pipeline.is_running();
+        let is_later = question.is_stale || flow.statements.len() > 1 || self.pipeline.is_running();
         let is_later = is_later && runs;
         if !touches && uses.is_empty() && masks.detectors().is_empty() && !is_later {
             self.cursor_flow = names_cursor(&flow).then_some(flow);
@@ -306,7 +261,6 @@ impl Serving {
                 is_shifting: question.is_stale
                     || shifts && flow.statements.len() > 1
                     || fetches && !is_current,
-                names_change,
                 generation: self.shared.store.generation(&self.database),
                 outlook,
                 masks,
@@ -318,12 +272,6 @@ impl Serving {
             touches,
             copies,
         }))
-    }
-
-    /// Is another session changing what names stand for?
-    fn names_change(&self) -> bool {
-        let masking = self.masking.as_ref();
-        masking.is_some_and(|masking| masking.names_change)
     }
 
     /// What a text does, together with the prepared statements that it executes, and what those
@@ -464,23 +412,17 @@ impl Serving {
         seen: Option<Box<Seen>>,
         portal: Option<&[u8]>,
     ) -> Prelude {
-        entry.crosses = self.crosses();
         if let Some(masking) = &mut self.masking {
             let altering = std::mem::take(&mut masking.altering);
             let replacing = std::mem::take(&mut masking.replacing);
-            let storing = std::mem::take(&mut masking.storing);
-            if storing && entry.request != Request::Parse && !masking.moving {
-                masking.moving = true;
-                self.shared.store.begin_move(&self.database);
-            }
             if altering && entry.request != Request::Parse {
                 masking.changed = true;
                 masking.alterations += 1;
                 // What was read before is not what is behind it.
                 masking.own = None;
                 masking.replaced |= replacing;
-                if replacing && !std::mem::replace(&mut masking.changing, true) {
-                    self.shared.store.begin_change(&self.database);
+                if replacing {
+                    self.shared.store.changed(&self.database, true);
                 }
             }
         }

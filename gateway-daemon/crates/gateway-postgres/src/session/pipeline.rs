@@ -78,8 +78,6 @@ pub(super) struct Entry {
     pub(super) recorded: bool,
     /// It makes something of the name of a cursor; what is in the queue of those changes.
     pub(super) names_cursor: bool,
-    /// It has to be answered before others may make something sensitive of what it names.
-    pub(super) crosses: bool,
     /// Nothing sensitive is in what it is about.
     pub(super) clean: bool,
     /// The gateway asked it, and its answer is not for the client.
@@ -100,7 +98,6 @@ impl Entry {
             viewed: false,
             recorded: false,
             names_cursor: false,
-            crosses: false,
             clean: false,
             own: Own::No,
             operation: 0,

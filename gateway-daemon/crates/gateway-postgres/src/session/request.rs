@@ -264,12 +264,10 @@ impl Serving {
         }
         let Some(name) = significant(bind.portal) else {
             // A name that cannot be followed: whoever executes it executes the unknown.
-            entry.crosses = self.crosses();
             self.pipeline.push(entry);
             return Ok(Step::Pass(size));
         };
         if !self.portals.contains(name) && self.portals.len() >= self.shared.limits.portals {
-            self.withdraw();
             return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
         }
         let mut parameters = std::mem::take(&mut self.spare);
@@ -295,7 +293,6 @@ impl Serving {
             _ => Some(size_of_values(&parameters)),
         };
         if held.is_some_and(|bytes| !self.has_room(bytes)) {
-            self.withdraw();
             return Ok(self.refuse(Request::Bind, size, Wording::Limited(HELD)));
         }
         let portal = Portal {
@@ -312,7 +309,6 @@ impl Serving {
         }
         self.changes.push(Change::Portal(name));
         entry.changes = true;
-        entry.crosses = self.crosses();
         self.pipeline.push(entry);
         Ok(Step::Pass(size))
     }
@@ -487,7 +483,6 @@ impl Serving {
         obstacle: Obstacle,
         out: &mut dyn Effects,
     ) -> Step {
-        self.withdraw();
         match obstacle {
             Obstacle::Refused(refusal) => self.refuse(request, size, Wording::Refused(refusal)),
             Obstacle::Held(notice) => {

@@ -130,18 +130,14 @@ impl Settings {
             return;
         };
         let changes = &statement.changes;
-        let runs_code = |verb| {
-            matches!(
-                verb,
-                Verb::Execute | Verb::Define | Verb::Admin | Verb::Unknown
-            )
-        };
+        // What is behind a name, nobody sees: a view, a default, a trigger, which can be put off until
+        // the transaction ends, may set anything.
+        let runs_code = |verb| matches!(verb, Verb::Define | Verb::Admin | Verb::Unknown);
+        let mut effects = statement.effects.iter();
         if changes.plain_strings
             || changes.text_encoding
-            || statement
-                .effects
-                .iter()
-                .any(|effect| runs_code(effect.verb))
+            || statement.may_end_transaction
+            || effects.any(|effect| runs_code(effect.verb) || !effect.objects.is_empty())
         {
             self.risky = mark;
             self.is_revertible = true;

@@ -97,7 +97,7 @@ pub(super) fn catalogue_isolated(transaction: char, level: &str) -> Vec<u8> {
         answer(&[]),
         answer(&[]),
         answer(&[]),
-        answer(&[texts(&[level, "1", "{}"])]),
+        answer(&[texts(&[level])]),
         answer(&[]),
         answer(&[]),
         answer(&[]),

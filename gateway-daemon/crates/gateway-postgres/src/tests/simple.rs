@@ -1,8 +1,9 @@
 //! The simple query protocol.
 use super::harness::{Harness, Policy};
 use super::messages::{
-    all, bare, complete, data_row, error, error_field, function_call, function_result, kinds,
-    notice, notification, parameter_status, query, ready, row_description, severe,
+    all, bare, bind, complete, data_row, error, error_field, execute, function_call,
+    function_result, kinds, notice, notification, parameter_status, parse, query, ready,
+    row_description, severe,
 };
 use gateway_core::Verb;
 use gateway_protocol::{ProtocolError, Side};
@@ -336,6 +337,31 @@ fn backslashes_need_certain_strings() {
     harness.upstream(&parameter_status("standard_conforming_strings", "off"));
     harness.client(&query(tricky));
     assert_eq!(harness.statements(), [format!("!{tricky}")]);
+}
+
+#[test]
+fn what_is_behind_a_name_may_set_anything() {
+    let tricky = "SELECT 'a\\' , 'b'";
+    for first in [
+        "SELECT * FROM view",
+        "INSERT INTO t VALUES (1)",
+        "FETCH c",
+        "COMMIT",
+    ] {
+        let mut harness = Harness::ready(Policy::denying(&[]));
+        harness.client(&query(first)).client(&query(tricky));
+        assert_eq!(harness.statements()[1], format!("!{tricky}"), "{first}");
+        let mut harness = Harness::ready(Policy::denying(&[]));
+        harness.client(&all(&[parse("", first), bind("", ""), execute("")]));
+        harness.client(&parse("", tricky));
+        let last = harness.statements().pop();
+        assert_eq!(last, Some(format!("!{tricky}")), "{first}");
+    }
+    for first in ["BEGIN", "SELECT 1", "SHOW work_mem"] {
+        let mut harness = Harness::ready(Policy::denying(&[]));
+        harness.client(&query(first)).client(&query(tricky));
+        assert_eq!(harness.statements()[1], tricky, "{first}");
+    }
 }
 
 #[test]

@@ -146,11 +146,6 @@ impl<'a> Names<'a> {
         self.pieces
     }
 
-    /// Is there anything in it that is not certainly a table?
-    pub(super) fn has_views(&self) -> bool {
-        self.doubtful || self.ranges.iter().any(|range| range.named.is_view)
-    }
-
     /// Is it a table that a statement before has made, in the same text?
     pub(super) fn is_made(&self, range: &Tree) -> bool {
         self.made

@@ -85,12 +85,21 @@ pub(super) fn is_set_operation(query: &Tree) -> bool {
     )
 }
 
+/// Where a query stores its rows: the first arm of UNION says it for all (`transformSetOperationStmt`).
+pub(super) fn into_clause(query: &Tree) -> Option<&Tree> {
+    let mut first = query;
+    while let Some(arm) = first.tree("larg") {
+        first = arm;
+    }
+    first.tree("into_clause")
+}
+
 /// The relation that a statement makes.
 pub(super) fn made_relation(tree: &Tree) -> Option<&Tree> {
     match tree.kind() {
         "CreateStmt" => tree.tree("relation"),
         "CreateTableAsStmt" => tree.tree("into")?.tree("rel"),
-        "SelectStmt" => tree.tree("into_clause")?.tree("rel"),
+        "SelectStmt" => into_clause(tree)?.tree("rel"),
         "ViewStmt" => tree.tree("view"),
         _ => None,
     }

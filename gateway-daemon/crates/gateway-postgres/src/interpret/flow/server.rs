@@ -80,6 +80,7 @@ pub(super) fn changes_server(tree: &Tree, outlook: &Outlook) -> bool {
     any_node(tree, &|part| {
         calls_code(part) || sets(part) || writes_file(part)
     }) || sets_by_call(tree, None, outlook)
+        || !leaves_catalogue(tree) && any_node(tree, &|part| is_call_of(part, "set_config"))
         || changes_catalogues(tree, outlook)
 }
 
@@ -100,7 +101,7 @@ pub(super) fn measures_writes(explain: &Tree) -> bool {
     has("wal") || has("analyze") && any_node(explain, &is_write)
 }
 
-fn is_write(tree: &Tree) -> bool {
+pub(super) fn is_write(tree: &Tree) -> bool {
     matches!(
         tree.kind(),
         "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"
@@ -175,6 +176,10 @@ fn calls_code(part: &Tree) -> bool {
     }
 }
 
+fn is_call_of(tree: &Tree, name: &str) -> bool {
+    tree.kind() == "FuncCall" && tree.strings("funcname").last() == Some(&name)
+}
+
 fn sets(part: &Tree) -> bool {
     part.kind() == "VariableSetStmt"
         && is_of_server(part.text("name"))
@@ -196,7 +201,7 @@ fn sets_by_call<'a>(tree: &'a Tree, named: Option<&'a str>, outlook: &Outlook) -
     if tree.kind() == "SelectStmt" {
         named = settings_row(tree, outlook);
     }
-    if tree.kind() == "FuncCall" && tree.strings("funcname").last() == Some(&"set_config") {
+    if is_call_of(tree, "set_config") {
         let name = tree.list("args").first();
         let is_name = |value: &Value| {
             let column = value.tree().filter(|tree| tree.kind() == "ColumnRef");
@@ -333,12 +338,6 @@ fn targets<'a>(tree: &'a Tree, tell: &mut impl FnMut(&'a Tree, bool)) {
             _ => each(value, &mut |below| targets(below, &mut *tell)),
         }
     }
-}
-
-/// Does it prepare the transaction, for whichever session to end it?
-pub(super) fn prepares(tree: &Tree) -> bool {
-    tree.kind() == "TransactionStmt"
-        && tree.choice::<TransactionStmtKind>("kind") == Some(TransactionStmtKind::TransStmtPrepare)
 }
 
 /// Does it end a transaction that was prepared, of whichever session?

@@ -171,6 +171,7 @@ fn read(sql: &str) -> String {
         text.push_str(match kind {
             UseKind::Asks => " asks",
             UseKind::Takes => " takes",
+            UseKind::Names => " names",
             UseKind::WritesCover => " writes",
             UseKind::Unproven => " unproven",
         });
@@ -361,8 +362,12 @@ fn what_else_is_done_with_values() {
         ("insert into plain select id, email from users", "- takes"),
         ("insert into users (email) values ('x')", "-"),
         ("create table t as select email from users", "- takes"),
+        (
+            "select id, note into t from plain union all select id, email from users",
+            ".c takes",
+        ),
         ("create table t as select id from users", "-"),
-        ("create view x as select email from users", "-"),
+        ("create view x as select email from users", "- names"),
         // A type comes with each relation, and a call may be a cast to it.
         ("create table concat as select 1", "- unproven"),
         ("create view concat as select 1", "- unproven"),
@@ -380,7 +385,7 @@ fn what_else_is_done_with_values() {
             "alter table users alter name type text using email",
             "- asks takes",
         ),
-        ("alter table users rename email to mail", "-"),
+        ("alter table users rename email to mail", "- names"),
         ("copy users to '/tmp/x'", "- unproven takes"),
         ("copy users to stdout", "-"),
         ("delete from users where id = 1", "-"),
@@ -447,6 +452,10 @@ fn the_server_itself_is_not_changed() {
         "select * from ts_stat('select 1')",
         "select dblink_exec('', 'drop table users')",
         "create view x as select query_to_xml('select 1', false, false, '')",
+        "create view x as select set_config('a.b', 'x', false)",
+        "create schema s create view x as select set_config('a.b', 'x', false)",
+        "create table t (a text default set_config('a.b', 'x', false))",
+        "alter table plain alter note set default set_config('a.b', 'x', false)",
         "prepare p as select lo_export(5, '/tmp/x.so')",
         "copy (select 1) to '/tmp/postgresql.auto.conf'",
     ];
@@ -580,7 +589,7 @@ fn where_there_are_event_triggers_a_change_of_the_catalogue_calls_them() {
 fn what_is_executed_counts_as_if_it_were_written_out() {
     let outlook = outlook();
     let outer = Flow::of("execute p", &outlook);
-    assert!(!outer.alters && !outer.moves);
+    assert!(!outer.alters);
     let ddl = "create or replace view v as select email as id from users";
     let united = outer.executing(&Flow::of(ddl, &outlook));
     assert!(united.alters && united.replaces && united.writes);
@@ -588,11 +597,11 @@ fn what_is_executed_counts_as_if_it_were_written_out() {
         "insert into plain select id, name from users",
         &outlook,
     ));
-    assert!(united.moves && united.writes);
+    assert!(united.writes);
     let united = outer.executing(&Flow::of("close c", &outlook));
     assert_eq!(united.statements[0].closes.as_deref(), Some("c"));
     let united = outer.executing(&Flow::unreadable());
-    assert!(united.alters && united.replaces && united.ends && united.moves && united.calls);
+    assert!(united.alters && united.replaces && united.ends && united.calls);
     assert_eq!(united.statements[0].closes.as_deref(), Some(""));
 }
 
@@ -649,6 +658,60 @@ fn calls_that_do_not_look_like_calls() {
 }
 
 #[test]
+fn nothing_masked_gets_another_name() {
+    let rows = [
+        ("create view x as select email from users", true),
+        ("create view x as select u from users u", true),
+        ("create view x as select * from v", true),
+        ("create view x as select f(1)", true),
+        ("create view x as select * from unheard_of", true),
+        ("create view x as select id, name from users", false),
+        ("create or replace view plain as select 1 as id", false),
+        ("create or replace view v as select 1 as id", true),
+        (
+            "create materialized view x as select email from users",
+            true,
+        ),
+        (
+            "explain analyze create materialized view x as select email from users",
+            true,
+        ),
+        (
+            "create schema s create table t (a int) create view x as select email from users",
+            true,
+        ),
+        ("create materialized view x as select id from users", false),
+        ("alter table users rename to x", true),
+        ("alter index users rename to x", true),
+        ("alter index users_pkey rename to x", false),
+        ("alter view v rename to x", true),
+        ("alter table plain rename to users_too", false),
+        ("alter table unheard_of rename to x", true),
+        ("create table t (a int); alter table t rename to x", false),
+        ("alter table users rename email to x", true),
+        ("alter table users rename name to x", false),
+        ("alter table users rename constraint c to x", false),
+        ("alter table users set schema s", true),
+        ("alter table plain set schema s", false),
+        ("alter schema public rename to x", true),
+        ("alter schema empty rename to x", false),
+        (
+            "alter table users add column x text generated always as (email) stored",
+            true,
+        ),
+        (
+            "alter table users add column x text generated always as (name) stored",
+            false,
+        ),
+    ];
+    for (sql, names) in rows {
+        let found = read(sql);
+        let is_stopped = found.contains("names") || found.contains("unproven");
+        assert_eq!(is_stopped, names, "{sql}: {found}");
+    }
+}
+
+#[test]
 fn names_mean_what_they_mean_for_the_server() {
     let insert = "insert into plain select 1, a::text from";
     let rows = [
@@ -665,7 +728,7 @@ fn names_mean_what_they_mean_for_the_server() {
         ("create table public.mm (a int); {i} public.mm", "-- "),
         (
             "begin; create temp table mm (a int); rollback; create view mm as select email as a from users; {i} mm",
-            "----- unproven takes",
+            "----- names unproven takes",
         ),
         (
             "create temp table mm (a int); discard temp; {i} mm",
@@ -673,19 +736,19 @@ fn names_mean_what_they_mean_for_the_server() {
         ),
         (
             "create temp table mm (a int); create view public.mm as select email as a from users; {i} mm",
-            "--- unproven takes",
+            "--- names unproven takes",
         ),
         (
             "create materialized view mm as select email as a from users; {i} mm",
-            "-- unproven takes",
+            "-- names unproven takes",
         ),
         (
             "explain analyze create materialized view pg_class as select email as a from users; {i} pg_class",
-            "*- unproven asks takes",
+            "*- unproven names asks takes",
         ),
         (
             "create view public.pg_class as select email as a from users; {i} pg_class",
-            "-- unproven takes",
+            "-- names unproven takes",
         ),
         ("drop owned by a; {i} plain", "-- asks unproven takes"),
         ("{i} pg_class", "- "),

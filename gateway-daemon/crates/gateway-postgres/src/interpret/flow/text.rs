@@ -1,5 +1,5 @@
 //! What becomes of names from one statement of a text to the next.
-use super::nodes::{each, every_node, made_relation};
+use super::nodes::{each, every_node, into_clause, made_relation};
 use super::uses;
 use crate::interpret::kept_numbers;
 use crate::interpret::tree::Tree;
@@ -73,14 +73,6 @@ impl<'a> Made<'a> {
     /// May something that was made hide what goes by this name otherwise?
     pub(super) fn hides(&self, name: &str) -> bool {
         self.others.contains(&name)
-    }
-
-    /// May one of them be a view over what this statement gives a new meaning? Over a name that is new
-    /// nothing was made before.
-    pub(super) fn may_be_over(&self, tree: &Tree, outlook: &Outlook) -> bool {
-        let name = made_relation(tree).map(|range| range.text("relname"));
-        let was_made = name.is_none_or(|name| self.hides(name));
-        !self.others.is_empty() && (was_made || !is_new(tree, outlook))
     }
 
     fn go_on(&mut self, tree: &'a Tree, is_new: bool) {
@@ -233,21 +225,10 @@ pub(super) fn is_new(tree: &Tree, outlook: &Outlook) -> bool {
     }
 }
 
-/// Does a view take the place of one that showed something sensitive?
-pub(super) fn showed_sensitive(tree: &Tree, outlook: &Outlook) -> bool {
-    if tree.kind() != "ViewStmt" || !tree.flag("replace") {
-        return false;
-    }
-    tree.tree("view").is_none_or(|view| {
-        let is_sensitive = outlook.is_sensitive(view.text("schemaname"), view.text("relname"));
-        is_sensitive && !is_new(tree, outlook)
-    })
-}
-
 /// Statements that leave the catalogue as it is, unless a function that they call does not.
 pub(super) fn leaves_catalogue(tree: &Tree) -> bool {
     match tree.kind() {
-        "SelectStmt" => tree.tree("into_clause").is_none(),
+        "SelectStmt" => into_clause(tree).is_none(),
         "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
             tree.tree("query").is_some_and(leaves_catalogue)
         }

@@ -4,6 +4,7 @@
 //! WHERE, in ORDER BY, in what may fail. It takes, when it stores or sends a value elsewhere, or
 //! brings code of its own that could.
 mod define;
+mod naming;
 mod place;
 
 pub(super) use define::regroups;
@@ -14,10 +15,10 @@ use define::{
 
 use super::Fields;
 use super::names::Names;
-use super::nodes::{each, is_set_operation};
+use super::nodes::{each, into_clause, is_set_operation};
 use super::safe::must_not_be_a_type;
 use super::server::{changes_server, measures_writes};
-use super::text::{Text, showed_sensitive};
+use super::text::Text;
 use crate::interpret::tree::{Tree, Value};
 use crate::mask::outlook::{FieldId, Outlook, UNPROVEN};
 use gateway_core::mask::UseKind;
@@ -46,7 +47,7 @@ impl<'n, 'a> Uses<'n, 'a> {
         for field in fields.iter() {
             let kind = match (kind, field) {
                 // Nobody knows what it is that is taken.
-                (UseKind::Takes, UNPROVEN) => UseKind::Unproven,
+                (UseKind::Takes | UseKind::Names, UNPROVEN) => UseKind::Unproven,
                 (kind, _) => kind,
             };
             if self.outlook.is_covered(field) && !self.found.contains(&(kind, field)) {
@@ -77,14 +78,11 @@ impl<'n, 'a> Uses<'n, 'a> {
                     return;
                 };
                 self.query(query);
-                // A mask follows what is in a materialised view, where it is known what that is.
-                let is_followed = tree.choice::<ObjectType>("objtype")
-                    == Some(ObjectType::ObjectMatview)
-                    && !self.names.is_doubtful();
-                if !is_followed {
-                    let outputs = self.outputs(query);
-                    self.add(UseKind::Takes, &outputs);
+                if tree.choice::<ObjectType>("objtype") == Some(ObjectType::ObjectMatview) {
+                    return self.names_of_view(query, None);
                 }
+                let outputs = self.outputs(query);
+                self.add(UseKind::Takes, &outputs);
             }
             "CreateSchemaStmt" => {
                 for element in tree.trees("schema_elts") {
@@ -122,10 +120,23 @@ impl<'n, 'a> Uses<'n, 'a> {
             "RenameStmt" | "AlterObjectSchemaStmt" if self.outlook.catalogue.is_none() => {
                 self.code();
             }
-            "ViewStmt" if self.outlook.catalogue.is_none() && tree.flag("replace") => self.code(),
-            // What is over it would ask about what it shows from then on, or hand that over.
-            "ViewStmt" if self.changes_views(tree) => self.code(),
-            "ViewStmt" | "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
+            "RenameStmt" => {
+                self.names_of_rename(tree);
+                self.other(tree);
+            }
+            "AlterObjectSchemaStmt" => {
+                self.names_of_move(tree);
+                self.other(tree);
+            }
+            "ViewStmt" => {
+                let Some(query) = tree.tree("query") else {
+                    return self.code();
+                };
+                self.statement(query);
+                let replaced = tree.tree("view").filter(|_| tree.flag("replace"));
+                self.names_of_view(query, replaced);
+            }
+            "ExplainStmt" | "DeclareCursorStmt" | "PrepareStmt" => {
                 if tree.kind() == "ExplainStmt" && measures_writes(tree) {
                     let every = self.names.every_column();
                     self.add(UseKind::Asks, &every);
@@ -155,6 +166,8 @@ impl<'n, 'a> Uses<'n, 'a> {
                 {
                     self.rows_of(command);
                 }
+                tree.trees("cmds")
+                    .for_each(|command| self.names_of_column(command));
                 self.other(tree);
             }
             // In which order the rows lie then shows.
@@ -165,23 +178,6 @@ impl<'n, 'a> Uses<'n, 'a> {
             kind if is_known_to_bring_no_code(kind) => self.other(tree),
             _ => self.code(),
         }
-    }
-
-    /// Does a view come to show something sensitive that another view is over? What that does with it is
-    /// in nobody's statement. Or is what it shows another, while the same text has made something over
-    /// it, perhaps, of which no catalogue tells yet? What a materialised view has stored of it stays there.
-    fn changes_views(&self, tree: &Tree) -> bool {
-        if !tree.flag("replace") {
-            return false;
-        }
-        let Some(view) = tree.tree("view") else {
-            return true;
-        };
-        let shows = self.names.touches();
-        let showed = showed_sensitive(tree, self.outlook);
-        shows && self.outlook.has_view_over(view.text("relname"))
-            || showed && self.outlook.has_unread_store()
-            || (shows || showed) && self.text.made.may_be_over(tree, self.outlook)
     }
 
     /// What is not known to leave values where they are.
@@ -274,7 +270,7 @@ impl<'n, 'a> Uses<'n, 'a> {
             // Which rows are the same shows in how many there are.
             self.add(UseKind::Asks, &returned);
         }
-        if tree.tree("into_clause").is_some() {
+        if into_clause(tree).is_some() {
             self.add(UseKind::Takes, &returned);
         }
         let is_union = tree.choice::<SetOperation>("op") == Some(SetOperation::SetopUnion);

@@ -104,6 +104,8 @@ fn other_settings_change() {
         ("ROLLBACK", [false, false, false, true]),
         ("ROLLBACK TO SAVEPOINT a", [false, false, false, true]),
         ("COMMIT", [false; 4]),
+        ("FETCH c", [true, true, false, false]),
+        ("SET CONSTRAINTS ALL IMMEDIATE", [true, true, false, false]),
         ("no SQL", [true; 4]),
     ];
     for (sql, expected) in rows {

@@ -4,7 +4,7 @@ use crate::interpret::names;
 use crate::interpret::tree::{Tree, Value};
 use crate::interpret::walk::Walk;
 use gateway_core::Verb;
-use pg_query::protobuf::DropBehavior;
+use pg_query::protobuf::{DropBehavior, ObjectType};
 
 pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
     match tree.kind() {
@@ -19,7 +19,13 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
             if let Some(into) = tree.tree("into") {
                 walk.new_table(into);
             }
-            walk.value(tree.get("query"));
+            match tree.choice::<ObjectType>("objtype") {
+                // Its query runs again whenever it is refreshed.
+                Some(ObjectType::ObjectMatview) => {
+                    walk.in_definition(|walk| walk.value(tree.get("query")));
+                }
+                _ => walk.value(tree.get("query")),
+            }
         }
         "ExplainStmt" => explain(walk, tree),
         "DoStmt" => {

@@ -78,7 +78,16 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
 impl<'a> Walk<'a, '_> {
     /// Every table below is defined anew; queries below read, functions are called.
     pub(super) fn define(&mut self, tree: &'a Tree) {
-        self.in_ambient(Verb::Define, |walk| walk.children(tree));
+        self.in_ambient(Verb::Define, |walk| {
+            walk.in_definition(|walk| walk.children(tree));
+        });
+    }
+
+    /// Does something where what is called runs only when what is defined is used.
+    pub(super) fn in_definition(&mut self, work: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.is_defined, true);
+        work(self);
+        self.is_defined = before;
     }
 
     fn define_anything_unless(&mut self, is_named: bool) {

@@ -13,8 +13,15 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
         "VariableSetStmt" => walk.set_statement(tree),
         // What a cursor reads was judged when it was declared. The tables in SET CONSTRAINTS are
         // names of constraints.
-        "VariableShowStmt" | "ConstraintsSetStmt" | "FetchStmt" | "ClosePortalStmt"
-        | "ListenStmt" | "UnlistenStmt" => walk.effects.touch(Verb::Read),
+        "VariableShowStmt" | "ClosePortalStmt" | "ListenStmt" | "UnlistenStmt" => {
+            walk.effects.touch(Verb::Read);
+        }
+        // Code behind names runs now: of views, of triggers that were put off.
+        "ConstraintsSetStmt" | "FetchStmt" => {
+            walk.effects.touch(Verb::Read);
+            walk.script.changes.plain_strings = true;
+            walk.script.changes.text_encoding = true;
+        }
         "NotifyStmt" => {
             walk.act(
                 Verb::Write,

@@ -5,7 +5,7 @@ use super::Stamp;
 use crate::codec::response::Transaction;
 use crate::mask::catalogue::{self, Ask, Loading, REQUESTS};
 use crate::mask::outlook::{Outlook, Remembered};
-use crate::mask::store::{Ended, Fresh, Processes};
+use crate::mask::store::Fresh;
 use crate::session::pipeline::{Own, Request};
 use crate::session::serving::Serving;
 use gateway_core::Masks;
@@ -17,22 +17,14 @@ const LOADS_MAX: u32 = 3;
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let Some(masking) = &self.masking else { return };
-        let store = &self.shared.store;
-        let left = Ended::Left(self.process);
-        if masking.changing {
-            store.end_change(&self.database, left);
-        }
-        if masking.moving {
-            store.end_move(&self.database, left);
-        }
-        if masking.session == 0 {
+        let Some(masking) = &mut self.masking else {
             return;
-        }
-        match self.pipeline.is_empty() {
-            // The server takes back what is open.
-            true => store.ended(&self.database, masking.session),
-            false => store.left(&self.database, masking.session, self.process),
+        };
+        let store = &self.shared.store;
+        if masking.changed {
+            // What of it was committed (COMMIT AND CHAIN), or will be, is known to nobody else.
+            store.remember(&self.database, std::mem::take(&mut masking.found));
+            store.changed(&self.database, masking.replaced);
         }
     }
 }
@@ -62,14 +54,10 @@ impl Serving {
     }
 
     pub(super) fn begin_reading(&mut self) {
-        let store = &self.shared.store;
-        let (generation, now) = (store.generation(&self.database), store.now());
-        let moment = store.moment(&self.database);
+        let generation = self.shared.store.generation(&self.database);
         let masking = self.masking();
         masking.loading = Some(Loading::default());
         masking.generation = generation;
-        masking.moment = moment;
-        masking.asked = Some(now);
     }
 
     /// What the policy says about the database; `None`: it has to be asked first.
@@ -82,18 +70,12 @@ impl Serving {
         if masking.loading.is_some() {
             return None;
         }
-        // Before anything is taken for what is there.
-        let now = shared.store.moment(&database);
         let fresh = shared.store.fresh(&database);
-        let is_own = masking.own_moment == now;
-        let catalogue = match (&masking.own, masking.changed, fresh.clone()) {
-            (Some(own), true, _) if is_own => own.clone(),
+        let catalogue = match (&masking.own, masking.changed, fresh) {
+            (Some(own), true, _) => own.clone(),
             (_, false, Fresh::Yes(catalogue)) => Some(catalogue),
             // A question that fails would fail the client's transaction.
             (_, false, Fresh::Old(catalogue)) if is_open => Some(catalogue),
-            // Read once for each request, it is what was there just now.
-            (_, false, Fresh::Changing) if masking.read.is_some() => masking.read.take(),
-            (_, false, Fresh::Changing) if !can_load => None,
             _ if can_load && masking.loads < LOADS_MAX => {
                 masking.loads += 1;
                 self.begin_reading();
@@ -103,15 +85,7 @@ impl Serving {
             (_, false, Fresh::Old(catalogue)) => Some(catalogue),
             _ => None,
         };
-        masking.read = None;
         masking.just_read = std::mem::take(&mut masking.loads) > 0;
-        // What was just read shows what was there when that began.
-        masking.judged = if masking.just_read {
-            masking.moment
-        } else {
-            now
-        };
-        masking.names_change = matches!(fresh, Fresh::Changing);
         let found = masking.changed.then_some(&mut masking.found);
         let store = &shared.store;
         Some(store.outlook(&database, catalogue.as_ref(), masks, found))
@@ -153,34 +127,21 @@ impl Serving {
         let database = Arc::clone(&self.database);
         let shared = Arc::clone(&self.shared);
         let open = self.transaction != Transaction::Idle;
-        let process = self.process;
         let masking = self.masking();
         let Some(loading) = masking.loading.take() else {
             return;
         };
-        masking.read = None;
-        let running = loading.running();
-        // A pool between has numbers of its own.
-        let is_direct = process == Some(running.own);
-        // Within a transaction the server says who was there when it was asked first.
-        let is_now = is_direct && !open;
-        let processes = masking.asked.filter(|_| is_now).map(|asked| Processes {
-            asked,
-            running: &running.processes,
-        });
         // Names mean what is there now all the same.
         let is_old = open && loading.is_snapshot();
         match loading.finish().filter(|_| !is_old) {
             Some(catalogue) if masking.changed && open => {
-                masking.own_moment = masking.moment;
                 masking.own = Some(Some(Arc::new(catalogue)));
             }
             Some(catalogue) => {
                 masking.changed = false;
                 masking.own = None;
-                let began = (masking.generation, masking.moment);
-                let store = &shared.store;
-                masking.read = Some(store.read(&database, catalogue, began, processes));
+                let began = masking.generation;
+                shared.store.read(&database, catalogue, began);
             }
             // It is this session that could not read it; others may.
             None => masking.loads = LOADS_MAX,
@@ -194,14 +155,6 @@ impl Serving {
             return;
         };
         let store = &self.shared.store;
-        if self.pipeline.is_empty() {
-            if std::mem::take(&mut masking.changing) {
-                store.end_change(&self.database, Ended::Answered);
-            }
-            if std::mem::take(&mut masking.moving) {
-                store.end_move(&self.database, Ended::Answered);
-            }
-        }
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
             masking.cursors.end_transaction();
             if std::mem::take(&mut masking.changed) {
@@ -209,10 +162,6 @@ impl Serving {
                 store.remember(&self.database, std::mem::take(&mut masking.found));
                 let replaced = std::mem::take(&mut masking.replaced);
                 store.changed(&self.database, replaced);
-            }
-            // Behind it: until then what was read before counts as what is there.
-            if masking.session != 0 {
-                store.ended(&self.database, masking.session);
             }
         } else if masking.changed {
             // It may have changed once more.

@@ -16,8 +16,6 @@ pub(in crate::session) struct View {
     pub(super) inner: Option<Outputs>,
     /// What it returns may come from what was there before, or will be there by then.
     pub(super) is_shifting: bool,
-    /// What its names stand for may be changing.
-    pub(super) names_change: bool,
     /// Error texts may quote values.
     pub(super) quotes: bool,
     /// The database's generation when it was looked at.
@@ -38,7 +36,6 @@ impl View {
             masks,
             flow,
             inner,
-            names_change: false,
             quotes: true,
             generation: 0,
         }
@@ -51,7 +48,7 @@ impl View {
     /// What a statement copies to the client; `None` when it does not, or when the table could be
     /// another by then.
     pub(in crate::session) fn copy(&self, statement: usize) -> Option<&CopyOut> {
-        if self.is_shifting || self.names_change {
+        if self.is_shifting {
             return None;
         }
         self.flow.statement(statement)?.copy.as_ref()
@@ -64,7 +61,7 @@ impl View {
 
     fn outputs(&self, statement: usize) -> Outputs {
         match self.flow.statement(statement) {
-            _ if self.is_shifting || self.names_change => Outputs::unproven(),
+            _ if self.is_shifting => Outputs::unproven(),
             Some(found)
                 if found.fetches.is_none() && (found.executes.is_none() || found.explains) =>
             {

@@ -1,4 +1,4 @@
-//! Statements that are not sent while another session makes something of their names.
+//! Prepared statements that are planned.
 use crate::interpret::flow::Flow;
 use crate::mask::outlook::Outlook;
 use crate::session::judge::{Phase, Question};
@@ -7,7 +7,6 @@ use crate::session::serving::Serving;
 use crate::session::statement::Statement;
 use gateway_core::mask::{Predicates, UseKind};
 use gateway_protocol::Effects;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What comes of looking at a statement that is to be planned.
@@ -22,19 +21,6 @@ pub(in crate::session) enum Plan {
 }
 
 impl Serving {
-    /// Lets a statement through that is looked at. False: it would cross another session's.
-    pub(super) fn enter(&mut self, flow: &Arc<Flow>) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let database = Arc::clone(&self.database);
-        let masking = self.masking();
-        if masking.session == 0 {
-            masking.session = shared.store.session();
-        }
-        let judged = masking.judged;
-        masking.entered = shared.store.enter(&database, masking.session, flow, judged);
-        masking.entered.is_some()
-    }
-
     /// A prepared statement is planned (Bind). It was judged when it was prepared; where something has
     /// changed since, it may ask something else: the planner compares with what is in statistics, and
     /// calls what is not volatile, so that it can fail already.
@@ -43,7 +29,6 @@ impl Serving {
         statement: Option<&Statement>,
         out: &mut dyn Effects,
     ) -> Plan {
-        self.withdraw();
         let masking = self.masking.as_ref();
         let latest = masking.and_then(|masking| masking.latest.as_ref());
         let is_masked = latest.is_some_and(|outlook| outlook.covers);
@@ -73,7 +58,7 @@ impl Serving {
         };
         let (flow, _) = self.flow(meaning.as_ref(), &statement.text, &outlook);
         let has_changed = *statement.prepared.lock() != self.stamp();
-        if has_changed && asks(&flow, &outlook) || !self.enter(&flow) {
+        if has_changed && asks(&flow, &outlook) {
             return Plan::Refused(Wording::Changed);
         }
         let masking = self.masking();
@@ -81,32 +66,6 @@ impl Serving {
         masking.calls |= flow.calls;
         Plan::As {
             clean: !flow.touches,
-        }
-    }
-
-    /// Does what was let through last have an answer to wait for? It is sent.
-    pub(in crate::session) fn crosses(&mut self) -> bool {
-        let masking = self.masking.as_mut();
-        let entered = masking.and_then(|masking| masking.entered.take());
-        entered.is_some_and(|found| found.waits)
-    }
-
-    /// What was let through last is not sent, or not yet.
-    pub(in crate::session) fn withdraw(&mut self) {
-        let Some(masking) = &mut self.masking else {
-            return;
-        };
-        if let Some(found) = masking.entered.take() {
-            let store = &self.shared.store;
-            store.withdraw(&self.database, masking.session, found);
-        }
-    }
-
-    /// The first one that waits is answered.
-    pub(in crate::session) fn crossed(&mut self) {
-        if let Some(masking) = &self.masking {
-            let store = &self.shared.store;
-            store.answered(&self.database, masking.session);
         }
     }
 }
