@@ -123,6 +123,10 @@ fn losses(losses: &LossesView) -> String {
             "record that could not be written",
         ),
         (losses.tag_overflows, "tag that could not be written"),
+        (
+            losses.cgroups_unjudged,
+            "cgroup that only the daemon could judge",
+        ),
     ])
 }
 

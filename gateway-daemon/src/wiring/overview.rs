@@ -107,6 +107,7 @@ impl Health {
             backstop_drops: counters.backstop_drops,
             recording_failures: self.recorder.failures(),
             tag_overflows: counters.tags_failed,
+            cgroups_unjudged: counters.cgroups_unmatched,
         }
     }
 

@@ -98,6 +98,10 @@ pub struct LossesView {
     pub recording_failures: u64,
     /// Tags that could not be written; the tasks were refused.
     pub tag_overflows: u64,
+    /// Cgroups that the kernel half could not judge or name; who was in them was refused until the daemon
+    /// had.
+    #[serde(default)]
+    pub cgroups_unjudged: u64,
 }
 
 /// What became of sockets that processes had before they were governed, since the daemon started.
