@@ -2,7 +2,7 @@
 use crate::attach::{self, is_complete};
 use crate::error::CaptureError;
 use crate::host;
-use crate::maps::{PINNED, configuration_at};
+use crate::maps::{PINNED, version_at};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::syscall::open_pin;
@@ -184,12 +184,12 @@ fn look_at_maps(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
 
 fn version_conflict(directory: &Path, config: &Path) -> Result<Option<CaptureError>, CaptureError> {
     let expected = u64::from(ABI_VERSION);
-    match configuration_at(config) {
+    match version_at(config) {
         // 0: a daemon died before it could write itself into the map.
-        Ok(config) if config.abi == 0 || config.abi == expected => Ok(None),
-        Ok(config) => Ok(Some(CaptureError::OtherVersion {
+        Ok(found) if found == 0 || found == expected => Ok(None),
+        Ok(found) => Ok(Some(CaptureError::OtherVersion {
             path: directory.parent().unwrap_or(directory).to_owned(),
-            found: config.abi,
+            found,
             expected,
         })),
         Err(error @ CaptureError::NotPermitted { .. }) => Err(error),

@@ -265,7 +265,7 @@ fn check_version(pins: &Pins) -> Result<(), CaptureError> {
     if !pin.exists() {
         return Ok(());
     }
-    let found = maps::pinned_configuration(&pin)?.abi;
+    let found = maps::version_at(&pin)?;
     let expected = u64::from(ABI_VERSION);
     if found == 0 || found == expected {
         return Ok(());

@@ -1,7 +1,10 @@
 //! The maps, from the daemon's side.
 use crate::error::CaptureError;
+use crate::syscall::{first_value, open_pin};
 use crate::wire::Wire;
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SkStorage};
+use aya::maps::{
+    Array, HashMap, LpmTrie, Map, MapData, MapError, MapInfo, MapType, PerCpuArray, SkStorage,
+};
 use aya::{Ebpf, Pod};
 use gateway_common::config::{Config, Failures, Listeners, Slot};
 use gateway_common::flow::{Dial, Flow as KernelFlow, Handshake, Mark};
@@ -161,15 +164,25 @@ pub(crate) struct Maps {
     counters: PerCpuArray<MapData, u64>,
 }
 
-/// What a daemon wrote about itself, read from the pin of the map.
-pub(crate) fn configuration_at(pin: &Path) -> Result<Config, CaptureError> {
+/// Of which version the daemon was that pinned its configuration here: its first word, whatever comes
+/// behind it in other versions.
+pub(crate) fn version_at(pin: &Path) -> Result<u64, CaptureError> {
     let fail = |error: &(dyn std::error::Error + 'static)| {
         CaptureError::new(format!("read {}", pin.display()), error)
     };
-    let data = MapData::from_pin(pin).map_err(|error| fail(&error))?;
-    let map: Array<MapData, Wire<Config>> =
-        Array::try_from(Map::Array(data)).map_err(|error| fail(&error))?;
-    Ok(map.get(&0, 0).map_err(|error| fail(&error))?.0)
+    let info = MapInfo::from_pin(pin).map_err(|error| fail(&error))?;
+    let size = info.value_size() as usize;
+    if !matches!(info.map_type(), Ok(MapType::Array)) || size < size_of::<u64>() {
+        return Err(CaptureError::System {
+            what: format!("read {}", pin.display()),
+            detail: "it is no configuration of a gateway".to_owned(),
+        });
+    }
+    let map = open_pin(pin).map_err(|error| fail(&error))?;
+    let value = first_value(&map, size).map_err(|error| fail(&error))?;
+    Ok(u64::from_ne_bytes(
+        value.first_chunk().copied().unwrap_or_default(),
+    ))
 }
 
 fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, CaptureError>
@@ -322,14 +335,6 @@ impl Maps {
             inbound_drops: sum(counter::INBOUND_DROPS)?,
         })
     }
-}
-
-/// The configuration that an earlier daemon left pinned.
-pub(crate) fn pinned_configuration(pin: &Path) -> Result<Config, CaptureError> {
-    let failed = |error: MapError| CaptureError::new(format!("read {}", pin.display()), &error);
-    let data = MapData::from_pin(pin).map_err(failed)?;
-    let config: Array<_, Wire<Config>> = Map::Array(data).try_into().map_err(failed)?;
-    Ok(config.get(&0, 0).map_err(failed)?.0)
 }
 
 /// All keys of a map; a key that vanishes meanwhile is left out.

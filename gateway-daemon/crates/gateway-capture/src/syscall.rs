@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_UPDATE: libc::c_int = 29;
@@ -73,6 +74,40 @@ pub(crate) fn programs_on(cgroup: impl AsFd, hook: u32) -> Result<OnHook, Errno>
         programs,
         flags: query.attach_flags,
     })
+}
+
+/// The same, as far as `BPF_MAP_LOOKUP_ELEM` uses it.
+#[repr(C)]
+#[derive(Default)]
+struct LookUp {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The first value of an array whose values have so many bytes.
+pub(crate) fn first_value(array: impl AsFd, size: usize) -> Result<Vec<u8>, Errno> {
+    let key = 0_u32;
+    let mut value = vec![0; size];
+    let mut look = LookUp {
+        map: array.as_fd().as_raw_fd() as u32,
+        key: (&raw const key) as u64,
+        value: value.as_mut_ptr() as u64,
+        ..LookUp::default()
+    };
+    // SAFETY: the attribute, the key and the value live across the call; the kernel writes a value's size.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_LOOKUP_ELEM,
+            &raw mut look,
+            size_of::<LookUp>(),
+        )
+    };
+    Errno::result(result).map(|_| value)
 }
 
 /// `struct file_handle` of a cgroup (kernfs_encode_fh).
