@@ -374,24 +374,6 @@ fn a_cgroup_that_was_free_a_moment_ago_is_governed_whoever_comes_into_it() {
     assert_eq!(sessions[0]["lineage"][0]["pid"], pid, "{sessions:?}");
 }
 
-/// What a CPU remembers of a cgroup is of that cgroup, wherever the process is by the next look.
-#[test]
-fn who_is_moved_between_two_looks_leaves_nothing_wrong_behind() {
-    let scene = Scene::allow_all().unwrap();
-    let (governed, free) = (
-        scene.job("moved").unwrap(),
-        Job::free(&scene.subtree, "moved").unwrap(),
-    );
-    let place = |job: &Job| job.cgroup().display().to_string();
-    let program = include_str!("scripts/moved_twice.py");
-    let outside = Job::free(&scene.subtree, "mover").unwrap();
-    let arguments = [&place(&governed)[..], &place(&free), "6"];
-    let moving = outside.python(program, &arguments).unwrap();
-    let outcome = moving.wait(PATIENCE).unwrap();
-    assert_eq!(outcome.code(), 0, "{outcome:?}");
-    println!("{}", outcome.stdout);
-}
-
 /// Moves itself into a cgroup, and connects there without having executed anything.
 const ENTERING: &str = r#"
 import os, psycopg, sys, urllib.parse
