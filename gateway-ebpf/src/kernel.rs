@@ -128,9 +128,7 @@ pub(crate) fn parent_tgid(task: Address) -> Option<u32> {
 /// a helper.
 #[inline(always)]
 pub(crate) fn own_start() -> u64 {
-    // SAFETY: no arguments, never null.
-    let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>();
-    let leader: *const u8 = load(task, offset!(task_group_leader));
+    let leader: *const u8 = load(current().cast(), offset!(task_group_leader));
     load(leader, offset!(task_start_boottime))
 }
 
@@ -152,9 +150,7 @@ impl Cgroup {
     /// above a cgroup stays.
     #[inline(always)]
     pub(crate) fn own() -> Cgroup {
-        // SAFETY: no arguments, never null.
-        let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>();
-        let set = load(task, offset!(task_cgroups));
+        let set = load(current().cast(), offset!(task_cgroups));
         Cgroup(load(set, offset!(css_set_dfl_cgrp)))
     }
 

@@ -4,7 +4,10 @@ use crate::storage::ClonedStorage;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
-use gateway_common::config::{BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, DRAINING_MAX, Failures, Listeners, NAMESPACES_MAX, SLOTS, Slot};
+use gateway_common::config::{
+    BOUNDARIES_MAX, Config, DNS_DOORS_MAX, DOOMED_MAX, DRAINING_MAX, Failures, Listeners,
+    NAMESPACES_MAX, SLOTS, Slot,
+};
 use gateway_common::flow::{Dial, Flow, Handshake, Mark, Questions};
 use gateway_common::glob::Table;
 use gateway_common::guard::{FileId, GUARDED_MAX, Lesson};

@@ -1,9 +1,8 @@
 //! Policies change while sessions live, and a bad file never replaces a good one.
 use crate::operation;
 use gateway_tests::running::{self, PATIENCE};
-use gateway_tests::{Daemon, Job, Scene, Subtree, policy, wait};
+use gateway_tests::{Daemon, Job, Scene, Subtree, job, policy, wait};
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 
 /// Runs one statement, waits for a file, runs another, and tells how each ended.
@@ -462,11 +461,9 @@ fn a_cgroup_that_cannot_be_judged_concerns_only_who_is_in_it() {
     let forking = outside.python(FORKING, &[&passing]).unwrap();
     forking.wait(PATIENCE).unwrap().success().unwrap();
     let asks = |cgroup: &std::path::Path, text: &str| {
-        let mut shell = Command::new("/bin/sh");
-        let enter = "echo 0 > \"$0/cgroup.procs\" && exec \"$@\"";
-        shell.args(["-c", enter]).arg(cgroup);
-        shell.args(["psql", "-X", "-d", &scene.cluster.address(), "-c", text]);
-        running::run(&mut shell).unwrap()
+        let mut psql = job::inside(cgroup, "psql");
+        psql.args(["-X", "-d", &scene.cluster.address(), "-c", text]);
+        running::run(&mut psql).unwrap()
     };
     asks(&deep(&free), "select 'deep and free'")
         .success()

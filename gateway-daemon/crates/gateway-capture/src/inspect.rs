@@ -2,7 +2,7 @@
 use crate::attach::{self, is_complete};
 use crate::error::CaptureError;
 use crate::host;
-use crate::maps::{PINNED, version_at};
+use crate::maps::{PINNED, check_version};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::syscall::open_pin;
@@ -10,7 +10,6 @@ use crate::{debug, seal};
 use aya::maps::MapInfo;
 use aya::programs::ProgramInfo;
 use aya::programs::links::{FdLink, PinnedLink};
-use gateway_common::ABI_VERSION;
 use nix::sys::statfs::{BPF_FS_MAGIC, FsType, statfs};
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, eaccess};
@@ -183,15 +182,8 @@ fn look_at_maps(directory: &Path, left: &mut Left) -> Result<(), CaptureError> {
 }
 
 fn version_conflict(directory: &Path, config: &Path) -> Result<Option<CaptureError>, CaptureError> {
-    let expected = u64::from(ABI_VERSION);
-    match version_at(config) {
-        // 0: a daemon died before it could write itself into the map.
-        Ok(found) if found == 0 || found == expected => Ok(None),
-        Ok(found) => Ok(Some(CaptureError::OtherVersion {
-            path: directory.parent().unwrap_or(directory).to_owned(),
-            found,
-            expected,
-        })),
+    match check_version(config, directory.parent().unwrap_or(directory)) {
+        Ok(()) => Ok(None),
         Err(error @ CaptureError::NotPermitted { .. }) => Err(error),
         Err(error) => Ok(Some(error)),
     }

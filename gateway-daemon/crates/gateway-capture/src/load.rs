@@ -259,22 +259,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Refuses pinned state of another version, before a program is loaded against maps that it does
-/// not fit. The first word of the configuration is the version in all of them.
+/// not fit.
 fn check_version(pins: &Pins) -> Result<(), CaptureError> {
     let pin = pins.map("CONFIG");
-    if !pin.exists() {
-        return Ok(());
+    match pin.exists() {
+        true => maps::check_version(&pin, pins.directory()),
+        false => Ok(()),
     }
-    let found = maps::version_at(&pin)?;
-    let expected = u64::from(ABI_VERSION);
-    if found == 0 || found == expected {
-        return Ok(());
-    }
-    Err(CaptureError::OtherVersion {
-        path: pins.directory().to_owned(),
-        found,
-        expected,
-    })
 }
 
 /// Keeps the daemon before this one from being governed, while its sessions go on. Earlier ones

@@ -12,7 +12,7 @@ use gateway_common::glob::Table;
 use gateway_common::guard::{FileId, Lesson};
 use gateway_common::socket::{GATEWAY, Owner, UnixName};
 use gateway_common::tag::Tag;
-use gateway_common::{address, counter};
+use gateway_common::{ABI_VERSION, address, counter};
 use gateway_core::TreeId;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -164,9 +164,23 @@ pub(crate) struct Maps {
     counters: PerCpuArray<MapData, u64>,
 }
 
+/// Refuses what a daemon of another version has pinned in a directory, by its configuration there.
+pub(crate) fn check_version(pin: &Path, directory: &Path) -> Result<(), CaptureError> {
+    let (found, expected) = (version_at(pin)?, u64::from(ABI_VERSION));
+    // 0: a daemon died before it could write itself into the map.
+    if found == 0 || found == expected {
+        return Ok(());
+    }
+    Err(CaptureError::OtherVersion {
+        path: directory.to_owned(),
+        found,
+        expected,
+    })
+}
+
 /// Of which version the daemon was that pinned its configuration here: its first word, whatever comes
 /// behind it in other versions.
-pub(crate) fn version_at(pin: &Path) -> Result<u64, CaptureError> {
+fn version_at(pin: &Path) -> Result<u64, CaptureError> {
     let fail = |error: &(dyn std::error::Error + 'static)| {
         CaptureError::new(format!("read {}", pin.display()), error)
     };

@@ -15,6 +15,35 @@ const BPF_LINK_UPDATE: libc::c_int = 29;
 /// As many as the kernel allows on one cgroup (`BPF_CGROUP_MAX_PROGS`).
 const PROGRAMS_MAX: usize = 64;
 
+/// bpf(2).
+///
+/// # Safety
+/// The attribute is that of the command, and the addresses in it are of what lives across the call and
+/// is as long as the command takes it for.
+#[allow(unsafe_code)]
+unsafe fn bpf<T>(command: libc::c_int, attribute: &mut T) -> Result<libc::c_long, Errno> {
+    // SAFETY: the caller's.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attribute),
+            size_of::<T>(),
+        )
+    };
+    Errno::result(result)
+}
+
+/// A descriptor that the kernel has just made.
+///
+/// # Safety
+/// Nobody else has it.
+#[allow(unsafe_code)]
+unsafe fn owned(descriptor: libc::c_long) -> OwnedFd {
+    // SAFETY: the caller's.
+    unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) }
+}
+
 /// `union bpf_attr`, as far as `BPF_PROG_QUERY` uses it. The kernel writes up to its end.
 #[repr(C)]
 #[derive(Default)]
@@ -60,15 +89,7 @@ pub(crate) fn programs_on(cgroup: impl AsFd, hook: u32) -> Result<OnHook, Errno>
     };
     // SAFETY: the attribute and the list live across the call, and are as long as they say.
     #[allow(unsafe_code)]
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_QUERY,
-            &raw mut query,
-            size_of::<Query>(),
-        )
-    };
-    Errno::result(result)?;
+    unsafe { bpf(BPF_PROG_QUERY, &mut query) }?;
     let programs = ids.into_iter().take(query.count as usize).collect();
     Ok(OnHook {
         programs,
@@ -99,15 +120,8 @@ pub(crate) fn first_value(array: impl AsFd, size: usize) -> Result<Vec<u8>, Errn
     };
     // SAFETY: the attribute, the key and the value live across the call; the kernel writes a value's size.
     #[allow(unsafe_code)]
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_LOOKUP_ELEM,
-            &raw mut look,
-            size_of::<LookUp>(),
-        )
-    };
-    Errno::result(result).map(|_| value)
+    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut look) }?;
+    Ok(value)
 }
 
 /// `struct file_handle` of a cgroup (kernfs_encode_fh).
@@ -139,10 +153,10 @@ pub(crate) fn has_cgroup(mount: &Path, id: u64) -> Result<(), Errno> {
             libc::O_PATH,
         )
     };
-    let descriptor = Errno::result(result)? as RawFd;
+    let descriptor = Errno::result(result)?;
     // SAFETY: the kernel has made it for us, and nobody else knows it.
     #[allow(unsafe_code)]
-    drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    drop(unsafe { owned(descriptor) });
     Ok(())
 }
 
@@ -153,14 +167,12 @@ pub(crate) fn open_pin(path: &Path) -> Result<OwnedFd, Errno> {
         path: path.as_ptr() as u64,
         ..Get::default()
     };
-    // SAFETY: the attribute and the path live across the call.
+    // SAFETY: the attribute and the path live across the call; the kernel has made the descriptor for us,
+    // and nobody else knows it.
     #[allow(unsafe_code)]
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw mut get, size_of::<Get>()) };
-    let descriptor = Errno::result(result)? as RawFd;
-    // SAFETY: the kernel has made it for us, and nobody else knows it.
-    #[allow(unsafe_code)]
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    unsafe {
+        bpf(BPF_OBJ_GET, &mut get).map(|descriptor| owned(descriptor))
+    }
 }
 
 /// `union bpf_attr`, as far as `BPF_LINK_UPDATE` uses it.
@@ -182,15 +194,7 @@ pub(crate) fn update_link(link: impl AsFd, program: impl AsFd) -> Result<(), Err
     };
     // SAFETY: the attribute lives across the call; both descriptors are open.
     #[allow(unsafe_code)]
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_LINK_UPDATE,
-            &raw mut update,
-            size_of::<Update>(),
-        )
-    };
-    Errno::result(result).map(drop)
+    unsafe { bpf(BPF_LINK_UPDATE, &mut update) }.map(drop)
 }
 
 /// The id of the cgroup that a link is on, as the kernel shows it (bpf_cgroup_link_show_fdinfo);

@@ -275,3 +275,32 @@ impl Store {
         flow
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::marks::Nowhere;
+    use super::super::outlook::Found;
+    use super::*;
+    use gateway_testkit::FakeMasks;
+
+    #[test]
+    fn what_is_found_later_is_in_the_next_outlook() {
+        const MASKS: FakeMasks = FakeMasks {
+            covered: &["public.users.email"],
+            watched: &[],
+        };
+        let store = Store::new(Instant::now, Marks::new(Vec::new(), Arc::new(Nowhere)));
+        let database = Database {
+            address: ([10, 0, 0, 7], 5432).into(),
+            name: (*b"orders").into(),
+        };
+        let catalogue = Arc::new(Catalogue::default());
+        let outlook = || store.outlook(&database, Some(&catalogue), &MASKS, None).id;
+        let first = outlook();
+        assert_eq!(outlook(), first, "nothing was found");
+        let mut email = Found::default();
+        email.add(&Arc::from("public.users.email"), true);
+        store.remember(&database, Remembered::from_iter([((20_000, 2), email)]));
+        assert_ne!(outlook(), first, "of the same catalogue");
+    }
+}

@@ -1,11 +1,11 @@
 //! What a session knows of its database: when the catalogue is asked for, which one counts, and what
 //! the session's own changes mean for that.
 
-use super::Stamp;
+use super::{Masking, Stamp};
 use crate::codec::response::Transaction;
 use crate::mask::catalogue::{self, Ask, Loading, REQUESTS};
 use crate::mask::outlook::{Outlook, Remembered};
-use crate::mask::store::Fresh;
+use crate::mask::store::{Database, Fresh, Store};
 use crate::session::pipeline::{Own, Request};
 use crate::session::serving::Serving;
 use gateway_core::Masks;
@@ -17,14 +17,20 @@ const LOADS_MAX: u32 = 3;
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let Some(masking) = &mut self.masking else {
-            return;
-        };
-        let store = &self.shared.store;
-        if masking.changed {
-            // What of it was committed (COMMIT AND CHAIN), or will be, is known to nobody else.
-            store.remember(&self.database, std::mem::take(&mut masking.found));
-            store.changed(&self.database, masking.replaced);
+        // What of it was committed (COMMIT AND CHAIN), or will be, is known to nobody else.
+        if let Some(masking) = &mut self.masking {
+            masking.hand_over(&self.shared.store, &self.database);
+        }
+    }
+}
+
+impl Masking {
+    /// What the session has found and changed counts for all from now on.
+    fn hand_over(&mut self, store: &Store, database: &Database) {
+        if std::mem::take(&mut self.changed) {
+            self.own = None;
+            store.remember(database, std::mem::take(&mut self.found));
+            store.changed(database, std::mem::take(&mut self.replaced));
         }
     }
 }
@@ -154,15 +160,9 @@ impl Serving {
         let Some(masking) = &mut self.masking else {
             return;
         };
-        let store = &self.shared.store;
         if transaction == Transaction::Idle && self.pipeline.is_empty() {
             masking.cursors.end_transaction();
-            if std::mem::take(&mut masking.changed) {
-                masking.own = None;
-                store.remember(&self.database, std::mem::take(&mut masking.found));
-                let replaced = std::mem::take(&mut masking.replaced);
-                store.changed(&self.database, replaced);
-            }
+            masking.hand_over(&self.shared.store, &self.database);
         } else if masking.changed {
             // It may have changed once more.
             masking.own = None;
