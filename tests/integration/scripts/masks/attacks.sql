@@ -627,3 +627,41 @@ set search_path = pg_toast;;select chunk_id from pg_toast_2619;;reset search_pat
 copy (select chunk_data from pg_toast.pg_toast_3429) to stdout
 copy pg_toast.pg_toast_2619 to stdout
 alter table pg_toast.pg_toast_2619 rename to open
+select w, lower(w) from o_union
+select m, upper(m) from o_mail
+select m, upper(m) from o_kept
+insert into sink select 21, m from o_kept;;select stolen from sink
+create table st_o as select m as note from o_mail;;select note from st_o
+create or replace view o_mail as select id, note as m from plain;;select m from o_kept
+refresh materialized view o_kept;;select m from o_kept
+select m, n, x from o_called
+select m, x from o_kept_call
+insert into sink select 22, m from o_kept_call;;select stolen from sink
+select m from o_statistics where m like '%k4n%'
+select m from o_kept_statistics where m like '%k4n%'
+select m from o_kept_statistics
+select m from o_left_over
+select m || '' from o_left, lateral (select m as n from o_left_over) s
+select email, loud from o_loud_over, o_loud
+begin;;update users u set ssn = v.m from o_ssn v where u.id = v.id returning u.ssn;;rollback
+begin;;update users u set email = v.loud from o_loud v where u.id = v.id returning u.email;;rollback
+begin;;merge into users u using o_loud_over v on u.id = v.id when matched then update set email = v.email;;select email from users;;rollback
+select ssn from o_short
+begin;;update o_lateral set note = (select u.email from users u where u.id = 2);;select note from plain;;select note, x from o_lateral;;rollback
+explain (verbose) select * from o_where;;select * from o_where
+select place from o_place order by id
+select distinct m, ssn from o_long
+explain select 1 from o_long;;explain (analyze, buffers, timing off, summary off) select 1 from o_long
+update plain set note = 'z' where id = 1;;refresh materialized view concurrently o_tied;;select id, m from o_tied;;select id, xmin::text::int - (select min(xmin::text::int) from o_tied) > 0 as changed from o_tied
+select note, upper(note) from other.v
+set search_path = other, public;;select note, upper(note) from plain;;select p from plain p;;reset search_path
+set search_path = other, public \; select note from plain \; insert into public.sink select 23, note from plain \; reset search_path;;select stolen from sink
+select * from o_recursive
+select max(m) from o_recursive
+select (note).email, note from o_whole
+select note from o_json
+begin;;declare co cursor for select note from o_json;;fetch all from co;;rollback
+prepare po as select m from o_mail;;execute po
+copy (select m from o_left_over) to stdout
+select table_to_xml('o_mail', true, true, '')
+select pg_get_viewdef('o_mail'), o_mail from o_mail
