@@ -20,7 +20,7 @@ Usage: cargo xtask COMMAND
 
   setup              installs what the other commands need on Debian 12, and says why
   demo               the whole product in one story, on a throwaway PostgreSQL
-  test [STEP…]       every check and test; a step is one of: build, ebpf, tidy, clippy, unit,
+  test [STEP…]       every check and test; a step is one of: ebpf, tidy, clippy, unit, build,
                      policies, integration, vm, fuzz
   tidy [--clippy]    the layers, the house rules, the formatting
   ebpf [--check]     builds the kernel half; --check: is the object built from these sources?
