@@ -194,12 +194,16 @@ impl Outputs {
         self.fields(index, count)
     }
 
-    /// What is sensitive about the one at `index` of `count`.
-    pub(crate) fn marked(&self, index: usize, count: usize) -> Option<Marked> {
-        let output = self.output(index, count);
-        let itself = output.is_some_and(|output| output.plain && output.fields.len() == 1);
-        let fields = self.fields(index, count);
-        (!fields.is_empty()).then_some(Marked { fields, itself })
+    /// What is sensitive about each of `count`.
+    pub(crate) fn marked(&self, count: usize) -> Vec<Option<Marked>> {
+        let (stars, any) = (self.stars(), self.any());
+        let outputs = (0..count).map(|index| self.output_beside(stars, index, count));
+        let marked = outputs.map(|output| {
+            let fields = output.map_or_else(|| any.clone(), |output| output.fields.clone());
+            let itself = output.is_some_and(|output| output.plain && fields.len() == 1);
+            (!fields.is_empty()).then_some(Marked { fields, itself })
+        });
+        marked.collect()
     }
 }
 
@@ -364,8 +368,13 @@ fn is_bulk(tree: &Tree) -> bool {
         && !any_node(tree, &does_more)
 }
 
-/// The columns of a query's answer, and what else it does; `None` when it cannot be read.
-pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doing)> {
+/// The columns of a query's answer, and what else it does; `None` when it cannot be read. `left`: the
+/// steps that are left for it and for others.
+pub(crate) fn reading_of(
+    query: &str,
+    outlook: &Outlook,
+    left: &mut usize,
+) -> Option<(Outputs, Doing)> {
     let statements = parse_each(query)?;
     let [(_, tree)] = statements.as_slice() else {
         return None;
@@ -377,6 +386,7 @@ pub(crate) fn reading_of(query: &str, outlook: &Outlook) -> Option<(Outputs, Doi
         calls: !names.is_proven(),
         reads_catalogues: server::reads_catalogues(tree, outlook),
     };
+    *left = left.saturating_sub(names.steps());
     (!names.is_exhausted()).then_some((outputs, doing))
 }
 

@@ -1,12 +1,15 @@
 //! What a policy says about a database: which columns of which relations are sensitive.
-use super::catalogue::{Catalogue, FIRST_USER_OID, Relation};
+mod views;
+
+use super::catalogue::{Catalogue, FIRST_USER_OID};
 use super::telling;
 use super::ties::{self, Ties};
-use crate::interpret::flow::{self, Fields};
+use crate::interpret::flow::Fields;
 use gateway_core::Masks;
 use gateway_core::mask::{Mask, Predicates, Sensitive, Treatment};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use views::Readings;
 
 /// The number of a field in an [`Outlook`].
 pub(crate) type FieldId = u16;
@@ -167,6 +170,7 @@ impl Outlook {
             outlook.mark_telling(&catalogue);
             outlook.mark_unnamed(&catalogue);
         }
+        let mut readings = Readings::of(&catalogue);
         // Each of these can make the others find more.
         loop {
             let before = outlook.size();
@@ -175,7 +179,7 @@ impl Outlook {
             outlook.mark_composites(&catalogue);
             outlook.mark_references(&catalogue);
             outlook.mark_places(&catalogue);
-            if outlook.size() == before && !outlook.mark_views(&catalogue) {
+            if outlook.size() == before && !outlook.mark_views(&catalogue, &mut readings) {
                 outlook.settle_predicates();
                 outlook.ties = ties::of(&catalogue, &outlook);
                 outlook.mark_holders();
@@ -538,52 +542,6 @@ impl Outlook {
         }
     }
 
-    /// The columns of views, from their definitions. True when there are more than before.
-    fn mark_views(&mut self, catalogue: &Catalogue) -> bool {
-        let mut found = Vec::new();
-        let mut more = false;
-        for (oid, relation) in &catalogue.relations {
-            if !matches!(relation.kind, b'v' | b'm') || *oid < FIRST_USER_OID {
-                continue;
-            }
-            let (doing, columns) = self.view(relation);
-            more |= self.views.insert(*oid, doing) != Some(doing);
-            for (column, marked) in columns {
-                found.push((*oid, column, marked));
-            }
-        }
-        for (oid, column, marked) in found {
-            more |= self.mark(oid, column, &marked);
-            more |= !marked.itself && self.demote(oid, column);
-        }
-        more
-    }
-
-    /// A column of a view that goes by the name of a field, and is computed, is not the field itself.
-    fn demote(&mut self, relation: u32, column: i16) -> bool {
-        let columns = self.marked.get_mut(&relation);
-        let marked = columns.and_then(|columns| columns.get_mut(&column));
-        marked.is_some_and(|marked| std::mem::replace(&mut marked.itself, false))
-    }
-
-    fn view(&self, view: &Relation) -> (Doing, Vec<(i16, Marked)>) {
-        let definition = view.definition.as_deref().unwrap_or_default();
-        let (outputs, doing) = match flow::reading_of(definition, self) {
-            Some((outputs, doing)) => (Some(outputs), doing),
-            None => (None, Doing::ANYTHING),
-        };
-        let count = view.columns.len();
-        let mut marks = Vec::new();
-        for (index, column) in view.columns.iter().enumerate() {
-            let marked = match &outputs {
-                None => Some(Marked::made_of(Fields::one(UNPROVEN))),
-                Some(outputs) => outputs.marked(index, count),
-            };
-            marks.extend(marked.map(|marked| (column.number, marked)));
-        }
-        (doing, marks)
-    }
-
     /// The sensitive columns of all relations that a name can mean, and whether any is known.
     pub(crate) fn named(&self, schema: &str, name: &str) -> Named {
         let Some(catalogue) = &self.catalogue else {
@@ -683,4 +641,10 @@ impl Doing {
         calls: true,
         reads_catalogues: true,
     };
+    /// How much that is.
+    fn extent(self) -> usize {
+        let parts = [self.touches, self.calls, self.reads_catalogues];
+        parts.iter().filter(|part| **part).count()
+    }
+
 }

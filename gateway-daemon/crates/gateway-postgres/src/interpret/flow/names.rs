@@ -66,6 +66,8 @@ pub(super) struct Names<'a> {
     pieces: bool,
     made: Made<'a>,
     steps: Cell<usize>,
+    /// Each column of each range, by the hash of its name.
+    by_name: Vec<(u64, usize, usize)>,
     tree: &'a Tree,
     catalogue: Option<Arc<Catalogue>>,
 }
@@ -88,6 +90,7 @@ impl<'a> Names<'a> {
             pieces: false,
             made: made.clone(),
             steps: Cell::new(0),
+            by_name: Vec::new(),
             tree,
             catalogue: outlook.catalogue.clone(),
         };
@@ -103,6 +106,7 @@ impl<'a> Names<'a> {
         }
         names.enter_excluded(tree);
         names.unproven |= any_node(tree, &|part| names.calls_unknown(part));
+        names.index_columns();
         names.follow(tree);
         names
     }
@@ -114,6 +118,11 @@ impl<'a> Names<'a> {
     }
 
     /// Was there more to do than is done for one statement? Then nothing that was found is certain.
+    /// How many there have been.
+    pub(super) fn steps(&self) -> usize {
+        self.steps.get()
+    }
+
     pub(super) fn is_exhausted(&self) -> bool {
         self.steps.get() > STEPS_MAX
     }

@@ -4,6 +4,12 @@ use crate::interpret::flow::nodes::is_star;
 use crate::interpret::flow::safe::only_argument;
 use crate::interpret::tree::Tree;
 use crate::mask::outlook::NamedColumn;
+use rustc_hash::FxBuildHasher;
+use std::hash::BuildHasher;
+
+fn hash(name: &str) -> u64 {
+    FxBuildHasher.hash_one(name)
+}
 
 /// Columns that every table has.
 const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
@@ -40,8 +46,32 @@ impl<'a> Names<'a> {
         row: Option<&str>,
         name: &str,
     ) -> impl Iterator<Item = &NamedColumn> {
-        self.columns_of(row)
-            .filter(move |column| *column.name == *name)
+        let columns = self.places_named(name);
+        columns
+            .filter(move |(range, _)| row.is_none_or(|row| range.visible == row))
+            .map(|(_, column)| column)
+    }
+
+    /// Columns are looked for by name as often as there are names, in relations of a thousand columns.
+    pub(super) fn index_columns(&mut self) {
+        for (range, found) in self.ranges.iter().enumerate() {
+            let columns = found.named.columns.iter().enumerate();
+            let places = columns.map(|(at, column)| (hash(&column.name), range, at));
+            self.by_name.extend(places);
+        }
+        self.by_name.sort_unstable();
+    }
+
+    fn places_named(&self, name: &str) -> impl Iterator<Item = (&Range<'a>, &NamedColumn)> {
+        let hash = hash(name);
+        let start = self.by_name.partition_point(|(other, ..)| *other < hash);
+        let places = self.by_name.get(start..).unwrap_or_default().iter();
+        let same = places.take_while(move |(other, ..)| *other == hash);
+        let found = same.filter_map(|(_, range, at)| {
+            let range = self.ranges.get(*range)?;
+            Some((range, range.named.columns.get(*at)?))
+        });
+        found.filter(move |(_, column)| *column.name == *name)
     }
 
     /// The type that a domain restricts, or the type itself.
@@ -130,8 +160,8 @@ impl<'a> Names<'a> {
             && self.sources.derived_have(row, name)
             && tables.all(|range| {
                 // Of several candidates any may be the one.
-                let columns = range.named.columns.iter();
-                let has = columns.filter(|column| *column.name == *name);
+                let columns = self.places_named(name);
+                let has = columns.filter(|(found, _)| std::ptr::eq(*found, range));
                 let has = has.count() >= range.named.candidates.max(1);
                 range.named.known && !range.renamed && (has || is_system)
             })

@@ -54,6 +54,9 @@ impl<'a> Names<'a> {
 
     /// `asked`: the names that are taken for those of scalars, since that is being looked at.
     fn is_scalar_but(&self, tree: &'a Tree, asked: &mut Vec<&'a str>) -> bool {
+        if !self.goes_on(1) {
+            return false;
+        }
         match tree.kind() {
             "ColumnRef" => self.names_scalar(tree, asked),
             "TypeCast" => self.to_text(tree),
@@ -148,6 +151,7 @@ impl<'a> Names<'a> {
             && stored.all(|column| self.is_scalar_type(column.type_oid))
             && !name.starts_with("column");
         every_node(self.tree(), &mut |part| match part.kind() {
+            _ if !self.goes_on(1) => is_certain = false,
             "ResTarget" if label(part).may_be(name) => made.extend(part.tree("val")),
             // Where names are given to what has others, or none.
             "Alias" => is_certain &= !part.strings("colnames").contains(&name),
@@ -174,7 +178,10 @@ impl<'a> Names<'a> {
             .filter(|column| column.marked.is_some());
         !self.is_doubtful()
             && marked.all(|column| self.is_scalar_type(column.type_oid))
-            && (row.is_some() || !any_node(self.tree(), &builds_structure))
+            && (row.is_some()
+                || !any_node(self.tree(), &|part| {
+                    !self.goes_on(1) || builds_structure(part)
+                }))
     }
 
     fn is_scalar_type(&self, oid: u32) -> bool {

@@ -1,8 +1,12 @@
 //! Texts that are too long, or made to be slow.
-use super::outlook;
+use super::{outlook, relation};
 use crate::interpret::flow::Flow;
 use crate::interpret::parse::PARSED_BYTES_MAX;
+use crate::mask::catalogue::Catalogue;
+use crate::mask::outlook::Outlook;
 use gateway_core::mask::UseKind;
+use gateway_testkit::FakeMasks;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -122,6 +126,17 @@ fn nothing_that_is_read_takes_long() {
             ") SELECT email FROM a ORDER BY email",
             "SELECT email FROM users",
         ),
+        {
+            // Each name is made of others, which are made of others.
+            let of = |make: &dyn Fn(usize) -> String| (0..400).map(make).collect::<String>();
+            let made = |n: usize, by: usize| format!("a{}", (n + by) % 400);
+            format!(
+                "SELECT {}1 FROM (SELECT {}1 FROM (SELECT {}1 FROM users) y) x",
+                of(&|n| format!("to_jsonb(a{n}),")),
+                of(&|n| format!("({}||{}||{}) AS a{n},", made(n, 1), made(n, 2), made(n, 5))),
+                of(&|n| format!("email AS a{n},"))
+            )
+        },
         format!("COPY (SELECT {columns}1 FROM users ORDER BY {places}1) TO STDOUT"),
         format!(
             "MERGE INTO users u USING plain p ON u.email=p.email{}",
@@ -145,5 +160,40 @@ fn nothing_that_is_read_takes_long() {
         // Without optimisation, and on a machine that does other things.
         assert!(took < Duration::from_secs(15), "{start}: {took:?}");
         assert!(flow.touches, "{start}");
+    }
+}
+
+/// Views over views, each older than what it is of by now (CREATE OR REPLACE), of a thousand columns.
+#[test]
+fn a_chain_of_wide_views_does_not_take_long() {
+    const VIEWS: u32 = 40;
+    let names: Vec<String> = (0..1000).map(|n| format!("a{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut catalogue = Catalogue::default();
+    let mut add = |oid, name: &str, definition: Option<&str>| {
+        let (oid, relation) = relation(oid, name, &names, definition);
+        catalogue.by_name.insert(name.into(), vec![oid]);
+        catalogue.relations.insert(oid, relation);
+    };
+    let oid = |view: u32| 30_000 - view;
+    add(oid(0), "w0", None);
+    for view in 1..VIEWS {
+        let of = format!("w{}", view - 1);
+        let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
+        let definition = format!("SELECT {} FROM {of}", columns.join(", "));
+        add(oid(view), &format!("w{view}"), Some(&definition));
+    }
+    catalogue.changed_with = (1..VIEWS).map(|view| (oid(view), oid(view - 1))).collect();
+    let masks = FakeMasks {
+        covered: &["public.w0.a7"],
+        watched: &[],
+    };
+    let began = Instant::now();
+    let outlook = Outlook::new(7, Arc::new(catalogue), &masks, &Default::default());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    for view in 1..VIEWS {
+        assert!(outlook.marked(oid(view), 8).is_some(), "w{view}");
+        assert!(outlook.marked(oid(view), 9).is_none(), "w{view}");
     }
 }
