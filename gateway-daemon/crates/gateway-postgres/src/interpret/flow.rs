@@ -28,7 +28,7 @@ mod text;
 mod uses;
 
 pub(crate) use copying::{CopyFormat, CopyOut, CopySource, NULL_TEXT};
-pub(crate) use known::{WORDS, only_computes};
+pub(crate) use known::{EXTENSION_FUNCTIONS, WORDS, only_computes, passes_for_known};
 
 use super::parse::parse_each;
 use super::tree::{Tree, Value};

@@ -4,10 +4,15 @@
 //! names of its own: it leaves the client's unnamed statement, its portals and its transaction as
 //! they are. Every table, function, type and operator is named with its schema, so that nothing in
 //! the session's search path stands in for them.
-use super::telling;
+mod calls;
+mod questions;
+
+use calls::Call;
+use questions::question;
+
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
-use crate::interpret::flow::{WORDS, only_computes};
+use crate::interpret::flow::{only_computes, passes_for_known};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
 
@@ -16,107 +21,8 @@ pub(crate) const FIRST_USER_OID: u32 = 16_384;
 /// Rows of more bytes than this, in all, are more than is kept: the catalogue counts as not known.
 const BYTES_MAX: usize = 128 << 20;
 
-const COLUMNS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, \
-    a.atttypid, a.attnotnull, a.attgenerated, \
-    COALESCE(a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[]), false) \
-    FROM pg_catalog.pg_class c \
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
-    LEFT JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary \
-    WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
-    AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v','m','f','p','c','S']::pg_catalog.\"char\"[]) \
-    AND (c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TELLING]::pg_catalog.name[]) \
-    OR c.relname OPERATOR(pg_catalog.~~) 'pg_stat%'::pg_catalog.text) \
-    ORDER BY c.oid USING OPERATOR(pg_catalog.<), a.attnum USING OPERATOR(pg_catalog.<)";
-/// Within a transaction that keeps to one snapshot the answers to all other questions are what was
-/// there when it began.
-const ISOLATION: &str = "SELECT pg_catalog.current_setting('transaction_isolation')";
-const TYPES: &str = "SELECT t.oid, t.typrelid, t.typelem, t.typbasetype, t.typname \
-    FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
-const PARENTS: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
-/// The relations that run code when they are changed, and which others are changed with which: what a
-/// view is of, and what a foreign key changes by itself. 0 stands for the catalogue.
-const CODE: &str = "SELECT t.tgrelid, NULL::pg_catalog.oid FROM pg_catalog.pg_trigger t \
-    WHERE NOT t.tgisinternal \
-    UNION ALL SELECT r.ev_class, NULL::pg_catalog.oid FROM pg_catalog.pg_rewrite r \
-    WHERE r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\" \
-    UNION ALL SELECT r.ev_class, d.refobjid FROM pg_catalog.pg_rewrite r \
-    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid \
-    AND d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid \
-    AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
-    WHERE r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    UNION ALL SELECT k.confrelid, k.conrelid FROM pg_catalog.pg_constraint k \
-    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\" \
-    AND (k.confupdtype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[]) \
-    OR k.confdeltype OPERATOR(pg_catalog.=) ANY (ARRAY['c','n','d']::pg_catalog.\"char\"[])) \
-    UNION ALL SELECT 0::pg_catalog.oid, NULL::pg_catalog.oid FROM pg_catalog.pg_event_trigger e \
-    WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog.\"char\"";
-/// Functions that `(x).name` can call: those that one argument is enough for, and those that an
-/// older server has by what is a word of the grammar by now. Of PostgreSQL's own an immutable one
-/// returns nothing but what it is given.
-const FUNCTIONS: &str = "SELECT DISTINCT p.proname, p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    FROM pg_catalog.pg_proc p WHERE (p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    OR p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog.\"char\") \
-    AND (p.pronargs OPERATOR(pg_catalog.>=) 1::pg_catalog.int2 \
-    AND (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<=) 1::pg_catalog.int2 \
-    OR p.proname OPERATOR(pg_catalog.=) ANY (ARRAY[WORDS]::pg_catalog.name[]))";
-/// The relations that came with the server: another version has others.
-const OWN: &str = "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-    WHERE c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid \
-    AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog.\"char\"[])";
-const FOREIGN_KEYS: &str = "SELECT k.conrelid, k.conkey::pg_catalog.text, k.confrelid, \
-    k.confkey::pg_catalog.text FROM pg_catalog.pg_constraint k \
-    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"";
-/// The columns of a relation that the server looks at together when one of them is written: those of
-/// a constraint, of an index with its expressions and its predicate, of the bounds of partitions, of
-/// a computed column, of a policy for rows. 0 stands for all of them, where an expression takes the
-/// whole row: no dependency says so (`find_expr_references_walker`), only the expression does. The
-/// columns of a partition key depend on their own table (`StorePartitionKey`).
-const TOGETHER: &str = "SELECT d.relation, pg_catalog.array_agg(d.number)::pg_catalog.text \
-    FROM (SELECT d.classid, d.objid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d \
-    WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
-    AND d.refobjsubid OPERATOR(pg_catalog.>) 0 \
-    AND (d.classid OPERATOR(pg_catalog.=) ANY (ARRAY[2606, 2604, 3256]::pg_catalog.oid[]) \
-    OR d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
-    AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
-    WHERE i.indexrelid OPERATOR(pg_catalog.=) d.objid)) \
-    UNION ALL SELECT d.classid, d.objid, d.refobjid, d.objsubid FROM pg_catalog.pg_depend d \
-    WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
-    AND d.classid OPERATOR(pg_catalog.=) d.refclassid AND d.objid OPERATOR(pg_catalog.=) d.refobjid \
-    UNION ALL SELECT 1259::pg_catalog.oid, t.partrelid, t.partrelid, 0 \
-    FROM pg_catalog.pg_partitioned_table t \
-    WHERE t.partexprs::pg_catalog.text OPERATOR(pg_catalog.~~) WHOLE \
-    UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid, i.indrelid, 0 FROM pg_catalog.pg_index i \
-    WHERE pg_catalog.concat(i.indexprs, i.indpred) OPERATOR(pg_catalog.~~) WHOLE \
-    UNION ALL SELECT 2606::pg_catalog.oid, k.oid, k.conrelid, 0 FROM pg_catalog.pg_constraint k \
-    WHERE k.conbin::pg_catalog.text OPERATOR(pg_catalog.~~) WHOLE \
-    UNION ALL SELECT 3256::pg_catalog.oid, p.oid, p.polrelid, 0 FROM pg_catalog.pg_policy p \
-    WHERE pg_catalog.concat(p.polqual, p.polwithcheck) OPERATOR(pg_catalog.~~) WHOLE) \
-    d (class, object, relation, number) \
-    GROUP BY d.class, d.object, d.relation \
-    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1::pg_catalog.int8 \
-    OR pg_catalog.min(d.number) OPERATOR(pg_catalog.=) 0";
-/// How an expression says that it takes a whole row (`outVar`).
-const WHOLE: &str = "'%:varattno 0 %'::pg_catalog.text";
-/// To read a definition waits for whoever holds, or waits for, an exclusive lock on the view or on
-/// what it reads: such a view is left out, and counts as one that cannot be read.
-const VIEWS: &str = "SELECT c.oid, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r \
-    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid \
-    AND d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid \
-    AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid \
-    WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid \
-    AND d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT l.relation FROM pg_catalog.pg_locks l \
-    WHERE l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock'::pg_catalog.text \
-    AND l.relation IS NOT NULL \
-    AND (l.pid IS NULL OR l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid())))) \
-    THEN NULL ELSE pg_catalog.pg_get_viewdef(c.oid) END FROM pg_catalog.pg_class c \
-    WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['v','m']::pg_catalog.\"char\"[]) \
-    AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
-
 /// How many questions there are.
-pub(crate) const QUESTIONS: usize = 10;
+pub(crate) const QUESTIONS: usize = 11;
 /// The requests of one question, in their order.
 /// Within a transaction a portal stays until it is closed.
 pub(crate) const REQUESTS: [Ask; 7] = [
@@ -137,29 +43,6 @@ pub(crate) enum Ask {
     Parse,
     Bind,
     Execute,
-}
-
-fn question(index: usize) -> String {
-    match index {
-        0 => COLUMNS.replace(
-            "TELLING",
-            &quoted(telling::NAMED.iter().map(|(name, _)| *name)),
-        ),
-        1 => TYPES.to_owned(),
-        2 => PARENTS.to_owned(),
-        3 => CODE.to_owned(),
-        4 => FUNCTIONS.replace("WORDS", &quoted(WORDS.iter().copied())),
-        5 => FOREIGN_KEYS.to_owned(),
-        6 => ISOLATION.to_owned(),
-        7 => OWN.to_owned(),
-        8 => TOGETHER.replace("WHOLE", WHOLE),
-        _ => VIEWS.to_owned(),
-    }
-}
-
-fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
-    names.join(",")
 }
 
 /// The messages that ask for the whole catalogue, with a Sync behind them.
@@ -229,6 +112,10 @@ pub(crate) struct Relation {
     pub(crate) definition: Option<Box<str>>,
     /// Changing it runs a trigger or a rule of the database's own, on it or on what is changed with it.
     pub(crate) runs_code: bool,
+    /// Reading it can call functions of the database's own.
+    pub(crate) calls_when_read: bool,
+    /// Defaults or computed columns of it call such.
+    pub(crate) calls_for_columns: bool,
 }
 
 /// What a type of the database's own is made of; 0 where it is not of that kind.
@@ -252,6 +139,10 @@ pub(crate) struct Catalogue {
     /// What types of the database's own are called: a cast to one can fail, and so can a call of its
     /// name.
     pub(crate) type_names: FxHashSet<Box<str>>,
+    /// The types of which to make a value calls functions of the database's own.
+    pub(crate) calling_types: FxHashSet<u32>,
+    /// What they are called.
+    pub(crate) calling_names: FxHashSet<Box<str>>,
     /// Child and parent, for inheritance and for partitions.
     pub(crate) parents: Vec<(u32, u32)>,
     /// Functions that `(x).name` may call where there is no such column, and that may do more than
@@ -263,6 +154,8 @@ pub(crate) struct Catalogue {
     pub(crate) event_triggers: bool,
     /// Columns that no policy can name: their names, or those of their relations, are not UTF-8.
     pub(crate) unnamed: Vec<(u32, i16)>,
+    /// Columns that somebody's functions compute.
+    pub(crate) unproven: Vec<(u32, i16)>,
     /// Columns that hold values of others: referencing and referenced relation and column.
     pub(crate) references: Vec<[(u32, i16); 2]>,
     /// Columns of a relation that the server looks at together; with 0 among them, all.
@@ -307,8 +200,11 @@ pub(crate) struct Loading {
     bytes: usize,
     failed: bool,
     is_snapshot: bool,
-    /// Relations with a trigger or a rule.
+    /// Relations that run code when they are written.
     code: FxHashSet<u32>,
+    calls: Vec<Call>,
+    /// What types are called.
+    names: Vec<(u32, Box<str>)>,
 }
 
 impl Loading {
@@ -340,8 +236,10 @@ impl Loading {
                     element: row.number()?,
                     base: row.number()?,
                 };
+                let (name, _) = row.name()?;
                 self.catalogue.types.insert(oid, parts);
-                self.catalogue.type_names.insert(row.name()?.0.into());
+                self.catalogue.type_names.insert((&*name).into());
+                self.names.push((oid, name.into()));
                 Ok(())
             }
             2 => {
@@ -382,10 +280,24 @@ impl Loading {
                 self.catalogue.together.push(pair);
                 Ok(())
             }
+            9 => {
+                self.calls.push(Call {
+                    relation: row.number()?,
+                    type_oid: row.number()?,
+                    by: row.number()?,
+                    reads: row.text()? == "t",
+                    column: row.number()?,
+                });
+                Ok(())
+            }
             _ => {
                 let oid = row.number()?;
-                // Without one a view counts as one that cannot be read.
                 let definition = row.definition()?;
+                let names = row.name_or_null()?.unwrap_or_default();
+                // Without a definition a view counts as one that cannot be read. So does one with a function
+                // of somebody's own that would pass for one of PostgreSQL's without its schema.
+                let is_certain = !names.split_whitespace().any(passes_for_known);
+                let definition = definition.filter(|_| is_certain);
                 if let Some(relation) = self.catalogue.relations.get_mut(&oid) {
                     relation.definition = definition.map(Into::into);
                 }
@@ -448,14 +360,15 @@ impl Loading {
         if self.failed || self.question != QUESTIONS {
             return None;
         }
-        let mut catalogue = self.catalogue;
+        let (mut catalogue, mut code) = (self.catalogue, self.code);
+        calls::note(&self.calls, &self.names, &mut catalogue, &mut code);
         // So are the rows of children and partitions with those of their parents.
         let children = catalogue
             .parents
             .iter()
             .map(|(child, parent)| (*parent, *child));
         let together = catalogue.changed_with.iter().copied().chain(children);
-        let code = with_others(self.code, together);
+        let code = with_others(code, together);
         catalogue.event_triggers = code.contains(&0);
         for oid in code {
             if let Some(relation) = catalogue.relations.get_mut(&oid) {
@@ -514,10 +427,13 @@ impl<'a> Row<'a> {
     /// A name, and whether it is UTF-8. What is not, as it can be in a database of SQL_ASCII, cannot be
     /// compared with what a statement or a policy says.
     fn name(&mut self) -> Result<(Cow<'a, str>, bool), Error> {
-        let value = self.0.value()?.ok_or(Error::Value)?;
-        let name = String::from_utf8_lossy(value);
+        let name = self.name_or_null()?.ok_or(Error::Value)?;
         let is_known = matches!(name, Cow::Borrowed(_));
         Ok((name, is_known))
+    }
+
+    fn name_or_null(&mut self) -> Result<Option<Cow<'a, str>>, Error> {
+        Ok(self.0.value()?.map(String::from_utf8_lossy))
     }
 
     fn definition(&mut self) -> Result<Option<&'a str>, Error> {

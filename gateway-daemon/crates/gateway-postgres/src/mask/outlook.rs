@@ -168,7 +168,7 @@ impl Outlook {
         outlook.mark_by_name(&catalogue, masks, remembered);
         if outlook.covers {
             outlook.mark_telling(&catalogue);
-            outlook.mark_unnamed(&catalogue);
+            outlook.mark_unproven(&catalogue);
         }
         let mut readings = Readings::of(&catalogue);
         // Each of these can make the others find more.
@@ -434,10 +434,10 @@ impl Outlook {
         }
     }
 
-    /// Nobody can say of them that they are sensitive.
-    fn mark_unnamed(&mut self, catalogue: &Catalogue) {
+    /// Nobody can say of them that they are sensitive, or that they are not.
+    fn mark_unproven(&mut self, catalogue: &Catalogue) {
         let marked = Marked::made_of(Fields::one(UNPROVEN));
-        for (relation, column) in &catalogue.unnamed {
+        for (relation, column) in catalogue.unnamed.iter().chain(&catalogue.unproven) {
             self.mark(*relation, *column, &marked);
         }
     }
@@ -552,6 +552,8 @@ impl Outlook {
             named.known = true;
             named.candidates += 1;
             named.runs_code |= relation.runs_code;
+            named.calls_when_read |= relation.calls_when_read;
+            named.calls_for_columns |= relation.calls_for_columns;
             named.placing |= self.marked(oid, CTID).is_some();
             named.is_view |= !matches!(relation.kind, b'r' | b'p');
             if let Some(doing) = self.views.get(&oid) {
@@ -590,6 +592,10 @@ pub(crate) struct Named {
     pub(crate) candidates: usize,
     /// Changing one runs a trigger or a rule.
     pub(crate) runs_code: bool,
+    /// Reading one can call somebody's function.
+    pub(crate) calls_when_read: bool,
+    /// Defaults or computed columns of one call such.
+    pub(crate) calls_for_columns: bool,
     /// One is no table that has rows of its own.
     pub(crate) is_view: bool,
     /// Where the rows of one are tells what is in them.
@@ -635,16 +641,16 @@ impl Doing {
         self.reads_catalogues |= other.reads_catalogues;
     }
 
-    /// Of a query that cannot be read.
-    const ANYTHING: Doing = Doing {
-        touches: true,
-        calls: true,
-        reads_catalogues: true,
-    };
     /// How much that is.
     fn extent(self) -> usize {
         let parts = [self.touches, self.calls, self.reads_catalogues];
         parts.iter().filter(|part| **part).count()
     }
 
+    /// Of a query that cannot be read.
+    const ANYTHING: Doing = Doing {
+        touches: true,
+        calls: true,
+        reads_catalogues: true,
+    };
 }

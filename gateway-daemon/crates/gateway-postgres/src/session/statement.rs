@@ -6,6 +6,7 @@ use crate::codec::types::TypeNames;
 use crate::interpret::{Classification, PlainStrings, TextEncoding};
 use gateway_core::{Attribute, Parameter};
 use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -120,6 +121,13 @@ impl Statement {
     pub(super) fn describe(&self, mut types: Vec<u32>) {
         types.truncate(TYPES_MAX);
         let _ = self.described.set(types.into());
+    }
+
+    /// Can a parameter be of one of these types, as the client gave them?
+    pub(super) fn may_take(&self, types: &FxHashSet<u32>) -> bool {
+        let mut given = self.given.iter();
+        let is_cut = self.given.len() == TYPES_MAX && !types.is_empty();
+        is_cut || given.any(|given| types.contains(given))
     }
 
     /// The type of a parameter; 0 when nobody said.

@@ -101,6 +101,7 @@ pub(super) fn catalogue_isolated(transaction: char, level: &str) -> Vec<u8> {
         answer(&[]),
         answer(&[]),
         answer(&[]),
+        answer(&[]),
         ready(transaction),
     ])
 }
@@ -130,7 +131,7 @@ pub(super) fn loaded() -> Harness {
 
 /// What is asked about the catalogue.
 pub(super) const QUESTIONS: &str =
-    "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
+    "CCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCCCPBECCS";
 const EMAIL: (u32, i16, u32) = (20_000, 2, 25);
 pub(super) const ID: (u32, i16, u32) = (20_000, 1, 25);
 

@@ -13,7 +13,7 @@ use crate::mask::telling;
 const KEEPING_FUNCTIONS: &[&str] = &["setseed"];
 
 /// Functions of extensions that only compute, whatever schema they are in.
-const EXTENSION_FUNCTIONS: &[&str] = &[
+pub(crate) const EXTENSION_FUNCTIONS: &[&str] = &[
     "uuid_generate_v1",
     "uuid_generate_v1mc",
     "uuid_generate_v3",
@@ -62,6 +62,25 @@ pub(super) fn is_known_call(parts: &[&str]) -> bool {
 /// nothing of a table?
 pub(crate) fn only_computes(name: &str) -> bool {
     is_proven_call(&[name]) && is_known_call(&[name])
+}
+
+/// Would a function or an operator of this name pass for one of PostgreSQL's own, without a schema?
+pub(crate) fn passes_for_known(name: &str) -> bool {
+    is_known_call(&[name]) || builtin::is_operator(name)
+}
+
+/// Functions that make a row of whatever type the row has that they are given.
+pub(super) fn makes_row(parts: &[&str]) -> bool {
+    matches!(
+        parts.last(),
+        Some(
+            &("json_populate_record"
+                | "json_populate_recordset"
+                | "jsonb_populate_record"
+                | "jsonb_populate_record_valid"
+                | "jsonb_populate_recordset")
+        )
+    )
 }
 
 /// The operators that a node carries are all of PostgreSQL's own.

@@ -9,7 +9,8 @@ mod tables;
 
 use super::Fields;
 use super::known::{
-    has_known_operator, is_known_call, is_proven_call, parts_taken, qualified_name, words_of,
+    has_known_operator, is_known_call, is_proven_call, makes_row, parts_taken, qualified_name,
+    words_of,
 };
 use super::nodes::{any_node, each, join_aliases, makes_relation, strings_below, visible_name};
 use super::sources::{self, Sources};
@@ -65,9 +66,9 @@ pub(super) struct Names<'a> {
     /// The table of the pieces of long values, of whichever relation.
     pieces: bool,
     made: Made<'a>,
-    steps: Cell<usize>,
     /// Each column of each range, by the hash of its name.
     by_name: Vec<(u64, usize, usize)>,
+    steps: Cell<usize>,
     tree: &'a Tree,
     catalogue: Option<Arc<Catalogue>>,
 }
@@ -89,8 +90,8 @@ impl<'a> Names<'a> {
             touching_view: false,
             pieces: false,
             made: made.clone(),
-            steps: Cell::new(0),
             by_name: Vec::new(),
+            steps: Cell::new(0),
             tree,
             catalogue: outlook.catalogue.clone(),
         };
@@ -105,8 +106,8 @@ impl<'a> Names<'a> {
             }
         }
         names.enter_excluded(tree);
-        names.unproven |= any_node(tree, &|part| names.calls_unknown(part));
         names.index_columns();
+        names.unproven |= any_node(tree, &|part| names.calls_unknown(part));
         names.follow(tree);
         names
     }
@@ -117,12 +118,12 @@ impl<'a> Names<'a> {
         !self.is_exhausted()
     }
 
-    /// Was there more to do than is done for one statement? Then nothing that was found is certain.
     /// How many there have been.
     pub(super) fn steps(&self) -> usize {
         self.steps.get()
     }
 
+    /// Was there more to do than is done for one statement? Then nothing that was found is certain.
     pub(super) fn is_exhausted(&self) -> bool {
         self.steps.get() > STEPS_MAX
     }
@@ -291,6 +292,7 @@ impl<'a> Names<'a> {
         let named = outlook.named(schema, name);
         // What a trigger or a rule does, nobody sees here.
         self.unproven |= named.runs_code && self.changes || named.doing.calls;
+        self.unproven |= named.calls_when_read;
         self.touching_view |= named.doing.touches;
         if self.refreshes {
             self.unproven |= named.refreshing.calls;
@@ -376,7 +378,11 @@ impl<'a> Names<'a> {
             return true;
         }
         match tree.kind() {
-            "FuncCall" => !is_known_call(&tree.strings("funcname")),
+            "FuncCall" => {
+                let parts = tree.strings("funcname");
+                !is_known_call(&parts) || self.makes_calling(&parts)
+            }
+            "TypeName" => self.is_calling(tree),
             "ColumnRef" => qualified_name(tree).is_some_and(|(row, name)| self.is_call(row, name)),
             "AIndirection" => parts_taken(tree).iter().any(|name| self.is_function(name)),
             _ => !has_known_operator(tree) || self.is_word_call(tree),
@@ -387,8 +393,15 @@ impl<'a> Names<'a> {
     pub(super) fn given(&self, tree: &'a Tree) -> Option<Fields> {
         match tree.kind() {
             "FuncCall" => {
-                let computes = is_proven_call(&tree.strings("funcname"));
+                let parts = tree.strings("funcname");
+                let computes = is_proven_call(&parts) && !self.makes_calling(&parts);
                 (!computes).then(|| self.mention_below(tree))
+            }
+            "TypeCast" => {
+                let calls = tree
+                    .tree("type_name")
+                    .is_some_and(|name| self.is_calling(name));
+                calls.then(|| self.mention_below(tree))
             }
             "ColumnRef" => {
                 let (row, name) = qualified_name(tree)?;
@@ -404,6 +417,29 @@ impl<'a> Names<'a> {
                 calls.then(|| self.mention_below(tree))
             }
         }
+    }
+
+    /// Is it the name of a type of which to make a value calls somebody's function, or may it be?
+    fn is_calling(&self, name: &Tree) -> bool {
+        let names = name.strings("names");
+        let Some(catalogue) = self.catalogue.as_ref() else {
+            return false;
+        };
+        // `t.c%TYPE` is the type of a column.
+        name.flag("pct_type") && !catalogue.calling_types.is_empty()
+            || names
+                .last()
+                .is_some_and(|name| catalogue.calling_names.contains(*name))
+    }
+
+    /// Does a call make a value of such a type: by the name of the type, or by those of the fields of a
+    /// row?
+    fn makes_calling(&self, parts: &[&str]) -> bool {
+        self.catalogue.as_ref().is_some_and(|catalogue| {
+            let is_type = |name: &&str| catalogue.calling_names.contains(*name);
+            makes_row(parts) && !catalogue.calling_types.is_empty()
+                || parts.last().is_some_and(is_type)
+        })
     }
 
     /// Is it syntax that an older server would take for a call of somebody's function?

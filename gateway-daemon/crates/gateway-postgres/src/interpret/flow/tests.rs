@@ -23,7 +23,7 @@ fn relation(oid: u32, name: &str, columns: &[&str], definition: Option<&str>) ->
         kind: if definition.is_some() { b'v' } else { b'r' },
         columns: columns.iter().enumerate().map(column).collect(),
         definition: definition.map(Into::into),
-        runs_code: false,
+        ..Relation::default()
     };
     (oid, relation)
 }

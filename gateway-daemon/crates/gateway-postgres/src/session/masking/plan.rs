@@ -61,11 +61,14 @@ impl Serving {
         if has_changed && asks(&flow, &outlook) {
             return Plan::Refused(Wording::Changed);
         }
+        // The values of its parameters are made here.
+        let catalogue = outlook.catalogue.as_ref();
+        let makes = catalogue.is_some_and(|known| statement.may_take(&known.calling_types));
         let masking = self.masking();
-        masking.sensitive |= flow.touches;
-        masking.calls |= flow.calls;
+        masking.sensitive |= flow.touches || makes;
+        masking.calls |= flow.calls || makes;
         Plan::As {
-            clean: !flow.touches,
+            clean: !(flow.touches || makes),
         }
     }
 }
