@@ -408,6 +408,7 @@ fn statement(words: &str, tree: &Tree, text: &Text<'_>, flow: &mut Flow) -> Opti
     let catalogue = outlook.catalogue.as_ref();
     let calls = !names.is_proven()
         || server::runs_other_triggers(tree)
+        || server::is_about_everything(tree)
         || catalogue.is_none_or(|known| known.event_triggers) && server::is_event(tree);
     flow.calls |= calls;
     let touches = names.touches() || calls;

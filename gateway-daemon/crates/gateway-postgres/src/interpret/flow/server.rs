@@ -120,6 +120,15 @@ pub(super) fn runs_other_triggers(tree: &Tree) -> bool {
     }
 }
 
+/// Is it about all the tables that there are, whose indexes and statistics can call anything?
+pub(super) fn is_about_everything(tree: &Tree) -> bool {
+    match tree.kind() {
+        "ClusterStmt" | "ReindexStmt" => tree.tree("relation").is_none(),
+        "VacuumStmt" => tree.list("rels").is_empty(),
+        _ => false,
+    }
+}
+
 /// Statements that event triggers are for, beside those that change what the catalogue says of names.
 const EVENTS: &[&str] = &[
     "LoadStmt",

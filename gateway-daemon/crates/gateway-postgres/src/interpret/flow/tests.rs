@@ -1,5 +1,6 @@
 //! What is found to be sensitive, over a small database.
 mod limits;
+mod unnamed;
 
 use super::{CopyFormat, Flow, Outputs};
 use crate::mask::catalogue::{Catalogue, Column, Relation};

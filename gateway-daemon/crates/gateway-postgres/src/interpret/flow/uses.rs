@@ -8,14 +8,11 @@ mod naming;
 mod place;
 
 pub(super) use define::regroups;
-use define::{
-    is_empty_database, is_known_to_bring_no_code, looks_at_no_row, made_type, moves_data,
-    renames_data,
-};
+use define::{is_empty_database, is_known_to_bring_no_code, made_type, moves_data, renames_data};
 
 use super::Fields;
 use super::names::Names;
-use super::nodes::{each, into_clause, is_set_operation};
+use super::nodes::{each, every_node, into_clause, is_set_operation};
 use super::safe::must_not_be_a_type;
 use super::server::{changes_server, measures_writes};
 use super::text::Text;
@@ -65,6 +62,7 @@ impl<'n, 'a> Uses<'n, 'a> {
 
     pub(super) fn statement(&mut self, tree: &'a Tree) {
         self.hand_over(tree);
+        every_node(tree, &mut |part| self.choose_rows(part));
         if made_type(tree).is_some_and(must_not_be_a_type) || changes_server(tree, self.outlook) {
             self.code();
         }
@@ -96,6 +94,7 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.add(UseKind::Asks, &every);
                 }
                 self.foreign_keys(tree);
+                self.copies_of_code(tree);
                 self.other(tree);
             }
             "CreatedbStmt" => {
@@ -145,38 +144,46 @@ impl<'n, 'a> Uses<'n, 'a> {
                     self.statement(query);
                 }
             }
-            "IndexStmt" | "AlterTableStmt" if self.is_about_made(tree) => {
-                self.foreign_keys(tree);
-                self.ask(tree);
-            }
             // Which values are the same, or how common they are, then shows.
             "IndexStmt" | "CreateStatsStmt" => {
-                self.ask_by_names(tree);
+                if tree.kind() == "CreateStatsStmt" || !self.is_about_made(tree) {
+                    self.ask_by_names(tree);
+                }
                 self.ask(tree);
+                let kept = self.names.mention(tree);
+                self.keep_no_call(&kept);
             }
-            "AlterTableStmt" => {
-                if tree.trees("cmds").any(regroups) {
-                    let every = self.names.every_column();
-                    self.add(UseKind::Takes, &every);
-                }
-                self.foreign_keys(tree);
-                for command in tree
-                    .trees("cmds")
-                    .filter(|command| !looks_at_no_row(command))
-                {
-                    self.rows_of(command);
-                }
-                tree.trees("cmds")
-                    .for_each(|command| self.names_of_column(command));
-                self.other(tree);
-            }
-            // In which order the rows lie then shows.
+            "AlterTableStmt" => self.alter_table(tree),
+            // In which order the rows lie then shows. Without a table it is about all that were ever
+            // clustered.
             "ClusterStmt" => {
                 let every = self.names.every_column();
                 self.add(UseKind::Asks, &every);
+                if tree.tree("relation").is_none() {
+                    self.add(UseKind::Asks, &Fields::one(UNPROVEN));
+                }
             }
             kind if is_known_to_bring_no_code(kind) => self.other(tree),
             _ => self.code(),
+        }
+    }
+
+    /// Rows that are taken by whether somebody has locked them, or by where they lie, wherever in a
+    /// statement.
+    fn choose_rows(&mut self, part: &'a Tree) {
+        match part.kind() {
+            "LockingClause" => {
+                let asked = self.names.locking();
+                self.add(UseKind::Asks, &asked);
+            }
+            "RangeTableSample" => {
+                if let Some(range) = part.tree("relation") {
+                    let asked = self.names.sampling(range);
+                    self.add(UseKind::Asks, &asked);
+                }
+                self.ask(part);
+            }
+            _ => {}
         }
     }
 
@@ -260,10 +267,6 @@ impl<'n, 'a> Uses<'n, 'a> {
             self.ask_value(tree.get(field));
         }
         self.ask_by_place(tree);
-        if !tree.list("locking_clause").is_empty() {
-            let asked = self.names.locking();
-            self.add(UseKind::Asks, &asked);
-        }
         self.ask_value(tree.get("distinct_clause"));
         let returned = self.outputs(tree);
         if !tree.list("distinct_clause").is_empty() {
@@ -355,13 +358,7 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "RangeFunction" => self.functions(item.get("functions")),
-            "RangeTableSample" => {
-                if let Some(range) = item.tree("relation") {
-                    let asked = self.names.sampling(range);
-                    self.add(UseKind::Asks, &asked);
-                }
-                self.ask(item);
-            }
+            "RangeTableSample" => {}
             _ => self.ask(item),
         }
     }

@@ -2,7 +2,8 @@
 use super::Uses;
 use crate::interpret::flow::Fields;
 use crate::interpret::flow::nodes::{each, every_node, made_relation};
-use crate::interpret::tree::Tree;
+use crate::interpret::tree::{Tree, Value};
+use crate::mask::outlook::UNPROVEN;
 use gateway_core::mask::UseKind;
 use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType};
 
@@ -14,19 +15,82 @@ impl<'a> Uses<'_, 'a> {
             && !(tree.kind() == "AlterTableStmt" && tree.trees("cmds").any(regroups))
     }
 
+    /// ALTER TABLE, and what else is altered by the same statement.
+    pub(super) fn alter_table(&mut self, tree: &'a Tree) {
+        let is_type = tree.choice::<ObjectType>("objtype") == Some(ObjectType::ObjectType);
+        // The tables of a type change with it, whatever they are called.
+        if is_type || !tree.trees("cmds").all(is_understood) {
+            self.code();
+        }
+        self.foreign_keys(tree);
+        if self.is_about_made(tree) {
+            self.ask(tree);
+        } else {
+            self.rows(tree);
+        }
+        tree.trees("cmds")
+            .for_each(|command| self.names_of_column(command));
+        self.other(tree);
+    }
+
+    fn rows(&mut self, tree: &'a Tree) {
+        if tree.trees("cmds").any(regroups) {
+            let every = self.names.every_column();
+            self.add(UseKind::Takes, &every);
+        }
+        for command in tree.trees("cmds").filter(|part| !looks_at_no_row(part)) {
+            self.rows_of(tree.tree("relation"), command);
+        }
+        // What somebody's function has computed stays, and nothing would say any more what it is.
+        for command in tree.trees("cmds").filter(|part| drops_expression(part)) {
+            let column = self.names.column(command.text("name"));
+            self.keep_no_call(&column);
+        }
+    }
+
+    /// LIKE takes defaults and computed columns along, and what those call returns what it reads.
+    pub(super) fn copies_of_code(&mut self, tree: &'a Tree) {
+        let calls = |part: &'a Tree| {
+            part.kind() == "TableLikeClause"
+                && *part.get("options") != Value::Number(0)
+                && part
+                    .tree("relation")
+                    .is_some_and(|range| self.named(range).calls_for_columns)
+        };
+        if tree.trees("table_elts").any(calls) {
+            self.code();
+        }
+    }
+
+    /// What is kept (an index, statistics, a column) must not be what somebody's function has returned.
+    pub(super) fn keep_no_call(&mut self, kept: &Fields) {
+        if kept.iter().any(|field| field == UNPROVEN) {
+            self.code();
+        }
+    }
+
     /// A part of ALTER TABLE that looks at the rows that are there asks about the columns that it
-    /// names; where it names none, about all.
-    pub(super) fn rows_of(&mut self, command: &'a Tree) {
+    /// names; where it names none, about all. Other values in a column are looked at together with what
+    /// is tied to it.
+    fn rows_of(&mut self, range: Option<&'a Tree>, command: &'a Tree) {
         let def = command.tree("def");
         let constraint = def.filter(|def| def.kind() == "Constraint");
         let asked = match command.choice::<AlterTableType>("subtype") {
-            Some(AlterTableType::AtSetNotNull | AlterTableType::AtAlterColumnType) => {
-                self.names.column(command.text("name"))
+            Some(AlterTableType::AtSetNotNull) => self.names.column(command.text("name")),
+            Some(AlterTableType::AtAlterColumnType) => {
+                let name = command.text("name");
+                let tied = range.map(|range| self.names.changing(range, name));
+                self.names.column(name).and(&tied.unwrap_or_default())
             }
             Some(AlterTableType::AtAddColumn) => Fields::default(),
             Some(AlterTableType::AtAddConstraint) if constraint.is_some() => {
                 constraint.iter().for_each(|part| self.ask_by_names(part));
-                Fields::default()
+                // The columns of an index that is there already, nobody names.
+                let is_of_index = constraint.is_some_and(|part| !part.text("indexname").is_empty());
+                match is_of_index {
+                    true => self.names.every_column(),
+                    false => Fields::default(),
+                }
             }
             _ => self.names.every_column(),
         };
@@ -66,8 +130,45 @@ impl<'a> Uses<'_, 'a> {
     }
 }
 
+fn drops_expression(command: &Tree) -> bool {
+    command.choice::<AlterTableType>("subtype") == Some(AlterTableType::AtDropExpression)
+}
+
+/// Is it known what a part of ALTER TABLE does? The options of a foreign table say what that is a table of,
+/// and what runs to read it.
+fn is_understood(command: &Tree) -> bool {
+    match command.choice::<AlterTableType>("subtype") {
+        Some(
+            AlterTableType::AtAddColumn
+            | AlterTableType::AtAddConstraint
+            | AlterTableType::AtAddIdentity
+            | AlterTableType::AtAlterColumnType
+            | AlterTableType::AtAlterConstraint
+            | AlterTableType::AtClusterOn
+            | AlterTableType::AtDropCluster
+            | AlterTableType::AtDropIdentity
+            | AlterTableType::AtDropOids
+            | AlterTableType::AtEnableAlwaysRule
+            | AlterTableType::AtEnableAlwaysTrig
+            | AlterTableType::AtEnableReplicaRule
+            | AlterTableType::AtEnableReplicaTrig
+            | AlterTableType::AtEnableRule
+            | AlterTableType::AtDisableRule
+            | AlterTableType::AtResetOptions
+            | AlterTableType::AtSetAccessMethod
+            | AlterTableType::AtSetCompression
+            | AlterTableType::AtSetExpression
+            | AlterTableType::AtSetIdentity
+            | AlterTableType::AtSetNotNull
+            | AlterTableType::AtSetOptions
+            | AlterTableType::AtValidateConstraint,
+        ) => true,
+        _ => looks_at_no_row(command) || regroups(command),
+    }
+}
+
 /// Does a part of ALTER TABLE leave the rows that are there unread?
-pub(super) fn looks_at_no_row(command: &Tree) -> bool {
+fn looks_at_no_row(command: &Tree) -> bool {
     let plain = match command.tree("def") {
         Some(def) if def.kind() == "ColumnDef" => def.trees("constraints").all(takes_any_row),
         _ => true,
@@ -107,7 +208,7 @@ pub(super) fn looks_at_no_row(command: &Tree) -> bool {
 }
 
 /// Is it a constraint of a new column that no other column of a row decides about?
-pub(super) fn takes_any_row(constraint: &Tree) -> bool {
+fn takes_any_row(constraint: &Tree) -> bool {
     matches!(
         constraint.choice::<ConstrType>("contype"),
         Some(ConstrType::ConstrNull | ConstrType::ConstrNotnull | ConstrType::ConstrDefault)

@@ -81,7 +81,7 @@ impl<'a> Uses<'_, 'a> {
         }
     }
 
-    fn named(&self, range: &Tree) -> Named {
+    pub(super) fn named(&self, range: &Tree) -> Named {
         let (schema, name) = (range.text("schemaname"), range.text("relname"));
         self.outlook.named(schema, name)
     }
