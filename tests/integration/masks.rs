@@ -25,7 +25,7 @@ const FIELDS: &str = r#"fields = ["public.users.email", "*.ssn", "public.users.s
   "public.users.mails", "public.users.home", "public.users.reach", "public.users.raw",
   "public.users.short", "public.users.score", "public.users.seen", "public.events.email",
   "public.people.email", "hr.people_private.E-mail", "public.tied.mail", "public.owned.owner",
-  "public.cited.page"]"#;
+  "public.cited.page", "public.of_type.page"]"#;
 
 /// A database with masks before it.
 struct Masked {
@@ -315,6 +315,7 @@ fn other_world() -> String {
             "insert into owned values (1, 3)",
             "insert into owned values (1, 4)",
         ),
+        ("select n, 30000 + n from", "select n, 40000 + n from"),
         (
             "insert into cited values (1, 3)",
             "insert into cited values (1, 4)",

@@ -27,6 +27,16 @@ const IN_DISGUISE: &[&str] = &[
     "select setseed(salary / 1e10) from users where id = 1",
     "create temp table mm (a int) \\; create index on mm ((1 / (ascii(substr(imm(1), 1, 1)) - 107)))",
     "select * from pg_stat_xact_user_tables where n_tup_hot_upd > 0",
+    "select id from owners o where exists (select 1 from owners x where x.id = o.id for update skip locked)",
+    "select n from generate_series(1, 5) p(n) where n not in (select id from owners for key share skip locked)",
+    "select 1 where (select count(*) from mv_users tablesample system (50)) > 1",
+    "cluster",
+    "create unique index on plain (imm(id))",
+    "alter foreign table filed options (set filename '/etc/passwd')",
+    "alter type number_and_page alter attribute page type smallint cascade",
+    "alter table pages alter page type bigint",
+    "alter table tied alter slot type bigint",
+    "alter table users add primary key using index users_pkey",
 ];
 
 /// Statements of every day, in which masked columns are returned and nothing else.
@@ -43,6 +53,10 @@ const EVERYDAY: &[&str] = &[
     "with c as (select id, email from users) select c.id, c.email || '' from c",
     "explain select id from users where name = 'user 1'",
     "select * from pg_stats_ext",
+    "select id from orders where id = (select id from orders where item = 'item 1' for update skip locked)",
+    "analyze plain",
+    "create table grown (id int, note text) \\; alter table grown alter note type varchar(20), \
+     add check (id > 0), alter id set not null",
     "create table made (id int primary key, user_id int references users (id)) \\; \
      create index on made (user_id) \\; alter table made add column note text \\; \
      insert into made select id, id, name from users",
@@ -84,7 +98,7 @@ fn the_policy_decides_about_questions() {
     let view = "create view asked as select id, email as x from users";
     masked.scene.cluster.query(view).unwrap();
     for change in [
-        "alter table plain rename to plain_2",
+        "alter table public.plain rename to plain_2",
         "alter table plain_2 rename to plain",
     ] {
         let (psql, id) = masked.held("select id from asked where x like 'k4n4ry-3%'");

@@ -665,3 +665,56 @@ prepare po as select m from o_mail;;execute po
 copy (select m from o_left_over) to stdout
 select table_to_xml('o_mail', true, true, '')
 select pg_get_viewdef('o_mail'), o_mail from o_mail
+insert into told_by_index values (1, 'y')
+insert into told_by_exclusion values (1, 'y')
+insert into told_by_partition values (1)
+analyze told_by_statistics
+analyze
+vacuum (verbose)
+create unique index on plain (imm(id))
+insert into said_by_check values (1, 'x')
+update said_by_check set note = 'y'
+insert into said_by_default (id) values (1)
+insert into said_by_type values (1)
+select * from said_by_type
+set role reader;;select * from said_by_policy;;select * from said_by_view;;reset role
+select 1::refused
+select refused '1', (1).refused
+select id::said from plain
+select '{1,2}'::said[], array_append(array[1::said], 2)
+select * from json_to_record('{"id":1}') as x(id said)
+select json_populate_record(null::said_by_type, '{"id":1}')
+select jsonb_populate_record(t, '{"id":1}') from (select (null::said_by_type).*) t
+select '(1,x)'::said_by_type
+select coalesce(array_agg(id), '{1}') from said_by_type
+prepare said_to (said) as select $1;;execute said_to (1)
+prepare refused_to (refused) as select $1;;execute refused_to (1)
+alter table plain add column d said default 1
+create table said_new (id said) \; insert into said_new values (1)
+create temp table said_temporary (id said);;insert into said_temporary values (1)
+create temp table said_like (like said_by_type);;insert into said_like values (1)
+create table m2 (i int) \; alter table m2 add t text default mail_of(1) \; insert into m2 values (1);;select t from m2
+create table m3 (i int) \; alter table m3 add t text generated always as (imm(i)) stored \; insert into m3 values (1);;select t from m3
+create table m4 (i int) \; insert into m4 values (1) \; alter table m4 alter i type text using mail_of(i);;select i from m4
+create table m5 (i int, u users) \; alter table m5 add t text default (1).mail_of \; insert into m5 values (1);;select t from m5
+alter foreign table filed options (drop filename, add program 'printf %s%s k4n 4ry');;select * from filed
+alter type number_and_page alter attribute page type smallint cascade
+alter type number_and_page alter attribute page type numeric(4,0) cascade
+select * from ranged
+select lower(r), upper(m[1]), mm from ranged
+select r::text, lower(mm)::text from ranged
+set search_path = hr, public;;create table public.force_reread (i int);;select m from o_reversed;;reset search_path;;select m from o_reversed
+select stakind1, stakind2, staop1, stacoll1 from pg_statistic where starelid = 'users'::regclass
+begin;;drop view v_tied;;alter table tied alter rung type text using case when id = 3 then 'k4n4s' else '' end;;rollback
+begin;;drop view v_tied;;alter table tied alter slot type int using case when id in (1, 2) then 7 else id + 20 end;;rollback
+begin;;alter table owners alter id type int using case when id = 3 then 300 else id end;;rollback
+begin;;alter table pages alter page type int using case when page = 3 then 300 else page end;;rollback
+select 1 where (select count(*) from mv_users tablesample system (50) repeatable (1)) > 1
+select o.id from owners o where not exists (select 1 from owners x where x.id = o.id for update skip locked)
+begin;;update cited set page = 3 where id = 1;;select seq_scan, idx_scan from pg_stat_xact_user_tables where relname = 'pages';;rollback
+select idx_tup_read, idx_tup_fetch from pg_stat_user_indexes where relname = 'users'
+insert into computed_by values (2) returning g;;update computed_by set id = 3 returning g;;select g, upper(g) from computed_by
+alter table computed_by alter g drop expression;;select g from computed_by
+create table computed_like (like computed_by including all);;insert into computed_like values (4) returning g
+create table computed_new (id int, g computed);;insert into computed_new (id) values (1) returning g
+alter table plain add column g computed;;select g from plain

@@ -119,6 +119,46 @@ create schema other create view v as select email as note from users create view
 create view o_recursive as with recursive r(n, m) as (select 1, email from users where id = 1 union all select n + 1, m || '!' from r where n < 3) select * from r;
 create view o_whole as select u as note from users u;
 create view o_json as select json_agg(u) -> 0 ->> 'email' as note from users u;
+-- Functions of somebody's own that are called without being named: by what is checked, defaulted, indexed or
+-- partitioned by, by a policy for rows, and by a type.
+create function says(i int) returns boolean language plpgsql immutable as $$ begin raise notice 'it is %', (select email from public.users where id = i); return true; end $$;
+create function refuses(i int) returns boolean language plpgsql immutable as $$ begin raise exception 'it is %', (select email from public.users where id = i); end $$;
+create domain said as int check (says(value));
+create domain refused as int check (refuses(value));
+create table said_by_check (id int check (says(id)), note text);
+create table said_by_default (id int, ok boolean default says(2));
+create table said_by_type (id said, note text);
+create table said_by_policy (id int, note text);
+insert into said_by_policy values (1, 'x');
+alter table said_by_policy enable row level security;
+create policy says on said_by_policy using (says(id));
+create view said_by_view with (security_barrier) as select id from said_by_policy;
+create role reader;
+create table told_by_index (id int, note text);
+create unique index on told_by_index (imm(id));
+create table told_by_exclusion (id int, note text, exclude using btree (imm(id) with =));
+insert into told_by_index values (1, 'x');
+insert into told_by_exclusion values (1, 'x');
+create table told_by_partition (id int) partition by list (imm(id));
+create table told_by_statistics (id int);
+insert into told_by_statistics select generate_series(1, 5);
+create statistics told on (says(id)), id from told_by_statistics;
+create table computed_by (id int, g text generated always as (imm(id)) stored);
+insert into computed_by values (1);
+create domain computed as text default imm(2);
+-- Rows of others in ranges; a type that tables are of; a file that a table is of.
+create type people_range as range (subtype = hr.people_private);
+create table ranged (id int, r people_range, m people_range[], mm people_multirange);
+insert into ranged select 1, people_range(p, p, '[]'), array[people_range(p, p, '[]')], people_multirange(people_range(p, p, '[]')) from hr.people_private p;
+create type number_and_page as (id int, page int);
+create table of_type of number_and_page;
+insert into of_type select n, 30000 + n from generate_series(1, 5) n;
+create extension if not exists file_fdw;
+create server files foreign data wrapper file_fdw;
+create foreign table filed (line text) server files options (filename '/dev/null');
+-- What a session's search path leaves the schema of out.
+create function hr.reverse(i int) returns text language sql stable as 'select email from public.users where id = i';
+create view o_reversed as select id, hr.reverse(id) as m from plain;
 analyze;
 grant all on all tables in schema public, hr, other to public;
 grant usage on schema hr, other to public;
