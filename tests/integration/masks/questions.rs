@@ -98,7 +98,7 @@ fn the_policy_decides_about_questions() {
     let view = "create view asked as select id, email as x from users";
     masked.scene.cluster.query(view).unwrap();
     for change in [
-        "alter table public.plain rename to plain_2",
+        "alter table plain rename to plain_2",
         "alter table plain_2 rename to plain",
     ] {
         let (psql, id) = masked.held("select id from asked where x like 'k4n4ry-3%'");

@@ -177,7 +177,7 @@ select current_setting('application_name')
 select pg_notify('c', email) from users where id = 1
 select pg_sleep(0), email from users
 select query from pg_stat_activity
-select * from pg_stats where tablename = 'users'
+select * from pg_stats where tablename = 'users' order by attname
 select most_common_vals::text from pg_stats where attname = 'email'
 select histogram_bounds from pg_stats
 select stavalues1 from pg_statistic where starelid >= 16384
@@ -654,8 +654,8 @@ select distinct m, ssn from o_long
 explain select 1 from o_long;;explain (analyze, buffers, timing off, summary off) select 1 from o_long
 update plain set note = 'z' where id = 1;;refresh materialized view concurrently o_tied;;select id, m from o_tied;;select id, xmin::text::int - (select min(xmin::text::int) from o_tied) > 0 as changed from o_tied
 select note, upper(note) from other.v
-set search_path = other, public;;select note, upper(note) from plain;;select p from plain p;;reset search_path
-set search_path = other, public \; select note from plain \; insert into public.sink select 23, note from plain \; reset search_path;;select stolen from sink
+set search_path = other, public;;select note, upper(note) from twin;;select p from twin p;;reset search_path
+set search_path = other, public \; select note from twin \; insert into public.sink select 23, note from twin \; reset search_path;;select stolen from sink
 select * from o_recursive
 select max(m) from o_recursive
 select (note).email, note from o_whole

@@ -398,10 +398,9 @@ impl<'a> Names<'a> {
                 (!computes).then(|| self.mention_below(tree))
             }
             "TypeCast" => {
-                let calls = tree
-                    .tree("type_name")
-                    .is_some_and(|name| self.is_calling(name));
-                calls.then(|| self.mention_below(tree))
+                let name = tree.tree("type_name")?;
+                let value = tree.tree("arg").filter(|_| self.is_calling(name))?;
+                Some(self.mention(value))
             }
             "ColumnRef" => {
                 let (row, name) = qualified_name(tree)?;

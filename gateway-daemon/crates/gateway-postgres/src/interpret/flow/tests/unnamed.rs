@@ -134,8 +134,9 @@ fn to_make_a_value_of_a_type_that_calls_something_is_a_call() {
     ] {
         assert_eq!(Flow::of(sql, &calling).calls, calls, "{sql}");
     }
+    assert_eq!(Flow::of("select id::dl from plain", &calling).uses, []);
     let takes = Flow::of("select email::dl from users", &calling);
-    assert!(!takes.uses.is_empty());
+    assert!(takes.uses.iter().any(|(kind, _)| *kind == UseKind::Takes));
 }
 
 #[test]

@@ -75,13 +75,12 @@ impl<'a> Uses<'_, 'a> {
     fn rows_of(&mut self, range: Option<&'a Tree>, command: &'a Tree) {
         let def = command.tree("def");
         let constraint = def.filter(|def| def.kind() == "Constraint");
+        let name = command.text("name");
+        let tied = || range.map_or_else(Fields::default, |range| self.names.changing(range, name));
         let asked = match command.choice::<AlterTableType>("subtype") {
-            Some(AlterTableType::AtSetNotNull) => self.names.column(command.text("name")),
-            Some(AlterTableType::AtAlterColumnType) => {
-                let name = command.text("name");
-                let tied = range.map(|range| self.names.changing(range, name));
-                self.names.column(name).and(&tied.unwrap_or_default())
-            }
+            Some(AlterTableType::AtSetNotNull) => self.names.column(name),
+            Some(AlterTableType::AtAlterColumnType) => self.names.column(name).and(&tied()),
+            Some(AlterTableType::AtSetExpression) => self.names.every_column().and(&tied()),
             Some(AlterTableType::AtAddColumn) => Fields::default(),
             Some(AlterTableType::AtAddConstraint) if constraint.is_some() => {
                 constraint.iter().for_each(|part| self.ask_by_names(part));
