@@ -677,7 +677,7 @@ update said_by_check set note = 'y'
 insert into said_by_default (id) values (1)
 insert into said_by_type values (1)
 select * from said_by_type
-set role reader;;select * from said_by_policy;;select * from said_by_view;;reset role
+set role pg_monitor;;select * from said_by_policy;;select * from said_by_view;;reset role
 select 1::refused
 select refused '1', (1).refused
 select id::said from plain

@@ -135,7 +135,6 @@ insert into said_by_policy values (1, 'x');
 alter table said_by_policy enable row level security;
 create policy says on said_by_policy using (says(id));
 create view said_by_view with (security_barrier) as select id from said_by_policy;
-create role reader;
 create table told_by_index (id int, note text);
 create unique index on told_by_index (imm(id));
 create table told_by_exclusion (id int, note text, exclude using btree (imm(id) with =));
