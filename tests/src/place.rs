@@ -51,13 +51,19 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The binary under test: `GATEWAY_BINARY`, or the release build.
+/// The binary under test that somebody has built elsewhere: `GATEWAY_BINARY`.
+#[must_use]
+pub fn given_gateway() -> Option<PathBuf> {
+    std::env::var_os("GATEWAY_BINARY").map(PathBuf::from)
+}
+
+/// The binary under test: the one that is given, or the release build.
 ///
 /// # Errors
 /// It is not there.
 pub fn gateway() -> Result<PathBuf> {
-    let binary = match std::env::var_os("GATEWAY_BINARY") {
-        Some(binary) => PathBuf::from(binary),
+    let binary = match given_gateway() {
+        Some(binary) => binary,
         None => build_directory()?.join("release/gateway"),
     };
     ensure!(

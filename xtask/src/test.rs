@@ -49,7 +49,8 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
     setup::provide(project, &[Part::Build, Part::Peers])?;
     setup::offer_provider(project);
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
-    let ahead = chosen("build").then(|| Ahead::begin(project)).transpose()?;
+    let builds = chosen("build") && place::given_gateway().is_none();
+    let ahead = builds.then(|| Ahead::begin(project)).transpose()?;
     let mut total = Tally::default();
     let mut times = Vec::new();
     for (name, step) in STEPS.iter().filter(|(name, _)| chosen(name)) {
@@ -85,7 +86,7 @@ fn indented(text: &str) -> String {
 /// The release binary, which users get, and which the integration tests drive.
 /// `GATEWAY_BINARY` names another one, which then is not built here.
 pub(crate) fn build(project: &Project) -> Result<Tally> {
-    if let Some(binary) = std::env::var_os("GATEWAY_BINARY") {
+    if let Some(binary) = place::given_gateway() {
         eprintln!("nothing is built: GATEWAY_BINARY is {}", binary.display());
         return Ok(Tally::one());
     }
@@ -104,13 +105,10 @@ fn release(project: &Project) -> Command {
 /// The build of the release binary, begun beside the checks that do not need it: most of its time
 /// is that of one thread, which links. The step that builds waits for it at cargo's lock, and says
 /// what came of it.
-struct Ahead(Option<Child>);
+struct Ahead(Child);
 
 impl Ahead {
     fn begin(project: &Project) -> Result<Ahead> {
-        if std::env::var_os("GATEWAY_BINARY").is_some() {
-            return Ok(Ahead(None));
-        }
         let mut command = release(project);
         command
             .arg("--quiet")
@@ -120,17 +118,15 @@ impl Ahead {
         let child = command
             .spawn()
             .with_context(|| format!("`{}`", process::shown(&command)))?;
-        Ok(Ahead(Some(child)))
+        Ok(Ahead(child))
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // Over by now, unless the steps were left by an error.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        // Over by now, unless the steps were left by an error.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -358,6 +358,7 @@ impl<'n, 'a> Uses<'n, 'a> {
                 }
             }
             "RangeFunction" => self.functions(item.get("functions")),
+            // Which rows are taken is asked of every node.
             "RangeTableSample" => {}
             _ => self.ask(item),
         }

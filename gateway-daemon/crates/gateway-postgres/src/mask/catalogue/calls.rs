@@ -46,13 +46,9 @@ pub(super) fn note(
             catalogue.unproven.push((call.relation, call.column));
         }
     }
-    if types.is_empty() {
-        return;
-    }
-    for (oid, relation) in &mut catalogue.relations {
-        let mut columns = relation.columns.iter();
-        if columns.any(|column| types.contains(&column.type_oid)) {
-            code.insert(*oid);
+    for oid in rows_of(&types, catalogue) {
+        code.insert(oid);
+        if let Some(relation) = catalogue.relations.get_mut(&oid) {
             relation.calls_when_read = true;
         }
     }

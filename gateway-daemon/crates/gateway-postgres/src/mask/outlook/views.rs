@@ -54,9 +54,11 @@ fn in_order(views: &[u32], needs: &FxHashMap<u32, Vec<u32>>) -> Vec<u32> {
     let all: FxHashSet<u32> = views.iter().copied().collect();
     let (mut order, mut seen) = (Vec::new(), FxHashSet::default());
     for view in views {
+        if !seen.insert(*view) {
+            continue;
+        }
         // A view, and how many of those that it is of have been looked at.
         let mut path = vec![(*view, 0)];
-        seen.insert(*view);
         while let Some((view, next)) = path.last_mut() {
             let needed = needs.get(view).and_then(|needed| needed.get(*next));
             *next += 1;
@@ -72,8 +74,6 @@ fn in_order(views: &[u32], needs: &FxHashMap<u32, Vec<u32>>) -> Vec<u32> {
             }
         }
     }
-    let mut put = FxHashSet::default();
-    order.retain(|view| put.insert(*view));
     order
 }
 
