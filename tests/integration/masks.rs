@@ -4,6 +4,7 @@ mod meeting;
 mod questions;
 mod records;
 mod rows;
+mod whose;
 
 use crate::operation;
 use gateway_tests::running::{Outcome, PATIENCE, Running};

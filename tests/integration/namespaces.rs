@@ -281,6 +281,19 @@ fn questions_are_asked_in_the_namespace_and_name_nothing() {
             .args(["dig", &at, "+tries=1", "db.example.test"]);
         running::run(&mut dig).unwrap().stdout
     };
+    // Somebody stays there, so the gateway does: who enters without a word is refused at first.
+    let stays = place.job("stays");
+    let mut stays = stays.command("ip");
+    stays.args(&place.entered()[1..]).args([
+        "/usr/bin/python3",
+        "-uc",
+        &format!("{CLIENT}\ntime.sleep(60)"),
+        "100",
+        PORT,
+        "127.0.0.1",
+    ]);
+    let mut stays = Running::start(&mut stays).unwrap();
+    stays.wait_for_output("sees", PATIENCE).unwrap();
     let said = dig(&place.entered());
     assert!(
         said.contains("192.0.2.7"),

@@ -238,7 +238,8 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The first line of every statement that the server was given over the network, in its order.
+    /// The first line of every statement that the server was given over the network, in its order, but
+    /// for what the gateway asks of itself when a session begins.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -257,6 +258,7 @@ impl Cluster {
             .lines()
             .filter(|line| !line.contains("[local]"))
             .filter_map(statement)
+            .filter(|text| text != "SHOW search_path")
             .collect())
     }
 

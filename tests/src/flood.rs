@@ -215,6 +215,10 @@ fn destinations(daemon: &Daemon) -> Result<HashSet<Ipv4Addr>> {
     Ok(found)
 }
 
+/// How long a handshake is kept that never ended, as one that was on its way to a daemon that died,
+/// and the time to the next sweep.
+const KEPT: Duration = Duration::from_secs(120 + 40);
+
 /// When nobody is there any more, nothing of them is.
 fn check_maps(daemon: &Daemon) -> Result<()> {
     let left = || {
@@ -222,6 +226,6 @@ fn check_maps(daemon: &Daemon) -> Result<()> {
         let empty = ["HANDSHAKES", "DATAGRAMS", "TAGS"];
         empty.iter().all(|name| maps.get(*name) == Some(&0)) && maps.get("LISTENERS") == Some(&1)
     };
-    wait::until_true("the maps to be empty", Duration::from_secs(40), left)
+    wait::until_true("the maps to be empty", KEPT, left)
         .with_context(|| format!("{:?}", daemon.entries()))
 }

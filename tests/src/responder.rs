@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// AuthenticationOk, then ReadyForQuery in idle: the shortest greeting that a client accepts.
-pub const GREETING: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+/// AuthenticationOk, the search path as PostgreSQL 18 reports it, then ReadyForQuery in idle: the
+/// shortest greeting to which neither a client nor the gateway has a question.
+pub const GREETING: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x17search_path\0public\0Z\0\0\0\x05I";
 
 /// SSLRequest: the gateway asks each PostgreSQL server whether it offers TLS.
 const TLS: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];

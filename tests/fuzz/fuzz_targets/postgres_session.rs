@@ -229,6 +229,13 @@ impl Effects for Ends<'_> {
         answer
     }
 
+    fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
+        self.governor.would_pass(&Operation {
+            shape: None,
+            ..*operation
+        })
+    }
+
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
         self.governor.answer_terms(operation)
     }
@@ -427,7 +434,7 @@ impl Run {
 
 const STARTUP: &[u8] = b"\0\0\0\x11\0\x03\0\0user\0ci\0\0";
 const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19client_encoding\0UTF8\0\
-    S\0\0\0\x23standard_conforming_strings\0on\0K\0\0\0\x0c\0\0\0\x2a\x01\x02\x03\x04Z\0\0\0\x05I";
+    S\0\0\0\x23standard_conforming_strings\0on\0S\0\0\0\x17search_path\0public\0K\0\0\0\x0c\0\0\0\x2a\x01\x02\x03\x04Z\0\0\0\x05I";
 
 fn turns(mut bytes: &[u8]) -> Vec<(Side, &[u8])> {
     let mut turns = Vec::new();

@@ -185,6 +185,7 @@ impl Classifier {
             let prepared = prepared.unwrap_or_else(|| Arc::clone(&self.unreadable));
             effects.unite(&prepared.effects);
             has_where &= prepared.has_where();
+            united.copies_in |= prepared.copies_in;
             united.changes.add_in_any_order(&prepared.changes);
         }
         united.effects = effects.finish();

@@ -6,6 +6,8 @@
 //! the answers and the state of the transaction truthful, and its complaint is exchanged for the
 //! refusal on the way back.
 mod answer;
+mod binding;
+mod copying;
 mod cursors;
 mod inject;
 mod judge;
@@ -13,6 +15,7 @@ mod login;
 mod masking;
 mod names;
 mod opening;
+mod path;
 mod pipeline;
 mod queue;
 mod recording;

@@ -30,6 +30,8 @@ pub struct Classification {
     /// It may end a transaction, or a part of one: COMMIT, ROLLBACK and their kin, code that can do
     /// the same (CALL, DO), or a prepared statement that it executes.
     pub may_end_transaction: bool,
+    /// It may copy from the client: COPY FROM STDIN.
+    pub copies_in: bool,
     /// Prepared statements that it executes and that it has not prepared itself, by name. Those of
     /// SQL and of the extended protocol share one namespace.
     pub executes: Vec<String>,
@@ -57,6 +59,7 @@ impl Classification {
             statements: 0,
             changes: SessionChanges {
                 search_path: SearchPathChange::Unknown,
+                search_path_later: true,
                 plain_strings: true,
                 text_encoding: true,
                 role: true,
@@ -64,6 +67,7 @@ impl Classification {
                 prepared: vec![PreparedChange::Unknown],
             },
             may_end_transaction: true,
+            copies_in: true,
             executes: Vec::new(),
             own_has_where: false,
             depends_on_literals: true,
@@ -94,6 +98,8 @@ pub(super) fn has_where(value: bool) -> Vec<(Arc<str>, Attribute)> {
 pub struct SessionChanges {
     /// What becomes of the search path.
     pub search_path: SearchPathChange,
+    /// A cursor that it declares sets the search path when it is fetched from.
+    pub search_path_later: bool,
     /// `standard_conforming_strings` may become another: uncertain until the server reports it.
     pub plain_strings: bool,
     /// `client_encoding` may become another: uncertain until the server reports it.
@@ -118,6 +124,7 @@ impl SessionChanges {
         if other.search_path != SearchPathChange::Unchanged {
             self.search_path = SearchPathChange::Unknown;
         }
+        self.search_path_later |= other.search_path_later;
         self.plain_strings |= other.plain_strings;
         self.text_encoding |= other.text_encoding;
         self.role |= other.role;

@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) depends_on_literals: bool,
     /// A statement so far may end a transaction.
     pub(super) may_end_transaction: bool,
+    /// A statement so far copies from the client.
+    pub(super) copies_in: bool,
     /// What the text changes but for the path, which is below.
     pub(super) changes: SessionChanges,
     context: SqlContext,
@@ -77,6 +79,7 @@ impl Script {
             has_where: true,
             depends_on_literals: false,
             may_end_transaction: false,
+            copies_in: false,
             changes: SessionChanges::default(),
             context: context.clone(),
             effects: EffectSet::default(),
@@ -116,6 +119,13 @@ impl Script {
     /// The search path becomes another once the statement has run.
     pub(super) fn change_path(&mut self, change: PathChange) {
         self.pending.push(change);
+    }
+
+    /// What the statement that is being read does to the path it does not do now, but when rows are
+    /// fetched from it.
+    pub(super) fn defer_path(&mut self) {
+        self.changes.search_path_later |= !self.pending.is_empty();
+        self.pending.clear();
     }
 
     fn set_session_path(&mut self, path: SearchPath) {
@@ -239,6 +249,7 @@ impl Script {
                 ..self.changes
             },
             may_end_transaction: self.may_end_transaction || !executes.is_empty(),
+            copies_in: self.copies_in,
             executes,
             own_effects,
             own_has_where: self.has_where,

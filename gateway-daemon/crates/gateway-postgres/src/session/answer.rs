@@ -34,7 +34,7 @@ const fn answers(request: Request, kind: u8) -> bool {
         Request::DescribeStatement => matches!(kind, b't' | b'T' | b'n'),
         Request::DescribePortal => matches!(kind, b'T' | b'n'),
         Request::FunctionCall => kind == b'V',
-        Request::Sync | Request::MaybeSync | Request::CopyEnd => false,
+        Request::Sync => false,
     }
 }
 
@@ -59,7 +59,7 @@ impl Serving {
             b'Z' => return self.ready(header, bytes, out),
             b'E' => return self.error(header, bytes, out),
             b'S' => return self.parameter_status(header, bytes, out),
-            b't' => return self.parameter_description(header, bytes, out),
+            b't' => return self.parameter_description(header, bytes),
             b'N' => return self.notice(header, bytes, out),
             b'A' => return self.notification(header, bytes, out),
             b'T' => return self.row_description(header, bytes, out),
@@ -69,8 +69,11 @@ impl Serving {
                 }
                 return self.bare(header, bytes, out);
             }
-            b'G' | b'H' | b'W' => return self.begin_copy(header, bytes, out),
-            b'V' => _ = self.expect(header, out)?,
+            b'G' | b'H' | b'W' => return self.begin_copy(header, bytes),
+            b'V' => {
+                self.expect(header)?;
+                self.reply.statements += 1;
+            }
             b'R' | b'K' | b'v' => return Err(Error::Order.into()),
             _ => return Err(Error::Type.into()),
         }
@@ -78,57 +81,24 @@ impl Serving {
     }
 
     /// The request that a message of this kind answers.
-    fn expect(&mut self, header: Header, out: &mut dyn Effects) -> Result<Entry, Fault> {
-        let entry = self.front_for(header, out)?;
+    fn expect(&mut self, header: Header) -> Result<Entry, Fault> {
+        let entry = self.front_for(header)?;
         self.reply.bytes += header.size as u64;
         Ok(entry)
     }
 
     /// The same, for a message that may not be whole yet.
-    fn front_for(&mut self, header: Header, out: &mut dyn Effects) -> Result<Entry, Fault> {
-        loop {
-            match self.pipeline.front() {
-                Some(entry) if !entry.refused && answers(entry.request, header.kind) => {
-                    return Ok(entry);
-                }
-                // It has no answer.
-                Some(Entry {
-                    request: Request::CopyEnd,
-                    ..
-                }) => {
-                    self.finish_request(Outcome::Done, out)?;
-                }
-                // It was ignored after all.
-                Some(Entry {
-                    request: Request::MaybeSync,
-                    ..
-                }) => {
-                    self.finish_request(Outcome::Done, out)?;
-                }
-                _ if self.surplus > 0 => self.catch_up(out)?,
-                Some(entry) if entry.refused => return Err(Error::Accepted.into()),
-                _ => return Err(Error::Unasked.into()),
-            }
+    fn front_for(&mut self, header: Header) -> Result<Entry, Fault> {
+        match self.pipeline.front() {
+            Some(entry) if entry.refused => Err(Error::Accepted.into()),
+            Some(entry) if answers(entry.request, header.kind) => Ok(entry),
+            _ => Err(Error::Unasked.into()),
         }
-    }
-
-    /// An answer to a Sync had been taken for that of an earlier one, which the upstream ignored:
-    /// everything up to the next Sync is answered.
-    fn catch_up(&mut self, out: &mut dyn Effects) -> Result<(), Fault> {
-        while let Some(entry) = self.pipeline.front() {
-            let is_sync = matches!(entry.request, Request::Sync | Request::MaybeSync);
-            self.finish_request(Outcome::Unsure, out)?;
-            if is_sync {
-                self.surplus -= 1;
-                return Ok(());
-            }
-        }
-        Err(Error::Unasked.into())
     }
 
     /// Messages without a body.
     fn bare(&mut self, header: Header, bytes: &[u8], out: &mut dyn Effects) -> Result<Step, Fault> {
-        let entry = self.expect(header, out)?;
+        let entry = self.expect(header)?;
         match (header.kind, entry.request) {
             (b'c', _) => match self.reply.copy {
                 Copy::Out => {
@@ -161,7 +131,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let entry = self.front_for(header, out)?;
+        let entry = self.front_for(header)?;
         let own = entry.own != Own::No;
         let copied = own && entry.request == Request::DescribeStatement;
         // What the gateway asks about a portal, it asks for the request behind it.
@@ -186,7 +156,7 @@ impl Serving {
         } else {
             self.down.begin(header.size, bytes.len(), false)
         };
-        self.expect(header, out)?;
+        self.expect(header)?;
         if entry.request != Request::Query {
             self.finish_request(Outcome::Done, out)?;
         }
@@ -200,12 +170,15 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let entry = self.front_for(header, out)?;
+        let entry = self.front_for(header)?;
         if entry.own != Own::No {
             let Some(body) = self.control(header, bytes)? else {
                 return Ok(Step::Wait);
             };
-            self.own_row(body);
+            match entry.request {
+                Request::Query => self.path_row(body),
+                _ => self.own_row(body),
+            }
             return Ok(Step::Drop(header.size));
         }
         if entry.viewed {
@@ -217,13 +190,13 @@ impl Serving {
         let limit = self.shared.limits.masked_row_bytes;
         if entry.viewed && self.columns_of_row().is_some() {
             if header.size > limit {
-                self.expect(header, out)?;
+                self.expect(header)?;
                 return self.long_row(header, bytes, out);
             }
             let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
                 return Ok(Step::Wait);
             };
-            self.expect(header, out)?;
+            self.expect(header)?;
             self.reply.data_rows += 1;
             let mut made = std::mem::take(&mut self.made);
             let changed = match self.columns_of_row() {
@@ -246,7 +219,7 @@ impl Serving {
         if entry.recorded && !self.record_passing_row(header, bytes, out)? {
             return Ok(Step::Wait);
         }
-        self.expect(header, out)?;
+        self.expect(header)?;
         self.reply.data_rows += 1;
         Ok(self.down.begin(header.size, bytes.len(), false))
     }
@@ -310,24 +283,16 @@ impl Serving {
         Ok(Step::covered(header.size, covered))
     }
 
-    fn parameter_description(
-        &mut self,
-        header: Header,
-        bytes: &[u8],
-        out: &mut dyn Effects,
-    ) -> Result<Step, Fault> {
+    fn parameter_description(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Fault> {
         let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
-        let entry = self.expect(header, out)?;
+        let entry = self.expect(header)?;
         if entry.own != Own::No {
             return Ok(Step::Drop(header.size));
         }
         let types = response::parameter_description(body)?;
-        // With an answer too many about, it could be the description of another statement.
-        if let Some(statement) = self.described.front().and_then(Weak::upgrade)
-            && self.surplus == 0
-        {
+        if let Some(statement) = self.described.front().and_then(Weak::upgrade) {
             statement.describe(types);
         }
         Ok(Step::Pass(header.size))
@@ -365,28 +330,19 @@ impl Serving {
         Ok(Step::covered(header.size, covered))
     }
 
-    fn begin_copy(
-        &mut self,
-        header: Header,
-        bytes: &[u8],
-        out: &mut dyn Effects,
-    ) -> Result<Step, Fault> {
+    fn begin_copy(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Fault> {
         let Some(body) = self.control(header, bytes)? else {
             return Ok(Step::Wait);
         };
-        let entry = self.expect(header, out)?;
+        let entry = self.expect(header)?;
         self.reply.copied = true;
         self.reply.copy = match header.kind {
             b'H' => Copy::Out,
-            _ => {
-                // From here on the upstream ignores Sync and takes nothing but copy data.
-                let ended = self.pipeline.begin_copy().map_err(Fault::Client)?;
-                if header.kind == b'G' {
-                    Copy::In { ended }
-                } else {
-                    Copy::Both { ended }
-                }
-            }
+            // From here on the upstream takes nothing but copy data. What it would take for that
+            // must not be on its way.
+            _ if !entry.alone => return Err(Error::Unasked.into()),
+            b'G' => Copy::In { ended: false },
+            _ => Copy::Both { ended: false },
         };
         let described = self.copied_query().filter(|_| entry.recorded);
         if header.kind == b'H' && entry.viewed && !self.begin_copy_out(body)? {
@@ -404,7 +360,7 @@ impl Serving {
         bytes: &[u8],
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        let entry = self.front_for(header, out)?;
+        let entry = self.front_for(header)?;
         if !matches!(self.reply.copy, Copy::Out | Copy::Both { .. }) {
             return Err(Error::Unasked.into());
         }
@@ -413,17 +369,17 @@ impl Serving {
             if entry.recorded && !self.record_passing_data(header, bytes, out)? {
                 return Ok(Step::Wait);
             }
-            self.expect(header, out)?;
+            self.expect(header)?;
             return Ok(self.down.begin(header.size, bytes.len(), false));
         }
         if header.size > limit {
-            self.expect(header, out)?;
+            self.expect(header)?;
             return Ok(self.cut(header, bytes, LONG_ROW));
         }
         let Some(body) = bytes.get(HEADER_BYTES..header.size) else {
             return Ok(Step::Wait);
         };
-        self.expect(header, out)?;
+        self.expect(header)?;
         let mut made = std::mem::take(&mut self.made);
         let taken = self
             .copy_stream()
@@ -449,17 +405,19 @@ impl Serving {
             return Ok(Step::Wait);
         };
         let tag = response::command_tag(body)?;
-        let entry = self.expect(header, out)?;
+        let entry = self.expect(header)?;
         if entry.own != Own::No {
-            self.own_answered();
-            self.finish_request(Outcome::Done, out)?;
+            match entry.request {
+                Request::Query => self.reply.statements += 1,
+                _ => {
+                    self.own_answered();
+                    self.finish_request(Outcome::Done, out)?;
+                }
+            }
             return Ok(Step::Drop(header.size));
         }
         match std::mem::take(&mut self.reply.copy) {
-            Copy::In { ended } if !ended || !self.pipeline.end_copy() => {
-                return Err(Error::Unasked.into());
-            }
-            Copy::Both { ended: true } => _ = self.pipeline.end_copy(),
+            Copy::In { ended: false } => return Err(Error::Unasked.into()),
             Copy::None | Copy::Out | Copy::In { .. } | Copy::Both { .. } => {}
         }
         self.settings.completed(tag);
@@ -491,44 +449,37 @@ impl Serving {
             return Ok(Step::Wait);
         };
         let transaction = response::ready(body)?;
-        let entry = loop {
-            match self.pipeline.front() {
-                Some(entry) if entry.request.ends_ready() => break entry,
-                Some(Entry {
-                    request: Request::CopyEnd,
-                    ..
-                }) => {
-                    self.finish_request(Outcome::Done, out)?;
-                }
-                _ if self.surplus > 0 => self.catch_up(out)?,
-                _ => return Err(Error::Unasked.into()),
-            }
+        let entry = match self.pipeline.front() {
+            Some(entry) if entry.request.ends_ready() => entry,
+            _ => return Err(Error::Unasked.into()),
         };
         if entry.refused && !self.reply.refused {
             return Err(Error::Accepted.into());
         }
-        self.reply.bytes += header.size as u64;
         let failed = self.reply.error.is_some();
+        let answered = failed || self.reply.refused || self.reply.statements > 0;
+        if self.reply.copy != Copy::None || entry.request != Request::Sync && !answered {
+            return Err(Error::Unasked.into());
+        }
+        self.reply.bytes += header.size as u64;
         let outcome = if failed {
             Outcome::Failed
         } else {
             Outcome::Done
         };
         let position = self.finish_request(outcome, out)?;
-        if entry.request == Request::MaybeSync {
-            self.surplus += 1;
-        }
-        if self.pipeline.is_empty() {
-            // As many answers as there were requests: each was for its own.
-            self.surplus = 0;
-        }
         self.settings.ready(position, transaction);
         self.transaction = transaction;
         if entry.own != Own::No {
-            self.end_loading(out);
+            match entry.request {
+                Request::Query => {}
+                _ => self.end_loading(out),
+            }
+            self.ask_path(out);
             return Ok(Step::Drop(header.size));
         }
         self.masking_ready(transaction);
+        self.ask_path(out);
         if transaction == Transaction::Idle
             && let Some(portal) = self.portals.clear()
         {
@@ -566,30 +517,20 @@ impl Serving {
                 }) => {
                     self.finish_request(Outcome::Failed, out)?;
                 }
-                Some(Entry {
-                    request: Request::CopyEnd | Request::MaybeSync,
-                    ..
-                }) => {
-                    self.finish_request(Outcome::Done, out)?;
-                }
-                // It may be answered already. It follows a failed copy, so there is nothing in it
-                // that could fail.
-                Some(Entry {
-                    request: Request::Sync,
-                    ..
-                }) if self.surplus > 0 => {
-                    self.catch_up(out)?;
-                }
                 Some(entry) => break entry,
+                // A timeout has run out behind what was answered, before a Sync.
+                None if self.up.unsynced => {
+                    self.settings.failed();
+                    self.up.absorbing = true;
+                    let covered = self.cover_words(b'E', None, body, out)?;
+                    return Ok(Step::covered(header.size, covered));
+                }
                 None => return Err(Error::Unasked.into()),
             }
         };
         self.settings.failed();
         if entry.own != Own::No {
-            self.own_failed();
-            self.finish_request(Outcome::Failed, out)?;
-            self.skip_to_sync(out)?;
-            return Ok(Step::Drop(header.size));
+            return self.own_error(header.size, entry, fields, out);
         }
         let covered = match entry.refused {
             true => None,
@@ -619,7 +560,29 @@ impl Serving {
             self.finish_request(Outcome::Failed, out)?;
             self.skip_to_sync(out)?;
         }
+        self.send_early_syncs(out);
         Ok(step)
+    }
+
+    /// A question of the gateway's own failed. Behind one of the extended protocol the upstream skips
+    /// the rest; behind a Query and a Sync it says that it is ready.
+    fn own_error(
+        &mut self,
+        size: usize,
+        entry: Entry,
+        fields: response::ErrorFields<'_>,
+        out: &mut dyn Effects,
+    ) -> Result<Step, Fault> {
+        if entry.request != Request::Query {
+            self.own_failed();
+        }
+        if entry.request.is_extended() {
+            self.finish_request(Outcome::Failed, out)?;
+            self.skip_to_sync(out)?;
+        } else {
+            self.reply.error = Some(fields.summary());
+        }
+        Ok(Step::Drop(size))
     }
 
     /// The upstream ignores what was asked up to the next Sync.
@@ -627,7 +590,7 @@ impl Serving {
         loop {
             match self.pipeline.front() {
                 Some(Entry {
-                    request: Request::Sync | Request::MaybeSync,
+                    request: Request::Sync,
                     ..
                 }) => return Ok(()),
                 Some(_) => {
@@ -673,11 +636,6 @@ impl Serving {
         let reply = std::mem::take(&mut self.reply);
         let Some((position, entry)) = self.pipeline.pop() else {
             return Ok(0);
-        };
-        let outcome = if self.surplus > 0 {
-            Outcome::Unsure
-        } else {
-            outcome
         };
         if entry.names_cursor {
             self.settle_cursor(outcome);
@@ -728,9 +686,11 @@ impl Serving {
                     || meaning
                         .as_ref()
                         .is_some_and(|meaning| meaning.statements == 1);
-                // Of several statements, those before the one that failed have left their marks.
                 let outcome = match outcome {
+                    // Of several statements, those before the one that failed have left their marks.
                     Outcome::Failed if !whole => Outcome::Unsure,
+                    // What had this name may be gone, and another be there: a cursor.
+                    Outcome::Done if entry.by_name => Outcome::Unsure,
                     outcome => outcome,
                 };
                 self.settings.answered(meaning.as_deref(), outcome);

@@ -3,9 +3,11 @@ use super::masking::Seen;
 use super::names::{Name, significant};
 use super::pipeline::Entry;
 use super::serving::{Change, Serving};
-use super::statement::{Attributes, Portal, Statement};
+use super::statement::{Attributes, Bound, Portal, Statement};
 use crate::Shared;
-use crate::interpret::{Classification, PlainStrings, PreparedChange, SqlContext, TextEncoding};
+use crate::interpret::{
+    Classification, PlainStrings, PreparedChange, SearchPath, SqlContext, TextEncoding,
+};
 use gateway_core::{Attribute, Clearance, Obstacle, Operation, Parameter, Verb};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
@@ -21,24 +23,29 @@ pub(super) enum Phase {
     Parse,
     /// To be executed with values.
     Execute,
+    /// To become a portal. Any statement can run that from then on (FETCH, `cursor_to_xml`, a function
+    /// with a cursor), so it is judged as if it were executed.
+    Bind,
 }
 
 /// No search path has this number.
 const ANOTHER_PATH: u64 = u64::MAX;
 /// The name of the attribute that says so; a simple query has none.
 const PHASE: &str = "sql.phase";
+/// The attribute of what is judged as if it were executed, when it becomes a portal.
+const BOUND: &str = "sql.bound";
 
 impl Phase {
-    fn attribute(self) -> Option<&'static (Arc<str>, Attribute)> {
-        static SHARED: LazyLock<[(Arc<str>, Attribute); 2]> = LazyLock::new(|| {
-            let name: Arc<str> = Arc::from(PHASE);
-            ["parse", "execute"].map(|value| (Arc::clone(&name), Attribute::Text(value.into())))
-        });
-        let [parse, execute] = &*SHARED;
+    fn attributes(self) -> &'static [(Arc<str>, Attribute)] {
+        static PARSE: LazyLock<[(Arc<str>, Attribute); 1]> = LazyLock::new(|| [phase("parse")]);
+        static EXECUTE: LazyLock<[(Arc<str>, Attribute); 1]> = LazyLock::new(|| [phase("execute")]);
+        static BIND: LazyLock<[(Arc<str>, Attribute); 2]> =
+            LazyLock::new(|| [phase("execute"), (Arc::from(BOUND), Attribute::Bool(true))]);
         match self {
-            Phase::Query => None,
-            Phase::Parse => Some(parse),
-            Phase::Execute => Some(execute),
+            Phase::Query => &[],
+            Phase::Parse => &*PARSE,
+            Phase::Execute => &*EXECUTE,
+            Phase::Bind => &*BIND,
         }
     }
 
@@ -46,6 +53,10 @@ impl Phase {
     const fn shape(self, shape: u64) -> u64 {
         (shape << 2) | self as u64
     }
+}
+
+fn phase(value: &str) -> (Arc<str>, Attribute) {
+    (Arc::from(PHASE), Attribute::Text(value.into()))
 }
 
 /// A statement that was read. `meaning` is `None` when it is no text at all.
@@ -63,7 +74,7 @@ pub(super) fn attributes(meaning: Option<&Classification>, phase: Phase) -> Attr
     let of_statement = meaning.map_or(&[][..], |meaning| &meaning.attributes);
     of_statement
         .iter()
-        .chain(phase.attribute())
+        .chain(phase.attributes())
         .cloned()
         .collect()
 }
@@ -77,6 +88,8 @@ pub(super) struct Question<'a> {
     pub(super) phase: Phase,
     /// What it runs was planned when the database was another, perhaps.
     pub(super) is_stale: bool,
+    /// A human has answered for it already, should that be necessary: when it was bound.
+    pub(super) is_judged: bool,
 }
 
 impl Question<'_> {
@@ -98,7 +111,7 @@ impl Question<'_> {
             parameters: self.parameters,
             attributes: self.attributes,
             // What is parsed does nothing before it is executed.
-            announces: self.phase == Phase::Parse,
+            announces: self.phase == Phase::Parse || self.is_judged,
             uses: &[],
             shown: None,
             shape,
@@ -131,7 +144,7 @@ pub(super) fn ask(
         // judged: functions are called by then, and operators with what statistics hold.
         uses: &seen.uses,
         basis: seen.basis(),
-        announces: operation.announces && !seen.asks_when_planned(),
+        announces: question.is_judged || operation.announces && !seen.asks_when_planned(),
         ..operation
     })
 }
@@ -166,12 +179,28 @@ impl Serving {
         if self.settings.generation() == statement.generation {
             return Some(Arc::clone(meaning));
         }
+        Some(self.read_under(search_path, statement))
+    }
+
+    fn read_under(&self, search_path: SearchPath, statement: &Statement) -> Arc<Classification> {
         let context = SqlContext {
             search_path,
             plain_strings: statement.strings,
             text_encoding: statement.encoding,
         };
-        Some(self.shared.classifier.classify(&statement.text, &context))
+        self.shared.classifier.classify(&statement.text, &context)
+    }
+
+    /// What a portal does, if it is executed now. A query was planned when it was bound; a command's
+    /// names are looked up now. Where the search path has become another since, it is not known which.
+    pub(super) fn read_portal(&mut self, bound: &Bound) -> Option<Arc<Classification>> {
+        self.settings.context(self.pipeline.has_open_segment());
+        if self.settings.generation() == bound.generation {
+            return bound.meaning.clone();
+        }
+        bound.meaning.as_ref()?;
+        let statement = bound.statement.as_deref()?;
+        Some(self.read_under(SearchPath::unknown(), statement))
     }
 
     /// Puts the effects of the prepared statements that a text executes into it.

@@ -143,8 +143,9 @@ impl Serving {
                 self.settings.reported(name, value);
             }
             b'Z' if login.authenticated => {
-                response::ready(body)?;
+                self.transaction = response::ready(body)?;
                 self.login = None;
+                self.ask_path(out);
             }
             b'N' => {}
             b'R' | b'K' | b'S' | b'Z' | b'v' => return Err(Error::Order.into()),

@@ -22,8 +22,8 @@ use super::recording::Keeping;
 use super::serving::Serving;
 use super::statement::Statement;
 use crate::codec::{frame, push_text};
-use crate::interpret::Classification;
 use crate::interpret::flow::{CopySource, Fields, Flow, Outputs};
+use crate::interpret::{Classification, TextEncoding};
 use crate::mask::catalogue::{self, Ask, Catalogue, Loading};
 use crate::mask::columns::{Columns, Description};
 use crate::mask::copy::CopyStream;
@@ -198,7 +198,7 @@ impl Serving {
         let terms = out.answer_terms(&question.operation(&self.shared));
         // What is only parsed has no answer yet.
         let keep = match question.phase {
-            Phase::Parse => 0,
+            Phase::Parse | Phase::Bind => 0,
             Phase::Query | Phase::Execute => terms.keep,
         };
         self.looked = Keeping::of(keep, None);
@@ -262,6 +262,7 @@ impl Serving {
                     || shifts && flow.statements.len() > 1
                     || fetches && !is_current,
                 generation: self.shared.store.generation(&self.database),
+                reads_utf8: !flow.calls && self.copies_utf8(meaning),
                 outlook,
                 masks,
                 flow,
@@ -272,6 +273,13 @@ impl Serving {
             touches,
             copies,
         }))
+    }
+
+    /// Does a copy certainly come in UTF-8, whatever is asked before it is answered?
+    fn copies_utf8(&mut self, meaning: Option<&Arc<Classification>>) -> bool {
+        let context = self.settings.context(self.pipeline.has_open_segment());
+        let is_certain = context.text_encoding != TextEncoding::Uncertain;
+        is_certain && meaning.is_some_and(|meaning| !meaning.changes.text_encoding)
     }
 
     /// What a text does, together with the prepared statements that it executes, and what those
@@ -453,7 +461,9 @@ impl Serving {
         if entry.request == Request::Parse {
             return None;
         }
-        if let Some(query) = seen.copies {
+        // A Sync of the gateway's own would end what the client has begun without one.
+        let copies = seen.copies.filter(|_| apart == Own::Within || !entry.alone);
+        if let Some(query) = copies {
             let mut prelude = catalogue::message(Ask::Close, COPIED, "");
             prelude.extend(catalogue::message(Ask::Parse, COPIED, &query));
             prelude.extend(describe_message(b'S', COPIED));

@@ -8,8 +8,8 @@ use crate::Shared;
 use crate::codec::request::cancel_request;
 use crate::codec::startup::{self, Packet, Parameters};
 use crate::error::Error;
+use crate::interpret::SqlContext;
 use crate::interpret::flow::server::is_of_server;
-use crate::interpret::{SearchPath, SqlContext};
 use gateway_core::mask::Use;
 use gateway_core::{Attribute, Effect, Object, Obstacle, Operation, Verb};
 use gateway_protocol::{Answer, Effects, ProtocolError, Side};
@@ -174,8 +174,7 @@ impl PgSession {
         let lowered = spoken != minor;
         let login = Login::new(spoken, lowered, packet.len(), self.channel, injection);
         let shared = Arc::clone(&self.shared);
-        let (database, path) = (&startup.database, startup.search_path);
-        let serving = Serving::new(shared, self.origin, clearance, login, database, path);
+        let serving = Serving::new(shared, self.origin, clearance, login, &startup.database);
         self.stage = Stage::Serving(Box::new(serving));
         true
     }
@@ -193,7 +192,6 @@ struct Startup {
     database: Vec<u8>,
     effects: Vec<Effect>,
     attributes: Vec<(Arc<str>, Attribute)>,
-    search_path: SearchPath,
     /// It has the server load or run something, or nobody knows what it asks for.
     of_server: bool,
 }
@@ -208,7 +206,6 @@ impl Startup {
                 objects: Vec::new(),
             }],
             attributes: Vec::new(),
-            search_path: SearchPath::default(),
             of_server: false,
         };
         let (mut user, mut database) = (None, None);
@@ -381,7 +378,7 @@ impl Startup {
         };
         self.of_server |= is_of_server(&name);
         if name == "search_path" {
-            self.search_path = SearchPath::parse(value);
+            // What becomes of it the upstream will say.
             return;
         }
         if name == "application_name" {

@@ -1,6 +1,14 @@
 //! The requests that wait for their answers, in the order in which they went upstream.
+//!
+//! Which answer belongs to which request must never be a guess: a row that is taken for that of
+//! another statement is masked, and recorded, as that one's. The protocol leaves it open in two places,
+//! and there a request is sent alone, with nothing behind it until its answer is whole:
+//!
+//! - One that may copy from the client. What the upstream reads as copy data, and whether it ignores
+//!   a Sync, depends on how far the copy is.
+//! - A Query or a FunctionCall behind messages of the extended protocol without a Sync in between. A
+//!   timeout that runs out between the two makes the upstream skip it, without a word about it.
 use super::queue::Queue;
-use crate::error::Error;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +22,6 @@ pub(super) enum Request {
     Close,
     FunctionCall,
     Sync,
-    /// A Sync that the upstream may have ignored, because it read it during COPY FROM STDIN.
-    MaybeSync,
-    /// CopyDone or CopyFail. It has no answer; it marks where copy data ends.
-    CopyEnd,
 }
 
 impl Request {
@@ -44,10 +48,7 @@ impl Request {
 
     /// Is it answered with a ReadyForQuery?
     pub(super) const fn ends_ready(self) -> bool {
-        matches!(
-            self,
-            Request::Query | Request::FunctionCall | Request::Sync | Request::MaybeSync
-        )
+        matches!(self, Request::Query | Request::FunctionCall | Request::Sync)
     }
 }
 
@@ -80,6 +81,10 @@ pub(super) struct Entry {
     pub(super) names_cursor: bool,
     /// Nothing sensitive is in what it is about.
     pub(super) clean: bool,
+    /// Nothing goes upstream behind it before it is answered, but for copy data that it asks for.
+    pub(super) alone: bool,
+    /// It executes a portal that has a name: by now that could be another.
+    pub(super) by_name: bool,
     /// The gateway asked it, and its answer is not for the client.
     pub(super) own: Own,
     /// The number of its operation in the session; 0 when it has none.
@@ -99,6 +104,8 @@ impl Entry {
             recorded: false,
             names_cursor: false,
             clean: false,
+            alone: false,
+            by_name: false,
             own: Own::No,
             operation: 0,
             bytes_up: u32::try_from(size).unwrap_or(u32::MAX),
@@ -170,6 +177,11 @@ impl Pipeline {
         self.entries.front().copied()
     }
 
+    /// Must what is behind the last request wait for its answer?
+    pub(super) fn is_closed(&self) -> bool {
+        self.entries.back().is_some_and(|entry| entry.alone)
+    }
+
     /// The request behind the first one.
     pub(super) fn second(&self) -> Option<Entry> {
         self.entries.iter().nth(1).copied()
@@ -181,55 +193,5 @@ impl Pipeline {
         let entry = self.entries.pop()?;
         self.running -= usize::from(entry.request.runs());
         Some((position, entry))
-    }
-
-    /// Could it be that nothing waits any more, when so many answers to a Sync may have been taken
-    /// for that of an earlier one?
-    pub(super) fn may_be_answered(&self, surplus: u32) -> bool {
-        let mut left = surplus;
-        self.entries.iter().all(|entry| match entry.request {
-            Request::CopyEnd | Request::MaybeSync => true,
-            Request::Sync => {
-                let could = left > 0;
-                left = left.saturating_sub(1);
-                could
-            }
-            _ => false,
-        })
-    }
-
-    /// The upstream has begun to read copy data for the first request. Says whether the client has
-    /// already ended it. A Sync in between may be ignored.
-    ///
-    /// # Errors
-    /// Something else is in between, which the upstream takes for a broken copy.
-    pub(super) fn begin_copy(&mut self) -> Result<bool, Error> {
-        for entry in self.entries.iter_mut().skip(1) {
-            match entry.request {
-                Request::CopyEnd => return Ok(true),
-                Request::Sync | Request::MaybeSync => entry.request = Request::MaybeSync,
-                _ => return Err(Error::Copying),
-            }
-        }
-        Ok(false)
-    }
-
-    /// The copy of the first request went well to its end, so the upstream ignored each Sync up to
-    /// there. False when the client has not ended it, and the upstream cannot have succeeded.
-    pub(super) fn end_copy(&mut self) -> bool {
-        let end = self
-            .entries
-            .iter()
-            .position(|entry| entry.request == Request::CopyEnd);
-        let Some(end) = end else { return false };
-        // Positions are counted from the back, so the first request keeps a place further behind.
-        // Nothing between it and the end of the copy changes a name.
-        if let Some(first) = self.entries.front().copied() {
-            self.entries.skip(end);
-            if let Some(slot) = self.entries.front_mut() {
-                *slot = first;
-            }
-        }
-        true
     }
 }

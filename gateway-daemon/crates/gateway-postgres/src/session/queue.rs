@@ -27,17 +27,8 @@ impl<T> Queue<T> {
         value
     }
 
-    /// Takes the first `count` entries away.
-    pub(super) fn skip(&mut self, count: usize) {
-        self.0.drain(..count.min(self.0.len()));
-    }
-
     pub(super) fn front(&self) -> Option<&T> {
         self.0.front()
-    }
-
-    pub(super) fn front_mut(&mut self) -> Option<&mut T> {
-        self.0.front_mut()
     }
 
     pub(super) fn back(&self) -> Option<&T> {
@@ -58,9 +49,5 @@ impl<T> Queue<T> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut()
     }
 }

@@ -1,11 +1,11 @@
 //! The client's messages once it is logged in: which pass, which are judged, which are replaced.
 use super::judge::{Phase, Question, Reading, ask, attributes};
-use super::masking::{self, Look, Plan};
+use super::masking::{self, Look};
 use super::names::significant;
 use super::pipeline::{Entry, Request};
 use super::refusal::{self, Wording};
-use super::serving::{Change, Copy, Rest, Serving, Step, whole};
-use super::statement::{Keep, Portal, Statement, record_values, size_of_values};
+use super::serving::{Change, Rest, Serving, Step, whole};
+use super::statement::{Statement, record_values};
 use crate::codec::request::{self, Target};
 use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
@@ -27,6 +27,12 @@ pub(super) struct Upward {
     pub(super) absorbing: bool,
     /// Something of the extended protocol was sent since the last Sync.
     pub(super) unsynced: bool,
+    /// The upstream was told to send what it has answered, and got nothing since.
+    pub(super) flushed: bool,
+    /// The next request waits for the answers to those before it.
+    pub(super) waits: bool,
+    /// Syncs that came while the upstream read copy data, and nothing behind them went there since.
+    pub(super) early_syncs: usize,
     /// Copy data that was sent and not attributed to a request yet, in bytes.
     pub(super) copy_bytes: u64,
 }
@@ -36,8 +42,13 @@ const SMALL_BYTES_MAX: usize = 10_000;
 /// A longer unnamed statement is not remembered for the case that it comes again.
 const REMEMBERED_BYTES_MAX: usize = 16 * 1024;
 /// The key of the limit in the configuration.
-const HELD: &str = "limits.held_bytes";
+pub(super) const HELD: &str = "limits.held_bytes";
 const SMALL: &str = "the longest message of this type";
+
+/// Could it copy from the client?
+fn may_copy_in(meaning: Option<&Classification>) -> bool {
+    meaning.is_none_or(|meaning| meaning.copies_in)
+}
 
 impl Serving {
     /// Takes the message that `bytes` begin with.
@@ -48,24 +59,29 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<Step, Error> {
         match header.kind {
-            b'S' => return self.sync(header),
             b'X' => return self.terminate(header, bytes),
-            b'Q' | b'P' | b'B' | b'E' | b'D' | b'C' | b'H' | b'F' | b'd' | b'c' | b'f' => {}
+            b'S' | b'H' | b'c' if header.size != HEADER_BYTES => return Err(Error::Length),
+            b'Q' | b'P' | b'B' | b'E' | b'D' | b'C' | b'H' | b'S' | b'F' | b'd' | b'c' | b'f' => {}
             b'p' => return Err(Error::Order),
             _ => return Err(Error::Type),
         }
-        if self.up.absorbing {
+        if self.up.absorbing && header.kind != b'S' {
             return Ok(self.up.rest.begin(header.size, bytes.len(), true));
         }
+        if self.reply.copy.is_reading() {
+            return self.step_copying(header, bytes);
+        }
+        if self.pipeline.is_closed() {
+            return Ok(self.wait_for_answers());
+        }
         match header.kind {
-            b'd' => {
-                self.up.copy_bytes += header.size as u64;
-                return Ok(self.up.rest.begin(header.size, bytes.len(), false));
+            // Nobody reads it any more.
+            b'd' | b'c' | b'f' => return Ok(self.up.rest.begin(header.size, bytes.len(), true)),
+            b'S' => return self.sync(header),
+            b'H' => {
+                self.up.flushed = true;
+                return Ok(Step::Pass(header.size));
             }
-            b'c' | b'f' => return self.end_copy(header, bytes),
-            b'H' if header.size != HEADER_BYTES => return Err(Error::Length),
-            b'H' => return Ok(Step::Pass(header.size)),
-            _ if self.reply.copy.is_reading() => return Err(Error::Copying),
             _ => {}
         }
         let limits = &self.shared.limits;
@@ -78,7 +94,12 @@ impl Serving {
             return Ok(Step::Wait);
         };
         self.check_room()?;
-        self.up.unsynced |= matches!(header.kind, b'B' | b'D' | b'C');
+        let is_apart = matches!(header.kind, b'Q' | b'F');
+        if self.must_wait(is_apart) {
+            return Ok(self.wait_for_answers());
+        }
+        self.up.unsynced |= matches!(header.kind, b'D' | b'C');
+        self.up.flushed &= is_apart;
         match header.kind {
             b'Q' => self.query(header.size, body, out),
             b'P' => self.parse(header.size, body, out),
@@ -98,20 +119,33 @@ impl Serving {
         }
     }
 
-    fn sync(&mut self, header: Header) -> Result<Step, Error> {
-        if header.size != HEADER_BYTES {
-            return Err(Error::Length);
+    /// A request stays where it is until everything before it is answered. Without a Sync the upstream
+    /// keeps answers back until it is told not to.
+    pub(super) fn wait_for_answers(&mut self) -> Step {
+        let flush = !std::mem::replace(&mut self.up.flushed, true);
+        Step::Await { flush }
+    }
+
+    /// Something was answered: what waits for that is looked at again.
+    pub(super) fn resume_client(&mut self, out: &mut dyn Effects) {
+        let goes_on = self.up.absorbing || self.reply.copy.is_reading() || !self.must_wait(true);
+        if self.up.waits && goes_on {
+            self.up.waits = false;
+            out.pause_client(false);
         }
+    }
+
+    /// Does the next request have to wait until everything before is answered? `is_apart`: it is a
+    /// Query or a FunctionCall.
+    fn must_wait(&self, is_apart: bool) -> bool {
+        let within = is_apart && self.up.unsynced && !self.pipeline.is_empty();
+        within || self.pipeline.is_closed()
+    }
+
+    fn sync(&mut self, header: Header) -> Result<Step, Error> {
         self.check_room()?;
-        self.up.absorbing = false;
-        self.up.unsynced = false;
-        let reading = self.reply.copy.is_reading();
-        let request = if reading {
-            Request::MaybeSync
-        } else {
-            Request::Sync
-        };
-        self.pipeline.push(Entry::new(request, header.size));
+        self.up.flushed = true;
+        self.push_sync(header.size);
         Ok(Step::Pass(header.size))
     }
 
@@ -122,23 +156,6 @@ impl Serving {
         }
         self.up.terminated = true;
         Ok(Step::Pass(header.size))
-    }
-
-    /// CopyDone or CopyFail. Outside of a copy the upstream ignores them.
-    fn end_copy(&mut self, header: Header, bytes: &[u8]) -> Result<Step, Error> {
-        if header.kind == b'c' && header.size != HEADER_BYTES {
-            return Err(Error::Length);
-        }
-        self.check_room()?;
-        match &mut self.reply.copy {
-            Copy::In { ended } | Copy::Both { ended } => *ended = true,
-            Copy::None | Copy::Out => {}
-        }
-        if self.pipeline.front().is_some() {
-            self.pipeline
-                .push(Entry::new(Request::CopyEnd, header.size));
-        }
-        Ok(self.up.rest.begin(header.size, bytes.len(), false))
     }
 
     fn query(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
@@ -158,6 +175,7 @@ impl Serving {
                 .map_or(&none, |meaning| &meaning.attributes),
             phase: Phase::Query,
             is_stale: false,
+            is_judged: false,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -168,14 +186,19 @@ impl Serving {
             Ok(clearance) => {
                 let mut entry = Entry::new(Request::Query, size);
                 entry.operation = clearance.id().seq;
+                entry.alone = self.ends_unsynced() || may_copy_in(meaning.as_deref());
                 let before = self.see(&mut entry, seen, None);
-                // It ends what was begun without a Sync.
-                self.up.unsynced = false;
                 self.push_statement(entry, meaning, size);
                 Ok(Step::cleared(size, clearance, before))
             }
             Err(obstacle) => Ok(self.stop(Request::Query, size, obstacle, out)),
         }
+    }
+
+    /// A Query or a FunctionCall goes upstream. Does it end what was begun without a Sync?
+    fn ends_unsynced(&mut self) -> bool {
+        self.up.flushed = true;
+        std::mem::take(&mut self.up.unsynced)
     }
 
     fn parse(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
@@ -200,6 +223,7 @@ impl Serving {
             attributes: &attributes,
             phase: Phase::Parse,
             is_stale: false,
+            is_judged: false,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -247,83 +271,11 @@ impl Serving {
         statement
     }
 
-    fn bind(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
-        let bind = request::bind(body)?;
-        let mut entry = Entry::new(Request::Bind, size);
-        let statement = significant(bind.statement).and_then(|name| {
-            self.statements
-                .look_up(name, self.pipeline.segment())
-                .one()
-                .cloned()
-        });
-        // It is planned now, and what is planned is computed in part.
-        match self.plan(statement.as_deref(), out) {
-            Plan::Wait => return Ok(self.wait()),
-            Plan::Refused(wording) => return Ok(self.refuse(Request::Bind, size, wording)),
-            Plan::As { clean } => entry.clean = clean,
-        }
-        let Some(name) = significant(bind.portal) else {
-            // A name that cannot be followed: whoever executes it executes the unknown.
-            self.pipeline.push(entry);
-            return Ok(Step::Pass(size));
-        };
-        if !self.portals.contains(name) && self.portals.len() >= self.shared.limits.portals {
-            return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
-        }
-        let mut parameters = std::mem::take(&mut self.spare);
-        let limits = &self.shared.limits;
-        let keep = Keep {
-            value_bytes: limits.parameter_bytes,
-            total_bytes: limits.parameters_bytes,
-        };
-        let type_of = |index| {
-            statement
-                .as_ref()
-                .map_or(0, |statement| statement.parameter_type(index))
-        };
-        record_values(
-            &mut parameters,
-            bind.values.iter(),
-            type_of,
-            &self.shared.types,
-            keep,
-        );
-        let held = match name {
-            [] => None,
-            _ => Some(size_of_values(&parameters)),
-        };
-        if held.is_some_and(|bytes| !self.has_room(bytes)) {
-            return Ok(self.refuse(Request::Bind, size, Wording::Limited(HELD)));
-        }
-        let portal = Portal {
-            statement,
-            parameters,
-            stamp: self.stamp(),
-            _share: held.map(|bytes| self.held.share(bytes)),
-        };
-        self.name_portal(&mut entry, name);
-        let position = self.pipeline.next();
-        let (name, unused) = self.portals.change(name, position, Some(portal));
-        if let Some(portal) = unused {
-            self.reuse(portal);
-        }
-        self.changes.push(Change::Portal(name));
-        entry.changes = true;
-        self.pipeline.push(entry);
-        Ok(Step::Pass(size))
-    }
-
     fn execute(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let name = request::execute(body)?;
-        let segment = self.pipeline.segment();
-        let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
-        // It runs as it was planned when it was bound, if it is what was bound.
-        let is_stale =
-            self.stamp() != portal.and_then(|portal| portal.stamp) || self.may_be_declared(name);
-        let statement = portal.and_then(|portal| portal.statement.clone());
-        let own = statement
-            .as_deref()
-            .and_then(|statement| self.read_again(statement));
+        let found = self.executed_portal(name);
+        let statement = found.statement;
+        let own = found.meaning;
         let meaning = own.clone().map(|meaning| self.unite(meaning));
         let text_bytes = statement
             .as_ref()
@@ -348,13 +300,15 @@ impl Serving {
             parameters: &[],
             attributes: &attributes,
             phase: Phase::Execute,
-            is_stale,
+            is_stale: found.is_stale,
+            is_judged: found.is_judged,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
             Look::Plain => None,
             Look::Seen(seen) => Some(seen),
         };
+        let segment = self.pipeline.segment();
         let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
         let question = Question {
             parameters: portal.map_or(&[], |portal| portal.parameters.as_slice()),
@@ -364,6 +318,8 @@ impl Serving {
             Ok(clearance) => {
                 let mut entry = Entry::new(Request::Execute, size);
                 entry.operation = clearance.id().seq;
+                entry.alone = may_copy_in(meaning.as_deref());
+                entry.by_name = !name.is_empty();
                 self.up.unsynced = true;
                 let before = self.see(&mut entry, seen, Some(name));
                 self.push_statement(entry, meaning, text_bytes);
@@ -418,18 +374,14 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<Step, Error> {
         let call = request::function_call(body)?;
-        let limits = &self.shared.limits;
-        let keep = Keep {
-            value_bytes: limits.parameter_bytes,
-            total_bytes: limits.parameters_bytes,
-        };
         let mut parameters = Vec::new();
+        let types = &self.shared.types;
         record_values(
             &mut parameters,
             call.values.iter(),
             |_| 0,
-            &self.shared.types,
-            keep,
+            types,
+            self.kept(),
         );
         let name = format!("function:{}", call.function);
         let object = Object::Unresolved(Arc::from(name.as_str()));
@@ -460,6 +412,7 @@ impl Serving {
                 self.settings.sent_call(self.pipeline.next());
                 let mut entry = Entry::new(Request::FunctionCall, size);
                 entry.operation = clearance.id().seq;
+                entry.alone = self.ends_unsynced();
                 self.pipeline.push(entry);
                 Ok(Step::Cleared(size, clearance))
             }
@@ -468,7 +421,7 @@ impl Serving {
     }
 
     /// The request stays where it is until the catalogue is there. Its first reader asks for it.
-    fn wait(&self) -> Step {
+    pub(super) fn wait(&self) -> Step {
         match self.pipeline.is_empty() {
             true => Step::Load,
             false => Step::Wait,
@@ -476,7 +429,7 @@ impl Serving {
     }
 
     /// A request that got no clearance: it is refused, or stays where it is until a human answers.
-    fn stop(
+    pub(super) fn stop(
         &mut self,
         request: Request,
         size: usize,
@@ -497,7 +450,7 @@ impl Serving {
 
     /// Something that cannot succeed goes upstream in the place of a request, so the upstream
     /// answers at the right moment and fails the transaction as it would for any error.
-    fn refuse(&mut self, request: Request, size: usize, wording: Wording) -> Step {
+    pub(super) fn refuse(&mut self, request: Request, size: usize, wording: Wording) -> Step {
         let words = wording.for_upstream();
         let instead = match request {
             Request::Query => request::failing_query(&words),
@@ -507,12 +460,17 @@ impl Serving {
         self.refusals.push(wording);
         let mut entry = Entry::new(request, size);
         entry.refused = true;
+        if request.is_extended() {
+            self.up.unsynced = true;
+            self.up.absorbing = true;
+        } else {
+            entry.alone = self.ends_unsynced();
+        }
         self.pipeline.push(entry);
-        self.up.absorbing |= request.is_extended();
         Step::Replace(size, instead)
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.held.bytes().saturating_add(bytes) <= self.shared.limits.held_bytes
     }
 

@@ -12,10 +12,10 @@ use super::statement::{Held, Portal, Share, Statement};
 use crate::Shared;
 use crate::cancel::{CancelKey, Origin};
 use crate::codec::response::Transaction;
-use crate::codec::{Header, header};
+use crate::codec::{Header, frame, header};
 use crate::error::Error;
+use crate::interpret::Classification;
 use crate::interpret::flow::Flow;
-use crate::interpret::{Classification, SearchPath};
 use crate::mask::store::Database;
 use gateway_core::mask::FieldCounts;
 use gateway_core::{Clearance, OperationId, Parameter};
@@ -36,6 +36,8 @@ pub(super) enum Step {
     Made(usize),
     /// The catalogue has to be asked for first.
     Load,
+    /// What is before it has to be answered first; `flush`: the upstream is told to.
+    Await { flush: bool },
     /// So many do not go on; these go in their place.
     Replace(usize, Vec<u8>),
     /// So many do not go on.
@@ -100,16 +102,6 @@ pub(super) enum Copy {
     Both { ended: bool },
 }
 
-impl Copy {
-    /// Does the upstream read copy data and nothing else?
-    pub(super) const fn is_reading(self) -> bool {
-        matches!(
-            self,
-            Copy::In { ended: false } | Copy::Both { ended: false }
-        )
-    }
-}
-
 /// What has been answered to the first request of the pipeline so far.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
@@ -127,7 +119,7 @@ pub(super) struct Reply {
     pub(super) copy: Copy,
     /// Copy data belongs to it.
     pub(super) copied: bool,
-    /// How many of its statements were answered.
+    /// How many of its statements were answered; of a function call, whether it was.
     pub(super) statements: usize,
 }
 
@@ -214,8 +206,6 @@ pub(super) struct Serving {
     pub(super) down: Rest,
     pub(super) pipeline: Pipeline,
     pub(super) reply: Reply,
-    /// How many answers to a Sync may have been taken for that of an earlier one.
-    pub(super) surplus: u32,
     /// Refusals that are still to be worded, in the order of their requests.
     pub(super) refusals: Queue<Wording>,
     /// Statements that are being described, in the order of their requests.
@@ -282,7 +272,6 @@ impl Serving {
         admitted: Clearance,
         login: Login,
         database: &[u8],
-        search_path: SearchPath,
     ) -> Serving {
         Serving {
             database: Arc::new(Database {
@@ -305,7 +294,6 @@ impl Serving {
             down: Rest::default(),
             pipeline: Pipeline::default(),
             reply: Reply::default(),
-            surplus: 0,
             refusals: Queue::default(),
             described: Queue::default(),
             changes: Queue::default(),
@@ -314,7 +302,7 @@ impl Serving {
             held: Held::default(),
             last_unnamed: None,
             spare: Vec::new(),
-            settings: Settings::new(search_path),
+            settings: Settings::new(),
             cancel: None,
             process: None,
             upstream_leaves: false,
@@ -361,7 +349,7 @@ impl Serving {
                 [] => Ok(Step::Wait),
                 rest => self.step_client(rest, out),
             };
-            if held && !matches!(step, Ok(Step::Wait | Step::Load)) {
+            if held && !matches!(step, Ok(Step::Wait | Step::Load | Step::Await { .. })) {
                 held = false;
                 out.withdraw()?;
             }
@@ -391,6 +379,14 @@ impl Serving {
                 Ok(Step::Drop(count)) => run.skip(count),
                 Ok(Step::Load) => {
                     self.begin_loading(out);
+                    return Ok(run.end);
+                }
+                Ok(Step::Await { flush }) => {
+                    if flush {
+                        out.send_upstream(&self.admitted, &frame(b'H', |_| {}));
+                    }
+                    self.up.waits = true;
+                    out.pause_client(true);
                     return Ok(run.end);
                 }
                 // What the gateway makes of rows is for the client.
@@ -424,6 +420,7 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<usize, ProtocolError> {
         let used = self.take_upstream(bytes, out);
+        self.resume_client(out);
         // Also where it cannot go on: what passed until then still reaches the client.
         let kept = self.keep_so_far(out);
         used.and_then(|used| kept.map(|()| used))
@@ -464,7 +461,7 @@ impl Serving {
                     run.skip(count);
                 }
                 Ok(Step::Drop(count)) => run.skip(count),
-                Ok(Step::Wait | Step::Load) => return Ok(run.end),
+                Ok(Step::Wait | Step::Load | Step::Await { .. }) => return Ok(run.end),
                 Err(Fault::Client(error)) => return Err(self.client_fault(error, out)),
                 Err(Fault::Upstream(error)) => return Err(error.of(Side::Upstream)),
                 Err(Fault::Farewell(words, error)) => {
@@ -524,7 +521,7 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<(), ProtocolError> {
         let cut = unused > 0 || self.down.bytes > 0;
-        let open = self.login.is_some() || !self.pipeline.may_be_answered(self.surplus);
+        let open = self.login.is_some() || !self.pipeline.is_empty();
         self.abandon("the server closed the connection before it answered", out)?;
         if cut {
             Err(Error::Cut.of(Side::Upstream))

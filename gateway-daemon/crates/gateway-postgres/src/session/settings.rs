@@ -35,8 +35,10 @@ pub(super) struct Settings {
     database_is_utf8: bool,
     /// The upstream reports its search path (PostgreSQL 18).
     path_is_reported: bool,
-    /// What the session began with.
-    initial: SearchPath,
+    /// It is not known any more, and not asked for yet.
+    asks_path: bool,
+    /// A portal or a cursor sets it when it is fetched from, which any statement can do.
+    path_hangs_on_portal: bool,
     /// What holds now, what will when the transaction commits, and what when it rolls back.
     now: SearchPath,
     if_committed: SearchPath,
@@ -56,10 +58,10 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(initial: SearchPath) -> Settings {
+    pub(super) fn new() -> Settings {
         Settings {
             context: SqlContext {
-                search_path: initial.clone(),
+                search_path: SearchPath::unknown(),
                 plain_strings: PlainStrings::Uncertain,
                 text_encoding: TextEncoding::Uncertain,
             },
@@ -68,10 +70,11 @@ impl Settings {
             text_is_utf8: false,
             database_is_utf8: false,
             path_is_reported: false,
-            now: initial.clone(),
-            if_committed: initial.clone(),
-            if_rolled_back: initial.clone(),
-            initial,
+            asks_path: true,
+            path_hangs_on_portal: false,
+            now: SearchPath::unknown(),
+            if_committed: SearchPath::unknown(),
+            if_rolled_back: SearchPath::unknown(),
             path_is_dirty: false,
             is_revertible: false,
             risky: 0,
@@ -107,8 +110,9 @@ impl Settings {
             true => TextEncoding::Converted,
             false => TextEncoding::Uncertain,
         };
-        let path_is_certain =
-            self.path_changing <= self.answered && !(self.path_is_dirty && may_end);
+        let path_is_certain = self.path_changing <= self.answered
+            && !(self.path_is_dirty && may_end)
+            && !self.path_hangs_on_portal;
         if path_is_certain {
             if self.context.search_path != self.now {
                 self.context.search_path = self.now.clone();
@@ -127,9 +131,11 @@ impl Settings {
         let Some(statement) = statement else {
             (self.risky, self.path_changing, self.ending) = (mark, mark, mark);
             self.is_revertible = true;
+            self.path_hangs_on_portal = true;
             return;
         };
         let changes = &statement.changes;
+        self.path_hangs_on_portal |= changes.search_path_later;
         // What is behind a name, nobody sees: a view, a default, a trigger, which can be put off until
         // the transaction ends, may set anything.
         let runs_code = |verb| matches!(verb, Verb::Define | Verb::Admin | Verb::Unknown);
@@ -155,6 +161,30 @@ impl Settings {
         {
             self.ending = mark;
         }
+    }
+
+    /// A portal with a name goes upstream: whatever comes can run it.
+    pub(super) fn sent_portal(&mut self, statement: Option<&Classification>) {
+        let sets = |found: &Classification| {
+            found.changes.search_path != SearchPathChange::Unchanged
+                || found.changes.search_path_later
+        };
+        self.path_hangs_on_portal |= statement.is_none_or(sets);
+    }
+
+    /// Nothing is open, neither a request nor a transaction, and no portal. Has the search path to be
+    /// asked for? Once it is, it does not have to be any more.
+    pub(super) fn asks_path(&mut self) -> bool {
+        if std::mem::take(&mut self.path_hangs_on_portal) && !self.path_is_reported {
+            self.settle_path(SearchPath::unknown());
+            self.asks_path = true;
+        }
+        std::mem::take(&mut self.asks_path) && !self.path_is_reported
+    }
+
+    /// The upstream has told the search path of an idle session.
+    pub(super) fn path_answered(&mut self, path: SearchPath) {
+        self.settle_path(path);
     }
 
     /// A function is called by its number as the request at `position`.
@@ -188,14 +218,22 @@ impl Settings {
             SearchPathChange::BecomesLocally(path) => {
                 self.set_path(path.clone(), self.if_committed.clone());
             }
-            SearchPathChange::Reset => self.set_path(self.initial.clone(), self.initial.clone()),
-            SearchPathChange::Unknown => {
+            // What it was when the server process began, which need not have been for this session.
+            SearchPathChange::Reset | SearchPathChange::Unknown => {
                 self.set_path(SearchPath::unknown(), SearchPath::unknown());
             }
         }
     }
 
+    /// The path is this one, however a transaction ends.
+    fn settle_path(&mut self, path: SearchPath) {
+        self.if_rolled_back = path.clone();
+        self.set_path(path.clone(), path);
+        self.asks_path = false;
+    }
+
     fn set_path(&mut self, now: SearchPath, if_committed: SearchPath) {
+        self.asks_path |= !now.is_known() || !if_committed.is_known();
         self.now = now;
         self.if_committed = if_committed;
         self.path_is_dirty =

@@ -140,14 +140,26 @@ impl Statement {
 /// A statement with values: what is executed.
 #[derive(Debug)]
 pub(super) struct Portal {
-    /// `None`: of a statement that the gateway has not seen, or of one of several.
-    pub(super) statement: Option<Arc<Statement>>,
+    pub(super) bound: Bound,
     /// The values, as they are recorded.
     pub(super) parameters: Vec<Parameter>,
-    /// When it was made, where the policy calls something sensitive.
-    pub(super) stamp: Option<Stamp>,
     /// For a named one: of the unnamed ones only the last is kept.
     pub(super) _share: Option<Share>,
+}
+
+/// What a portal was made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bound {
+    /// `None`: of a statement that the gateway has not seen, or of one of several.
+    pub(super) statement: Option<Arc<Statement>>,
+    /// What it does, as it was planned.
+    pub(super) meaning: Option<Arc<Classification>>,
+    /// The search path under which that was.
+    pub(super) generation: u64,
+    /// When it was made, where the policy calls something sensitive.
+    pub(super) stamp: Option<Stamp>,
+    /// Permission was asked when it was made, as if it were executed then.
+    pub(super) is_judged: bool,
 }
 
 /// How much memory recorded values take, in bytes.

@@ -1,8 +1,8 @@
 //! COPY in both directions, and the Syncs that a server ignores while it reads copy data.
 use super::harness::{Harness, Policy};
 use super::messages::{
-    all, bare, bind, complete, copy_data, copy_done, copy_fail, copy_response, error, execute,
-    flush, parse, query, ready, row_description, sync,
+    all, bare, bind, complete, copy_data, copy_done, copy_fail, copy_response, describe, error,
+    execute, flush, kinds, parameter_description, parse, query, ready, row_description, sync,
 };
 use gateway_core::Verb;
 use gateway_protocol::{ProtocolError, Side};
@@ -156,7 +156,14 @@ fn a_sync_that_the_copy_swallowed_is_not_waited_for() {
         copy_done(),
         sync(),
     ]));
-    harness.upstream(&all(&[complete("COPY 1"), ready('I')]));
+    assert_eq!(
+        kinds(&harness.take_upstream()),
+        "P B E H d c H",
+        "the Syncs of the copy are ignored, and the one behind it waits for the end"
+    );
+    harness.upstream(&complete("COPY 1"));
+    assert_eq!(harness.take_upstream(), sync());
+    harness.upstream(&ready('I'));
     one_query(&mut harness);
 }
 
@@ -165,7 +172,7 @@ fn a_copy_sent_in_one_go_works() {
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&all(&[extended(), copy_data(b"1\n"), copy_done(), sync()]));
     harness.upstream(&all(&[bare('1'), bare('2'), copy_response('G')]));
-    harness.upstream(&all(&[complete("COPY 1"), ready('I')]));
+    harness.upstream(&complete("COPY 1")).upstream(&ready('I'));
     one_query(&mut harness);
 
     let mut harness = Harness::ready(Policy::allowing());
@@ -175,7 +182,8 @@ fn a_copy_sent_in_one_go_works() {
         copy_done(),
         query("SELECT 2"),
     ]));
-    harness.upstream(&all(&[copy_response('G'), complete("COPY 1"), ready('I')]));
+    harness.upstream(&copy_response('G'));
+    harness.upstream(&all(&[complete("COPY 1"), ready('I')]));
     harness.upstream(&all(&[complete("SELECT 1"), ready('I')]));
     one_query(&mut harness);
 }
@@ -235,17 +243,104 @@ fn statements_stay_known_behind_a_failed_copy() {
 }
 
 #[test]
-fn a_server_may_leave_when_the_last_answers_could_be_for_any_sync() {
+fn a_server_may_leave_when_every_sync_is_answered() {
     let mut harness = in_copy();
     harness.client(&all(&[sync(), copy_data(b"bad"), copy_done(), sync()]));
     // The first Sync was ignored, the second is answered.
-    harness.upstream(&all(&[error("22P02", "bad data"), ready('I'), ready('I')]));
+    harness.upstream(&all(&[error("22P02", "bad data"), ready('I')]));
+    harness.upstream(&ready('I'));
     harness.finish(Side::Client).finish(Side::Upstream);
     assert_eq!(harness.outcome.error, None);
 
     let mut harness = Harness::ready(Policy::allowing());
     harness.client(&sync()).finish(Side::Upstream);
     assert!(harness.outcome.error.is_some(), "this one was not answered");
+}
+
+#[test]
+fn a_copy_of_what_was_not_alone_is_nonsense() {
+    for request in [
+        query("SELECT 1"),
+        all(&[parse("", "SELECT 1"), bind("", ""), execute("")]),
+    ] {
+        for kind in ['G', 'W'] {
+            let mut harness = Harness::ready(Policy::allowing());
+            harness.client(&request);
+            if request[0] == b'P' {
+                harness.upstream(&all(&[bare('1'), bare('2')]));
+            }
+            harness.upstream(&copy_response(kind));
+            assert!(matches!(
+                harness.outcome.error,
+                Some(ProtocolError::Upstream(_))
+            ));
+        }
+    }
+}
+
+/// The server takes a note of copy data outside of a copy: an error after that has it say that it is
+/// ready, where it would have skipped to the next Sync.
+#[test]
+fn copy_data_outside_of_a_copy_does_not_reach_the_server() {
+    let mut harness = Harness::ready(Policy::allowing());
+    let stray = all(&[copy_data(b"x"), copy_done(), copy_fail("no")]);
+    harness.client(&all(&[
+        parse("", "SELECT 1"),
+        flush(),
+        stray,
+        query("SELECT 2"),
+    ]));
+    assert_eq!(kinds(&harness.take_upstream()), "P H");
+}
+
+#[test]
+fn early_syncs_are_bounded() {
+    let mut harness = in_copy();
+    let limit = crate::Limits::default().pipeline;
+    harness.client(&sync().repeat(limit));
+    assert_eq!(harness.outcome.error, None);
+    harness.client(&sync());
+    assert!(harness.take_client().ends_with("E54000"));
+}
+
+/// What a timeout does between a Flush and the next message, nobody can tell from what it does to that
+/// message, so that is not sent before everything is answered, and nothing behind it.
+#[test]
+fn a_query_behind_messages_without_a_sync_is_alone() {
+    let behind = all(&[query("SELECT 'behind'"), query("SELECT 'more'")]);
+    let ran = || all(&[row_description(), complete("SELECT 1"), ready('I')]);
+    let begin = || {
+        let mut harness = Harness::ready(Policy::allowing());
+        let before = [parse("s", "SELECT 1"), describe('S', "s"), flush()];
+        harness.client(&all(&[all(&before), behind.clone()]));
+        assert_eq!(harness.take_upstream(), all(&before));
+        harness
+    };
+    let described = all(&[bare('1'), parameter_description(&[]), row_description()]);
+
+    let mut harness = begin();
+    harness.upstream(&described);
+    assert_eq!(harness.take_upstream(), query("SELECT 'behind'"));
+    harness.upstream(&ran());
+    assert_eq!(harness.take_upstream(), query("SELECT 'more'"));
+
+    // It ran out before the query was sent: the server skips to a Sync, which is the client's to send.
+    let mut harness = begin();
+    harness.upstream(&all(&[described.clone(), error("57014", "timeout")]));
+    assert_eq!(harness.take_upstream(), b"");
+    harness.client(&sync());
+    assert_eq!(harness.take_upstream(), sync());
+    harness.upstream(&ready('I'));
+    one_query(&mut harness);
+
+    // It ran out when the query was on its way: nothing goes on until the server is ready.
+    let mut harness = begin();
+    harness
+        .upstream(&described)
+        .upstream(&error("57014", "timeout"));
+    harness.take_upstream();
+    harness.client(&all(&[sync(), query("SELECT 'third'")]));
+    assert_eq!(harness.take_upstream(), b"");
 }
 
 #[test]

@@ -291,6 +291,10 @@ impl Effects for Ends<'_> {
         self.governor.submit(operation, Timestamp(1))
     }
 
+    fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
+        self.governor.would_pass(operation)
+    }
+
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
         self.governor.answer_terms(operation)
     }
@@ -420,6 +424,31 @@ impl Harness {
         harness
     }
 
+    /// The same with a server that does not report its search path, and is asked for it.
+    pub(super) fn ready_before_18(policy: Arc<Policy>) -> Harness {
+        let mut harness = Harness::with_limits(policy, Limits::default());
+        harness.client(&messages::startup(0, &[("user", "ci")]));
+        harness.take_upstream();
+        harness.upstream(&welcome_before_18());
+        harness.tell_path("\"$user\", public").forget();
+        harness
+    }
+
+    /// The server is asked for its search path, and tells it. The client hears nothing of it.
+    pub(super) fn tell_path(&mut self, path: &str) -> &mut Harness {
+        assert_eq!(self.take_upstream(), messages::query("SHOW search_path"));
+        let told = self.outcome.to_client.len();
+        self.upstream(&messages::all(&[
+            messages::row_description(),
+            messages::data_row(path.as_bytes()),
+            messages::complete("SHOW"),
+            messages::ready('I'),
+        ]));
+        assert_eq!(self.outcome.error, None);
+        assert_eq!(self.outcome.to_client.len(), told);
+        self
+    }
+
     /// A human answers, and what waits is offered again.
     pub(super) fn answer(&mut self, verdict: Verdict) -> &mut Harness {
         self.policy.approver.answer_now(verdict);
@@ -528,6 +557,16 @@ impl Harness {
 
 /// What a PostgreSQL says to a client that it trusts.
 pub(super) fn welcome() -> Vec<u8> {
+    let mut welcome = messages::parameter_status("search_path", "\"$user\", public");
+    let before = welcome_before_18();
+    let (first, rest) = before.split_at(messages::authentication(0).len());
+    welcome.splice(0..0, first.iter().copied());
+    welcome.extend(rest);
+    welcome
+}
+
+/// The same of one that does not report its search path.
+pub(super) fn welcome_before_18() -> Vec<u8> {
     messages::all(&[
         messages::authentication(0),
         messages::parameter_status("client_encoding", "UTF8"),

@@ -54,10 +54,10 @@ fn a_held_query_that_is_not_approved_is_refused_in_its_place() {
 }
 
 #[test]
-fn of_the_extended_protocol_the_execution_is_held_and_it_alone() {
+fn of_the_extended_protocol_the_portal_is_held_and_it_alone() {
     let mut harness = Harness::ready(Policy::holding(&[Verb::Write]));
-    let before = [parse("", UPDATE), bind("", ""), describe('P', "")];
-    let behind = [execute(""), sync()];
+    let before = [parse("", UPDATE)];
+    let behind = [bind("", ""), describe('P', ""), execute(""), sync()];
     harness.client(&all(&[all(&before), all(&behind)]));
     assert_eq!(harness.take_upstream(), all(&before));
     assert_eq!(harness.take_client(), "N");
@@ -71,6 +71,26 @@ fn of_the_extended_protocol_the_execution_is_held_and_it_alone() {
             .count(),
         0
     );
+}
+
+/// Whoever has approved a portal has approved what it does, in however many parts that comes. Any
+/// statement can run it from then on (FETCH), so it must not be there before.
+#[test]
+fn a_portal_with_a_name_is_held_once() {
+    for name in ["p", "é"] {
+        let mut harness = Harness::ready(Policy::holding(&[Verb::Write]));
+        let bound = all(&[bind(name, ""), flush()]);
+        harness.client(&all(&[parse("", UPDATE), bound.clone()]));
+        assert_eq!(harness.take_upstream(), parse("", UPDATE));
+        harness.answer(Verdict::Approved);
+        assert_eq!(harness.take_upstream(), bound);
+        if name == "p" {
+            let parts = all(&[execute(name), execute(name), sync()]);
+            harness.client(&parts);
+            assert_eq!(harness.take_upstream(), parts);
+        }
+        assert_eq!(harness.resolutions().len(), 1);
+    }
 }
 
 /// Whatever the pieces in which it comes: one question, and the same bytes upstream.
@@ -96,9 +116,9 @@ fn an_answer_is_not_left_for_what_looks_the_same() {
     harness.client(&all(&[parse("s", UPDATE), sync()]));
     harness.upstream(&all(&[bare('1'), ready('I')]));
     harness.forget();
-    let broken = [parse("t", "select nosuch"), bind("p", "s"), flush()];
-    let once = [execute("p"), sync()];
-    let again = [bind("p", "s"), execute("p"), sync()];
+    let broken = [parse("t", "select nosuch"), flush()];
+    let once = [bind("p", "s"), execute("p"), sync()];
+    let again = once.clone();
     harness.client(&all(&[all(&broken), all(&once), all(&again)]));
     assert_eq!(harness.take_upstream(), all(&broken));
     harness.upstream(&error("42703", "no such column"));
@@ -111,12 +131,12 @@ fn an_answer_is_not_left_for_what_looks_the_same() {
     );
     assert_eq!(
         harness.take_upstream(),
-        all(&[sync(), bind("p", "s")]),
+        sync(),
         "the second execution waits for an answer of its own"
     );
-    harness.upstream(&all(&[ready('I'), bare('2')]));
+    harness.upstream(&ready('I'));
     harness.answer(Verdict::Approved);
-    assert_eq!(harness.take_upstream(), all(&[execute("p"), sync()]));
+    assert_eq!(harness.take_upstream(), all(&again));
     assert_eq!(harness.resolutions()[1].1, Verdict::Approved);
 }
 

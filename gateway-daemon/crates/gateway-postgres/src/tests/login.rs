@@ -1,5 +1,5 @@
 //! From the first byte to the first ReadyForQuery, and the cancel keys that are handed out there.
-use super::harness::{Harness, Policy, origin, welcome};
+use super::harness::{Harness, Policy, origin, welcome, welcome_before_18};
 use super::messages::{
     all, authentication, backend_key, cancel_request, error_field, gssenc_request, kinds,
     negotiate, notice, parameter_status, parse, password, query, raw, ready, severe, ssl_request,
@@ -128,22 +128,41 @@ fn what_a_startup_message_asks_for_is_seen() {
     }
 }
 
+/// What the client asks for in its StartupMessage is not all that counts: the server tells.
 #[test]
-fn the_search_path_of_the_startup_message_counts() {
-    for (name, value) in [
-        ("search_path", "secret"),
-        ("options", "-c search_path=secret,public"),
-        ("options", "-c search-path=secret"),
+fn the_search_path_is_what_the_server_says() {
+    for (path, expected) in [
+        ("secret", "secret.users"),
+        ("\"$user\", public", "public.users"),
+        ("not, a list,", "users"),
     ] {
         let mut harness = Harness::new(Policy::allowing());
-        harness
-            .client(&startup(0, &[("user", "ci"), (name, value)]))
-            .upstream(&welcome());
+        harness.client(&startup(0, &[("user", "ci"), ("search_path", "other")]));
+        harness.take_upstream();
+        harness.upstream(&welcome_before_18());
+        // It waits until that is known.
         harness.client(&query("TABLE users"));
-        let objects = harness.records().pop().unwrap().objects;
-        assert!(objects[0].contains("users"), "{objects:?}");
-        assert_ne!(objects, ["public.users"], "{name}={value}");
+        assert_eq!(harness.records().len(), 1, "the login alone");
+        harness.tell_path(path);
+        assert_eq!(harness.take_upstream(), query("TABLE users"));
+        assert_eq!(harness.records().pop().unwrap().objects, [expected]);
     }
+}
+
+#[test]
+fn a_search_path_that_the_server_does_not_tell_is_unknown() {
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&user());
+    harness.upstream(&welcome_before_18());
+    harness.take_client();
+    harness.client(&query("TABLE users"));
+    harness.upstream(&all(&[
+        severe("ERROR", "42601", "no such command"),
+        ready('I'),
+    ]));
+    assert_eq!(harness.take_client(), "");
+    assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
+    assert_eq!(harness.outcome.error, None);
 }
 
 #[test]
@@ -159,7 +178,7 @@ fn an_exchange_of_secrets_passes_and_is_not_recorded() {
         .upstream(&authentication(11))
         .client(&password("more"));
     harness.upstream(&authentication(12)).upstream(&welcome());
-    assert_eq!(harness.take_client(), "R R R R S S K ZI");
+    assert_eq!(harness.take_client(), "R R R R S S S K ZI");
     let told = format!("{:?} {:?}", harness.records(), harness.outcome.answers);
     assert!(
         !told.contains("hunter2") && !told.contains("more"),
@@ -251,19 +270,19 @@ fn notices_pass_at_login() {
     harness
         .client(&user())
         .upstream(&all(&[notice("hello"), welcome()]));
-    assert_eq!(harness.take_client(), "N R S S K ZI");
+    assert_eq!(harness.take_client(), "N R S S S K ZI");
 }
 
 #[test]
 fn versions_are_agreed_on() {
     // Asked, told by the upstream, what goes upstream, what the client sees.
     for (asked, told, sent, seen) in [
-        (0, None, 0, "R S S K ZI"),
-        (2, None, 2, "R S S K ZI"),
-        (2, Some(0), 2, "v R S S K ZI"),
-        (3, None, 2, "v R S S K ZI"),
-        (9999, Some(2), 2, "v R S S K ZI"),
-        (9999, Some(0), 2, "v R S S K ZI"),
+        (0, None, 0, "R S S S K ZI"),
+        (2, None, 2, "R S S S K ZI"),
+        (2, Some(0), 2, "v R S S S K ZI"),
+        (3, None, 2, "v R S S S K ZI"),
+        (9999, Some(2), 2, "v R S S S K ZI"),
+        (9999, Some(0), 2, "v R S S S K ZI"),
     ] {
         let mut harness = Harness::new(Policy::allowing());
         harness.client(&startup(asked, &[("user", "ci")]));
@@ -396,7 +415,7 @@ fn a_full_table_of_keys_ends_the_login() {
     }));
     let (first, _) = logged_in(&shared, 7, origin(1));
     let (second, _) = logged_in(&shared, 8, origin(1));
-    assert_eq!(kinds(&second.outcome.to_client), "R S S E53300");
+    assert_eq!(kinds(&second.outcome.to_client), "R S S S E53300");
     assert!(second.outcome.error.is_some());
     drop(first);
     let (third, _) = logged_in(&shared, 9, origin(1));
@@ -552,7 +571,7 @@ fn the_gateway_logs_in_and_the_client_is_asked_for_nothing() {
     assert_eq!(harness.take_client(), "");
     assert_eq!(harness.take_upstream(), password("canary-7f3a"));
     harness.upstream(&welcome());
-    assert_eq!(harness.take_client(), "R S S K ZI");
+    assert_eq!(harness.take_client(), "R S S S K ZI");
     let told = format!("{:?} {:?}", harness.records(), harness.outcome.answers);
     assert!(!told.contains("canary"), "{told}");
     for word in ["svc", "alice", "orders-ci"] {

@@ -225,10 +225,10 @@ fn what_returns_nothing_keeps_nothing_and_does_not_take_from_the_next() {
 fn an_execute_whose_portal_is_not_there_fails_as_without_the_gateway() {
     let mut harness = keeping(KEPT);
     harness.client(&all(&[execute("gone"), sync()]));
-    let answer = all(&[error("34000", "portal \"gone\" does not exist"), ready('I')]);
-    harness.upstream(&answer);
+    let answer = error("34000", "portal \"gone\" does not exist");
+    harness.upstream(&answer).upstream(&ready('I'));
     assert_eq!(harness.outcome.error, None);
-    assert_eq!(harness.outcome.to_client, answer);
+    assert_eq!(harness.outcome.to_client, all(&[answer, ready('I')]));
     assert_eq!(harness.outcome.kept, []);
 }
 

@@ -87,9 +87,11 @@ fn bodies() -> Vec<Transcript> {
             (Upstream, all(&[bare('1'), bare('2'), copy_response('G')])),
             (
                 Client,
-                all(&[copy_data(&[b'x'; 100]), copy_data(b""), copy_done(), sync()]),
+                all(&[copy_data(&[b'x'; 100]), copy_data(b""), copy_done()]),
             ),
-            (Upstream, all(&[complete("COPY 1"), ready('I')])),
+            (Upstream, complete("COPY 1")),
+            (Client, sync()),
+            (Upstream, ready('I')),
             (Client, query("COPY t TO STDOUT")),
             (
                 Upstream,

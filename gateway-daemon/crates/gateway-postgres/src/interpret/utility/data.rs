@@ -61,6 +61,7 @@ pub(super) fn cascade(walk: &mut Walk<'_, '_>, tree: &Tree, verb: Verb) {
 /// COPY: what it reads or writes, `transfer` of the same, and `admin` for a file or a program of
 /// the server.
 fn copy<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
+    walk.script.copies_in |= tree.flag("is_from") && tree.text("filename").is_empty();
     let outer = std::mem::take(&mut walk.effects);
     let verb = if tree.flag("is_from") {
         Verb::Write

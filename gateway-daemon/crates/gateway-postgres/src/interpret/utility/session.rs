@@ -31,6 +31,7 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
         "DeclareCursorStmt" => {
             walk.effects.touch(Verb::Read);
             walk.children(tree);
+            walk.script.defer_path();
         }
         "PrepareStmt" => {
             let prepared = walk

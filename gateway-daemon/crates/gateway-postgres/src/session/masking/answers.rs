@@ -112,6 +112,7 @@ impl Serving {
         };
         let statement = self.reply.statements;
         let plan = view.copy(statement).filter(|_| self.is_current(&view));
+        let is_utf8 = view.reads_utf8 && self.settings.text_is_utf8();
         let masking = self.masking.get_or_insert_default();
         let copied = masking.copied.take();
         let mut reader = crate::codec::Reader::new(body);
@@ -136,9 +137,7 @@ impl Serving {
         }
         let limit = self.shared.limits.masked_row_bytes;
         let stream = CopyStream::new(plan.format, columns, limit);
-        if !stream.is_readable()
-            || !self.settings.text_is_utf8() && plan.format != CopyFormat::Binary
-        {
+        if !stream.is_readable() || !is_utf8 && plan.format != CopyFormat::Binary {
             return Ok(!view.outlook.covers);
         }
         masking.copy = Some(stream);

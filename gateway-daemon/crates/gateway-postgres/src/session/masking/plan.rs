@@ -1,4 +1,5 @@
 //! Prepared statements that are planned.
+use crate::interpret::Classification;
 use crate::interpret::flow::Flow;
 use crate::mask::outlook::Outlook;
 use crate::session::judge::{Phase, Question};
@@ -7,6 +8,7 @@ use crate::session::serving::Serving;
 use crate::session::statement::Statement;
 use gateway_core::mask::{Predicates, UseKind};
 use gateway_protocol::Effects;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What comes of looking at a statement that is to be planned.
@@ -14,10 +16,20 @@ pub(in crate::session) enum Plan {
     /// The catalogue has to be read first.
     Wait,
     Refused(Wording),
-    /// `clean`: nothing sensitive is in it.
-    As {
-        clean: bool,
-    },
+    As(Planned),
+}
+
+/// A statement that becomes a portal.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Planned {
+    /// What it does. `None`: nobody knows.
+    pub(in crate::session) meaning: Option<Arc<Classification>>,
+    /// The same, with what it executes.
+    pub(in crate::session) united: Option<Arc<Classification>>,
+    /// Nothing sensitive is in it.
+    pub(in crate::session) clean: bool,
+    /// It would not pass at once, if it were executed.
+    pub(in crate::session) stops: bool,
 }
 
 impl Serving {
@@ -35,7 +47,7 @@ impl Serving {
         let Some(statement) = statement else {
             return match is_masked {
                 true => Plan::Refused(Wording::Unknown),
-                false => Plan::As { clean: false },
+                false => Plan::As(Planned::default()),
             };
         };
         let clean = statement.clean.load(Ordering::Relaxed);
@@ -48,17 +60,25 @@ impl Serving {
             attributes: &statement.attributes,
             phase: Phase::Execute,
             is_stale: false,
+            is_judged: false,
         };
-        let masks = out.masks(&question.operation(&self.shared));
-        let Some(masks) = masks.filter(|masks| masks.cover()) else {
-            return Plan::As { clean };
+        let operation = question.operation(&self.shared);
+        let stops = !out.would_pass(&operation);
+        let Some(masks) = out.masks(&operation).filter(|masks| masks.cover()) else {
+            return Plan::As(Planned {
+                meaning,
+                united,
+                clean,
+                stops,
+            });
         };
         let Some(outlook) = self.outlook(&*masks) else {
             return Plan::Wait;
         };
         let (flow, _) = self.flow(meaning.as_ref(), &statement.text, &outlook);
         let has_changed = *statement.prepared.lock() != self.stamp();
-        if has_changed && asks(&flow, &outlook) {
+        let asks = asks(&flow, &outlook);
+        if has_changed && asks {
             return Plan::Refused(Wording::Changed);
         }
         // The values of its parameters are made here.
@@ -67,9 +87,12 @@ impl Serving {
         let masking = self.masking();
         masking.sensitive |= flow.touches || makes;
         masking.calls |= flow.calls || makes;
-        Plan::As {
+        Plan::As(Planned {
+            meaning,
+            united,
             clean: !(flow.touches || makes),
-        }
+            stops: stops || asks,
+        })
     }
 }
 

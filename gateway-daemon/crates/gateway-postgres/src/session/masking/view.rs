@@ -18,6 +18,8 @@ pub(in crate::session) struct View {
     pub(super) is_shifting: bool,
     /// Error texts may quote values.
     pub(super) quotes: bool,
+    /// What it copies certainly comes in UTF-8.
+    pub(super) reads_utf8: bool,
     /// The database's generation when it was looked at.
     pub(super) generation: u64,
 }
@@ -37,6 +39,7 @@ impl View {
             flow,
             inner,
             quotes: true,
+            reads_utf8: false,
             generation: 0,
         }
     }

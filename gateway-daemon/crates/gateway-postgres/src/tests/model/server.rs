@@ -17,6 +17,8 @@ enum Copying {
 pub(super) struct Server {
     input: Vec<u8>,
     pub(super) output: Vec<u8>,
+    /// Answers that are kept until the client asks for them, or something else has to be told.
+    kept: Vec<u8>,
     /// Every text that came to be parsed.
     pub(super) seen: Vec<String>,
     /// Every text that ran, and what ran in the end when it was an EXECUTE.
@@ -26,6 +28,10 @@ pub(super) struct Server {
     pub(super) refuses_drop: bool,
     skipping: bool,
     copying: Option<Copying>,
+    /// A timeout can run out: something of the extended protocol came, and no Sync yet.
+    timed: bool,
+    /// `doing_extended_query_message`: an error has the server skip up to the next Sync.
+    extended: bool,
     dead: bool,
     statements: HashMap<String, String>,
     portals: HashMap<String, String>,
@@ -36,12 +42,15 @@ impl Default for Server {
         Server {
             input: Vec::new(),
             output: Vec::new(),
+            kept: Vec::new(),
             seen: Vec::new(),
             ran: Vec::new(),
             transaction: 'I',
             refuses_drop: false,
             skipping: false,
             copying: None,
+            timed: false,
+            extended: false,
             dead: false,
             statements: HashMap::new(),
             portals: HashMap::new(),
@@ -67,7 +76,7 @@ impl Server {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        !self.skipping && self.copying.is_none() && self.input.is_empty()
+        !self.skipping && self.copying.is_none() && self.input.is_empty() && self.kept.is_empty()
     }
 
     /// Takes one message; false when there is none.
@@ -78,6 +87,11 @@ impl Server {
         let size = 1 + u32::from_be_bytes(self.input[1..5].try_into().unwrap()) as usize;
         let message: Vec<u8> = self.input.drain(..size).collect();
         let (kind, body) = (message[0], &message[5..]);
+        if self.copying.is_none() {
+            self.extended = matches!(kind, b'P' | b'B' | b'E' | b'D' | b'C' | b'H');
+            self.timed |= self.extended && kind != b'H' && !self.skipping;
+            self.timed &= !matches!(kind, b'S' | b'Q' | b'F') || self.skipping && kind != b'S';
+        }
         if let Some(copying) = self.copying {
             self.copy(copying, kind, body);
         } else if kind == b'S' {
@@ -92,12 +106,30 @@ impl Server {
         true
     }
 
+    /// A timeout runs out while nothing runs (`statement_timeout` since the first Parse).
+    pub(super) fn time_out(&mut self) {
+        if self.timed && !self.skipping && self.copying.is_none() && !self.dead {
+            self.timed = false;
+            self.fail(("57014", "canceling statement due to statement timeout"));
+            match self.extended {
+                true => self.skipping = true,
+                false => self.ready(),
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.output.append(&mut self.kept);
+    }
+
     fn ready(&mut self) {
-        self.output.extend(ready(self.transaction));
+        self.kept.extend(ready(self.transaction));
+        self.flush();
     }
 
     fn fail(&mut self, failure: Failure) {
-        self.output.extend(error(failure.0, failure.1));
+        self.kept.extend(error(failure.0, failure.1));
+        self.flush();
         if self.transaction == 'T' {
             self.transaction = 'E';
         }
@@ -115,7 +147,18 @@ impl Server {
             b'D' => self.describe(body),
             b'E' => self.execute(body),
             b'C' => self.close(body),
-            b'H' | b'd' | b'c' | b'f' => Ok(()),
+            b'H' => {
+                self.flush();
+                Ok(())
+            }
+            b'd' | b'c' | b'f' => {
+                // What was on its way when a copy failed comes behind a ReadyForQuery, or is skipped.
+                assert!(
+                    self.refuses_drop || !self.timed,
+                    "the gateway sent copy data where nothing has copied"
+                );
+                Ok(())
+            }
             _ => panic!("the gateway sent a message of type {kind}"),
         };
         if let Err(failure) = result {
@@ -167,7 +210,7 @@ impl Server {
     /// True when it waits for copy data.
     fn run_all(&mut self, text: &str) -> Result<bool, Failure> {
         if text.is_empty() {
-            self.output.extend(bare('I'));
+            self.kept.extend(bare('I'));
             return Ok(false);
         }
         let parts: Vec<_> = text.split("; ").collect();
@@ -185,7 +228,7 @@ impl Server {
             }
             self.portals.remove("");
             if part.starts_with("SELECT") {
-                self.output.extend(row_description());
+                self.kept.extend(row_description());
             }
             self.run(part)?;
         }
@@ -198,7 +241,7 @@ impl Server {
         let tag = match words.as_slice() {
             ["SELECT", "1/0"] => return Err(("22012", "division by zero")),
             ["SELECT", ..] => {
-                self.output.extend(data_row(text.as_bytes()));
+                self.kept.extend(data_row(text.as_bytes()));
                 "SELECT 1"
             }
             ["DELETE", ..] => "DELETE 2",
@@ -246,7 +289,7 @@ impl Server {
             }
             _ => panic!("the model does not know {text:?}"),
         };
-        self.output.extend(complete(tag));
+        self.kept.extend(complete(tag));
         Ok(())
     }
 
@@ -265,7 +308,7 @@ impl Server {
             return Err(("42P05", "prepared statement already exists"));
         }
         self.statements.insert(name.clone(), text.clone());
-        self.output.extend(bare('1'));
+        self.kept.extend(bare('1'));
         Ok(())
     }
 
@@ -282,7 +325,7 @@ impl Server {
             return Err(("42P03", "portal already exists"));
         }
         self.portals.insert(portal.clone(), text);
-        self.output.extend(bare('2'));
+        self.kept.extend(bare('2'));
         Ok(())
     }
 
@@ -301,10 +344,10 @@ impl Server {
             return Err(("25P02", "current transaction is aborted"));
         }
         if body[0] == b'S' {
-            self.output.extend(parameter_description(&[]));
+            self.kept.extend(parameter_description(&[]));
         }
         let rows = text.starts_with("SELECT");
-        self.output
+        self.kept
             .extend(if rows { row_description() } else { bare('n') });
         Ok(())
     }
@@ -317,7 +360,7 @@ impl Server {
             .cloned()
             .ok_or(("34000", "no such portal"))?;
         if text.is_empty() {
-            self.output.extend(bare('I'));
+            self.kept.extend(bare('I'));
             return Ok(());
         }
         self.check_transaction(&text)?;
@@ -335,7 +378,7 @@ impl Server {
         } else {
             self.portals.remove(&name);
         }
-        self.output.extend(bare('3'));
+        self.kept.extend(bare('3'));
         Ok(())
     }
 
@@ -345,13 +388,14 @@ impl Server {
         } else if body.starts_with(&[0; 4]) {
             self.fail(("42883", "function with OID 0 does not exist"));
         } else {
-            self.output.extend(function_result(b"x"));
+            self.kept.extend(function_result(b"x"));
         }
         self.ready();
     }
 
     fn begin_copy(&mut self, text: &str, copying: Copying) -> Result<(), Failure> {
-        self.output.extend(copy_response('G'));
+        self.kept.extend(copy_response('G'));
+        self.flush();
         if text.contains("view") {
             return Err(("42809", "cannot copy to view"));
         }
@@ -367,7 +411,7 @@ impl Server {
             b'f' => ("57014", "COPY from stdin failed"),
             b'c' => {
                 self.copying = None;
-                self.output.extend(complete("COPY 1"));
+                self.kept.extend(complete("COPY 1"));
                 if copying == Copying::Simple {
                     self.end_query();
                 }
