@@ -193,6 +193,7 @@ impl Classifier {
         united.own_effects = united.effects.clone();
         united.attributes = classification::has_where(has_where);
         united.executes = Vec::new();
+        united.executes_elsewhere = false;
         self.numbered(united)
     }
 

@@ -9,6 +9,8 @@ mod malformed;
 mod masks;
 mod messages;
 mod model;
+mod path;
+mod portals;
 mod races;
 mod recognise;
 mod recording;

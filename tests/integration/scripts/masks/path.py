@@ -99,4 +99,66 @@ ask("a portal that is used up", As(PLAIN), query("begin"), query("set search_pat
     parse("select set_config('search_path', 'public', false) where false", "s") + bind("p", "s") + SYNC,
     execute("p") + SYNC, query(READ))
 ask("what is prepared", As(PLAIN), query(f"prepare s as {SETS}"), query("execute s"), query(READ))
+
+# Back to what it was: savepoints, and ends of transactions in the middle of a text.
+SECRET, PUBLIC = query("set search_path = secret"), query("set search_path = public")
+BEGIN, LOCAL = query("begin"), query("set local search_path = public")
+ask("back to a savepoint", As(PLAIN), BEGIN, SECRET, query("savepoint a"), PUBLIC, query("rollback to a"), query(READ))
+ask("back to a savepoint, locally", As(PLAIN), BEGIN, query("set local search_path = secret"), query("savepoint a"),
+    query("set local search_path = '$user', public"), query("rollback to a"), query(READ))
+ask("back to a savepoint at once", As(PLAIN), BEGIN, SECRET, query("savepoint a"), PUBLIC,
+    parse("rollback to a") + bind("") + execute("") + parse(READ) + bind("") + execute("") + SYNC)
+for end_of in ["commit", "commit and chain", "prepare transaction 'gateway'", "rollback"]:
+    ask(f"{end_of} in a text", As(PLAIN), SECRET, BEGIN, LOCAL, query(f"{end_of}; {READ}"))
+ask("begin in a text", As(PLAIN), SECRET, query("begin; set local search_path = public"),
+    query(f"select 1; commit; select 2; {READ}"))
+
+# EXECUTE: its parameters are computed before it is planned, and what it does counts wherever it was prepared.
+CALL = "set_config('search_path', 'secret', false)"
+ask("a parameter", As(PLAIN), query(f"prepare s(text) as {READ}"), query(f"execute s({CALL})"))
+ask("a parameter of the protocol's", As(PLAIN), parse("select * from people where $1 = 'secret'", "s") + SYNC,
+    parse(f"execute s({CALL})") + bind("") + execute("") + SYNC)
+ask("a parameter in one text", As(PLAIN), query(f"prepare s(text) as {READ}; execute s({CALL})"))
+for runs in ["execute s", "create temp table t as execute s", "explain analyze execute s"]:
+    ask(f"prepared in the same text: {runs}", As(PLAIN), query(f"prepare s as {SETS}; {runs}; {READ}"))
+    ask(f"prepared in the text before: {runs}", As(PLAIN), query(f"prepare s as {SETS}; {runs}"), query(READ))
+ask("a portal of EXECUTE", As(PLAIN), BEGIN, query(f"prepare s as {READ}"), parse("execute s", "e") + bind("p", "e") + SYNC,
+    SECRET, query("fetch all from p"))
+ask("a portal of another EXECUTE", As(PLAIN), BEGIN,
+    parse("select ''::text as set_config", "s") + parse("execute s", "e") + bind("p", "e") + SYNC,
+    frame(b"C", b"Ss\0") + parse(SETS, "s") + SYNC, query("fetch all from p"), query(READ))
+
+# A cursor in one text with what fetches from it; one that is held runs when it is committed.
+for text in [f"declare c cursor for {SETS}; fetch all from c; {READ}",
+             f"begin; declare c cursor for {SETS}; fetch all from c; {READ}; commit",
+             f"begin; declare c cursor with hold for {SETS}; commit; {READ}"]:
+    ask(text, As(PLAIN), query(text))
+    ask(f"begin; {text}", As(PLAIN), BEGIN, query(text))
+
+# The unnamed portal, run by its name or for the second time.
+XML = "select cursor_to_xml('', 10, true, false, '')"
+ask("the unnamed portal", As(PLAIN), parse(SETS) + bind("") + parse(XML, "f") + bind("q", "f") + execute("q") + SYNC,
+    query(READ))
+ask("the unnamed portal of no plain name", As(PLAIN), BEGIN, parse(READ, "\u00e9") + SYNC, SECRET,
+    parse(XML, "f") + bind("", "\u00e9") + bind("q", "f") + execute("q") + SYNC)
+PUB = "select pg_catalog.set_config('search_path', 'public, public', false)"
+ask("a used portal", As(PLAIN), BEGIN, SECRET,
+    parse("savepoint a", "a") + parse("rollback to a", "r") + parse(PUB, "s") + SYNC,
+    bind("", "s") + bind("q", "a") + execute("q") + execute("") + bind("z", "r") + execute("z") + SYNC,
+    execute("") + SYNC, query("select 1"), query(READ))
+ask("an error behind the end", As(PLAIN), query("set client_min_messages = log"),
+    query("set log_min_duration_statement = 0"), query("set log_statement = none"),
+    query(f"select {CALL}, set_config('client_encoding', 'LATIN1', false) /* \u8868 */"), query(READ))
+
+# What everybody does.
+for before in [[query("reset all")], [query("discard all")], [BEGIN, LOCAL, query("savepoint a"), query("select 1/0"),
+                                                              query("rollback to a")],
+               [BEGIN, query("reset search_path")], [parse("", "") + SYNC]]:
+    ask("afterwards", As(PLAIN), *before, query(READ), passes=True)
+session = As(PLAIN)
+session.socket.sendall(query("discard all") + query(READ))
+ask("at once", session, b"", b"", passes=True)
+session = As(PLAIN)
+ask("the unnamed statement stays", session, query("reset all"), parse(READ) + SYNC, bind("") + execute("") + SYNC,
+    passes=True)
 end()

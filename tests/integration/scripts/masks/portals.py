@@ -1,7 +1,8 @@
 """A held statement runs when a human says so, and nobody does: a portal is run by more than Execute."""
 import struct
+import time
 
-from judge import connect, end, faults
+from judge import connect, done, end, faults
 
 # Each takes one of the accounts.
 TAKES = "delete from accounts where id = (select min(id) from accounts) returning id"
@@ -63,4 +64,43 @@ tries("itself", parse("fetch all from p", "s") + bind("p", "s") + execute("p") +
       parse(TAKES, "t") + bind("p", "t") + SYNC, query("fetch all from p"))
 tries("in a circle", parse("fetch all from q", "s") + bind("p", "s") + parse("fetch all from p", "t") + bind("q", "t")
       + execute("p") + SYNC)
+# What it executes is exchanged, before it is run.
+HARMLESS, XML = "select 1 as id", "select cursor_to_xml('', 10, true, false, '')"
+CLOSE = frame(b"C", b"Ss\0")
+for runs in ["execute s", "explain analyze execute s", "create temp table t as execute s"]:
+    portal = parse(HARMLESS, "s") + parse(runs, "e") + bind("p", "e")
+    for last in [execute("p") + SYNC, query("fetch all from p")]:
+        tries(f"another statement for {runs}", portal + SYNC, CLOSE + parse(TAKES, "s") + SYNC, last)
+    tries(f"the same at once: {runs}", portal + CLOSE + parse(TAKES, "s") + execute("p") + SYNC)
+# The unnamed one, of a statement that is another one by now, or that nobody knows.
+tries("another statement in the unnamed one", parse(HARMLESS, "s") + parse("execute s", "e") + parse(XML, "f") + SYNC,
+      bind("", "e") + CLOSE + parse(TAKES, "s") + bind("q", "f") + execute("q") + SYNC)
+tries("the unnamed one of no plain name", parse(XML, "f") + SYNC,
+      parse(TAKES, "\u00e9") + bind("", "\u00e9") + bind("q", "f") + execute("q") + SYNC)
+session = connect()
+session.simple("begin")
+session.socket.sendall(parse(HARMLESS, "s") + SYNC + CLOSE + SYNC + parse(TAKES, "s") + SYNC + bind("", "s")
+                       + parse(XML, "f") + bind("q", "f") + execute("q") + SYNC)
+for _ in range(4):
+    session.until_ready()
+session.simple("commit")
+tries("the unnamed one of one of two", query("select 1"))
+
+# Nothing of the gateway's falls into a frame of the client's, whose end would be a message then.
+question = query("SHOW search_path")
+smuggled = query("delete from a")
+smuggled += query("")[:len(question) - len(smuggled)] if len(question) > len(smuggled) else b""
+done(connect(), "create table a (id int)", "insert into a values (1), (2), (3)")
+session = connect()
+session.socket.sendall(query("set search_path = public, pg_temp; copy a from stdin"))
+for _ in range(2):
+    session.message()
+session.socket.sendall(frame(b"d", b"bad\n") + b"d" + struct.pack(">i", 204) + b"y" * 10)
+session.until_ready()
+time.sleep(0.2)
+session.socket.sendall((b"y" * 190)[:190 - len(smuggled)] + smuggled)
+session.simple("select 1")
+left = connect().simple("select count(*) from a")[1][11:]
+if left != b"3":
+    faults.append(f"smuggled: {left} are left")
 end()

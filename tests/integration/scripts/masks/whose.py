@@ -35,8 +35,9 @@ KINDS = b"123CDEGHINTVZcdnst"
 
 
 def rest(session):
-    """What still comes, until nothing does."""
-    session.socket.settimeout(1)
+    """What still comes to a client that says no more, until nothing does."""
+    session.socket.settimeout(2)
+    session.socket.shutdown(socket.SHUT_WR)
     seen = []
     try:
         while True:
@@ -98,9 +99,9 @@ def timeouts():
 def copies():
     into = query("copy plain (note) from stdin")
     behind = query(CLEAN) + query(MASKED) + query(CLEAN) + query(MASKED)
-    for syncs in range(4):
-        for data in [b"", DATA, BAD, DATA + BAD]:
-            for last in [DONE, DONE + SYNC, frame(b"f", b"no\0"), frame(b"f", b"no\0") + SYNC, SYNC + DONE]:
+    for syncs in [0, 1, 3]:
+        for data in [b"", DATA, DATA + BAD]:
+            for last in [DONE, DONE + SYNC, frame(b"f", b"no\0") + SYNC, SYNC + DONE]:
                 for begin in [into, extended("copy plain (note) from stdin")]:
                     session = connect()
                     packet = begin + SYNC * syncs + data + SYNC * syncs + last
@@ -148,6 +149,65 @@ def encodings():
     exchange("an encoding before", connect(), query(sets) + query(copy), query(MASKED))
 
 
+def lasting():
+    """PREPARE, DEALLOCATE and CLOSE last, though the transaction that they are in fails when it is committed."""
+    setup = connect()
+    done(setup, "create table deferred (id int unique deferrable initially deferred)",
+         "create table skew (id int, v int)", "insert into skew values (1, 0), (2, 0)")
+    fails = extended("insert into deferred values (1), (1)")
+    prepared = "select left(email, 20) as x from users"
+    exchange("names that last", connect(), query("prepare s as select left(note, 20) as x from plain"),
+             fails + query("deallocate s"), fails + query(f"prepare s as {prepared}"), query("execute s"),
+             frame(b"B", b"\0s\0" + b"\0" * 6) + frame(b"D", b"P\0") + frame(b"E", b"\0\0\0\0\0") + SYNC)
+    session, other = connect(), connect()
+    done(session, "declare c cursor with hold for select left(note, 20) as x from plain")
+    session.socket.sendall(fails + query("close c"))
+    session.until_ready()
+    other.simple("begin isolation level serializable")
+    other.simple("select * from skew")
+    session.socket.sendall(extended("set transaction isolation level serializable") + extended("select * from skew")
+                           + extended("update skew set v = 1 where id = 1") + FLUSH)
+    for _ in range(11):
+        session.message()
+    other.simple("update skew set v = 1 where id = 2")
+    other.simple("commit")
+    exchange("a cursor that lasts", session, query(f"declare c cursor with hold for {prepared}"),
+             query("fetch all from c"))
+    done(setup, "drop table deferred", "drop table skew")
+
+
+def own_names():
+    """What the gateway asks under names of its own cannot take the place of what the client has named so."""
+    done(connect(), "create table kan (\"\u8868\" int)", "insert into kan values (1)")
+    for name in ["gateway_copied", "gateway_path", "gateway_catalogue_0"]:
+        exchange(f"the name {name}", connect(),
+                 query(f"prepare {name} as select left(note, 20) as x, length(note) as y from plain"),
+                 query(f"execute {name}"), query("set client_encoding = 'LATIN1'"),
+                 query("copy (select left(u.email, 20) as x, k.* from users u, kan k) to stdout"),
+                 query("set client_encoding = 'UTF8'"), query(f"execute {name}"))
+    done(connect(), "drop table kan")
+
+
+def smuggled():
+    """Nothing of the gateway's falls into a frame of the client's, whose end would be a message then."""
+    lock, session = connect(), connect()
+    lock.simple("begin")
+    lock.simple("lock table users in access exclusive mode")
+    hidden = query("") + query("table users")
+    session.socket.sendall(query("set search_path = public, hr; copy plain (note) from stdin"))
+    for _ in range(2):
+        session.message()
+    session.socket.sendall(BAD + b"d" + struct.pack(">i", 204) + b"y" * 10)
+    session.until_ready()
+    time.sleep(0.3)
+    session.socket.sendall(b"y" * (190 - len(hidden)) + hidden)
+    time.sleep(0.3)
+    session.socket.sendall(query("select id, note from plain"))
+    time.sleep(0.3)
+    lock.simple("rollback")
+    exchange("a frame in two parts", session, query(CLEAN))
+
+
 def everyday():
     """What drivers do still works."""
     session = connect()
@@ -169,5 +229,8 @@ timeouts()
 copies()
 late_errors()
 encodings()
+lasting()
+own_names()
+smuggled()
 everyday()
 end()

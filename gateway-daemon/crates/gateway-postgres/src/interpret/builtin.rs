@@ -16,6 +16,8 @@ pub(super) enum Meaning {
     Pure,
     /// An effect on what the function stands for.
     Effect(Verb),
+    /// It runs a query that it is given as a text: it can read anything.
+    RunsText,
     /// `nextval` and `setval`: an effect on the sequence that the first argument names.
     Sequence,
     /// `set_config`: SET with computed arguments.

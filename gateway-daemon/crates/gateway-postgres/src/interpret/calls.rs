@@ -70,6 +70,7 @@ impl<'a> Walk<'a, '_> {
         match meaning {
             Meaning::Pure => {}
             Meaning::Effect(verb) => self.effects.add(verb, names::qualified(CATALOG, name)),
+            Meaning::RunsText => self.runs_text(name),
             Meaning::Sequence => {
                 self.script.depends_on_literals = true;
                 let objects = tree
@@ -84,6 +85,12 @@ impl<'a> Walk<'a, '_> {
                 self.set_config(tree);
             }
         }
+    }
+
+    fn runs_text(&mut self, name: &str) {
+        self.effects
+            .add(Verb::Execute, names::qualified(CATALOG, name));
+        self.effects.add_anything(Verb::Read);
     }
 
     /// The objects that a literal name of a sequence can mean.
@@ -180,6 +187,7 @@ impl<'a> Walk<'a, '_> {
             Some(Meaning::Pure) if self.script.path.catalog_is_first() => {}
             Some(Meaning::Effect(verb)) => self.effects.add(verb, names::qualified(CATALOG, name)),
             Some(Meaning::Sequence) => self.effects.add_anything(Verb::Write),
+            Some(Meaning::RunsText) => self.runs_text(name),
             _ if builtin::is_field(name) => {}
             _ => self.unproven(name, names::routine(&self.script.path, name)),
         }

@@ -32,6 +32,8 @@ pub struct Classification {
     pub may_end_transaction: bool,
     /// It may copy from the client: COPY FROM STDIN.
     pub copies_in: bool,
+    /// Parameters of what it executes set the search path before that is planned.
+    pub executes_elsewhere: bool,
     /// Prepared statements that it executes and that it has not prepared itself, by name. Those of
     /// SQL and of the extended protocol share one namespace.
     pub executes: Vec<String>,
@@ -68,6 +70,7 @@ impl Classification {
             },
             may_end_transaction: true,
             copies_in: true,
+            executes_elsewhere: true,
             executes: Vec::new(),
             own_has_where: false,
             depends_on_literals: true,
@@ -117,6 +120,12 @@ impl SessionChanges {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == SessionChanges::default()
+    }
+
+    /// May the search path become another, now or later?
+    #[must_use]
+    pub fn may_set_path(&self) -> bool {
+        self.search_path_later || self.search_path != SearchPathChange::Unchanged
     }
 
     /// Adds the changes of another statement of the same text, before or after.

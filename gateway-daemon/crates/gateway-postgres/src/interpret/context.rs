@@ -16,6 +16,8 @@ pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
 pub struct SqlContext {
     /// Where unqualified names are looked up.
     pub search_path: SearchPath,
+    /// The search path is another one when the transaction ends, perhaps.
+    pub path_may_end: bool,
     /// Whether a backslash in a plain string is only a backslash.
     pub plain_strings: PlainStrings,
     /// Whether the bytes of a statement certainly are UTF-8 for the server too.
@@ -25,9 +27,10 @@ pub struct SqlContext {
 impl SqlContext {
     /// A number that equal contexts share.
     pub(super) fn digest(&self) -> u64 {
-        let flags = u64::from(self.plain_strings == PlainStrings::Uncertain) << 1
+        let flags = u64::from(self.path_may_end) << 2
+            | u64::from(self.plain_strings == PlainStrings::Uncertain) << 1
             | u64::from(self.text_encoding == TextEncoding::Uncertain);
-        self.search_path.digest().rotate_left(2) ^ flags
+        self.search_path.digest().rotate_left(3) ^ flags
     }
 }
 

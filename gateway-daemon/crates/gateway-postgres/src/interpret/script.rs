@@ -34,6 +34,8 @@ pub(super) struct Script {
     pub(super) may_end_transaction: bool,
     /// A statement so far copies from the client.
     pub(super) copies_in: bool,
+    /// What is executed is planned where parameters have set the path to.
+    executes_elsewhere: bool,
     /// What the text changes but for the path, which is below.
     pub(super) changes: SessionChanges,
     context: SqlContext,
@@ -80,12 +82,16 @@ impl Script {
             depends_on_literals: false,
             may_end_transaction: false,
             copies_in: false,
+            executes_elsewhere: false,
             changes: SessionChanges::default(),
             context: context.clone(),
             effects: EffectSet::default(),
             prepared: FxHashMap::default(),
             executes: FxHashSet::default(),
-            session_path: context.search_path.clone(),
+            session_path: match context.path_may_end {
+                true => SearchPath::unknown(),
+                false => context.search_path.clone(),
+            },
             session_change: SearchPathChange::Unchanged,
             is_local: false,
             is_path_doubtful: false,
@@ -124,8 +130,13 @@ impl Script {
     /// What the statement that is being read does to the path it does not do now, but when rows are
     /// fetched from it.
     pub(super) fn defer_path(&mut self) {
-        self.changes.search_path_later |= !self.pending.is_empty();
-        self.pending.clear();
+        if !self.pending.is_empty() {
+            self.changes.search_path_later = true;
+            self.pending.clear();
+            // This text can fetch from it, too.
+            self.path = SearchPath::unknown();
+            self.session_path = SearchPath::unknown();
+        }
     }
 
     fn set_session_path(&mut self, path: SearchPath) {
@@ -202,12 +213,21 @@ impl Script {
     }
 
     /// EXECUTE: what this text prepared itself, under the path that is still in force, is known.
-    /// The rest the session must know.
+    /// The rest the session must know. The parameters were read before: they are computed first.
     pub(super) fn execute(&mut self, name: &str) {
+        let sets_path = !self.pending.is_empty() || self.is_path_doubtful;
+        self.executes_elsewhere |= sets_path;
         match self.prepared.get_mut(name) {
-            Some(here) if here.path == self.path => {
+            Some(here) if here.path == self.path && !sets_path => {
+                let does = Arc::clone(&here.classification);
                 if !std::mem::replace(&mut here.is_united, true) {
-                    self.effects.unite(&here.classification.own_effects);
+                    self.effects.unite(&does.own_effects);
+                }
+                self.copies_in |= does.copies_in;
+                self.may_end_transaction |= does.may_end_transaction;
+                self.changes.add_in_any_order(&does.changes);
+                if does.changes.search_path != SearchPathChange::Unchanged {
+                    self.pending.push(PathChange::Set(SearchPath::unknown()));
                 }
             }
             _ => {
@@ -250,6 +270,7 @@ impl Script {
             },
             may_end_transaction: self.may_end_transaction || !executes.is_empty(),
             copies_in: self.copies_in,
+            executes_elsewhere: self.executes_elsewhere,
             executes,
             own_effects,
             own_has_where: self.has_where,

@@ -1,7 +1,7 @@
 //! The upstream's messages once it is ready: which request each answers, and what that settles.
 use super::names::Outcome;
 use super::pipeline::{Entry, Own, Request};
-use super::serving::{Change, Copy, Fault, Rest, Serving, Step};
+use super::serving::{Change, Copy, Fault, Reply, Rest, Serving, Step};
 use crate::codec::response::{self, Transaction};
 use crate::codec::{HEADER_BYTES, Header};
 use crate::error::Error;
@@ -175,9 +175,9 @@ impl Serving {
             let Some(body) = self.control(header, bytes)? else {
                 return Ok(Step::Wait);
             };
-            match entry.request {
-                Request::Query => self.path_row(body),
-                _ => self.own_row(body),
+            match self.path_asked {
+                true => self.path_row(body),
+                false => self.own_row(body),
             }
             return Ok(Step::Drop(header.size));
         }
@@ -429,7 +429,12 @@ impl Serving {
             self.reply.rows = Some(self.reply.rows.unwrap_or(0).saturating_add(rows));
         }
         match entry.request {
-            Request::Execute => _ = self.finish_request(Outcome::Done, out)?,
+            Request::Execute => {
+                if !entry.is_unsure {
+                    self.portal_executed();
+                }
+                self.finish_request(Outcome::Done, out)?;
+            }
             _ if entry.viewed => self.statement_answered(),
             _ => {}
         }
@@ -471,15 +476,13 @@ impl Serving {
         self.settings.ready(position, transaction);
         self.transaction = transaction;
         if entry.own != Own::No {
-            match entry.request {
-                Request::Query => {}
-                _ => self.end_loading(out),
+            match std::mem::take(&mut self.path_asked) {
+                true => {}
+                false => self.end_loading(out),
             }
-            self.ask_path(out);
             return Ok(Step::Drop(header.size));
         }
         self.masking_ready(transaction);
-        self.ask_path(out);
         if transaction == Transaction::Idle
             && let Some(portal) = self.portals.clear()
         {
@@ -520,7 +523,7 @@ impl Serving {
                 Some(entry) => break entry,
                 // A timeout has run out behind what was answered, before a Sync.
                 None if self.up.unsynced => {
-                    self.settings.failed();
+                    self.settings.failed(false);
                     self.up.absorbing = true;
                     let covered = self.cover_words(b'E', None, body, out)?;
                     return Ok(Step::covered(header.size, covered));
@@ -528,7 +531,7 @@ impl Serving {
                 None => return Err(Error::Unasked.into()),
             }
         };
-        self.settings.failed();
+        self.settings.failed(self.reply.statements > 0);
         if entry.own != Own::No {
             return self.own_error(header.size, entry, fields, out);
         }
@@ -573,8 +576,9 @@ impl Serving {
         fields: response::ErrorFields<'_>,
         out: &mut dyn Effects,
     ) -> Result<Step, Fault> {
-        if entry.request != Request::Query {
-            self.own_failed();
+        match self.path_asked {
+            true => self.path_failed(fields.code),
+            false => self.own_failed(),
         }
         if entry.request.is_extended() {
             self.finish_request(Outcome::Failed, out)?;
@@ -641,7 +645,7 @@ impl Serving {
             self.settle_cursor(outcome);
         }
         if entry.changes {
-            self.settle_change(entry, outcome, reply.is_syntax_error);
+            self.settle_change(entry, outcome, &reply);
         }
         if entry.describes {
             self.described.pop();
@@ -672,7 +676,8 @@ impl Serving {
     }
 
     /// The oldest open change has happened, or it has not.
-    fn settle_change(&mut self, entry: Entry, outcome: Outcome, is_syntax_error: bool) {
+    fn settle_change(&mut self, entry: Entry, outcome: Outcome, reply: &Reply) {
+        let (is_syntax_error, statements) = (reply.is_syntax_error, reply.statements);
         match self.changes.pop() {
             Some(Change::Statement(name)) => _ = self.statements.settle(&name, outcome),
             Some(Change::Portal(name)) => {
@@ -687,10 +692,12 @@ impl Serving {
                         .as_ref()
                         .is_some_and(|meaning| meaning.statements == 1);
                 let outcome = match outcome {
-                    // Of several statements, those before the one that failed have left their marks.
-                    Outcome::Failed if !whole => Outcome::Unsure,
+                    // Of several statements, those before the one that failed have left their marks. So has
+                    // one that failed when it was done: when what was begun before it was committed with
+                    // it, or when something was said about it.
+                    Outcome::Failed if !whole || entry.alone || statements > 0 => Outcome::Unsure,
                     // What had this name may be gone, and another be there: a cursor.
-                    Outcome::Done if entry.by_name => Outcome::Unsure,
+                    Outcome::Done if entry.is_unsure => Outcome::Unsure,
                     outcome => outcome,
                 };
                 self.settings.answered(meaning.as_deref(), outcome);

@@ -14,6 +14,7 @@ use gateway_core::{Clearance, Obstacle, Parameter};
 use gateway_protocol::Effects;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What comes of asking permission for a portal.
 enum Judged {
@@ -74,13 +75,17 @@ impl Serving {
                 generation: self.settings.generation(),
                 stamp: self.stamp(),
                 // Whatever has a name can be run without being executed by the protocol.
-                is_judged: is_named || planned.stops,
+                is_judged: is_named,
                 statement,
             },
             parameters,
+            asked: AtomicBool::new(false),
+            executed: AtomicBool::new(false),
             _share: held.map(|bytes| self.held.share(bytes)),
         };
+        // What it executes can be exchanged before it is run.
         let united = planned.united.as_deref();
+        let united = united.filter(|_| !portal.bound.is_indirect());
         let clearance = match self.judge_portal(&bind, &portal, united, out) {
             Judged::Wait => return Ok(self.wait()),
             Judged::As(clearance) => clearance,
@@ -94,8 +99,8 @@ impl Serving {
             }
         };
         entry.operation = clearance.as_ref().map_or(0, |clearance| clearance.id().seq);
-        if is_named {
-            self.settings.sent_portal(united);
+        if is_named && portal.bound.may_set_path() {
+            self.settings.sent_path_portal();
         }
         self.keep_portal(&mut entry, name, portal);
         self.up.unsynced = true;
@@ -198,10 +203,39 @@ impl Serving {
             _ => false,
         };
         Executed {
+            is_judged: bound.is_judged && !bound.is_indirect() && is_same && !is_stale,
             statement: bound.statement,
             meaning,
             is_stale,
-            is_judged: bound.is_judged && is_same && !is_stale,
+        }
+    }
+
+    /// Could the unnamed portal be run by something else than its own Execute? Nobody was asked about it
+    /// then. A function can fetch from it (`cursor_to_xml('', …)`), but no simple query, which takes it away.
+    pub(super) fn unnamed_is_open(&self) -> bool {
+        match self.portals.look_up(b"", self.pipeline.segment()) {
+            Lookup::Absent => false,
+            Lookup::Ambiguous => true,
+            Lookup::One(portal) => {
+                let is_asked = portal.asked.load(Ordering::Relaxed);
+                let is_harmless = is_asked && !portal.bound.may_set_path();
+                !is_harmless && !portal.executed.load(Ordering::Relaxed)
+            }
+        }
+    }
+
+    /// A request that could run the unnamed portal: it waits, or it is refused.
+    pub(super) fn stop_at_unnamed(&mut self, request: Request, size: usize) -> Step {
+        match self.pipeline.is_empty() {
+            true => self.refuse(request, size, Wording::Open),
+            false => self.wait_for_answers(),
+        }
+    }
+
+    /// An Execute of the unnamed portal was answered.
+    pub(super) fn portal_executed(&self) {
+        if let Some(portal) = self.portals.settled_unnamed() {
+            portal.executed.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -140,11 +140,18 @@ impl Cursors {
         let (name, cursor) = match change {
             CursorChange::CloseAll => {
                 self.closing_all = self.closing_all.saturating_sub(1);
-                if outcome == Outcome::Done {
-                    self.names.retain(|_, known| known.open > 0);
-                    self.names
+                match outcome {
+                    Outcome::Done => {
+                        self.names.retain(|_, known| known.open > 0);
+                        self.names
+                            .values_mut()
+                            .for_each(|known| known.cursor = None);
+                    }
+                    Outcome::Failed => {}
+                    Outcome::Unsure => self
+                        .names
                         .values_mut()
-                        .for_each(|known| known.cursor = None);
+                        .for_each(|known| known.doubtful = true),
                 }
                 return;
             }

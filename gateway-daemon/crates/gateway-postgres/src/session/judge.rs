@@ -185,6 +185,8 @@ impl Serving {
     fn read_under(&self, search_path: SearchPath, statement: &Statement) -> Arc<Classification> {
         let context = SqlContext {
             search_path,
+            // One statement, which has nothing behind it.
+            path_may_end: false,
             plain_strings: statement.strings,
             text_encoding: statement.encoding,
         };
@@ -208,6 +210,7 @@ impl Serving {
         if meaning.executes.is_empty() {
             return meaning;
         }
+        let elsewhere = meaning.executes_elsewhere;
         let mut executed = Vec::with_capacity(meaning.executes.len());
         for name in &meaning.executes {
             let statement = significant(name.as_bytes())
@@ -218,7 +221,10 @@ impl Serving {
                         .one()
                         .cloned()
                 });
-            let does = statement.and_then(|statement| self.read_again(&statement));
+            let does = statement.and_then(|statement| match elsewhere {
+                true => Some(self.read_under(SearchPath::unknown(), &statement)),
+                false => self.read_again(&statement),
+            });
             executed.push((name.as_str(), does));
         }
         let look_up = |name: &str| {

@@ -144,8 +144,8 @@ impl Serving {
             }
             b'Z' if login.authenticated => {
                 self.transaction = response::ready(body)?;
+                self.settings.begin();
                 self.login = None;
-                self.ask_path(out);
             }
             b'N' => {}
             b'R' | b'K' | b'S' | b'Z' | b'v' => return Err(Error::Order.into()),

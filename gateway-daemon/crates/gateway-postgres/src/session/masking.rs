@@ -11,6 +11,7 @@ mod view;
 
 pub(super) use answers::table_columns;
 pub(super) use plan::Plan;
+pub(super) use reading::own_request;
 pub(super) use view::View;
 
 use super::cursors::{CursorChange, Cursors};
@@ -406,6 +407,11 @@ impl Serving {
 
     /// A request is answered that makes something of the name of a cursor.
     pub(super) fn settle_cursor(&mut self, outcome: Outcome) {
+        // One that is held can be there, or gone, although the transaction failed in the end.
+        let outcome = match outcome {
+            Outcome::Failed => Outcome::Unsure,
+            outcome => outcome,
+        };
         let masking = self.masking();
         if let Some(change) = masking.cursor_changes.pop() {
             masking.cursors.settle(change, outcome);

@@ -19,12 +19,16 @@ pub(super) enum Name {
     Named(Arc<[u8]>),
 }
 
+/// What the names of the gateway's own statements and portals begin with.
+const OWN: &[u8] = b"gateway_";
+
 /// A name as it stands in a message, cut to what counts. `None` when it is not plain ASCII: the
 /// upstream converts and cuts such a name in the encoding of its own, so two of them may be the
-/// same there. They are never followed, and what they stand for is never known.
+/// same there. `None` for what could be the gateway's own, too, which makes and closes it without
+/// a word. They are never followed, and what they stand for is never known.
 pub(super) fn significant(name: &[u8]) -> Option<&[u8]> {
-    name.is_ascii()
-        .then(|| name.get(..NAME_BYTES_MAX).unwrap_or(name))
+    let is_followed = name.is_ascii() && !name.starts_with(OWN);
+    is_followed.then(|| name.get(..NAME_BYTES_MAX).unwrap_or(name))
 }
 
 /// Are these two the same thing?
@@ -246,6 +250,14 @@ impl<T: Same> Names<T> {
                 }
                 unused
             }
+        }
+    }
+
+    /// What the unnamed one was when the last request about it was answered.
+    pub(super) fn settled_unnamed(&self) -> Option<&T> {
+        match &self.unnamed {
+            Some(Settled::One(value)) => Some(value),
+            Some(Settled::Several) | None => None,
         }
     }
 

@@ -83,8 +83,8 @@ pub(super) struct Entry {
     pub(super) clean: bool,
     /// Nothing goes upstream behind it before it is answered, but for copy data that it asks for.
     pub(super) alone: bool,
-    /// It executes a portal that has a name: by now that could be another.
-    pub(super) by_name: bool,
+    /// It executes a portal that could be another by now, since it has a name, or be used up.
+    pub(super) is_unsure: bool,
     /// The gateway asked it, and its answer is not for the client.
     pub(super) own: Own,
     /// The number of its operation in the session; 0 when it has none.
@@ -105,7 +105,7 @@ impl Entry {
             names_cursor: false,
             clean: false,
             alone: false,
-            by_name: false,
+            is_unsure: false,
             own: Own::No,
             operation: 0,
             bytes_up: u32::try_from(size).unwrap_or(u32::MAX),

@@ -78,6 +78,8 @@ impl Serving {
             // Nobody reads it any more.
             b'd' | b'c' | b'f' => return Ok(self.up.rest.begin(header.size, bytes.len(), true)),
             b'S' => return self.sync(header),
+            // There is nothing to flush, and it would have the next error skip to a Sync.
+            b'H' if self.pipeline.is_empty() => return Ok(Step::Drop(header.size)),
             b'H' => {
                 self.up.flushed = true;
                 return Ok(Step::Pass(header.size));
@@ -95,11 +97,25 @@ impl Serving {
         };
         self.check_room()?;
         let is_apart = matches!(header.kind, b'Q' | b'F');
-        if self.must_wait(is_apart) {
+        let has_names = matches!(header.kind, b'Q' | b'P' | b'B' | b'E');
+        if self.must_wait(is_apart) || has_names && self.awaits_path() {
             return Ok(self.wait_for_answers());
         }
+        if has_names && self.wants_path() {
+            return Ok(Step::AskPath);
+        }
         self.up.unsynced |= matches!(header.kind, b'D' | b'C');
-        self.up.flushed &= is_apart;
+        let step = self.take_request(header, body, out)?;
+        self.up.flushed &= is_apart || matches!(step, Step::Wait | Step::Load | Step::Await { .. });
+        Ok(step)
+    }
+
+    fn take_request(
+        &mut self,
+        header: Header,
+        body: &[u8],
+        out: &mut dyn Effects,
+    ) -> Result<Step, Error> {
         match header.kind {
             b'Q' => self.query(header.size, body, out),
             b'P' => self.parse(header.size, body, out),
@@ -126,9 +142,16 @@ impl Serving {
         Step::Await { flush }
     }
 
+    /// The client's next request stays where it is.
+    pub(super) fn wait_client(&mut self, out: &mut dyn Effects) {
+        self.up.waits = true;
+        out.pause_client(true);
+    }
+
     /// Something was answered: what waits for that is looked at again.
     pub(super) fn resume_client(&mut self, out: &mut dyn Effects) {
-        let goes_on = self.up.absorbing || self.reply.copy.is_reading() || !self.must_wait(true);
+        let is_copying = self.reply.copy.is_reading();
+        let goes_on = self.pipeline.is_empty() || self.up.absorbing || is_copying;
         if self.up.waits && goes_on {
             self.up.waits = false;
             out.pause_client(false);
@@ -140,6 +163,12 @@ impl Serving {
     fn must_wait(&self, is_apart: bool) -> bool {
         let within = is_apart && self.up.unsynced && !self.pipeline.is_empty();
         within || self.pipeline.is_closed()
+    }
+
+    /// Is it open where names are looked up, until what was sent is answered?
+    fn awaits_path(&self) -> bool {
+        let open_segment = self.pipeline.has_open_segment();
+        !self.pipeline.is_empty() && self.settings.awaits_path(open_segment)
     }
 
     fn sync(&mut self, header: Header) -> Result<Step, Error> {
@@ -273,6 +302,9 @@ impl Serving {
 
     fn execute(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let name = request::execute(body)?;
+        if !name.is_empty() && self.unnamed_is_open() {
+            return Ok(self.stop_at_unnamed(Request::Execute, size));
+        }
         let found = self.executed_portal(name);
         let statement = found.statement;
         let own = found.meaning;
@@ -287,12 +319,9 @@ impl Serving {
             Some(statement) => Cow::Borrowed(&*statement.text),
             None => format!("portal \"{}\"", String::from_utf8_lossy(name)).into(),
         };
-        // They are kept with the statement, unless it means something else by now.
         let attributes = match &statement {
-            Some(statement) if statement.means(meaning.as_ref()) => {
-                Cow::Borrowed(&statement.attributes)
-            }
-            _ => Cow::Owned(attributes(meaning.as_deref(), Phase::Execute)),
+            Some(statement) => statement.attributes_of(meaning.as_ref()),
+            None => Cow::Owned(attributes(None, Phase::Execute)),
         };
         let question = Question {
             meaning: meaning.as_deref(),
@@ -310,6 +339,7 @@ impl Serving {
         };
         let segment = self.pipeline.segment();
         let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
+        let was_asked = portal.is_some_and(|portal| portal.asked.load(Ordering::Relaxed));
         let question = Question {
             parameters: portal.map_or(&[], |portal| portal.parameters.as_slice()),
             ..question
@@ -319,7 +349,10 @@ impl Serving {
                 let mut entry = Entry::new(Request::Execute, size);
                 entry.operation = clearance.id().seq;
                 entry.alone = may_copy_in(meaning.as_deref());
-                entry.by_name = !name.is_empty();
+                entry.is_unsure = !name.is_empty() || was_asked;
+                if let Some(portal) = portal {
+                    portal.asked.store(true, Ordering::Relaxed);
+                }
                 self.up.unsynced = true;
                 let before = self.see(&mut entry, seen, Some(name));
                 self.push_statement(entry, meaning, text_bytes);
@@ -374,6 +407,9 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<Step, Error> {
         let call = request::function_call(body)?;
+        if self.unnamed_is_open() {
+            return Ok(self.stop_at_unnamed(Request::FunctionCall, size));
+        }
         let mut parameters = Vec::new();
         let types = &self.shared.types;
         record_values(

@@ -36,6 +36,8 @@ pub(super) enum Step {
     Made(usize),
     /// The catalogue has to be asked for first.
     Load,
+    /// The search path has to be asked for first.
+    AskPath,
     /// What is before it has to be answered first; `flush`: the upstream is told to.
     Await { flush: bool },
     /// So many do not go on; these go in their place.
@@ -220,6 +222,10 @@ pub(super) struct Serving {
     /// Memory for values, to be used again.
     pub(super) spare: Vec<Parameter>,
     pub(super) settings: Settings,
+    /// What the gateway has asked last is the search path.
+    pub(super) path_asked: bool,
+    /// How often that was cancelled.
+    pub(super) path_tries: u8,
     /// As the upstream said last.
     pub(super) transaction: Transaction,
     /// What the policy says about the answers to come, in the order of their requests.
@@ -303,6 +309,8 @@ impl Serving {
             last_unnamed: None,
             spare: Vec::new(),
             settings: Settings::new(),
+            path_asked: false,
+            path_tries: 0,
             cancel: None,
             process: None,
             upstream_leaves: false,
@@ -349,7 +357,12 @@ impl Serving {
                 [] => Ok(Step::Wait),
                 rest => self.step_client(rest, out),
             };
-            if held && !matches!(step, Ok(Step::Wait | Step::Load | Step::Await { .. })) {
+            if held
+                && !matches!(
+                    step,
+                    Ok(Step::Wait | Step::Load | Step::AskPath | Step::Await { .. })
+                )
+            {
                 held = false;
                 out.withdraw()?;
             }
@@ -385,8 +398,11 @@ impl Serving {
                     if flush {
                         out.send_upstream(&self.admitted, &frame(b'H', |_| {}));
                     }
-                    self.up.waits = true;
-                    out.pause_client(true);
+                    self.wait_client(out);
+                    return Ok(run.end);
+                }
+                Ok(Step::AskPath) => {
+                    self.ask_path(out);
                     return Ok(run.end);
                 }
                 // What the gateway makes of rows is for the client.
@@ -461,7 +477,9 @@ impl Serving {
                     run.skip(count);
                 }
                 Ok(Step::Drop(count)) => run.skip(count),
-                Ok(Step::Wait | Step::Load | Step::Await { .. }) => return Ok(run.end),
+                Ok(Step::Wait | Step::Load | Step::AskPath | Step::Await { .. }) => {
+                    return Ok(run.end);
+                }
                 Err(Fault::Client(error)) => return Err(self.client_fault(error, out)),
                 Err(Fault::Upstream(error)) => return Err(error.of(Side::Upstream)),
                 Err(Fault::Farewell(words, error)) => {

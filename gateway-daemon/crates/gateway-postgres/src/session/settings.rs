@@ -43,7 +43,7 @@ pub(super) struct Settings {
     now: SearchPath,
     if_committed: SearchPath,
     if_rolled_back: SearchPath,
-    /// The three are not the same.
+    /// The three are not the same, or were not in this transaction: savepoints keep what it was.
     path_is_dirty: bool,
     /// Code ran in this transaction that may have changed a setting until its end.
     is_revertible: bool,
@@ -62,6 +62,7 @@ impl Settings {
         Settings {
             context: SqlContext {
                 search_path: SearchPath::unknown(),
+                path_may_end: false,
                 plain_strings: PlainStrings::Uncertain,
                 text_encoding: TextEncoding::Uncertain,
             },
@@ -83,6 +84,13 @@ impl Settings {
             answered: 0,
             since: Since::default(),
         }
+    }
+
+    /// The login is over: what was reported until now holds, however a transaction ends.
+    pub(super) fn begin(&mut self) {
+        let asks = self.asks_path;
+        self.settle_path(self.now.clone());
+        self.asks_path = asks;
     }
 
     /// Does the client certainly read UTF-8?
@@ -110,6 +118,7 @@ impl Settings {
             true => TextEncoding::Converted,
             false => TextEncoding::Uncertain,
         };
+        self.context.path_may_end = self.path_is_dirty;
         let path_is_certain = self.path_changing <= self.answered
             && !(self.path_is_dirty && may_end)
             && !self.path_hangs_on_portal;
@@ -163,28 +172,47 @@ impl Settings {
         }
     }
 
-    /// A portal with a name goes upstream: whatever comes can run it.
-    pub(super) fn sent_portal(&mut self, statement: Option<&Classification>) {
-        let sets = |found: &Classification| {
-            found.changes.search_path != SearchPathChange::Unchanged
-                || found.changes.search_path_later
-        };
-        self.path_hangs_on_portal |= statement.is_none_or(sets);
+    /// A portal goes upstream that sets the search path, and can be run by whatever comes.
+    pub(super) fn sent_path_portal(&mut self) {
+        self.path_hangs_on_portal = true;
     }
 
-    /// Nothing is open, neither a request nor a transaction, and no portal. Has the search path to be
-    /// asked for? Once it is, it does not have to be any more.
-    pub(super) fn asks_path(&mut self) -> bool {
-        if std::mem::take(&mut self.path_hangs_on_portal) && !self.path_is_reported {
-            self.settle_path(SearchPath::unknown());
-            self.asks_path = true;
+    /// Is the search path unknown for the time being, because of requests that are not answered yet?
+    pub(super) fn awaits_path(&self, open_segment: bool) -> bool {
+        let may_end = open_segment || self.ending > self.answered;
+        self.path_changing > self.answered || self.path_is_dirty && may_end
+    }
+
+    /// Nothing is open but perhaps a transaction. Has the search path to be asked for? Once it is, it
+    /// does not have to be any more.
+    pub(super) fn asks_path(&mut self, transaction: Transaction) -> bool {
+        let is_idle = transaction == Transaction::Idle;
+        if self.path_is_reported || self.path_hangs_on_portal && !is_idle {
+            self.path_hangs_on_portal &= !is_idle;
+            return false;
         }
-        std::mem::take(&mut self.asks_path) && !self.path_is_reported
+        // The portals are gone.
+        if std::mem::take(&mut self.path_hangs_on_portal) {
+            self.settle_path(SearchPath::unknown());
+            return true;
+        }
+        std::mem::take(&mut self.asks_path)
     }
 
-    /// The upstream has told the search path of an idle session.
-    pub(super) fn path_answered(&mut self, path: SearchPath) {
-        self.settle_path(path);
+    /// The upstream has told the search path, with no request before it open.
+    pub(super) fn path_answered(&mut self, path: SearchPath, transaction: Transaction) {
+        if transaction == Transaction::Idle {
+            return self.settle_path(path);
+        }
+        // What it becomes when the transaction ends is asked for then.
+        self.if_rolled_back = SearchPath::unknown();
+        self.set_path(path, SearchPath::unknown());
+        self.asks_path = false;
+    }
+
+    /// It could not be asked for just now.
+    pub(super) fn ask_path_again(&mut self) {
+        self.asks_path = true;
     }
 
     /// A function is called by its number as the request at `position`.
@@ -229,6 +257,7 @@ impl Settings {
     fn settle_path(&mut self, path: SearchPath) {
         self.if_rolled_back = path.clone();
         self.set_path(path.clone(), path);
+        self.path_is_dirty = false;
         self.asks_path = false;
     }
 
@@ -236,7 +265,7 @@ impl Settings {
         self.asks_path |= !now.is_known() || !if_committed.is_known();
         self.now = now;
         self.if_committed = if_committed;
-        self.path_is_dirty =
+        self.path_is_dirty |=
             self.now != self.if_rolled_back || self.if_committed != self.if_rolled_back;
     }
 
@@ -250,9 +279,10 @@ impl Settings {
         }
     }
 
-    /// A request failed.
-    pub(super) fn failed(&mut self) {
+    /// A request failed; `late`: when something of it was done already, perhaps for good.
+    pub(super) fn failed(&mut self, late: bool) {
         self.since.failed = true;
+        self.since.doubtful |= late;
     }
 
     /// The upstream reported a setting.
@@ -305,5 +335,6 @@ impl Settings {
         };
         self.if_rolled_back = settled.clone();
         self.set_path(settled.clone(), settled);
+        self.path_is_dirty = transaction != Transaction::Idle;
     }
 }

@@ -7,6 +7,7 @@ use crate::interpret::{Classification, PlainStrings, TextEncoding};
 use gateway_core::{Attribute, Parameter};
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -117,6 +118,21 @@ impl Statement {
         }
     }
 
+    /// The attributes of its execution, should this be what it does. They are kept with it, unless it
+    /// means something else by now.
+    pub(super) fn attributes_of(
+        &self,
+        meaning: Option<&Arc<Classification>>,
+    ) -> Cow<'_, Attributes> {
+        match self.means(meaning) {
+            true => Cow::Borrowed(&self.attributes),
+            false => Cow::Owned(attributes(
+                meaning.map(|meaning| &**meaning),
+                Phase::Execute,
+            )),
+        }
+    }
+
     /// The upstream told the types of its parameters.
     pub(super) fn describe(&self, mut types: Vec<u32>) {
         types.truncate(TYPES_MAX);
@@ -143,6 +159,10 @@ pub(super) struct Portal {
     pub(super) bound: Bound,
     /// The values, as they are recorded.
     pub(super) parameters: Vec<Parameter>,
+    /// An Execute of it went upstream, which was judged.
+    pub(super) asked: AtomicBool,
+    /// Such a one was answered: nothing can run it any more, unless it was suspended.
+    pub(super) executed: AtomicBool,
     /// For a named one: of the unnamed ones only the last is kept.
     pub(super) _share: Option<Share>,
 }
@@ -160,6 +180,23 @@ pub(super) struct Bound {
     pub(super) stamp: Option<Stamp>,
     /// Permission was asked when it was made, as if it were executed then.
     pub(super) is_judged: bool,
+}
+
+impl Bound {
+    /// What it executes is another prepared statement by now, perhaps.
+    pub(super) fn is_indirect(&self) -> bool {
+        let meaning = self.meaning.as_ref();
+        meaning.is_some_and(|meaning| !meaning.executes.is_empty())
+    }
+
+    /// Could it set the search path?
+    pub(super) fn may_set_path(&self) -> bool {
+        self.is_indirect()
+            || self
+                .meaning
+                .as_ref()
+                .is_none_or(|meaning| meaning.changes.may_set_path())
+    }
 }
 
 /// How much memory recorded values take, in bytes.

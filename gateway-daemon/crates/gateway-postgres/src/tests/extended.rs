@@ -7,20 +7,20 @@ use super::messages::{
 use gateway_core::Verb;
 use gateway_protocol::ProtocolError;
 
-fn executed() -> Vec<u8> {
+pub(super) fn executed() -> Vec<u8> {
     all(&[data_row(b"1"), complete("SELECT 1")])
 }
 
-fn run(name: &str) -> Vec<u8> {
+pub(super) fn run(name: &str) -> Vec<u8> {
     all(&[bind("", name), execute(""), sync()])
 }
 
-fn ran() -> Vec<u8> {
+pub(super) fn ran() -> Vec<u8> {
     all(&[bare('2'), executed(), ready('I')])
 }
 
 /// What PostgreSQL says to something that went upstream in the place of a refused request.
-fn rejected() -> Vec<u8> {
+pub(super) fn rejected() -> Vec<u8> {
     all(&[
         error("42601", "syntax error at or near \"gateway\""),
         ready('I'),
@@ -131,20 +131,10 @@ fn a_statement_is_judged_anew_each_time_it_is_executed() {
     let sent = harness.take_upstream();
     assert_eq!(
         kinds(&sent),
-        "P S",
-        "a Parse that fails stands for the Bind"
+        "B P S",
+        "a Parse that fails stands for the Execute"
     );
-    harness.upstream(&rejected());
-    assert!(harness.take_client().ends_with("E42501 ZI"));
-
-    // And after it was bound.
-    let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[parse("", "DELETE FROM t"), bind("", "")]));
-    harness.take_upstream();
-    harness.policy.deny(Verb::Delete);
-    harness.client(&all(&[execute(""), sync()]));
-    assert_eq!(kinds(&harness.take_upstream()), "P S");
-    harness.upstream(&all(&[bare('1'), bare('2'), rejected()]));
+    harness.upstream(&all(&[bare('2'), rejected()]));
     assert!(harness.take_client().ends_with("2 E42501 ZI"));
 }
 
@@ -213,34 +203,6 @@ fn a_sync_may_fail_as_well() {
 }
 
 #[test]
-fn a_portal_is_fetched_from_in_parts() {
-    let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[
-        parse("", "SELECT a FROM t"),
-        bind("p", ""),
-        execute("p"),
-        flush(),
-    ]));
-    harness.upstream(&all(&[
-        bare('1'),
-        bare('2'),
-        data_row(b"1"),
-        data_row(b"2"),
-        bare('s'),
-    ]));
-    harness.client(&all(&[execute("p"), close('P', "p"), sync()]));
-    harness.upstream(&all(&[complete("SELECT 0"), bare('3'), ready('I')]));
-    let rows: Vec<_> = harness
-        .outcome
-        .answers
-        .iter()
-        .map(|(_, answer)| answer.rows)
-        .collect();
-    assert_eq!(rows, [None, None, Some(2), Some(0)]);
-    assert_eq!(harness.statements(), ["SELECT a FROM t"; 4]);
-}
-
-#[test]
 fn what_is_not_known_is_not_executed() {
     let known = || {
         let mut harness = Harness::ready(Policy::denying(&[]));
@@ -264,38 +226,6 @@ fn what_is_not_known_is_not_executed() {
         assert!(last.starts_with("!portal "), "{name}: {last}");
         assert_ne!(kinds(&harness.take_upstream()).pop(), Some('E'), "{name}");
     }
-}
-
-#[test]
-fn portals_end_with_their_transaction() {
-    let mut harness = Harness::ready(Policy::denying(&[]));
-    harness.client(&all(&[parse("", "SELECT 1"), bind("p", ""), sync()]));
-    harness.upstream(&all(&[bare('1'), bare('2'), ready('I')]));
-    harness.client(&all(&[execute("p"), sync()]));
-    assert_eq!(
-        harness.statements(),
-        ["SELECT 1", "SELECT 1", "!portal \"p\""]
-    );
-
-    let mut harness = Harness::ready(Policy::denying(&[]));
-    harness.client(&all(&[
-        query("BEGIN"),
-        parse("", "SELECT 1"),
-        bind("p", ""),
-        sync(),
-    ]));
-    harness.upstream(&all(&[
-        complete("BEGIN"),
-        ready('T'),
-        bare('1'),
-        bare('2'),
-        ready('T'),
-    ]));
-    harness.client(&all(&[execute("p"), sync()]));
-    assert_eq!(
-        harness.statements(),
-        ["BEGIN", "SELECT 1", "SELECT 1", "SELECT 1"]
-    );
 }
 
 /// Each case: requests before, their answers, and requests whose Execute is looked at.
@@ -376,31 +306,6 @@ fn a_name_means_what_the_server_takes_it_for() {
         assert_eq!(harness.outcome.error, None, "{name}");
         assert_eq!(harness.statements().pop().unwrap(), expected, "{name}");
     }
-}
-
-#[test]
-fn a_bound_portal_keeps_its_statement() {
-    let mut harness = Harness::ready(Policy::denying(&[]));
-    harness.client(&all(&[
-        parse("s", "SELECT 'old'"),
-        bind("p", "s"),
-        close('S', "s"),
-        parse("s", "SELECT 'new'"),
-        execute("p"),
-        bind("q", "s"),
-        execute("q"),
-        sync(),
-    ]));
-    let expected = [
-        "SELECT 'old'",
-        "SELECT 'old'",
-        "SELECT 'new'",
-        "SELECT 'old'",
-        "SELECT 'new'",
-        "SELECT 'new'",
-    ]
-    .map(String::from);
-    assert_eq!(harness.statements(), expected, "parsed, bound, executed");
 }
 
 #[test]
@@ -485,193 +390,6 @@ fn deallocate_all_forgets_all() {
             "{text}"
         );
     }
-}
-
-#[test]
-fn a_statement_is_read_anew_under_another_search_path() {
-    let done = |tag: &str| all(&[complete(tag), ready('I')]);
-    let mut harness = Harness::ready_before_18(Policy::allowing());
-    harness.policy.deny_object("secret.users");
-    harness.client(&all(&[parse("s", "DELETE FROM users"), run("s")]));
-    harness.upstream(&all(&[bare('1'), ran()]));
-    harness
-        .client(&query("SET search_path TO secret"))
-        .upstream(&done("SET"));
-    harness.client(&run("s")).upstream(&rejected());
-    harness
-        .client(&query("SET search_path TO public"))
-        .upstream(&done("SET"));
-    harness.client(&run("s")).upstream(&ran());
-    let deletes: Vec<_> = harness
-        .statements()
-        .into_iter()
-        .filter(|statement| statement.contains("DELETE"))
-        .collect();
-    let expected = [
-        "DELETE FROM users",
-        "DELETE FROM users",
-        "!DELETE FROM users",
-        "DELETE FROM users",
-    ];
-    assert_eq!(deletes, expected.map(String::from));
-}
-
-#[test]
-fn the_search_path_follows_the_transaction() {
-    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
-    let path = |steps: &[(&str, &str, char)]| {
-        let mut harness = Harness::ready_before_18(Policy::allowing());
-        for (statement, tag, state) in steps {
-            harness
-                .client(&query(statement))
-                .upstream(&done(tag, *state));
-        }
-        harness.client(&query("DELETE FROM users"));
-        harness.records().pop().unwrap().objects
-    };
-    let set = ("SET search_path TO other", "SET", 'T');
-    let local = ("SET LOCAL search_path TO other", "SET", 'T');
-    let begin = ("BEGIN", "BEGIN", 'T');
-    for (name, steps, expected) in [
-        ("as it began", vec![], "public.users"),
-        (
-            "set",
-            vec![("SET search_path TO other", "SET", 'I')],
-            "other.users",
-        ),
-        ("in a transaction", vec![begin, set], "other.users"),
-        (
-            "committed",
-            vec![begin, set, ("COMMIT", "COMMIT", 'I')],
-            "other.users",
-        ),
-        (
-            "rolled back",
-            vec![begin, set, ("ROLLBACK", "ROLLBACK", 'I')],
-            "public.users",
-        ),
-        (
-            "a failed one",
-            vec![begin, set, ("COMMIT", "ROLLBACK", 'I')],
-            "public.users",
-        ),
-        ("local", vec![begin, local], "other.users"),
-        (
-            "local, committed",
-            vec![begin, local, ("COMMIT", "COMMIT", 'I')],
-            "public.users",
-        ),
-        (
-            "to a savepoint",
-            vec![begin, set, ("ROLLBACK TO a", "ROLLBACK", 'T')],
-            "users",
-        ),
-        (
-            "at once",
-            vec![("SET search_path TO other; ROLLBACK", "ROLLBACK", 'T')],
-            "users",
-        ),
-        (
-            "the other way",
-            vec![("ROLLBACK; SET search_path TO other", "ROLLBACK", 'T')],
-            "users",
-        ),
-        (
-            "what it was",
-            vec![begin, ("RESET search_path", "RESET", 'T')],
-            "users",
-        ),
-    ] {
-        assert_eq!(path(&steps), [expected], "{name}");
-    }
-}
-
-/// Whenever nobody knows it and nothing is open, the server is asked.
-#[test]
-fn a_search_path_that_got_lost_is_asked_for() {
-    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
-    for lost in ["RESET search_path", "DISCARD ALL", "unreadable"] {
-        let mut harness = Harness::ready_before_18(Policy::allowing());
-        harness.client(&query(lost));
-        harness.take_upstream();
-        harness.upstream(&done("X", 'I')).tell_path("back");
-        harness.client(&query("DELETE FROM users"));
-        assert_eq!(harness.records().pop().unwrap().objects, ["back.users"]);
-    }
-    let mut harness = Harness::ready_before_18(Policy::allowing());
-    harness
-        .client(&query("BEGIN"))
-        .upstream(&done("BEGIN", 'T'));
-    harness.client(&query("RESET ALL"));
-    harness.take_upstream();
-    harness.upstream(&done("RESET", 'T'));
-    assert_eq!(harness.take_upstream(), b"", "not in a transaction");
-    harness.client(&query("COMMIT"));
-    harness.take_upstream();
-    harness.upstream(&done("COMMIT", 'I')).tell_path("back");
-}
-
-/// A portal can be run by any statement, and a cursor is by FETCH: what they make of the search path
-/// then, they may make at any time.
-#[test]
-fn what_sets_the_search_path_when_it_is_fetched_from() {
-    let sets = "SELECT set_config('search_path', 'other', false)";
-    let declare = format!("DECLARE c CURSOR FOR {sets}");
-    let named = all(&[parse("", sets), bind("p", ""), sync()]);
-    let bound = all(&[bare('1'), bare('2'), ready('T')]);
-    for (sent, answer) in [
-        (
-            query(&declare),
-            all(&[complete("DECLARE CURSOR"), ready('T')]),
-        ),
-        (named, bound),
-    ] {
-        for certain in ["SELECT 1", "SET search_path TO known"] {
-            let mut harness = Harness::ready_before_18(Policy::allowing());
-            harness
-                .client(&query("BEGIN"))
-                .upstream(&all(&[complete("BEGIN"), ready('T')]));
-            harness.client(&sent).upstream(&answer);
-            harness
-                .client(&query(certain))
-                .upstream(&all(&[complete("X"), ready('T')]));
-            harness.client(&query("DELETE FROM users"));
-            assert_eq!(harness.outcome.error, None);
-            assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
-        }
-    }
-}
-
-/// A portal runs as it was planned; a command looks its names up when it runs.
-#[test]
-fn a_portal_of_another_search_path_names_nothing_for_certain() {
-    let mut harness = Harness::ready_before_18(Policy::allowing());
-    harness
-        .client(&query("BEGIN"))
-        .upstream(&all(&[complete("BEGIN"), ready('T')]));
-    harness.client(&all(&[
-        parse("", "DELETE FROM users"),
-        bind("p", ""),
-        sync(),
-    ]));
-    harness.upstream(&all(&[bare('1'), bare('2'), ready('T')]));
-    harness.client(&all(&[execute("p"), sync()]));
-    harness.upstream(&all(&[complete("DELETE 0"), ready('T')]));
-    assert_eq!(harness.records().pop().unwrap().objects, ["public.users"]);
-    harness
-        .client(&query("SET search_path TO other"))
-        .upstream(&all(&[complete("SET"), ready('T')]));
-    harness.client(&all(&[execute("p"), sync()]));
-    assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
-}
-
-#[test]
-fn a_search_path_on_its_way_is_not_known() {
-    let mut harness = Harness::ready_before_18(Policy::allowing());
-    harness
-        .client(&query("SET search_path TO other"))
-        .client(&query("DELETE FROM users"));
-    assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
 }
 
 #[test]

@@ -235,7 +235,7 @@ impl Outcome {
 /// A session with both of its ends in the hands of the test.
 pub(super) struct Harness {
     session: PgSession,
-    governor: Governor,
+    pub(super) governor: Governor,
     pub(super) policy: Arc<Policy>,
     pub(super) outcome: Outcome,
     held: [Vec<u8>; 2],
@@ -289,10 +289,6 @@ impl Effects for Ends<'_> {
             "an operation without effects"
         );
         self.governor.submit(operation, Timestamp(1))
-    }
-
-    fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
-        self.governor.would_pass(operation)
     }
 
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
@@ -428,21 +424,31 @@ impl Harness {
     pub(super) fn ready_before_18(policy: Arc<Policy>) -> Harness {
         let mut harness = Harness::with_limits(policy, Limits::default());
         harness.client(&messages::startup(0, &[("user", "ci")]));
-        harness.take_upstream();
-        harness.upstream(&welcome_before_18());
-        harness.tell_path("\"$user\", public").forget();
+        harness.upstream(&welcome_before_18()).take_upstream();
+        harness.client(&messages::query("SELECT 1"));
+        harness.tell_path("\"$user\", public");
+        harness.upstream(&messages::all(&[
+            messages::complete("SELECT 1"),
+            messages::ready('I'),
+        ]));
+        harness.forget();
         harness
     }
 
     /// The server is asked for its search path, and tells it. The client hears nothing of it.
     pub(super) fn tell_path(&mut self, path: &str) -> &mut Harness {
+        self.tell_path_in(path, 'I')
+    }
+
+    /// The same in this state of a transaction.
+    pub(super) fn tell_path_in(&mut self, path: &str, state: char) -> &mut Harness {
         assert_eq!(self.take_upstream(), messages::query("SHOW search_path"));
         let told = self.outcome.to_client.len();
         self.upstream(&messages::all(&[
             messages::row_description(),
             messages::data_row(path.as_bytes()),
             messages::complete("SHOW"),
-            messages::ready('I'),
+            messages::ready(state),
         ]));
         assert_eq!(self.outcome.error, None);
         assert_eq!(self.outcome.to_client.len(), told);

@@ -148,6 +148,7 @@ impl<S: Stream> Open<S> {
         for _ in 0..ROUNDS_MAX {
             // In each round: one that holds something has moved, so another follows, and waits.
             self.poll_answer(context, &mut scratch.outputs)?;
+            self.note_end_of_paused();
             let mut moved = false;
             for (from, waits) in [Side::Upstream, Side::Client].into_iter().zip(&mut waits) {
                 moved |= self.poll_direction(from, waits, context, scratch)?;
@@ -165,6 +166,14 @@ impl<S: Stream> Open<S> {
         // Polled once, it wakes this task after the others and after a look at the sockets.
         let _ = pin!(tokio::task::yield_now()).poll(context);
         Ok(())
+    }
+
+    /// A client that is paused is not read from, so its end is not met with. It may still wait for
+    /// answers, but not for ever.
+    fn note_end_of_paused(&mut self) {
+        if self.paused && self.idle.is_none() && self.client.stream.is_over() {
+            self.idle = self.limits.half_closed.map(Idle::new);
+        }
     }
 
     /// Offers what is held again, when there is an answer.

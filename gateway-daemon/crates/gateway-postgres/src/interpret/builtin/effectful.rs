@@ -23,7 +23,7 @@ pub(super) const FUNCTIONS: &[(Meaning, &str)] = &[
     ),
     // These run a query that is given to them as text, or read a table that is.
     (
-        Meaning::Effect(Verb::Execute),
+        Meaning::RunsText,
         "query_to_xml query_to_xmlschema query_to_xml_and_xmlschema
          table_to_xml table_to_xmlschema table_to_xml_and_xmlschema
          schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema

@@ -168,10 +168,7 @@ fn calls_code(part: &Tree) -> bool {
             || name.starts_with("binary_upgrade_")
             || name.starts_with("pg_ls_")
             || builtin::extension_function(name).is_some()
-            || matches!(
-                builtin::function(name),
-                Some(Meaning::Effect(gateway_core::Verb::Execute))
-            )
+            || matches!(builtin::function(name), Some(Meaning::RunsText))
     };
     match part.kind() {
         "FuncCall" => part.strings("funcname").last().is_some_and(is_code),

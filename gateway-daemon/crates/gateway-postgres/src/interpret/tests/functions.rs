@@ -135,12 +135,12 @@ fn dangerous_functions_are_seen_wherever_they_are() {
         ("lo_unlink(1)", "write pg_catalog.lo_unlink"),
         ("lo_from_bytea(0, 'x')", "write pg_catalog.lo_from_bytea"),
         ("lo_get(1)", "write pg_catalog.lo_get"),
-        ("query_to_xml('DROP TABLE a', true, true, '')", "execute pg_catalog.query_to_xml"),
-        ("table_to_xml('a', true, true, '')", "execute pg_catalog.table_to_xml"),
-        ("database_to_xml(true, true, '')", "execute pg_catalog.database_to_xml"),
-        ("cursor_to_xml('c', 1, true, true, '')", "execute pg_catalog.cursor_to_xml"),
-        ("ts_stat('SELECT 1')", "execute pg_catalog.ts_stat"),
-        ("ts_rewrite('a', 'SELECT 1')", "execute pg_catalog.ts_rewrite"),
+        ("query_to_xml('DROP TABLE a', true, true, '')", "read ?*; execute pg_catalog.query_to_xml"),
+        ("table_to_xml('a', true, true, '')", "read ?*; execute pg_catalog.table_to_xml"),
+        ("database_to_xml(true, true, '')", "read ?*; execute pg_catalog.database_to_xml"),
+        ("cursor_to_xml('c', 1, true, true, '')", "read ?*; execute pg_catalog.cursor_to_xml"),
+        ("ts_stat('SELECT 1')", "read ?*; execute pg_catalog.ts_stat"),
+        ("ts_rewrite('a', 'SELECT 1')", "read ?*; execute pg_catalog.ts_rewrite"),
         ("pg_file_write('x', 'y', true)",
          "execute public.pg_file_write, pg_catalog.pg_file_write; \
           admin public.pg_file_write, pg_catalog.pg_file_write"),
@@ -161,7 +161,11 @@ fn dangerous_functions_are_seen_wherever_they_are() {
             format!("/* {call} */ SELECT\n{call} -- {call}"),
         ];
         for sql in frames {
-            assert_eq!(rendered(&classify(&sql).effects), format!("read; {effect}"), "{sql}");
+            let expected = match effect.starts_with("read") {
+                true => effect.to_string(),
+                false => format!("read; {effect}"),
+            };
+            assert_eq!(rendered(&classify(&sql).effects), expected, "{sql}");
         }
     }
 }

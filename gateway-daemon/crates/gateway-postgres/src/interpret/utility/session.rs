@@ -43,12 +43,12 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
             }
         }
         "ExecuteStmt" => {
+            walk.children(tree);
             if walk.plan_only {
                 walk.effects.touch(Verb::Read);
             } else {
                 walk.script.execute(tree.text("name"));
             }
-            walk.children(tree);
         }
         "DeallocateStmt" => {
             walk.effects.touch(Verb::Read);

@@ -28,8 +28,6 @@ pub(in crate::session) struct Planned {
     pub(in crate::session) united: Option<Arc<Classification>>,
     /// Nothing sensitive is in it.
     pub(in crate::session) clean: bool,
-    /// It would not pass at once, if it were executed.
-    pub(in crate::session) stops: bool,
 }
 
 impl Serving {
@@ -53,23 +51,22 @@ impl Serving {
         let clean = statement.clean.load(Ordering::Relaxed);
         let meaning = self.read_again(statement);
         let united = meaning.clone().map(|meaning| self.unite(meaning));
+        let attributes = statement.attributes_of(united.as_ref());
         let question = Question {
             meaning: united.as_deref(),
             text: &statement.text,
             parameters: &[],
-            attributes: &statement.attributes,
+            attributes: &attributes,
             phase: Phase::Execute,
             is_stale: false,
             is_judged: false,
         };
-        let operation = question.operation(&self.shared);
-        let stops = !out.would_pass(&operation);
-        let Some(masks) = out.masks(&operation).filter(|masks| masks.cover()) else {
+        let masks = out.masks(&question.operation(&self.shared));
+        let Some(masks) = masks.filter(|masks| masks.cover()) else {
             return Plan::As(Planned {
                 meaning,
                 united,
                 clean,
-                stops,
             });
         };
         let Some(outlook) = self.outlook(&*masks) else {
@@ -77,8 +74,7 @@ impl Serving {
         };
         let (flow, _) = self.flow(meaning.as_ref(), &statement.text, &outlook);
         let has_changed = *statement.prepared.lock() != self.stamp();
-        let asks = asks(&flow, &outlook);
-        if has_changed && asks {
+        if has_changed && asks(&flow, &outlook) {
             return Plan::Refused(Wording::Changed);
         }
         // The values of its parameters are made here.
@@ -91,7 +87,6 @@ impl Serving {
             meaning,
             united,
             clean: !(flow.touches || makes),
-            stops: stops || asks,
         })
     }
 }

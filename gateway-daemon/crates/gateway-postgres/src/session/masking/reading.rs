@@ -15,6 +15,16 @@ use std::sync::Arc;
 /// For one request the catalogue is read so often.
 const LOADS_MAX: u32 = 3;
 
+/// The request that a question of the gateway's own is.
+pub(in crate::session) const fn own_request(ask: Ask) -> Request {
+    match ask {
+        Ask::Close | Ask::ClosePortal => Request::Close,
+        Ask::Parse => Request::Parse,
+        Ask::Bind => Request::Bind,
+        Ask::Execute => Request::Execute,
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
         // What of it was committed (COMMIT AND CHAIN), or will be, is known to nobody else.
@@ -114,13 +124,7 @@ impl Serving {
     pub(in crate::session) fn begin_loading(&mut self, out: &mut dyn Effects) {
         for _ in 0..catalogue::QUESTIONS {
             for ask in REQUESTS {
-                let request = match ask {
-                    Ask::Close | Ask::ClosePortal => Request::Close,
-                    Ask::Parse => Request::Parse,
-                    Ask::Bind => Request::Bind,
-                    Ask::Execute => Request::Execute,
-                };
-                self.pipeline.push_own(request, Own::Apart);
+                self.pipeline.push_own(own_request(ask), Own::Apart);
             }
         }
         self.pipeline.push_own(Request::Sync, Own::Apart);
