@@ -229,6 +229,13 @@ impl Effects for Ends<'_> {
         answer
     }
 
+    fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
+        self.governor.would_pass(&Operation {
+            shape: None,
+            ..*operation
+        })
+    }
+
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
         self.governor.answer_terms(operation)
     }

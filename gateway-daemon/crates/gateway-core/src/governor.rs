@@ -402,6 +402,18 @@ impl Governor {
         decision
     }
 
+    /// Would this operation pass without a human being asked? As [`Governor::decide`], for those who
+    /// ask often.
+    #[must_use]
+    pub fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
+        let is_current = self.judge.generation() == self.generation;
+        let known = operation.shape.filter(|_| is_current);
+        match known.and_then(|shape| self.remembered.get(&shape)) {
+            Some(decision) => decision.passes(),
+            None => self.decide(operation).passes(),
+        }
+    }
+
     /// What the policy says about the answer to this operation. Nothing is recorded and nothing is
     /// cleared.
     #[must_use]

@@ -126,6 +126,9 @@ pub trait Effects {
     /// anything else.
     fn submit(&mut self, operation: &Operation<'_>) -> Result<Clearance, Obstacle>;
 
+    /// Would it be cleared at once? Nothing is recorded.
+    fn would_pass(&mut self, operation: &Operation<'_>) -> bool;
+
     /// What the policy says about the answer to this operation, should it be allowed.
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms;
 

@@ -150,6 +150,21 @@ ask("an error behind the end", As(PLAIN), query("set client_min_messages = log")
     query("set log_min_duration_statement = 0"), query("set log_statement = none"),
     query(f"select {CALL}, set_config('client_encoding', 'LATIN1', false) /* \u8868 */"), query(READ))
 
+# What does not run, and what sets it under another name.
+ask("rows of rows", As(PLAIN), SECRET,
+    query("select set_config('search_path', 'public', false), generate_series(1, generate_series(1, 0))"), query(READ))
+ask("a view of the settings", As(PLAIN), query("create temp view v as select name, setting from pg_settings"),
+    query("update v set setting = 'secret' where name = 'search_path'"), query(READ))
+ask("an aggregate", As(PLAIN),
+    query("create aggregate sets(text, boolean) (sfunc = set_config, stype = text, initcond = 'search_path')"),
+    query("select sets('secret', false)"), query(READ))
+ask("an operator", As(PLAIN), query("create operator |=| (rightarg = text, function = pg_catalog.ts_stat)"),
+    query("select |=| 'select to_tsvector(''simple'', name) from secret.people'"))
+ask("by its text", As(PLAIN), query("select query_to_xml('select * from secret.people', true, false, '')"))
+ask("another name of the schema", As(PLAIN), query("begin"),
+    query("update pg_namespace set nspname = 'open' where nspname = 'secret'"), query("select * from open.people"))
+ask("for all sessions", As(PLAIN), query("alter system set search_path = 'secret'"))
+
 # What everybody does.
 for before in [[query("reset all")], [query("discard all")], [BEGIN, LOCAL, query("savepoint a"), query("select 1/0"),
                                                               query("rollback to a")],

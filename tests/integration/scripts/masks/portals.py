@@ -86,6 +86,23 @@ for _ in range(4):
 session.simple("commit")
 tries("the unnamed one of one of two", query("select 1"))
 
+# What is planned, analysed or committed runs the unnamed one by its empty name.
+for number in range(6):
+    held = f"declare c{number} cursor with hold for {XML}"
+    tries(f"a held cursor {number}", query("commit"),
+          parse(held) + bind("") + execute("") + parse(TAKES) + bind("") + SYNC, query("begin"))
+setup = connect()
+done(setup, "create domain fetching as text check (cursor_to_xml('', 10, true, false, '') is not null)",
+     "create type with_it as (a fetching)",
+     "create function planned(c refcursor) returns int immutable language plpgsql as "
+     "$$ declare r record; begin fetch c into r; return 1; end $$")
+for what in ["select '{x}'::fetching[]", "select '(x)'::with_it", "select planned('')"]:
+    bound = parse(TAKES, "s") + bind("", "s")
+    tries(f"planned: {what}", bound + SYNC, query(what))
+    tries(f"parsed: {what}", bound + parse(what, "f") + SYNC)
+    tries(f"bound: {what}", parse(what, "f") + SYNC, bound + bind("q", "f") + SYNC)
+done(setup, "drop function planned", "drop type with_it", "drop domain fetching")
+
 # Nothing of the gateway's falls into a frame of the client's, whose end would be a message then.
 question = query("SHOW search_path")
 smuggled = query("delete from a")

@@ -88,6 +88,20 @@ def timeouts():
         session.message()
         stopped(session, pid, packet, 0.6)
         exchange(what, session, SYNC, query(MASKED))
+    # It runs out at the end of a Query, and comes with the next message: a Flush has the server skip.
+    shown, masked = "select left(note, 8) as note from plain", "select left(email, 8) as note from users"
+    tail = query("select 1") + query(shown) + SYNC + query(masked) + query(shown)
+    for attempt in range(12):
+        session = connect()
+        done(session, "set statement_timeout = 40")
+        session.socket.sendall(query("copy plain (note) from stdin"))
+        session.message()
+        time.sleep(0.07)
+        exchange(f"a late timeout of a copy {attempt}", session, DONE + tail)
+        session = connect()
+        done(session, f"set statement_timeout = {2 + attempt % 8}")
+        words = "x y " * 20000
+        exchange(f"a late timeout {attempt}", session, query(f"prepare s as select '{words}'::tsvector") + FLUSH + tail)
     # Nothing of the client's is on its way when it runs out.
     session = connect()
     done(session, "set statement_timeout = 200")

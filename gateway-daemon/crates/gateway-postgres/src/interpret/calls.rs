@@ -91,6 +91,21 @@ impl<'a> Walk<'a, '_> {
         self.effects
             .add(Verb::Execute, names::qualified(CATALOG, name));
         self.effects.add_anything(Verb::Read);
+        // It may call `set_config` as well.
+        self.script.change_path(super::script::PathChange::Set(
+            super::context::SearchPath::unknown(),
+        ));
+    }
+
+    /// A function that what is defined will call, by whatever name that gets.
+    pub(super) fn calls_later(&mut self, name: &str) {
+        match builtin::function(name) {
+            Some(Meaning::Effect(verb)) => self.effects.add(verb, names::qualified(CATALOG, name)),
+            Some(Meaning::RunsText) => self.runs_text(name),
+            Some(Meaning::SetConfig) => self.set_anything(),
+            Some(Meaning::Sequence) => self.effects.add_anything(Verb::Write),
+            Some(Meaning::Pure) | None => {}
+        }
     }
 
     /// The objects that a literal name of a sequence can mean.

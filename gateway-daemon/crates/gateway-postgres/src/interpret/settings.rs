@@ -108,7 +108,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn set_anything(&mut self) {
+    pub(super) fn set_anything(&mut self) {
         let set_config = names::qualified("pg_catalog", "set_config");
         self.effects.add(Verb::Execute, set_config);
         self.unknown_setting();
@@ -132,11 +132,18 @@ impl<'a> Walk<'a, '_> {
                 self.script.change_path(change(path));
             }
             Setting::Role => {
-                let role = match value {
-                    NewValue::Role(role) => role,
-                    _ => "default".to_owned(),
-                };
-                self.effects.add(Verb::Admin, names::of_kind("role", &role));
+                match value {
+                    NewValue::Role(role) => {
+                        self.effects.add(Verb::Admin, names::of_kind("role", &role));
+                    }
+                    NewValue::Reset => self
+                        .effects
+                        .add(Verb::Admin, names::of_kind("role", "default")),
+                    // One that is computed.
+                    NewValue::Path(_) | NewValue::Other => {
+                        self.effects.add_anything(Verb::Admin);
+                    }
+                }
                 self.script.changes.role = true;
             }
             Setting::PlainStrings => self.script.changes.plain_strings = true,
@@ -161,12 +168,16 @@ impl<'a> Walk<'a, '_> {
             (_, Value::List(values)) => values.is_empty(),
             _ => true,
         });
-        if is_bare {
-            let values = statement
-                .trees("target_list")
-                .filter_map(|target| target.tree("val"));
-            self.certain_calls
-                .extend(values.filter(|value| value.kind() == "FuncCall"));
+        let values: Vec<&Tree> = statement
+            .trees("target_list")
+            .filter_map(|target| target.tree("val"))
+            .collect();
+        // Beside something that returns rows, and none of them, it does not run.
+        if is_bare && values.iter().all(|value| is_plain(value)) {
+            let calls = values
+                .into_iter()
+                .filter(|value| value.kind() == "FuncCall");
+            self.certain_calls.extend(calls);
         }
     }
 }
@@ -213,6 +224,22 @@ pub(super) fn name_in_condition(condition: &Tree) -> Option<&str> {
         )
         && column_name(condition.get("lexpr")) == Some("name");
     is_equation.then(|| literal_text(condition.get("rexpr")))?
+}
+
+/// Is it one value, whatever that is: a constant, a sub-query, or `set_config` of constants?
+fn is_plain(value: &Tree) -> bool {
+    fn is_constant(value: &Tree) -> bool {
+        match value.kind() {
+            "AConst" | "ParamRef" | "SubLink" => true,
+            "TypeCast" => value.tree("arg").is_some_and(is_constant),
+            _ => false,
+        }
+    }
+    let is_argument = |value: &Value| value.tree().is_some_and(is_constant);
+    is_constant(value)
+        || value.kind() == "FuncCall"
+            && value.strings("funcname").last() == Some(&"set_config")
+            && value.list("args").iter().all(is_argument)
 }
 
 /// The name in a reference to a column without a table.

@@ -155,8 +155,13 @@ impl<'a, 's> Walk<'a, 's> {
 
     /// A table, where the name could also be that of a WITH query.
     fn table(&mut self, range: &'a Tree, verb: Verb) {
-        if !self.is_with_query(range) {
-            self.target(range, verb);
+        if self.is_with_query(range) {
+            return;
+        }
+        self.target(range, verb);
+        // Whoever updates what is defined here updates the settings of their session.
+        if self.is_defined && range.text("relname") == "pg_settings" {
+            self.unknown_setting();
         }
     }
 
@@ -258,6 +263,11 @@ impl<'a, 's> Walk<'a, 's> {
                 for verb in verbs {
                     walk.target(range, *verb);
                 }
+                if is_of_catalog(range) {
+                    // What any object is called, who owns it, who may what.
+                    walk.effects.add_anything(Verb::Admin);
+                    walk.effects.add_anything(Verb::Define);
+                }
                 if tree.tree("returning_clause").is_some() {
                     walk.target(range, Verb::Read);
                 }
@@ -325,6 +335,13 @@ impl<'a, 's> Walk<'a, 's> {
             }
         }
     }
+}
+
+/// Is it a table of `pg_catalog`, by its own name? `pg_settings` is no table.
+fn is_of_catalog(range: &Tree) -> bool {
+    let (schema, name) = (range.text("schemaname"), range.text("relname"));
+    let is_there = schema == context::CATALOG || schema.is_empty() && name.starts_with("pg_");
+    is_there && name != "pg_settings"
 }
 
 /// Collects the tables of FROM, through joins and sub-queries.

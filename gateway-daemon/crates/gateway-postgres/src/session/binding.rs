@@ -47,7 +47,7 @@ impl Serving {
         let segment = self.pipeline.segment();
         let found = significant(bind.statement).map(|name| self.statements.look_up(name, segment));
         let is_named = !bind.portal.is_empty();
-        if is_named && matches!(found, Some(Lookup::Ambiguous)) && !self.pipeline.is_empty() {
+        if matches!(found, Some(Lookup::Ambiguous)) && !self.pipeline.is_empty() {
             return Ok(self.wait_for_answers());
         }
         let statement = found.and_then(Lookup::one).cloned();
@@ -74,8 +74,9 @@ impl Serving {
                 meaning: planned.meaning,
                 generation: self.settings.generation(),
                 stamp: self.stamp(),
-                // Whatever has a name can be run without being executed by the protocol.
-                is_judged: is_named,
+                // Whatever has a name can be run without being executed by the protocol, and so can what has
+                // none, by what is planned and what ends a transaction.
+                is_judged: is_named || planned.stops,
                 statement,
             },
             parameters,
@@ -85,7 +86,7 @@ impl Serving {
         };
         // What it executes can be exchanged before it is run.
         let united = planned.united.as_deref();
-        let united = united.filter(|_| !portal.bound.is_indirect());
+        let united = united.filter(|_| !(is_named && portal.bound.is_indirect()));
         let clearance = match self.judge_portal(&bind, &portal, united, out) {
             Judged::Wait => return Ok(self.wait()),
             Judged::As(clearance) => clearance,
@@ -99,8 +100,8 @@ impl Serving {
             }
         };
         entry.operation = clearance.as_ref().map_or(0, |clearance| clearance.id().seq);
-        if is_named && portal.bound.may_set_path() {
-            self.settings.sent_path_portal();
+        if portal.bound.may_set_path() {
+            self.settings.sent_path_portal(is_named);
         }
         self.keep_portal(&mut entry, name, portal);
         self.up.unsynced = true;
@@ -160,6 +161,7 @@ impl Serving {
             phase: Phase::Bind,
             is_stale: false,
             is_judged: false,
+            is_run: true,
         };
         let mut seen = match self.look(portal.bound.meaning.as_ref(), &question, out) {
             Look::Wait => return Judged::Wait,
@@ -210,32 +212,25 @@ impl Serving {
         }
     }
 
-    /// Could the unnamed portal be run by something else than its own Execute? Nobody was asked about it
-    /// then. A function can fetch from it (`cursor_to_xml('', …)`), but no simple query, which takes it away.
-    pub(super) fn unnamed_is_open(&self) -> bool {
+    /// Does the unnamed portal execute a statement by its name, and has not done so yet? Another one of
+    /// that name would be run in its place.
+    pub(super) fn unnamed_is_indirect(&self) -> bool {
         match self.portals.look_up(b"", self.pipeline.segment()) {
             Lookup::Absent => false,
             Lookup::Ambiguous => true,
             Lookup::One(portal) => {
-                let is_asked = portal.asked.load(Ordering::Relaxed);
-                let is_harmless = is_asked && !portal.bound.may_set_path();
-                !is_harmless && !portal.executed.load(Ordering::Relaxed)
+                portal.bound.is_indirect() && !portal.executed.load(Ordering::Relaxed)
             }
         }
     }
 
-    /// A request that could run the unnamed portal: it waits, or it is refused.
-    pub(super) fn stop_at_unnamed(&mut self, request: Request, size: usize) -> Step {
-        match self.pipeline.is_empty() {
-            true => self.refuse(request, size, Wording::Open),
-            false => self.wait_for_answers(),
-        }
-    }
-
-    /// An Execute of the unnamed portal was answered.
-    pub(super) fn portal_executed(&self) {
+    /// An Execute of the unnamed portal has come to its end.
+    pub(super) fn portal_executed(&mut self) {
         if let Some(portal) = self.portals.settled_unnamed() {
             portal.executed.store(true, Ordering::Relaxed);
+            if portal.bound.may_set_path() {
+                self.settings.path_portal_executed();
+            }
         }
     }
 }

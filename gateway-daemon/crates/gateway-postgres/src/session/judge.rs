@@ -90,6 +90,8 @@ pub(super) struct Question<'a> {
     pub(super) is_stale: bool,
     /// A human has answered for it already, should that be necessary: when it was bound.
     pub(super) is_judged: bool,
+    /// Something that was judged before may run it.
+    pub(super) is_run: bool,
 }
 
 impl Question<'_> {
@@ -111,7 +113,7 @@ impl Question<'_> {
             parameters: self.parameters,
             attributes: self.attributes,
             // What is parsed does nothing before it is executed.
-            announces: self.phase == Phase::Parse || self.is_judged,
+            announces: self.phase == Phase::Parse && !self.is_run || self.is_judged,
             uses: &[],
             shown: None,
             shape,

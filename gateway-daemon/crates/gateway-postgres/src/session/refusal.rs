@@ -29,8 +29,6 @@ pub(super) enum Wording {
     Changed,
     /// What would be planned is not known.
     Unknown,
-    /// The unnamed portal could be run by it, about which nobody was asked.
-    Open,
 }
 
 impl Wording {
@@ -43,7 +41,6 @@ impl Wording {
             Wording::Changed | Wording::Unknown => {
                 String::from("gateway refused to have a statement planned")
             }
-            Wording::Open => String::from("gateway refused to have two portals at once"),
         }
     }
 
@@ -69,14 +66,6 @@ impl Wording {
             Wording::Unknown => (
                 NOT_PREPARED,
                 String::from("gateway: the prepared statement is not known: prepare it again"),
-                None,
-            ),
-            Wording::Open => (
-                REFUSED,
-                String::from(
-                    "gateway: the unnamed portal was bound and is not executed to its end, and this \
-                     could run it: execute or close it first",
-                ),
                 None,
             ),
             Wording::Limited(name) => (

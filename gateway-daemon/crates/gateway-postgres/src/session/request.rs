@@ -78,8 +78,11 @@ impl Serving {
             // Nobody reads it any more.
             b'd' | b'c' | b'f' => return Ok(self.up.rest.begin(header.size, bytes.len(), true)),
             b'S' => return self.sync(header),
-            // There is nothing to flush, and it would have the next error skip to a Sync.
-            b'H' if self.pipeline.is_empty() => return Ok(Step::Drop(header.size)),
+            // There is nothing to flush, and the upstream would take the next error for one of the extended
+            // protocol, and skip to a Sync: also a timeout of the Query before, which comes late.
+            b'H' if self.pipeline.is_empty() || !self.up.unsynced => {
+                return Ok(Step::Drop(header.size));
+            }
             b'H' => {
                 self.up.flushed = true;
                 return Ok(Step::Pass(header.size));
@@ -138,7 +141,7 @@ impl Serving {
     /// A request stays where it is until everything before it is answered. Without a Sync the upstream
     /// keeps answers back until it is told not to.
     pub(super) fn wait_for_answers(&mut self) -> Step {
-        let flush = !std::mem::replace(&mut self.up.flushed, true);
+        let flush = self.up.unsynced && !std::mem::replace(&mut self.up.flushed, true);
         Step::Await { flush }
     }
 
@@ -205,6 +208,7 @@ impl Serving {
             phase: Phase::Query,
             is_stale: false,
             is_judged: false,
+            is_run: false,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -253,6 +257,7 @@ impl Serving {
             phase: Phase::Parse,
             is_stale: false,
             is_judged: false,
+            is_run: name != Some(b"") && self.unnamed_is_indirect(),
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -302,9 +307,6 @@ impl Serving {
 
     fn execute(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
         let name = request::execute(body)?;
-        if !name.is_empty() && self.unnamed_is_open() {
-            return Ok(self.stop_at_unnamed(Request::Execute, size));
-        }
         let found = self.executed_portal(name);
         let statement = found.statement;
         let own = found.meaning;
@@ -331,6 +333,7 @@ impl Serving {
             phase: Phase::Execute,
             is_stale: found.is_stale,
             is_judged: found.is_judged,
+            is_run: true,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -407,9 +410,6 @@ impl Serving {
         out: &mut dyn Effects,
     ) -> Result<Step, Error> {
         let call = request::function_call(body)?;
-        if self.unnamed_is_open() {
-            return Ok(self.stop_at_unnamed(Request::FunctionCall, size));
-        }
         let mut parameters = Vec::new();
         let types = &self.shared.types;
         record_values(

@@ -39,6 +39,8 @@ pub(super) struct Settings {
     asks_path: bool,
     /// A portal or a cursor sets it when it is fetched from, which any statement can do.
     path_hangs_on_portal: bool,
+    /// So does the unnamed portal, until it is executed.
+    path_hangs_on_unnamed: bool,
     /// What holds now, what will when the transaction commits, and what when it rolls back.
     now: SearchPath,
     if_committed: SearchPath,
@@ -73,6 +75,7 @@ impl Settings {
             path_is_reported: false,
             asks_path: true,
             path_hangs_on_portal: false,
+            path_hangs_on_unnamed: false,
             now: SearchPath::unknown(),
             if_committed: SearchPath::unknown(),
             if_rolled_back: SearchPath::unknown(),
@@ -121,7 +124,8 @@ impl Settings {
         self.context.path_may_end = self.path_is_dirty;
         let path_is_certain = self.path_changing <= self.answered
             && !(self.path_is_dirty && may_end)
-            && !self.path_hangs_on_portal;
+            && !self.path_hangs_on_portal
+            && !self.path_hangs_on_unnamed;
         if path_is_certain {
             if self.context.search_path != self.now {
                 self.context.search_path = self.now.clone();
@@ -173,8 +177,16 @@ impl Settings {
     }
 
     /// A portal goes upstream that sets the search path, and can be run by whatever comes.
-    pub(super) fn sent_path_portal(&mut self) {
-        self.path_hangs_on_portal = true;
+    pub(super) fn sent_path_portal(&mut self, is_named: bool) {
+        match is_named {
+            true => self.path_hangs_on_portal = true,
+            false => self.path_hangs_on_unnamed = true,
+        }
+    }
+
+    /// The unnamed one was executed, and what became of the path is known from its answer.
+    pub(super) fn path_portal_executed(&mut self) {
+        self.path_hangs_on_unnamed = false;
     }
 
     /// Is the search path unknown for the time being, because of requests that are not answered yet?
@@ -187,12 +199,16 @@ impl Settings {
     /// does not have to be any more.
     pub(super) fn asks_path(&mut self, transaction: Transaction) -> bool {
         let is_idle = transaction == Transaction::Idle;
-        if self.path_is_reported || self.path_hangs_on_portal && !is_idle {
+        let hangs = self.path_hangs_on_portal || self.path_hangs_on_unnamed;
+        if self.path_is_reported || hangs && !is_idle {
             self.path_hangs_on_portal &= !is_idle;
+            self.path_hangs_on_unnamed &= !is_idle;
             return false;
         }
         // The portals are gone.
-        if std::mem::take(&mut self.path_hangs_on_portal) {
+        self.path_hangs_on_portal = false;
+        self.path_hangs_on_unnamed = false;
+        if hangs {
             self.settle_path(SearchPath::unknown());
             return true;
         }
@@ -215,10 +231,14 @@ impl Settings {
         self.asks_path = true;
     }
 
-    /// A function is called by its number as the request at `position`.
+    /// A function is called by its number as the request at `position`: `set_config`, perhaps.
     pub(super) fn sent_call(&mut self, position: u64) {
         self.risky = position + 1;
+        self.path_changing = position + 1;
         self.is_revertible = true;
+        if !self.path_is_reported {
+            self.set_path(SearchPath::unknown(), SearchPath::unknown());
+        }
     }
 
     /// A statement was answered. `None`: one that cannot be read.

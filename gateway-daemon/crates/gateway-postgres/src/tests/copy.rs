@@ -303,6 +303,25 @@ fn early_syncs_are_bounded() {
     assert!(harness.take_client().ends_with("E54000"));
 }
 
+/// A timeout of a Query can come as late as with the next message. Where that is a Flush, the server skips
+/// up to the next Sync, and says nothing of it.
+#[test]
+fn a_flush_reaches_the_server_where_it_has_something_to_flush() {
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[
+        query("SELECT 1"),
+        flush(),
+        sync(),
+        flush(),
+        query("SELECT 2"),
+    ]));
+    assert_eq!(kinds(&harness.take_upstream()), "Q S Q");
+    let mut harness = in_copy();
+    harness.take_upstream();
+    harness.client(&all(&[copy_done(), query("SELECT 1"), sync()]));
+    assert_eq!(kinds(&harness.take_upstream()), "c");
+}
+
 /// What a timeout does between a Flush and the next message, nobody can tell from what it does to that
 /// message, so that is not sent before everything is answered, and nothing behind it.
 #[test]

@@ -131,10 +131,20 @@ fn a_statement_is_judged_anew_each_time_it_is_executed() {
     let sent = harness.take_upstream();
     assert_eq!(
         kinds(&sent),
-        "B P S",
-        "a Parse that fails stands for the Execute"
+        "P S",
+        "a Parse that fails stands for the Bind"
     );
-    harness.upstream(&all(&[bare('2'), rejected()]));
+    harness.upstream(&rejected());
+    assert!(harness.take_client().ends_with("E42501 ZI"));
+
+    // And after it was bound.
+    let mut harness = Harness::ready(Policy::allowing());
+    harness.client(&all(&[parse("", "DELETE FROM t"), bind("", "")]));
+    harness.take_upstream();
+    harness.policy.deny(Verb::Delete);
+    harness.client(&all(&[execute(""), sync()]));
+    assert_eq!(kinds(&harness.take_upstream()), "P S");
+    harness.upstream(&all(&[bare('1'), bare('2'), rejected()]));
     assert!(harness.take_client().ends_with("2 E42501 ZI"));
 }
 
@@ -223,7 +233,11 @@ fn what_is_not_known_is_not_executed() {
         let mut harness = known();
         harness.client(&all(&requests));
         let last = harness.statements().pop().unwrap();
-        assert!(last.starts_with("!portal "), "{name}: {last}");
+        let unknown = ["!portal ", "!statement "];
+        assert!(
+            unknown.iter().any(|word| last.starts_with(word)),
+            "{name}: {last}"
+        );
         assert_ne!(kinds(&harness.take_upstream()).pop(), Some('E'), "{name}");
     }
 }
@@ -252,11 +266,11 @@ fn a_name_means_what_the_server_takes_it_for() {
             "SELECT 'old'",
         ),
         (
-            "the new Parse has no answer yet: it could be either",
+            "the new Parse has no answer yet: it could be either, and is waited for",
             all(&[parsed(), parse("s", new), sync()]),
             ok(),
             run("s"),
-            "!portal \"\"",
+            new,
         ),
         (
             "closed and parsed anew, both answered",
@@ -297,7 +311,7 @@ fn a_name_means_what_the_server_takes_it_for() {
             all(&[parsed(), close('S', "s"), sync()]),
             all(&[ok(), bare('3'), ready('I')]),
             run("s"),
-            "!portal \"\"",
+            "!statement \"s\"",
         ),
     ];
     for (name, before, answers, now, expected) in cases {
@@ -371,7 +385,7 @@ fn a_failed_text_may_have_prepared_before_it_failed() {
         ready('I'),
     ]));
     harness.client(&run("s"));
-    assert_eq!(harness.statements().pop().unwrap(), "!portal \"\"");
+    assert_eq!(harness.statements().pop().unwrap(), "!statement \"s\"");
 }
 
 #[test]
@@ -386,7 +400,7 @@ fn deallocate_all_forgets_all() {
         harness.client(&run("s"));
         assert_eq!(
             harness.statements().pop().unwrap(),
-            "!portal \"\"",
+            "!statement \"s\"",
             "{text}"
         );
     }

@@ -291,6 +291,10 @@ impl Effects for Ends<'_> {
         self.governor.submit(operation, Timestamp(1))
     }
 
+    fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
+        self.governor.would_pass(operation)
+    }
+
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
         self.governor.answer_terms(operation)
     }

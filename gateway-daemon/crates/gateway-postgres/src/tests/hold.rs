@@ -54,10 +54,10 @@ fn a_held_query_that_is_not_approved_is_refused_in_its_place() {
 }
 
 #[test]
-fn of_the_extended_protocol_the_execution_is_held_and_it_alone() {
+fn of_the_extended_protocol_the_portal_is_held_and_it_alone() {
     let mut harness = Harness::ready(Policy::holding(&[Verb::Write]));
-    let before = [parse("", UPDATE), bind("", ""), describe('P', "")];
-    let behind = [execute(""), sync()];
+    let before = [parse("", UPDATE)];
+    let behind = [bind("", ""), describe('P', ""), execute(""), sync()];
     harness.client(&all(&[all(&before), all(&behind)]));
     assert_eq!(harness.take_upstream(), all(&before));
     assert_eq!(harness.take_client(), "N");

@@ -1,8 +1,7 @@
 //! Portals, which anything can run that knows their names.
 use super::harness::{Harness, Policy};
 use super::messages::{
-    all, bare, bind, close, complete, data_row, execute, flush, function_call, kinds, parse, query,
-    ready, sync,
+    all, bare, bind, close, complete, data_row, execute, flush, kinds, parse, query, ready, sync,
 };
 use gateway_core::Verb;
 
@@ -116,31 +115,33 @@ fn a_portal_that_executes_another_statement_is_unknown() {
         parse("e", "EXECUTE s"),
         bind("", "e"),
     ]));
-    harness.client(&all(&[
-        close('S', "s"),
-        parse("s", "DELETE FROM t"),
-        execute(""),
-    ]));
-    assert!(harness.governor.is_holding());
+    assert!(!harness.governor.is_holding());
 }
 
-/// `cursor_to_xml('', …)` runs the unnamed portal.
+/// What is planned, and what ends a transaction, can run the unnamed portal by its empty name.
 #[test]
-fn what_could_run_the_unnamed_portal_waits_for_it() {
-    let unnamed = [parse("s", "DELETE FROM t"), bind("", "s")];
-    let named = [parse("f", "SELECT 1"), bind("q", "f"), execute("q"), sync()];
-    let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[all(&unnamed), all(&named)]));
-    assert_eq!(kinds(&harness.take_upstream()), "P B P B H");
-    harness.upstream(&all(&[bare('1'), bare('2'), bare('1'), bare('2')]));
-    assert_eq!(kinds(&harness.take_upstream()), "P S", "it is refused");
-    // Executed before, it can do no harm.
-    let mut harness = Harness::ready(Policy::allowing());
-    harness.client(&all(&[all(&unnamed), execute(""), all(&named)]));
-    assert_eq!(kinds(&harness.take_upstream()), "P B E P B E S");
-    // Unless it sets what names mean.
-    let mut harness = Harness::ready_before_18(Policy::allowing());
-    let sets = parse("s", "SELECT set_config('search_path', 'other', false)");
-    harness.client(&all(&[sets, bind("", "s"), function_call(1598, b"x")]));
-    assert_eq!(kinds(&harness.take_upstream()), "P B H");
+fn the_unnamed_portal_is_held_where_its_execution_would_be() {
+    let mut harness = Harness::ready(Policy::holding(&[Verb::Delete]));
+    let bound = all(&[bind("", ""), execute(""), sync()]);
+    harness.client(&all(&[parse("", "DELETE FROM t"), bound.clone()]));
+    assert_eq!(kinds(&harness.take_upstream()), "P");
+    harness.answer(gateway_core::Verdict::Approved);
+    assert_eq!(harness.take_upstream(), bound, "and once");
+    assert_eq!(harness.resolutions().len(), 1);
+
+    // One that passes is asked for when it is executed, and that alone is on record.
+    let mut harness = Harness::ready(Policy::holding(&[Verb::Delete]));
+    harness.client(&all(&[parse("", "SELECT 1"), bound]));
+    assert_eq!(harness.statements(), ["SELECT 1"; 2]);
+
+    // What it would execute by then.
+    let mut harness = Harness::ready(Policy::holding(&[Verb::Delete]));
+    harness.client(&all(&[
+        parse("s", "SELECT 1"),
+        parse("e", "EXECUTE s"),
+        bind("", "e"),
+        close('S', "s"),
+        parse("s", "DELETE FROM t"),
+    ]));
+    assert!(harness.governor.is_holding());
 }

@@ -365,6 +365,10 @@ impl Effects for Turn<'_> {
         answer
     }
 
+    fn would_pass(&mut self, operation: &Operation<'_>) -> bool {
+        self.governor.would_pass(operation)
+    }
+
     fn answer_terms(&mut self, operation: &Operation<'_>) -> AnswerTerms {
         self.governor.answer_terms(operation)
     }

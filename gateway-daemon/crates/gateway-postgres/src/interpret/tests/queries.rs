@@ -132,7 +132,7 @@ fn modifying_statements() {
         ("SELECT * INTO b FROM a", "read public.a; write public.b; define public.b"),
         ("SELECT * INTO TEMP b FROM a", "read public.a; write pg_temp.b"),
         ("INSERT INTO pg_temp.x VALUES (1)", "write pg_temp.x"),
-        ("DELETE FROM pg_authid", "delete pg_catalog.pg_authid"),
+        ("DELETE FROM pg_authid", "delete pg_catalog.pg_authid; define ?*; admin ?*"),
     ]);
 }
 

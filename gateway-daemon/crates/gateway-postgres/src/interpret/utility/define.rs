@@ -78,9 +78,41 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
 impl<'a> Walk<'a, '_> {
     /// Every table below is defined anew; queries below read, functions are called.
     pub(super) fn define(&mut self, tree: &'a Tree) {
+        if matches!(
+            tree.kind(),
+            "DefineStmt"
+                | "CreateCastStmt"
+                | "CreateOpClassStmt"
+                | "AlterOpFamilyStmt"
+                | "CreateConversionStmt"
+                | "CreateTransformStmt"
+                | "AlterOperatorStmt"
+        ) {
+            self.calls_below(tree);
+        }
         self.in_ambient(Verb::Define, |walk| {
             walk.in_definition(|walk| walk.children(tree));
         });
+    }
+
+    /// Functions that are named below, without being called there: of an aggregate, an operator, a cast.
+    fn calls_below(&mut self, tree: &'a Tree) {
+        for field in ["objname", "names", "func_name"] {
+            if tree.fields().any(|(name, _)| name == field) {
+                let name = tree.strings(field).last().copied();
+                name.into_iter().for_each(|name| self.calls_later(name));
+            }
+        }
+        for (_, value) in tree.fields() {
+            match value {
+                Value::Tree(below) => self.calls_below(below),
+                Value::List(values) => {
+                    let below = values.iter().filter_map(Value::tree);
+                    below.for_each(|below| self.calls_below(below));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Does something where what is called runs only when what is defined is used.

@@ -28,6 +28,8 @@ pub(in crate::session) struct Planned {
     pub(in crate::session) united: Option<Arc<Classification>>,
     /// Nothing sensitive is in it.
     pub(in crate::session) clean: bool,
+    /// It would not pass at once, if it were executed.
+    pub(in crate::session) stops: bool,
 }
 
 impl Serving {
@@ -45,7 +47,10 @@ impl Serving {
         let Some(statement) = statement else {
             return match is_masked {
                 true => Plan::Refused(Wording::Unknown),
-                false => Plan::As(Planned::default()),
+                false => Plan::As(Planned {
+                    stops: true,
+                    ..Planned::default()
+                }),
             };
         };
         let clean = statement.clean.load(Ordering::Relaxed);
@@ -60,13 +65,16 @@ impl Serving {
             phase: Phase::Execute,
             is_stale: false,
             is_judged: false,
+            is_run: true,
         };
-        let masks = out.masks(&question.operation(&self.shared));
-        let Some(masks) = masks.filter(|masks| masks.cover()) else {
+        let operation = question.operation(&self.shared);
+        let stops = !out.would_pass(&operation);
+        let Some(masks) = out.masks(&operation).filter(|masks| masks.cover()) else {
             return Plan::As(Planned {
                 meaning,
                 united,
                 clean,
+                stops,
             });
         };
         let Some(outlook) = self.outlook(&*masks) else {
@@ -74,7 +82,8 @@ impl Serving {
         };
         let (flow, _) = self.flow(meaning.as_ref(), &statement.text, &outlook);
         let has_changed = *statement.prepared.lock() != self.stamp();
-        if has_changed && asks(&flow, &outlook) {
+        let asks = asks(&flow, &outlook);
+        if has_changed && asks {
             return Plan::Refused(Wording::Changed);
         }
         // The values of its parameters are made here.
@@ -87,6 +96,7 @@ impl Serving {
             meaning,
             united,
             clean: !(flow.touches || makes),
+            stops: stops || asks,
         })
     }
 }

@@ -19,8 +19,14 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
                 .tree("setstmt")
                 .map(|set| set.text("name"))
                 .unwrap_or_default();
-            let object = match setting {
-                "" => anything(),
+            let object = match setting.to_ascii_lowercase().as_str() {
+                // How every session reads its texts and its names from then on, this one too.
+                ""
+                | "search_path"
+                | "standard_conforming_strings"
+                | "client_encoding"
+                | "role"
+                | "session_authorization" => anything(),
                 name => names::of_kind("parameter", &name.to_ascii_lowercase()),
             };
             walk.act(Verb::Admin, [object]);
