@@ -122,10 +122,8 @@ impl Settings {
             false => TextEncoding::Uncertain,
         };
         self.context.path_may_end = self.path_is_dirty;
-        let path_is_certain = self.path_changing <= self.answered
-            && !(self.path_is_dirty && may_end)
-            && !self.path_hangs_on_portal
-            && !self.path_hangs_on_unnamed;
+        let hangs = self.path_hangs_on_portal || self.path_hangs_on_unnamed;
+        let path_is_certain = !hangs && !self.awaits_path(open_segment);
         if path_is_certain {
             if self.context.search_path != self.now {
                 self.context.search_path = self.now.clone();
