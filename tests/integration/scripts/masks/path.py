@@ -4,7 +4,7 @@ import socket
 import struct
 
 from judge import database, end, faults, host, look, port
-from protocol import Wire
+from protocol import SYNC, Wire, bind, execute, frame, parse, query
 
 READ = "select * from people"
 
@@ -19,29 +19,6 @@ class As(Wire):
         body = struct.pack(">i", 196608) + b"".join(word.encode() + b"\0" for word in words) + b"\0"
         self.socket.sendall(struct.pack(">i", len(body) + 4) + body)
         self.until_ready()
-
-
-def frame(kind, body=b""):
-    return kind + struct.pack(">i", len(body) + 4) + body
-
-
-def query(sql):
-    return frame(b"Q", sql.encode() + b"\0")
-
-
-def parse(sql, name=""):
-    return frame(b"P", f"{name}\0{sql}\0".encode() + b"\0\0")
-
-
-def bind(portal, name=""):
-    return frame(b"B", f"{portal}\0{name}\0".encode() + b"\0" * 6)
-
-
-def execute(portal):
-    return frame(b"E", portal.encode() + b"\0" + struct.pack(">i", 0))
-
-
-SYNC = frame(b"S")
 
 
 def ask(what, session, *packets, passes=False):

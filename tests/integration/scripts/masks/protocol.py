@@ -1,6 +1,34 @@
-"""A client of the PostgreSQL protocol that shows each byte that it gets."""
+"""A client of the PostgreSQL protocol that shows each byte that it gets, and the messages that it sends."""
 import socket
 import struct
+
+
+def frame(kind, body=b""):
+    return kind + struct.pack(">i", len(body) + 4) + body
+
+
+def query(sql):
+    return frame(b"Q", sql.encode() + b"\0")
+
+
+def parse(sql, name=""):
+    return frame(b"P", f"{name}\0{sql}\0".encode() + b"\0\0")
+
+
+def bind(portal="", name=""):
+    return frame(b"B", f"{portal}\0{name}\0".encode() + b"\0" * 6)
+
+
+def execute(portal=""):
+    return frame(b"E", portal.encode() + b"\0" + struct.pack(">i", 0))
+
+
+def extended(sql):
+    """Parsed, bound and executed without a name."""
+    return parse(sql) + bind() + execute()
+
+
+SYNC, FLUSH = frame(b"S"), frame(b"H")
 
 
 class Wire:

@@ -1,26 +1,12 @@
 """What somebody else has hidden in the database changes how the server reads the next text: the views and the
 table of unseen.sql. Nothing in a pipeline behind them is read as it was before."""
-import struct
-
 from judge import connect, done, end, faults, look, refused
+from protocol import SYNC, extended, query
 
 # With escapes in plain strings the first of them ends later.
 STRINGS = "select '\\' || ', max(email), '' from users --'"
 # In SJIS the bytes 81 5C are one character, and the quote behind it ends the string.
 ENCODING = "select E'\u0401\\\\' , max(email) from users --'"
-
-
-def frame(kind, body):
-    return kind + struct.pack(">i", len(body) + 4) + body
-
-
-def query(sql):
-    return frame(b"Q", sql.encode() + b"\0")
-
-
-def extended(sql):
-    parse = frame(b"P", b"\0" + sql.encode() + b"\0\0\0")
-    return parse + frame(b"B", b"\0\0\0\0\0\0\0\0") + frame(b"E", b"\0" + struct.pack(">i", 0))
 
 
 def hidden(what, form, before, first, text):
@@ -30,7 +16,7 @@ def hidden(what, form, before, first, text):
         session.socket.sendall(query(first) + query(text))
         seen = session.until_ready() + session.until_ready()
     else:
-        session.socket.sendall(extended(first) + extended(text) + frame(b"S", b""))
+        session.socket.sendall(extended(first) + extended(text) + SYNC)
         seen = session.until_ready()
     look(f"{form}: {what}", seen)
     if not refused(seen):

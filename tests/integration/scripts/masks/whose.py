@@ -7,30 +7,13 @@ import struct
 import time
 
 from judge import connect, done, end, faults, look
+from protocol import FLUSH, SYNC, extended, frame, parse, query
 
 CLEAN = "select note from plain"
 MASKED = "select email, email as note from users"
 KANJI = "U&'\\8868'"  # In SJIS its second byte is a backslash.
 
-
-def frame(kind, body=b""):
-    return kind + struct.pack(">i", len(body) + 4) + body
-
-
-def query(sql):
-    return frame(b"Q", sql.encode() + b"\0")
-
-
-def parse(sql, name=""):
-    return frame(b"P", f"{name}\0{sql}\0".encode() + b"\0\0")
-
-
-def extended(sql):
-    return parse(sql) + frame(b"B", b"\0" * 8) + frame(b"E", b"\0" + struct.pack(">i", 0))
-
-
-SYNC, FLUSH, DONE = frame(b"S"), frame(b"H"), frame(b"c")
-DATA, BAD = frame(b"d", b"copied\n"), frame(b"d", b"too\tmany\tcolumns\n")
+DONE, DATA, BAD = frame(b"c"), frame(b"d", b"copied\n"), frame(b"d", b"too\tmany\tcolumns\n")
 KINDS = b"123CDEGHINTVZcdnst"
 
 

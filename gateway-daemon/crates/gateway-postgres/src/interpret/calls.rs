@@ -92,13 +92,11 @@ impl<'a> Walk<'a, '_> {
             .add(Verb::Execute, names::qualified(CATALOG, name));
         self.effects.add_anything(Verb::Read);
         // It may call `set_config` as well.
-        self.script.change_path(super::script::PathChange::Set(
-            super::context::SearchPath::unknown(),
-        ));
+        self.script.lose_path();
     }
 
-    /// A function that what is defined will call, by whatever name that gets.
-    pub(super) fn calls_later(&mut self, name: &str) {
+    /// A function whose arguments are not in sight.
+    pub(super) fn call_unseen(&mut self, name: &str) {
         match builtin::function(name) {
             Some(Meaning::Effect(verb)) => self.effects.add(verb, names::qualified(CATALOG, name)),
             Some(Meaning::RunsText) => self.runs_text(name),
@@ -200,9 +198,9 @@ impl<'a> Walk<'a, '_> {
     fn field(&mut self, name: &str) {
         match builtin::function(name) {
             Some(Meaning::Pure) if self.script.path.catalog_is_first() => {}
-            Some(Meaning::Effect(verb)) => self.effects.add(verb, names::qualified(CATALOG, name)),
-            Some(Meaning::Sequence) => self.effects.add_anything(Verb::Write),
-            Some(Meaning::RunsText) => self.runs_text(name),
+            Some(Meaning::Effect(_) | Meaning::Sequence | Meaning::RunsText) => {
+                self.call_unseen(name);
+            }
             _ if builtin::is_field(name) => {}
             _ => self.unproven(name, names::routine(&self.script.path, name)),
         }

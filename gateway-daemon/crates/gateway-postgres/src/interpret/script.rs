@@ -127,6 +127,11 @@ impl Script {
         self.pending.push(change);
     }
 
+    /// The search path may become any once the statement has run.
+    pub(super) fn lose_path(&mut self) {
+        self.change_path(PathChange::Set(SearchPath::unknown()));
+    }
+
     /// What the statement that is being read does to the path it does not do now, but when rows are
     /// fetched from it.
     pub(super) fn defer_path(&mut self) {
@@ -227,7 +232,7 @@ impl Script {
                 self.may_end_transaction |= does.may_end_transaction;
                 self.changes.add_in_any_order(&does.changes);
                 if does.changes.search_path != SearchPathChange::Unchanged {
-                    self.pending.push(PathChange::Set(SearchPath::unknown()));
+                    self.lose_path();
                 }
             }
             _ => {

@@ -61,8 +61,7 @@ impl<'a> Walk<'a, '_> {
     pub(super) fn unknown_setting(&mut self) {
         self.effects.add_anything(Verb::Admin);
         self.reset_all();
-        self.script
-            .change_path(PathChange::Set(SearchPath::unknown()));
+        self.script.lose_path();
         self.script.changes.role = true;
     }
 
@@ -101,8 +100,7 @@ impl<'a> Walk<'a, '_> {
             _ => {
                 self.assign(name, value, false);
                 if Setting::of(name) == Setting::SearchPath {
-                    self.script
-                        .change_path(PathChange::Set(SearchPath::unknown()));
+                    self.script.lose_path();
                 }
             }
         }
@@ -274,6 +272,11 @@ impl Setting {
             _ => Setting::Other,
         }
     }
+}
+
+/// Does it decide how a session reads its texts and looks up its names?
+pub(super) fn decides_reading(name: &str) -> bool {
+    !matches!(Setting::of(name), Setting::Admin | Setting::Other)
 }
 
 /// Does a SET of this name mean the same whatever literals it has?

@@ -476,9 +476,8 @@ impl Serving {
         self.settings.ready(position, transaction);
         self.transaction = transaction;
         if entry.own != Own::No {
-            match std::mem::take(&mut self.path_asked) {
-                true => {}
-                false => self.end_loading(out),
+            if !std::mem::take(&mut self.path_asked) {
+                self.end_loading(out);
             }
             return Ok(Step::Drop(header.size));
         }

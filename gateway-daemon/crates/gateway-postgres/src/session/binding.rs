@@ -58,14 +58,10 @@ impl Serving {
             Plan::As(planned) => planned,
         };
         let name = significant(bind.portal);
-        let is_new = name.is_none_or(|name| !self.portals.contains(name));
-        if is_new && self.portals.len() >= self.shared.limits.portals {
-            return Ok(self.refuse(Request::Bind, size, Wording::Limited("limits.portals")));
-        }
         let parameters = self.bound_values(&bind, statement.as_deref());
         let held = is_named.then(|| size_of_values(&parameters));
-        if held.is_some_and(|bytes| !self.has_room(bytes)) {
-            return Ok(self.refuse(Request::Bind, size, Wording::Limited(HELD)));
+        if let Some(wording) = self.limit_portal(name, held) {
+            return Ok(self.refuse(Request::Bind, size, wording));
         }
         let mut entry = Entry::new(Request::Bind, size);
         entry.clean = planned.clean;
@@ -110,6 +106,16 @@ impl Serving {
             Some(clearance) => Step::Cleared(size, clearance),
             None => Step::Pass(size),
         })
+    }
+
+    /// Is there no room for a portal of this name, whose values take so many bytes?
+    fn limit_portal(&self, name: Option<&[u8]>, held: Option<usize>) -> Option<Wording> {
+        let is_new = name.is_none_or(|name| !self.portals.contains(name));
+        if is_new && self.portals.len() >= self.shared.limits.portals {
+            return Some(Wording::Limited("limits.portals"));
+        }
+        let has_room = held.is_none_or(|bytes| self.has_room(bytes));
+        (!has_room).then_some(Wording::Limited(HELD))
     }
 
     /// The values of a Bind, as they are recorded.
@@ -160,8 +166,7 @@ impl Serving {
             attributes: &attributes(meaning, Phase::Bind),
             phase: Phase::Bind,
             is_stale: false,
-            is_judged: false,
-            is_run: true,
+            announces: false,
         };
         let mut seen = match self.look(portal.bound.meaning.as_ref(), &question, out) {
             Look::Wait => return Judged::Wait,

@@ -88,10 +88,8 @@ pub(super) struct Question<'a> {
     pub(super) phase: Phase,
     /// What it runs was planned when the database was another, perhaps.
     pub(super) is_stale: bool,
-    /// A human has answered for it already, should that be necessary: when it was bound.
-    pub(super) is_judged: bool,
-    /// Something that was judged before may run it.
-    pub(super) is_run: bool,
+    /// No human is asked about it: that is done when it is executed, or was done when it was bound.
+    pub(super) announces: bool,
 }
 
 impl Question<'_> {
@@ -112,8 +110,7 @@ impl Question<'_> {
             statement: self.text,
             parameters: self.parameters,
             attributes: self.attributes,
-            // What is parsed does nothing before it is executed.
-            announces: self.phase == Phase::Parse && !self.is_run || self.is_judged,
+            announces: self.announces,
             uses: &[],
             shown: None,
             shape,
@@ -142,11 +139,12 @@ pub(super) fn ask(
     out.submit(&Operation {
         parameters: parameters.as_deref().unwrap_or(question.parameters),
         shown: shown.as_deref(),
-        // What it asks about values it can ask as soon as a Bind has it planned, and no Bind is
-        // judged: functions are called by then, and operators with what statistics hold.
+        // What it asks about values it can ask as soon as a Bind has it planned: functions are called by
+        // then, and operators with what statistics hold.
         uses: &seen.uses,
         basis: seen.basis(),
-        announces: question.is_judged || operation.announces && !seen.asks_when_planned(),
+        announces: operation.announces
+            && !(question.phase == Phase::Parse && seen.asks_when_planned()),
         ..operation
     })
 }

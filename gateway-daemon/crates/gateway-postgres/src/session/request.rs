@@ -109,7 +109,7 @@ impl Serving {
         }
         self.up.unsynced |= matches!(header.kind, b'D' | b'C');
         let step = self.take_request(header, body, out)?;
-        self.up.flushed &= is_apart || matches!(step, Step::Wait | Step::Load | Step::Await { .. });
+        self.up.flushed &= is_apart || step.stays();
         Ok(step)
     }
 
@@ -207,8 +207,7 @@ impl Serving {
                 .map_or(&none, |meaning| &meaning.attributes),
             phase: Phase::Query,
             is_stale: false,
-            is_judged: false,
-            is_run: false,
+            announces: false,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -256,8 +255,8 @@ impl Serving {
             attributes: &attributes,
             phase: Phase::Parse,
             is_stale: false,
-            is_judged: false,
-            is_run: name != Some(b"") && self.unnamed_is_indirect(),
+            // Unless what was judged before would run it.
+            announces: name == Some(b"") || !self.unnamed_is_indirect(),
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),
@@ -332,8 +331,8 @@ impl Serving {
             attributes: &attributes,
             phase: Phase::Execute,
             is_stale: found.is_stale,
-            is_judged: found.is_judged,
-            is_run: true,
+            // Whoever had to be asked was asked when it was bound.
+            announces: found.is_judged,
         };
         let mut seen = match self.look(own.as_ref(), &question, out) {
             Look::Wait => return Ok(self.wait()),

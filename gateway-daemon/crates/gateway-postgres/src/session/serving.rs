@@ -49,6 +49,14 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// Do the bytes stay where they are, to be looked at again?
+    pub(super) const fn stays(&self) -> bool {
+        matches!(
+            self,
+            Step::Wait | Step::Load | Step::AskPath | Step::Await { .. }
+        )
+    }
+
     /// A message that goes on as it is, or with what is `covered` in its place.
     pub(super) fn covered(size: usize, covered: Option<Vec<u8>>) -> Step {
         match covered {
@@ -357,12 +365,7 @@ impl Serving {
                 [] => Ok(Step::Wait),
                 rest => self.step_client(rest, out),
             };
-            if held
-                && !matches!(
-                    step,
-                    Ok(Step::Wait | Step::Load | Step::AskPath | Step::Await { .. })
-                )
-            {
+            if held && !step.as_ref().is_ok_and(Step::stays) {
                 held = false;
                 out.withdraw()?;
             }

@@ -91,9 +91,7 @@ impl Settings {
 
     /// The login is over: what was reported until now holds, however a transaction ends.
     pub(super) fn begin(&mut self) {
-        let asks = self.asks_path;
         self.settle_path(self.now.clone());
-        self.asks_path = asks;
     }
 
     /// Does the client certainly read UTF-8?
@@ -208,7 +206,6 @@ impl Settings {
         self.path_hangs_on_unnamed = false;
         if hangs {
             self.settle_path(SearchPath::unknown());
-            return true;
         }
         std::mem::take(&mut self.asks_path)
     }
@@ -216,11 +213,12 @@ impl Settings {
     /// The upstream has told the search path, with no request before it open.
     pub(super) fn path_answered(&mut self, path: SearchPath, transaction: Transaction) {
         if transaction == Transaction::Idle {
-            return self.settle_path(path);
+            self.settle_path(path);
+        } else {
+            // What it becomes when the transaction ends is asked for then.
+            self.if_rolled_back = SearchPath::unknown();
+            self.set_path(path, SearchPath::unknown());
         }
-        // What it becomes when the transaction ends is asked for then.
-        self.if_rolled_back = SearchPath::unknown();
-        self.set_path(path, SearchPath::unknown());
         self.asks_path = false;
     }
 
@@ -276,7 +274,6 @@ impl Settings {
         self.if_rolled_back = path.clone();
         self.set_path(path.clone(), path);
         self.path_is_dirty = false;
-        self.asks_path = false;
     }
 
     fn set_path(&mut self, now: SearchPath, if_committed: SearchPath) {
@@ -351,8 +348,7 @@ impl Settings {
             Transaction::Open if since.committed || since.rolled_back => SearchPath::unknown(),
             Transaction::Open | Transaction::Failed => return,
         };
-        self.if_rolled_back = settled.clone();
-        self.set_path(settled.clone(), settled);
+        self.settle_path(settled);
         self.path_is_dirty = transaction != Transaction::Idle;
     }
 }

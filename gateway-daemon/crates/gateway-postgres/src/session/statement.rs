@@ -161,7 +161,7 @@ pub(super) struct Portal {
     pub(super) parameters: Vec<Parameter>,
     /// An Execute of it went upstream, which was judged.
     pub(super) asked: AtomicBool,
-    /// Such a one was answered: nothing can run it any more, unless it was suspended.
+    /// Such a one has come to its end: nothing can run it any more.
     pub(super) executed: AtomicBool,
     /// For a named one: of the unnamed ones only the last is kept.
     pub(super) _share: Option<Share>,

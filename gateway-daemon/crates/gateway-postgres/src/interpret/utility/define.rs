@@ -100,7 +100,7 @@ impl<'a> Walk<'a, '_> {
         for field in ["objname", "names", "func_name"] {
             if tree.fields().any(|(name, _)| name == field) {
                 let name = tree.strings(field).last().copied();
-                name.into_iter().for_each(|name| self.calls_later(name));
+                name.into_iter().for_each(|name| self.call_unseen(name));
             }
         }
         for (_, value) in tree.fields() {

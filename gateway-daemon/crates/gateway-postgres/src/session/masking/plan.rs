@@ -64,8 +64,7 @@ impl Serving {
             attributes: &attributes,
             phase: Phase::Execute,
             is_stale: false,
-            is_judged: false,
-            is_run: true,
+            announces: false,
         };
         let operation = question.operation(&self.shared);
         let stops = !out.would_pass(&operation);

@@ -1,6 +1,7 @@
 //! DDL that reaches beyond the database: other hosts, files and code of the server.
 use crate::interpret::classification::anything;
 use crate::interpret::names;
+use crate::interpret::settings::decides_reading;
 use crate::interpret::tree::Tree;
 use crate::interpret::walk::Walk;
 use gateway_core::{Object, Verb};
@@ -19,14 +20,10 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
                 .tree("setstmt")
                 .map(|set| set.text("name"))
                 .unwrap_or_default();
-            let object = match setting.to_ascii_lowercase().as_str() {
-                // How every session reads its texts and its names from then on, this one too.
-                ""
-                | "search_path"
-                | "standard_conforming_strings"
-                | "client_encoding"
-                | "role"
-                | "session_authorization" => anything(),
+            let object = match setting {
+                "" => anything(),
+                // Of every session from then on, this one too.
+                name if decides_reading(name) => anything(),
                 name => names::of_kind("parameter", &name.to_ascii_lowercase()),
             };
             walk.act(Verb::Admin, [object]);
