@@ -258,7 +258,7 @@ impl Cluster {
             .lines()
             .filter(|line| !line.contains("[local]"))
             .filter_map(statement)
-            .filter(|text| text != "SHOW search_path")
+            .filter(|text| !is_gateways(text))
             .collect())
     }
 
@@ -335,6 +335,12 @@ fn statement(line: &str) -> Option<String> {
         None => entry.strip_prefix("execute ")?.split_once(": ")?.1,
     };
     Some(text.to_owned())
+}
+
+/// Does the gateway ask so for the search path?
+fn is_gateways(text: &str) -> bool {
+    text.starts_with("SHOW search_path")
+        || text.contains("current_setting('search_path'), CURRENT_USER")
 }
 
 /// The address of a port that nobody has.

@@ -39,7 +39,7 @@ mod tests;
 pub use classification::{
     Classification, Prepared, PreparedChange, SearchPathChange, SessionChanges,
 };
-pub use context::{PlainStrings, SearchPath, SqlContext, TextEncoding};
+pub use context::{PlainStrings, RoleSchema, SearchPath, SqlContext, TextEncoding};
 pub use shape_check::{ShapeDisagreement, check_shape};
 
 use abridge::abridge;

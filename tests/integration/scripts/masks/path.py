@@ -142,7 +142,41 @@ ask("another name of the schema", As(PLAIN), query("begin"),
     query("update pg_namespace set nspname = 'open' where nspname = 'secret'"), query("select * from open.people"))
 ask("for all sessions", As(PLAIN), query("alter system set search_path = 'secret'"))
 
+# "$user" is the schema of the role, whoever made it that.
+ask("the role's own", As("secret"), query(READ))
+ask("the options' role", As(PLAIN, "options", "-c role=secret"), query(READ))
+ask("the role's role", As("as_secret"), query(READ))
+BECOMES = ["set role secret", "set session authorization secret", "select set_config('role', 'secret', false)",
+           "do $$ begin set role secret; end $$"]
+for becomes in BECOMES:
+    ask(becomes, As(PLAIN), query(becomes), query(READ))
+    ask(f"{becomes}, in one text", As(PLAIN), query(f"{becomes}; {READ}"))
+    ask(f"{becomes}, at once", As(PLAIN),
+        parse(becomes) + bind("") + execute("") + parse(READ) + bind("") + execute("") + SYNC, SYNC)
+    ask(f"{becomes}, in a transaction", As(PLAIN), BEGIN, query("select 1"), query(becomes), query(READ))
+    ask(f"{becomes}, and a failure", As(PLAIN), BEGIN, query(becomes), query("savepoint a"), query("reset role"),
+        query("select 1/0"), query("rollback to a"), query(READ))
+    ask(f"{becomes}, behind a rollback", As(PLAIN), BEGIN, query(f"rollback; {becomes}"), query(READ))
+    ask(f"{becomes}, behind a rollback in one go", As(PLAIN), BEGIN, parse("rollback") + bind("") + execute("")
+        + parse(becomes) + bind("") + execute("") + SYNC, query(READ))
+    ask(f"{becomes}, prepared", As(PLAIN), parse(READ, "s") + SYNC, query(becomes), bind("", "s") + execute("") + SYNC)
+    ask(f"{becomes}, and prepared", As(PLAIN), query(f"prepare s as {READ}"), query(becomes), query("execute s"))
+    ask(f"{becomes}, and a path", As(PLAIN), query("set search_path = public"), query(becomes),
+        query("set search_path = '$user', public"), query("set search_path = \"$user\", public"), query(READ))
+ask("back at the end", As("secret"), BEGIN, query("set local role postgres"), query("commit"), query(READ))
+ask("a cursor's role", As(PLAIN), BEGIN, query("declare c cursor for select set_config('role', 'secret', false)"),
+    query("fetch all from c"), query(READ))
+ask("a portal's role", As(PLAIN), BEGIN, parse("set role secret") + bind("p") + SYNC, query("select 1"),
+    execute("p") + SYNC, query(READ))
+ask("a name for the role's schema", As("other"), query("create schema other"),
+    query("create view other.people as select * from secret.people"), query(READ))
+
 # What everybody does.
+ask("another role", As(PLAIN), query("set role other"), query("reset role"), query(READ), passes=True)
+ask("another role for a while", As(PLAIN), BEGIN, query("set local role other"), query(READ), query("commit"),
+    query(READ), passes=True)
+ask("a level of its own", As(PLAIN), query("reset role"), BEGIN, query("set transaction isolation level serializable"),
+    query(READ), passes=True)
 for before in [[query("reset all")], [query("discard all")], [BEGIN, LOCAL, query("savepoint a"), query("select 1/0"),
                                                               query("rollback to a")],
                [BEGIN, query("reset search_path")], [parse("", "") + SYNC]]:

@@ -5,3 +5,7 @@ create table secret.people (name text);
 insert into secret.people values ('k4n4ry');
 create role of_secret superuser login;
 alter role of_secret set search_path = secret;
+create role secret superuser login;
+create role other superuser login;
+create role as_secret superuser login;
+alter role as_secret set role = secret;

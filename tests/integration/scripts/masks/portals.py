@@ -82,8 +82,10 @@ for what in ["select '{x}'::fetching[]", "select '(x)'::with_it", "select planne
 done(setup, "drop function planned", "drop type with_it", "drop domain fetching")
 
 # Nothing of the gateway's falls into a frame of the client's, whose end would be a message then.
-question = query("SHOW search_path")
-smuggled = (query("delete from a") + query(""))[:len(question)]
+question = query("SELECT pg_catalog.current_setting('search_path'), CURRENT_USER, "
+                 "CURRENT_USER OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))")
+smuggled = query("delete from a")
+smuggled += query("--" + "x" * (len(question) - len(smuggled) - len(query("--"))))
 done(connect(), "create table a (id int)", "insert into a values (1), (2), (3)")
 session = connect()
 session.socket.sendall(query("set search_path = public, pg_temp; copy a from stdin"))

@@ -231,7 +231,7 @@ fn weight(text: &[u8], classification: &Classification) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::context::SearchPath;
+    use super::super::context::{RoleSchema, SearchPath};
     use super::*;
 
     fn remember(cache: &Cache, text: &str, context: &SqlContext) -> Arc<Classification> {
@@ -252,7 +252,7 @@ mod tests {
         assert!(recall(&cache, "b", &context).is_none());
         assert!(cache.get(&cache.key(Form::Shape, b"a", &context)).is_none());
         let elsewhere = SqlContext {
-            search_path: SearchPath::of(["b"]),
+            search_path: SearchPath::of(["b"], &RoleSchema::Absent),
             ..context
         };
         assert!(recall(&cache, "a", &elsewhere).is_none());

@@ -107,7 +107,8 @@ pub struct SessionChanges {
     pub plain_strings: bool,
     /// `client_encoding` may become another: uncertain until the server reports it.
     pub text_encoding: bool,
-    /// The role may become another.
+    /// The role may become another, or a schema get the name of a role: `"$user"` in a path means who
+    /// knows what.
     pub role: bool,
     /// The text rolls back, wholly or to a savepoint, which also takes settings back.
     pub may_revert: bool,
@@ -120,12 +121,6 @@ impl SessionChanges {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == SessionChanges::default()
-    }
-
-    /// May the search path become another, now or later?
-    #[must_use]
-    pub fn may_set_path(&self) -> bool {
-        self.search_path_later || self.search_path != SearchPathChange::Unchanged
     }
 
     /// Adds the changes of another statement of the same text, before or after.

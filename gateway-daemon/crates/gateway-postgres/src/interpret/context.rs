@@ -16,6 +16,8 @@ pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
 pub struct SqlContext {
     /// Where unqualified names are looked up.
     pub search_path: SearchPath,
+    /// What `"$user"` means in a path that is set.
+    pub role_schema: RoleSchema,
     /// The search path is another one when the transaction ends, perhaps.
     pub path_may_end: bool,
     /// Whether a backslash in a plain string is only a backslash.
@@ -30,7 +32,33 @@ impl SqlContext {
         let flags = u64::from(self.path_may_end) << 2
             | u64::from(self.plain_strings == PlainStrings::Uncertain) << 1
             | u64::from(self.text_encoding == TextEncoding::Uncertain);
-        self.search_path.digest().rotate_left(3) ^ flags
+        self.search_path.digest().rotate_left(3) ^ self.role_schema.digest() ^ flags
+    }
+}
+
+/// The schema that `"$user"` means in a search path: the one with the name of the current role.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum RoleSchema {
+    /// There is none that the role may use, so the server leaves it out.
+    #[default]
+    Absent,
+    /// This one, if it is there.
+    Named(Arc<str>),
+    /// Nobody knows which role it is.
+    Unknown,
+}
+
+impl RoleSchema {
+    fn digest(&self) -> u64 {
+        match self {
+            RoleSchema::Absent => 0,
+            RoleSchema::Unknown => 1 << 40,
+            RoleSchema::Named(name) => {
+                let mut hasher = FxHasher::default();
+                name.hash(&mut hasher);
+                hasher.finish()
+            }
+        }
     }
 }
 
@@ -58,36 +86,59 @@ pub enum TextEncoding {
     Uncertain,
 }
 
-/// The `search_path` of a session, as far as it is known.
-///
-/// `"$user"` is left out: the schema of that name is assumed not to exist. A role that has one
-/// should be given a path that names it.
+/// The `search_path` of a session, as far as it is known. `"$user"` is the schema that it means.
 #[derive(Clone)]
 pub struct SearchPath(Option<Arc<Schemas>>);
 
 struct Schemas {
     names: Vec<Arc<str>>,
+    /// The setting, where it says `"$user"`: another role, another path.
+    of_role: Option<Vec<Arc<str>>>,
     digest: u64,
 }
 
-static SERVER_DEFAULT: LazyLock<SearchPath> = LazyLock::new(|| SearchPath::of(["public"]));
+/// What stands for the name of the current role in the setting.
+const ROLE: &str = "$user";
+
+static SERVER_DEFAULT: LazyLock<SearchPath> =
+    LazyLock::new(|| SearchPath::of([ROLE, "public"], &RoleSchema::Absent));
 
 impl SearchPath {
-    /// A path of these schemas, in their order. `$user` and empty names are left out.
+    /// A path of these schemas, in their order. Empty names are left out, as the server does.
     #[must_use]
-    pub fn of<S: AsRef<str>>(schemas: impl IntoIterator<Item = S>) -> SearchPath {
-        let names: Vec<Arc<str>> = schemas
-            .into_iter()
-            .filter(|name| !matches!(name.as_ref(), "" | "$user"))
+    pub fn of<S: AsRef<str>>(
+        schemas: impl IntoIterator<Item = S>,
+        role_schema: &RoleSchema,
+    ) -> SearchPath {
+        let schemas = schemas.into_iter();
+        let setting: Vec<Arc<str>> = schemas
             .map(|name| Arc::from(name.as_ref()))
+            .filter(|name: &Arc<str>| !name.is_empty())
             .collect();
+        let mut names = Vec::with_capacity(setting.len());
+        for name in &setting {
+            match (&**name, role_schema) {
+                (ROLE, RoleSchema::Absent) => {}
+                (ROLE, RoleSchema::Named(schema)) => names.push(Arc::clone(schema)),
+                (ROLE, RoleSchema::Unknown) => return SearchPath::unknown(),
+                _ => names.push(Arc::clone(name)),
+            }
+        }
         if names.iter().any(|name| name.len() > IDENTIFIER_BYTES_MAX) {
             return SearchPath::unknown();
         }
+        let of_role = setting
+            .iter()
+            .any(|name| &**name == ROLE)
+            .then_some(setting);
         let mut hasher = FxHasher::default();
-        names.hash(&mut hasher);
+        (&names, &of_role).hash(&mut hasher);
         let digest = hasher.finish();
-        SearchPath(Some(Arc::new(Schemas { names, digest })))
+        SearchPath(Some(Arc::new(Schemas {
+            names,
+            of_role,
+            digest,
+        })))
     }
 
     /// A path that nobody knows: unqualified names stay unresolved, and no unqualified function
@@ -100,14 +151,34 @@ impl SearchPath {
     /// Reads the value of the setting as the server writes it and as `set_config` takes it:
     /// `"$user", public`. Anything that is not a list of identifiers is an unknown path.
     #[must_use]
-    pub fn parse(value: &str) -> SearchPath {
-        split_identifiers(value).map_or(SearchPath::unknown(), SearchPath::of)
+    pub fn parse(value: &str, role_schema: &RoleSchema) -> SearchPath {
+        split_identifiers(value).map_or(SearchPath::unknown(), |names| {
+            SearchPath::of(names, role_schema)
+        })
     }
 
     /// Is the path known?
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.0.is_some()
+    }
+
+    fn of_role(&self) -> Option<&[Arc<str>]> {
+        self.0.as_ref()?.of_role.as_deref()
+    }
+
+    /// Does it become another when the role does? An unknown one cannot.
+    #[must_use]
+    pub fn follows_role(&self) -> bool {
+        self.of_role().is_some()
+    }
+
+    /// The same where `"$user"` means this.
+    pub(crate) fn under(&self, role_schema: &RoleSchema) -> SearchPath {
+        match self.of_role() {
+            Some(setting) => SearchPath::of(setting, role_schema),
+            None => self.clone(),
+        }
     }
 
     /// The schemas in their order, or `None` when the path is unknown.
@@ -132,7 +203,7 @@ impl SearchPath {
 }
 
 impl Default for SearchPath {
-    /// The server's default, `"$user", public`.
+    /// The server's default, `"$user", public`, of a role without a schema.
     fn default() -> SearchPath {
         SERVER_DEFAULT.clone()
     }
@@ -142,7 +213,10 @@ impl PartialEq for SearchPath {
     fn eq(&self, other: &SearchPath) -> bool {
         match (&self.0, &other.0) {
             (Some(left), Some(right)) => {
-                Arc::ptr_eq(left, right) || left.digest == right.digest && left.names == right.names
+                Arc::ptr_eq(left, right)
+                    || left.digest == right.digest
+                        && left.names == right.names
+                        && left.of_role == right.of_role
             }
             (None, None) => true,
             _ => false,
@@ -250,13 +324,27 @@ mod tests {
             ("É", None),
         ];
         for (text, expected) in rows {
-            let path = SearchPath::parse(text);
-            let expected = match expected {
-                Some(names) => SearchPath::of(*names),
-                None => SearchPath::unknown(),
-            };
-            assert_eq!(path, expected, "{text:?}");
+            let path = SearchPath::parse(text, &RoleSchema::Absent);
+            let schemas = path
+                .schemas()
+                .map(|names| names.iter().map(|name| &**name).collect::<Vec<_>>());
+            assert_eq!(schemas.as_deref(), *expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_schema_of_the_role_stands_where_the_setting_says_so() {
+        let app = RoleSchema::Named(Arc::from("app"));
+        let path = SearchPath::parse("a, \"$user\", b", &app);
+        assert_eq!(format!("{path:?}"), "[\"a\", \"app\", \"b\"]");
+        assert!(path.follows_role());
+        assert_ne!(path, SearchPath::parse("a, app, b", &app));
+        assert!(!SearchPath::parse("a, app, b", &app).follows_role());
+        let unknown = RoleSchema::Unknown;
+        assert!(!SearchPath::parse("a, \"$user\"", &unknown).is_known());
+        assert!(SearchPath::parse("a, $USER", &unknown).schemas().is_none());
+        assert!(SearchPath::parse("a", &unknown).is_known());
+        assert!(SearchPath::default().follows_role());
     }
 
     #[test]
@@ -284,11 +372,19 @@ mod tests {
         let default = SqlContext::default();
         let variants = [
             SqlContext {
-                search_path: SearchPath::of(["other"]),
+                search_path: SearchPath::of(["other"], &RoleSchema::Absent),
                 ..default.clone()
             },
             SqlContext {
                 search_path: SearchPath::unknown(),
+                ..default.clone()
+            },
+            SqlContext {
+                role_schema: RoleSchema::Unknown,
+                ..default.clone()
+            },
+            SqlContext {
+                role_schema: RoleSchema::Named(Arc::from("app")),
                 ..default.clone()
             },
             SqlContext {
@@ -305,7 +401,7 @@ mod tests {
             assert_ne!(variant.digest(), default.digest());
         }
         assert_eq!(
-            SearchPath::parse("public").digest(),
+            SearchPath::parse("\"$user\", public", &RoleSchema::Absent).digest(),
             default.search_path.digest()
         );
     }

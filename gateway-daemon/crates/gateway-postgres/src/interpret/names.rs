@@ -112,6 +112,7 @@ pub(super) fn routine(path: &SearchPath, name: &str) -> Vec<Object> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::context::RoleSchema;
     use super::*;
 
     fn names(objects: &[Object]) -> Vec<String> {
@@ -156,7 +157,7 @@ mod tests {
             ("public", &["*"], &["public.*"]),
         ];
         for (path, parts, expected) in rows {
-            let objects = relation(&SearchPath::parse(path), parts);
+            let objects = relation(&SearchPath::parse(path, &RoleSchema::Absent), parts);
             assert_eq!(names(&objects), *expected, "{path:?} {parts:?}");
         }
         assert_eq!(

@@ -2,7 +2,7 @@
 use super::classification::{
     Classification, Prepared, PreparedChange, SearchPathChange, SessionChanges, anything, has_where,
 };
-use super::context::{SearchPath, SqlContext};
+use super::context::{RoleSchema, SearchPath, SqlContext};
 use super::effects::{EffectSet, strongest};
 use super::parse::parse_each;
 use super::walk::Walk;
@@ -54,6 +54,8 @@ pub(super) struct Script {
     is_path_doubtful: bool,
     /// What the statement that is being read does to the path.
     pending: Vec<PathChange>,
+    /// What it makes of `"$user"`.
+    pending_role: Option<RoleSchema>,
 }
 
 /// What a statement does to the search path.
@@ -96,7 +98,13 @@ impl Script {
             is_local: false,
             is_path_doubtful: false,
             pending: Vec::new(),
+            pending_role: None,
         }
+    }
+
+    /// What `"$user"` means where the statement that is being read sets the path.
+    pub(super) const fn role_schema(&self) -> &RoleSchema {
+        &self.context.role_schema
     }
 
     /// Adds what one statement does. Only now does the path change that it sets: the names in the
@@ -106,6 +114,7 @@ impl Script {
         if std::mem::take(&mut self.is_path_doubtful) {
             self.path = SearchPath::unknown();
             self.session_path = SearchPath::unknown();
+            self.context.role_schema = RoleSchema::Unknown;
         }
         for change in std::mem::take(&mut self.pending) {
             match change {
@@ -120,6 +129,38 @@ impl Script {
                 }
             }
         }
+        if let Some(role_schema) = self.pending_role.take() {
+            self.set_role(role_schema);
+        }
+    }
+
+    /// `"$user"` means something else once the statement has run: the role is another, or a schema or
+    /// a role has another name.
+    pub(super) fn change_role(&mut self, role_schema: RoleSchema) {
+        self.pending_role = Some(match self.pending_role {
+            None => role_schema,
+            // Who knows which comes last.
+            Some(_) => RoleSchema::Unknown,
+        });
+    }
+
+    /// The role can have this schema once the statement has run.
+    pub(super) fn make_schema(&mut self, name: &str) {
+        self.change_role(match self.role_schema() {
+            RoleSchema::Absent if !name.is_empty() => RoleSchema::Named(Arc::from(name)),
+            RoleSchema::Named(role) => RoleSchema::Named(Arc::clone(role)),
+            RoleSchema::Absent | RoleSchema::Unknown => RoleSchema::Unknown,
+        });
+    }
+
+    fn set_role(&mut self, role_schema: RoleSchema) {
+        self.changes.role = true;
+        self.path = self.path.under(&role_schema);
+        self.session_path = self.session_path.under(&role_schema);
+        if let SearchPathChange::Becomes(path) = &self.session_change {
+            self.session_change = becomes(path.under(&role_schema));
+        }
+        self.context.role_schema = role_schema;
     }
 
     /// The search path becomes another once the statement has run.
@@ -135,8 +176,11 @@ impl Script {
     /// What the statement that is being read does to the path it does not do now, but when rows are
     /// fetched from it.
     pub(super) fn defer_path(&mut self) {
-        if !self.pending.is_empty() {
+        let role = self.pending_role.take();
+        if !self.pending.is_empty() || role.is_some() {
             self.changes.search_path_later = true;
+            self.changes.role |= role.is_some();
+            self.context.role_schema = RoleSchema::Unknown;
             self.pending.clear();
             // This text can fetch from it, too.
             self.path = SearchPath::unknown();
@@ -148,15 +192,12 @@ impl Script {
         self.path = path.clone();
         self.is_local = false;
         self.session_path = path.clone();
-        self.session_change = if path.is_known() {
-            SearchPathChange::Becomes(path)
-        } else {
-            SearchPathChange::Unknown
-        };
+        self.session_change = becomes(path);
     }
 
     /// The transaction ends well: what was set for it alone goes.
     pub(super) fn commit(&mut self) {
+        self.context.role_schema = RoleSchema::Unknown;
         self.path = self.session_path.clone();
         self.is_local = false;
         self.may_end_transaction = true;
@@ -169,6 +210,7 @@ impl Script {
         }
         self.path = SearchPath::unknown();
         self.session_path = SearchPath::unknown();
+        self.context.role_schema = RoleSchema::Unknown;
         self.is_local = false;
         self.changes.may_revert = true;
         self.may_end_transaction = true;
@@ -231,6 +273,9 @@ impl Script {
                 self.copies_in |= does.copies_in;
                 self.may_end_transaction |= does.may_end_transaction;
                 self.changes.add_in_any_order(&does.changes);
+                if does.changes.role {
+                    self.change_role(RoleSchema::Unknown);
+                }
                 if does.changes.search_path != SearchPathChange::Unchanged {
                     self.lose_path();
                 }
@@ -281,6 +326,13 @@ impl Script {
             own_has_where: self.has_where,
             depends_on_literals: self.depends_on_literals,
         }
+    }
+}
+
+fn becomes(path: SearchPath) -> SearchPathChange {
+    match path.is_known() {
+        true => SearchPathChange::Becomes(path),
+        false => SearchPathChange::Unknown,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Settings: SET, RESET, and the function and the view that do the same.
 use super::calls::literal_text;
-use super::context::SearchPath;
+use super::context::{RoleSchema, SearchPath};
 use super::names;
 use super::script::PathChange;
 use super::tree::{Tree, Value};
 use super::walk::Walk;
 use gateway_core::Verb;
 use pg_query::protobuf::VariableSetKind;
+use std::sync::Arc;
 
 /// Settings with which a session acts on the server or takes its protections away.
 const ADMIN_SETTINGS: &[&str] = &[
@@ -36,7 +37,7 @@ impl<'a> Walk<'a, '_> {
         let name = tree.text("name");
         match tree.choice::<VariableSetKind>("kind") {
             Some(VariableSetKind::VarSetValue) => {
-                let value = set_value(name, tree.list("args"));
+                let value = set_value(name, tree.list("args"), self.script.role_schema());
                 self.assign(name, value, tree.flag("is_local"));
             }
             Some(VariableSetKind::VarSetDefault | VariableSetKind::VarReset) => {
@@ -62,7 +63,7 @@ impl<'a> Walk<'a, '_> {
         self.effects.add_anything(Verb::Admin);
         self.reset_all();
         self.script.lose_path();
-        self.script.changes.role = true;
+        self.script.change_role(RoleSchema::Unknown);
     }
 
     /// The function `set_config(name, value, is_local)`: SET of that name, when it is a literal.
@@ -87,7 +88,9 @@ impl<'a> Walk<'a, '_> {
         }
         self.effects.touch(Verb::Read);
         let value = match (Setting::of(name), literal_text(value)) {
-            (Setting::SearchPath, Some(text)) => NewValue::Path(SearchPath::parse(text)),
+            (Setting::SearchPath, Some(text)) => {
+                NewValue::Path(SearchPath::parse(text, self.script.role_schema()))
+            }
             (Setting::Role, Some(text)) => NewValue::Role(text.to_owned()),
             _ => NewValue::Other,
         };
@@ -99,8 +102,10 @@ impl<'a> Walk<'a, '_> {
             Some(is_local) if is_certain => self.assign(name, value, is_local),
             _ => {
                 self.assign(name, value, false);
-                if Setting::of(name) == Setting::SearchPath {
-                    self.script.lose_path();
+                match Setting::of(name) {
+                    Setting::SearchPath => self.script.lose_path(),
+                    Setting::Role => self.script.change_role(RoleSchema::Unknown),
+                    _ => {}
                 }
             }
         }
@@ -130,19 +135,22 @@ impl<'a> Walk<'a, '_> {
                 self.script.change_path(change(path));
             }
             Setting::Role => {
-                match value {
-                    NewValue::Role(role) => {
-                        self.effects.add(Verb::Admin, names::of_kind("role", &role));
-                    }
-                    NewValue::Reset => self
-                        .effects
-                        .add(Verb::Admin, names::of_kind("role", "default")),
+                let role = match value {
+                    NewValue::Role(role) => Some(role),
+                    NewValue::Reset => Some("default".to_owned()),
                     // One that is computed.
-                    NewValue::Path(_) | NewValue::Other => {
-                        self.effects.add_anything(Verb::Admin);
-                    }
+                    NewValue::Path(_) | NewValue::Other => None,
+                };
+                match &role {
+                    Some(role) => self.effects.add(Verb::Admin, names::of_kind("role", role)),
+                    None => self.effects.add_anything(Verb::Admin),
                 }
-                self.script.changes.role = true;
+                // Who that is nobody sees here.
+                let role = role.filter(|role| !matches!(role.as_str(), "none" | "default"));
+                self.script.change_role(match role {
+                    Some(role) => RoleSchema::Named(Arc::from(role)),
+                    None => RoleSchema::Unknown,
+                });
             }
             Setting::PlainStrings => self.script.changes.plain_strings = true,
             Setting::TextEncoding => self.script.changes.text_encoding = true,
@@ -287,7 +295,7 @@ pub(super) fn is_free_of_literals(tree: &Tree) -> bool {
 
 /// The value in a SET. A list of names is a path, each as it is written: `SET search_path = 'a, b'`
 /// is one schema with a comma in its name.
-fn set_value(name: &str, arguments: &[Value]) -> NewValue {
+fn set_value(name: &str, arguments: &[Value], role_schema: &RoleSchema) -> NewValue {
     let texts: Option<Vec<&str>> = arguments
         .iter()
         .map(|value| {
@@ -299,7 +307,9 @@ fn set_value(name: &str, arguments: &[Value]) -> NewValue {
         })
         .collect();
     match (Setting::of(name), texts) {
-        (Setting::SearchPath, Some(schemas)) => NewValue::Path(SearchPath::of(schemas)),
+        (Setting::SearchPath, Some(schemas)) => {
+            NewValue::Path(SearchPath::of(schemas, role_schema))
+        }
         (Setting::Role, Some(texts)) => NewValue::Role(texts.concat()),
         _ => NewValue::Other,
     }

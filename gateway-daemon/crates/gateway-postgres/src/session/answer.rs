@@ -176,7 +176,7 @@ impl Serving {
                 return Ok(Step::Wait);
             };
             match self.path_asked {
-                true => self.path_row(body),
+                true => self.path_row(body)?,
                 false => self.own_row(body),
             }
             return Ok(Step::Drop(header.size));
@@ -476,8 +476,9 @@ impl Serving {
         self.settings.ready(position, transaction);
         self.transaction = transaction;
         if entry.own != Own::No {
-            if !std::mem::take(&mut self.path_asked) {
-                self.end_loading(out);
+            match std::mem::take(&mut self.path_asked) {
+                true => self.path_answered(),
+                false => self.end_loading(out),
             }
             return Ok(Step::Drop(header.size));
         }

@@ -96,9 +96,7 @@ impl Serving {
             }
         };
         entry.operation = clearance.as_ref().map_or(0, |clearance| clearance.id().seq);
-        if portal.bound.may_set_path() {
-            self.settings.sent_path_portal(is_named);
-        }
+        self.settings.sent_portal(portal.bound.changes(), is_named);
         self.keep_portal(&mut entry, name, portal);
         self.up.unsynced = true;
         self.pipeline.push(entry);
@@ -233,9 +231,7 @@ impl Serving {
     pub(super) fn portal_executed(&mut self) {
         if let Some(portal) = self.portals.settled_unnamed() {
             portal.executed.store(true, Ordering::Relaxed);
-            if portal.bound.may_set_path() {
-                self.settings.path_portal_executed();
-            }
+            self.settings.unnamed_executed();
         }
     }
 }

@@ -185,6 +185,7 @@ impl Serving {
     fn read_under(&self, search_path: SearchPath, statement: &Statement) -> Arc<Classification> {
         let context = SqlContext {
             search_path,
+            role_schema: self.settings.role_schema().clone(),
             // One statement, which has nothing behind it.
             path_may_end: false,
             plain_strings: statement.strings,

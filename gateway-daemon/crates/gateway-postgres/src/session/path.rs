@@ -1,6 +1,6 @@
-//! The search path, where the upstream does not report it (before PostgreSQL 18): it is asked before
-//! the first request, and before one that comes when nobody knows it any more and nothing is open. The
-//! role, the database, the server's configuration and a pooler can each have set it.
+//! The search path: it is asked before the first request, and before one that comes when nobody knows
+//! it any more and nothing is open. The role, the database, the server's configuration and a pooler can
+//! each have set it. PostgreSQL 18 reports the setting, and it is asked only what `"$user"` in it means.
 //!
 //! Asked in the client's turn, between two of its frames: what the gateway sends at any other moment
 //! could fall into the middle of one.
@@ -8,14 +8,27 @@ use super::masking::own_request;
 use super::names::Lookup;
 use super::pipeline::{Entry, Own, Request};
 use super::serving::Serving;
+use super::settings::Told;
 use crate::codec::response::Transaction;
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
-use crate::interpret::SearchPath;
+use crate::interpret::RoleSchema;
 use crate::mask::catalogue::{self, REQUESTS};
 use gateway_protocol::Effects;
+use std::sync::Arc;
 
-const QUESTION: &str = "SHOW search_path";
+/// Asked outside of a transaction. A row: the setting, the role, and whether the role's schema is there.
+const QUESTION: &str = "SELECT pg_catalog.current_setting('search_path'), CURRENT_USER, \
+    CURRENT_USER OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))";
+/// Asked within one, which must not get its snapshot before its first query (SET TRANSACTION, LOCK).
+/// A row each: the setting, the role that was set, or `none`, and the one that it was set by.
+const QUESTIONS_WITHIN: [&str; 3] = [
+    "SHOW search_path",
+    "SHOW role",
+    "SHOW session_authorization",
+];
+/// How many values are told in either case.
+const VALUES: usize = 3;
 /// The name of its statement and its portal.
 const NAME: &[u8] = b"gateway_path";
 
@@ -34,18 +47,27 @@ impl Serving {
     /// looked up nobody knows where.
     pub(super) fn ask_path(&mut self, out: &mut dyn Effects) {
         self.path_asked = true;
+        self.path_told.clear();
         self.up.flushed = true;
+        let questions = match self.transaction {
+            Transaction::Idle => &[QUESTION][..],
+            Transaction::Open | Transaction::Failed => &QUESTIONS_WITHIN,
+        };
         // The consoles of poolers take no other.
         let (batch, last) = match self.has_unnamed() {
             false => {
-                let query = frame(b'Q', |body| push_text(body, QUESTION.as_bytes()));
+                let text = questions.join("; ");
+                let query = frame(b'Q', |body| push_text(body, text.as_bytes()));
                 (query, Request::Query)
             }
             // A Query would take it away.
             true => {
                 let mut batch = Vec::new();
-                for ask in REQUESTS {
-                    batch.extend(catalogue::message(ask, NAME, QUESTION));
+                for (question, ask) in questions
+                    .iter()
+                    .flat_map(|question| REQUESTS.map(|ask| (question, ask)))
+                {
+                    batch.extend(catalogue::message(ask, NAME, question));
                     self.pipeline.push_own(own_request(ask), Own::Apart);
                 }
                 batch.extend(frame(b'S', |_| {}));
@@ -69,18 +91,35 @@ impl Serving {
         !matches!((statement, portal), (Lookup::Absent, Lookup::Absent))
     }
 
-    /// The row of the answer.
-    pub(super) fn path_row(&mut self, body: &[u8]) {
-        let path = read(body, self.settings.text_is_utf8()).ok().flatten();
-        let path = path.unwrap_or_else(SearchPath::unknown);
-        self.settings.path_answered(path, self.transaction);
-        self.path_tries = 0;
+    /// A row of the answer.
+    pub(super) fn path_row(&mut self, body: &[u8]) -> Result<(), Error> {
+        let is_utf8 = self.settings.text_is_utf8();
+        let mut reader = Reader::new(body);
+        for _ in 0..reader.u16()? {
+            if self.path_told.len() == VALUES {
+                return Err(Error::Value);
+            }
+            // In other encodings than UTF-8 the bytes of a name can be those of another name.
+            let value = reader.value()?.filter(|value| is_utf8 || value.is_ascii());
+            let value = value.and_then(|value| std::str::from_utf8(value).ok());
+            self.path_told.push(value.map(str::to_owned));
+        }
+        reader.end()
+    }
+
+    /// The answer is whole.
+    pub(super) fn path_answered(&mut self) {
+        if let Some(told) = told(&std::mem::take(&mut self.path_told), self.transaction) {
+            self.settings.path_answered(&told, self.transaction);
+            self.path_tries = 0;
+        }
     }
 
     /// The question failed. Where somebody has cancelled it, it is asked again; otherwise the upstream
     /// will not tell.
     pub(super) fn path_failed(&mut self, code: &[u8]) {
         const CANCELLED: &[u8] = b"57014";
+        self.path_told.clear();
         if code == CANCELLED && self.path_tries < TRIES_MAX {
             self.path_tries += 1;
             self.settings.ask_path_again();
@@ -88,14 +127,22 @@ impl Serving {
     }
 }
 
-/// The path of a row. In other encodings than UTF-8 the bytes of a name can be those of another name.
-fn read(body: &[u8], is_utf8: bool) -> Result<Option<SearchPath>, Error> {
-    let mut reader = Reader::new(body);
-    if reader.u16()? != 1 {
-        return Err(Error::Value);
-    }
-    let value = reader.value()?.filter(|value| is_utf8 || value.is_ascii());
-    let value = value.and_then(|value| std::str::from_utf8(value).ok());
-    reader.end()?;
-    Ok(value.map(SearchPath::parse))
+/// What the values say. `None`: they are not all there, or not to be read.
+fn told(values: &[Option<String>], transaction: Transaction) -> Option<Told> {
+    let [Some(path), Some(role), Some(last)] = values else {
+        return None;
+    };
+    let named = |role: &str| RoleSchema::Named(Arc::from(role));
+    let role_schema = match (transaction, role.as_str(), last.as_str()) {
+        (Transaction::Idle, role, "t") => named(role),
+        (Transaction::Idle, _, "f") => RoleSchema::Absent,
+        (Transaction::Idle, ..) => return None,
+        // Nobody tells whether it is there.
+        (_, "none", session_role) => named(session_role),
+        (_, role, _) => named(role),
+    };
+    Some(Told {
+        path: path.clone(),
+        role_schema,
+    })
 }

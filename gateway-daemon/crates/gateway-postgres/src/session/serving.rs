@@ -232,6 +232,8 @@ pub(super) struct Serving {
     pub(super) settings: Settings,
     /// What the gateway has asked last is the search path.
     pub(super) path_asked: bool,
+    /// What it has answered so far.
+    pub(super) path_told: Vec<Option<String>>,
     /// How often that was cancelled.
     pub(super) path_tries: u8,
     /// As the upstream said last.
@@ -318,6 +320,7 @@ impl Serving {
             spare: Vec::new(),
             settings: Settings::new(),
             path_asked: false,
+            path_told: Vec::new(),
             path_tries: 0,
             cancel: None,
             process: None,

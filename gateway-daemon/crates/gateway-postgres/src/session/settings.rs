@@ -7,7 +7,8 @@
 use super::names::Outcome;
 use crate::codec::response::Transaction;
 use crate::interpret::{
-    Classification, PlainStrings, SearchPath, SearchPathChange, SqlContext, TextEncoding,
+    Classification, PlainStrings, RoleSchema, SearchPath, SearchPathChange, SessionChanges,
+    SqlContext, TextEncoding,
 };
 use gateway_core::Verb;
 
@@ -47,16 +48,28 @@ pub(super) struct Settings {
     if_rolled_back: SearchPath,
     /// The three are not the same, or were not in this transaction: savepoints keep what it was.
     path_is_dirty: bool,
+    /// What `"$user"` means, and whether that ends with the transaction.
+    role_schema: RoleSchema,
+    role_is_dirty: bool,
     /// Code ran in this transaction that may have changed a setting until its end.
     is_revertible: bool,
-    /// The last request that may change a reported setting, the search path, or that may end a
-    /// transaction.
+    /// The last request that may change a reported setting, the search path, the role, or that may
+    /// end a transaction.
     risky: u64,
     path_changing: u64,
+    role_changing: u64,
     ending: u64,
     /// Everything before this position is answered.
     answered: u64,
     since: Since,
+}
+
+/// What the upstream tells when it is asked for its search path.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// As the setting says it.
+    pub(super) path: String,
+    pub(super) role_schema: RoleSchema,
 }
 
 impl Settings {
@@ -64,6 +77,7 @@ impl Settings {
         Settings {
             context: SqlContext {
                 search_path: SearchPath::unknown(),
+                role_schema: RoleSchema::Unknown,
                 path_may_end: false,
                 plain_strings: PlainStrings::Uncertain,
                 text_encoding: TextEncoding::Uncertain,
@@ -80,9 +94,12 @@ impl Settings {
             if_committed: SearchPath::unknown(),
             if_rolled_back: SearchPath::unknown(),
             path_is_dirty: false,
+            role_schema: RoleSchema::Unknown,
+            role_is_dirty: false,
             is_revertible: false,
             risky: 0,
             path_changing: 0,
+            role_changing: 0,
             ending: 0,
             answered: 0,
             since: Since::default(),
@@ -104,6 +121,11 @@ impl Settings {
         self.generation
     }
 
+    /// What `"$user"` means, as [`Settings::context`] has found last.
+    pub(super) const fn role_schema(&self) -> &RoleSchema {
+        &self.context.role_schema
+    }
+
     /// What is certain for a request that is sent now. `open_segment`: requests wait for answers
     /// behind which a Sync was sent, so a failure of theirs would not stop this one.
     pub(super) fn context(&mut self, open_segment: bool) -> &SqlContext {
@@ -119,6 +141,15 @@ impl Settings {
             true => TextEncoding::Converted,
             false => TextEncoding::Uncertain,
         };
+        let role_is_certain =
+            self.role_changing <= self.answered && !(self.role_is_dirty && may_end);
+        let role_schema = match role_is_certain {
+            true => &self.role_schema,
+            false => &RoleSchema::Unknown,
+        };
+        if self.context.role_schema != *role_schema {
+            self.context.role_schema = role_schema.clone();
+        }
         self.context.path_may_end = self.path_is_dirty;
         let hangs = self.path_hangs_on_portal || self.path_hangs_on_unnamed;
         let path_is_certain = !hangs && !self.awaits_path(open_segment);
@@ -139,6 +170,7 @@ impl Settings {
         let mark = position + 1;
         let Some(statement) = statement else {
             (self.risky, self.path_changing, self.ending) = (mark, mark, mark);
+            self.role_changing = mark;
             self.is_revertible = true;
             self.path_hangs_on_portal = true;
             return;
@@ -157,8 +189,11 @@ impl Settings {
             self.risky = mark;
             self.is_revertible = true;
         }
-        if changes.search_path != SearchPathChange::Unchanged {
+        if self.may_set_path(changes) {
             self.path_changing = mark;
+        }
+        if changes.role {
+            self.role_changing = mark;
         }
         // BEGIN, COMMIT and the like read nothing in particular.
         let ends = |verb, objects: &[_]| verb == Verb::Read && objects.is_empty();
@@ -172,16 +207,30 @@ impl Settings {
         }
     }
 
-    /// A portal goes upstream that sets the search path, and can be run by whatever comes.
-    pub(super) fn sent_path_portal(&mut self, is_named: bool) {
-        match is_named {
-            true => self.path_hangs_on_portal = true,
-            false => self.path_hangs_on_unnamed = true,
+    /// Could the search path be another when this has happened?
+    fn may_set_path(&self, changes: &SessionChanges) -> bool {
+        let follows_role = || {
+            let paths = [&self.now, &self.if_committed, &self.if_rolled_back];
+            // The one on its way can.
+            self.path_changing > self.answered || paths.iter().any(|path| path.follows_role())
+        };
+        changes.search_path != SearchPathChange::Unchanged || changes.role && follows_role()
+    }
+
+    /// A portal goes upstream that can be run by whatever comes. `None`: nobody knows what it changes.
+    pub(super) fn sent_portal(&mut self, changes: Option<&SessionChanges>, is_named: bool) {
+        let sets_path =
+            |changes: &SessionChanges| changes.search_path_later || self.may_set_path(changes);
+        if changes.is_none_or(sets_path) {
+            match is_named {
+                true => self.path_hangs_on_portal = true,
+                false => self.path_hangs_on_unnamed = true,
+            }
         }
     }
 
     /// The unnamed one was executed, and what became of the path is known from its answer.
-    pub(super) fn path_portal_executed(&mut self) {
+    pub(super) fn unnamed_executed(&mut self) {
         self.path_hangs_on_unnamed = false;
     }
 
@@ -196,7 +245,7 @@ impl Settings {
     pub(super) fn asks_path(&mut self, transaction: Transaction) -> bool {
         let is_idle = transaction == Transaction::Idle;
         let hangs = self.path_hangs_on_portal || self.path_hangs_on_unnamed;
-        if self.path_is_reported || hangs && !is_idle {
+        if self.path_is_reported && self.now.is_known() || hangs && !is_idle {
             self.path_hangs_on_portal &= !is_idle;
             self.path_hangs_on_unnamed &= !is_idle;
             return false;
@@ -210,9 +259,16 @@ impl Settings {
         std::mem::take(&mut self.asks_path)
     }
 
-    /// The upstream has told the search path, with no request before it open.
-    pub(super) fn path_answered(&mut self, path: SearchPath, transaction: Transaction) {
-        if transaction == Transaction::Idle {
+    /// The upstream has told the search path and the role, with no request before it open.
+    pub(super) fn path_answered(&mut self, told: &Told, transaction: Transaction) {
+        let is_idle = transaction == Transaction::Idle;
+        // What is known of the role's schema in a transaction says more than its name.
+        if is_idle || self.role_schema == RoleSchema::Unknown {
+            self.role_schema = told.role_schema.clone();
+            self.role_is_dirty = !is_idle;
+        }
+        let path = SearchPath::parse(&told.path, &self.role_schema);
+        if is_idle {
             self.settle_path(path);
         } else {
             // What it becomes when the transaction ends is asked for then.
@@ -231,41 +287,69 @@ impl Settings {
     pub(super) fn sent_call(&mut self, position: u64) {
         self.risky = position + 1;
         self.path_changing = position + 1;
+        self.role_changing = position + 1;
         self.is_revertible = true;
-        if !self.path_is_reported {
-            self.set_path(SearchPath::unknown(), SearchPath::unknown());
-        }
+        self.lose_role();
+        self.lose_path();
     }
 
     /// A statement was answered. `None`: one that cannot be read.
     pub(super) fn answered(&mut self, statement: Option<&Classification>, outcome: Outcome) {
-        if self.path_is_reported || outcome == Outcome::Failed {
+        if outcome == Outcome::Failed {
             return;
         }
         let Some(Classification {
             changes: change, ..
         }) = statement
         else {
-            return self.set_path(SearchPath::unknown(), SearchPath::unknown());
+            self.lose_role();
+            return self.lose_path();
         };
-        if change.search_path == SearchPathChange::Unchanged {
+        let may_set_path = self.may_set_path(change);
+        if change.role {
+            self.lose_role();
+        }
+        if self.path_is_reported || !may_set_path {
             return;
         }
         let ended = self.since.committed || self.since.rolled_back;
         if outcome == Outcome::Unsure || change.may_revert || ended {
             self.since.doubtful = true;
-            return self.set_path(SearchPath::unknown(), SearchPath::unknown());
+            return self.lose_path();
         }
         match &change.search_path {
             SearchPathChange::Unchanged => {}
-            SearchPathChange::Becomes(path) => self.set_path(path.clone(), path.clone()),
+            SearchPathChange::Becomes(path) => {
+                let path = path.under(&self.role_schema);
+                self.set_path(path.clone(), path);
+            }
             SearchPathChange::BecomesLocally(path) => {
-                self.set_path(path.clone(), self.if_committed.clone());
+                self.set_path(path.under(&self.role_schema), self.if_committed.clone());
             }
             // What it was when the server process began, which need not have been for this session.
-            SearchPathChange::Reset | SearchPathChange::Unknown => {
-                self.set_path(SearchPath::unknown(), SearchPath::unknown());
-            }
+            SearchPathChange::Reset | SearchPathChange::Unknown => self.lose_path(),
+        }
+    }
+
+    /// Nobody knows the path, unless it is reported.
+    fn lose_path(&mut self) {
+        if !self.path_is_reported {
+            self.set_path(SearchPath::unknown(), SearchPath::unknown());
+        }
+    }
+
+    /// Nobody knows what `"$user"` means. A transaction that rolls back takes the role back, too.
+    fn lose_role(&mut self) {
+        self.role_schema = RoleSchema::Unknown;
+        self.role_is_dirty = true;
+        self.lose_path_of_role();
+    }
+
+    /// Whatever follows the role is not known any more.
+    fn lose_path_of_role(&mut self) {
+        if self.now.follows_role() || self.if_committed.follows_role() {
+            let nobody = &RoleSchema::Unknown;
+            self.set_path(self.now.under(nobody), self.if_committed.under(nobody));
         }
     }
 
@@ -311,8 +395,9 @@ impl Settings {
             }
             b"server_encoding" => self.database_is_utf8 = value.eq_ignore_ascii_case(b"UTF8"),
             b"search_path" => {
-                let path =
-                    std::str::from_utf8(value).map_or(SearchPath::unknown(), SearchPath::parse);
+                let path = std::str::from_utf8(value).map_or(SearchPath::unknown(), |path| {
+                    SearchPath::parse(path, &self.role_schema)
+                });
                 self.path_is_reported = true;
                 self.set_path(path.clone(), path);
             }
@@ -324,11 +409,28 @@ impl Settings {
     pub(super) fn ready(&mut self, position: u64, transaction: Transaction) {
         self.answered = self.answered.max(position + 1);
         let since = std::mem::take(&mut self.since);
+        if self.role_is_dirty {
+            self.end_role(since, transaction);
+        }
         if self.path_is_dirty {
             self.end_path(since, transaction);
         }
         if transaction == Transaction::Idle && self.risky <= self.answered {
             self.is_revertible = false;
+        }
+    }
+
+    /// Where the transaction has ended, or went back to a savepoint, so has the role.
+    fn end_role(&mut self, since: Since, transaction: Transaction) {
+        let is_idle = transaction == Transaction::Idle;
+        let went_back = since.rolled_back || since.failed || since.doubtful;
+        if !(is_idle || went_back || since.committed) {
+            return;
+        }
+        self.role_schema = RoleSchema::Unknown;
+        self.role_is_dirty = !is_idle;
+        if self.path_is_reported {
+            self.lose_path_of_role();
         }
     }
 

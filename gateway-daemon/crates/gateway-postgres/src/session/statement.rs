@@ -3,7 +3,7 @@ use super::judge::{Phase, Reading, attributes};
 use super::masking::Stamp;
 use super::names::Same;
 use crate::codec::types::TypeNames;
-use crate::interpret::{Classification, PlainStrings, TextEncoding};
+use crate::interpret::{Classification, PlainStrings, SessionChanges, TextEncoding};
 use gateway_core::{Attribute, Parameter};
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
@@ -189,13 +189,10 @@ impl Bound {
         meaning.is_some_and(|meaning| !meaning.executes.is_empty())
     }
 
-    /// Could it set the search path?
-    pub(super) fn may_set_path(&self) -> bool {
-        self.is_indirect()
-            || self
-                .meaning
-                .as_ref()
-                .is_none_or(|meaning| meaning.changes.may_set_path())
+    /// What it changes in the session; `None` when nobody knows.
+    pub(super) fn changes(&self) -> Option<&SessionChanges> {
+        let meaning = self.meaning.as_ref().filter(|_| !self.is_indirect());
+        meaning.map(|meaning| &meaning.changes)
     }
 }
 

@@ -446,14 +446,39 @@ impl Harness {
 
     /// The same in this state of a transaction.
     pub(super) fn tell_path_in(&mut self, path: &str, state: char) -> &mut Harness {
-        assert_eq!(self.take_upstream(), messages::query("SHOW search_path"));
+        let (role, last) = match state {
+            'I' => ("ci", "f"),
+            _ => ("none", "ci"),
+        };
+        self.tell([path, role, last], state)
+    }
+
+    /// The same, with all that is told: outside of a transaction the role and whether its schema is there,
+    /// within one the role that was set, or `none`, and who has set it.
+    pub(super) fn tell(&mut self, values: [&str; 3], state: char) -> &mut Harness {
+        let asked = self.take_upstream();
+        let text = String::from_utf8_lossy(&asked);
+        assert!(text.contains("search_path"), "{text:?}");
         let told = self.outcome.to_client.len();
-        self.upstream(&messages::all(&[
-            messages::row_description(),
-            messages::data_row(path.as_bytes()),
-            messages::complete("SHOW"),
-            messages::ready(state),
-        ]));
+        let values = values.map(str::as_bytes);
+        let rows = match state {
+            'I' => vec![messages::data_row_of(&values)],
+            _ => values.map(messages::data_row).to_vec(),
+        };
+        // One Query with all questions, or for each of them what goes around an unnamed statement.
+        let (before, after) = match messages::kinds(&asked).as_str() {
+            "Q" => (vec![messages::row_description()], vec![]),
+            kinds => {
+                assert_eq!(kinds, format!("{}S", "C C P B E C C ".repeat(rows.len())));
+                let before = ['3', '3', '1', '2'].map(messages::bare).to_vec();
+                (before, ['3', '3'].map(messages::bare).to_vec())
+            }
+        };
+        for row in rows {
+            let answer = [&before[..], &[row, messages::complete("SHOW")], &after[..]].concat();
+            self.upstream(&messages::all(&answer));
+        }
+        self.upstream(&messages::ready(state));
         assert_eq!(self.outcome.error, None);
         assert_eq!(self.outcome.to_client.len(), told);
         self
@@ -567,7 +592,7 @@ impl Harness {
 
 /// What a PostgreSQL says to a client that it trusts.
 pub(super) fn welcome() -> Vec<u8> {
-    let mut welcome = messages::parameter_status("search_path", "\"$user\", public");
+    let mut welcome = messages::parameter_status("search_path", "public");
     let before = welcome_before_18();
     let (first, rest) = before.split_at(messages::authentication(0).len());
     welcome.splice(0..0, first.iter().copied());

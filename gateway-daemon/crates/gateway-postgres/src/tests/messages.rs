@@ -180,9 +180,15 @@ pub(super) fn row_description() -> Vec<u8> {
 }
 
 pub(super) fn data_row(value: &[u8]) -> Vec<u8> {
-    let mut body = vec![0, 1];
-    body.extend((value.len() as u32).to_be_bytes());
-    body.extend(value);
+    data_row_of(&[value])
+}
+
+pub(super) fn data_row_of(values: &[&[u8]]) -> Vec<u8> {
+    let mut body = (values.len() as u16).to_be_bytes().to_vec();
+    for value in values {
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(*value);
+    }
     framed(b'D', &body)
 }
 

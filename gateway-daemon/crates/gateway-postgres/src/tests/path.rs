@@ -2,8 +2,8 @@
 use super::extended::{ran, rejected, run};
 use super::harness::{Harness, Policy, welcome_before_18};
 use super::messages::{
-    all, bare, bind, complete, copy_data, copy_response, data_row, error, execute, flush, kinds,
-    parse, query, ready, row_description, startup, sync,
+    all, bare, bind, complete, copy_data, copy_response, data_row_of, error, execute, flush, kinds,
+    parameter_status, parse, query, ready, row_description, startup, sync,
 };
 
 #[test]
@@ -171,17 +171,9 @@ fn the_question_for_the_search_path_leaves_the_unnamed_statement_alone() {
     harness.upstream(&all(&[bare('1'), bare('2'), complete("RESET"), ready('I')]));
     harness.take_upstream();
     harness.client(&all(&[bind("", ""), execute(""), sync()]));
-    assert_eq!(kinds(&harness.take_upstream()), "C C P B E C C S");
-    let answers = [bare('3'), bare('3'), bare('1'), bare('2')];
-    let row = [
-        data_row(b"public"),
-        complete("SHOW"),
-        bare('3'),
-        bare('3'),
-        ready('I'),
-    ];
+    assert_eq!(kinds(&harness.outcome.to_upstream), "C C P B E C C S");
     harness.take_client();
-    harness.upstream(&all(&[all(&answers), all(&row)]));
+    harness.tell_path("public");
     assert_eq!(harness.take_client(), "");
     assert_eq!(kinds(&harness.take_upstream()), "B E S");
     assert_eq!(harness.statements().pop().unwrap(), "SELECT 1");
@@ -326,4 +318,197 @@ fn a_search_path_on_its_way_is_not_known() {
     harness.client(&parse("", "DELETE FROM users"));
     harness.upstream(&all(&[bare('1'), bare('2'), complete("SET")]));
     assert_eq!(harness.records().pop().unwrap().objects, ["users"]);
+}
+
+/// `"$user"` in the path is the schema of the role.
+#[test]
+fn the_schema_of_the_role_is_in_the_search_path() {
+    const USER: &str = "\"$user\", public";
+    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
+    let names = |harness: &Harness| harness.records().pop().unwrap().objects;
+    let delete = query("DELETE FROM users");
+    // Every server is asked, also one that reports the setting.
+    for reported in ["public", USER] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(0, &[("user", "ci")]));
+        let report = parameter_status("search_path", reported);
+        let welcome = all(&[
+            welcome_before_18()[..9].to_vec(),
+            report,
+            welcome_before_18()[9..].to_vec(),
+        ]);
+        harness.upstream(&welcome).take_upstream();
+        harness.client(&delete);
+        if reported == USER {
+            harness.tell([USER, "ci", "t"], 'I');
+            assert_eq!(names(&harness), ["ci.users", "public.users"]);
+            harness.upstream(&done("DELETE 0", 'I'));
+            // Also there another role is another schema.
+            harness
+                .client(&query("SET ROLE other"))
+                .upstream(&done("SET", 'I'));
+            harness.take_upstream();
+            harness.client(&delete).tell([USER, "other", "t"], 'I');
+            assert_eq!(names(&harness), ["other.users", "public.users"]);
+        } else {
+            assert_eq!(names(&harness), ["public.users"]);
+        }
+    }
+    // Whatever makes it another one: what is behind that waits, and asks.
+    for other in [
+        "SET ROLE other",
+        "SET SESSION AUTHORIZATION other",
+        "SELECT set_config('role', 'other', false)",
+        "RESET ROLE",
+        "CREATE SCHEMA ci",
+        "ALTER SCHEMA a RENAME TO ci",
+        "ALTER ROLE ci RENAME TO other",
+    ] {
+        let mut harness = Harness::ready_before_18(Policy::allowing());
+        harness.client(&all(&[query(other), delete.clone()]));
+        assert_eq!(harness.take_upstream(), query(other));
+        harness
+            .upstream(&done("X", 'I'))
+            .tell([USER, "other", "t"], 'I');
+        assert_eq!(names(&harness), ["other.users", "public.users"], "{other}");
+    }
+    // Where the path does not name it, nobody asks.
+    let mut harness = Harness::ready_before_18(Policy::allowing());
+    for sets in ["SET search_path TO public", "SET ROLE other"] {
+        harness.client(&query(sets)).upstream(&done("SET", 'I'));
+    }
+    harness.client(&delete);
+    assert_eq!(names(&harness), ["public.users"]);
+    // Nor is a path believed that names it again, when nobody knows who that is.
+    harness.upstream(&done("DELETE 0", 'I'));
+    harness
+        .client(&query(&format!("SET search_path TO {USER}")))
+        .upstream(&done("SET", 'I'))
+        .take_upstream();
+    harness.client(&delete).tell([USER, "other", "t"], 'I');
+    assert_eq!(names(&harness), ["other.users", "public.users"]);
+}
+
+#[test]
+fn the_schema_of_the_role_follows_the_transaction() {
+    const USER: &str = "\"$user\", public";
+    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
+    let names = |harness: &Harness| harness.records().pop().unwrap().objects;
+    let delete = query("DELETE FROM users");
+    let local = "SET LOCAL ROLE other";
+    for (ends, tag, state) in [
+        ("COMMIT", "COMMIT", 'I'),
+        ("ROLLBACK", "ROLLBACK", 'I'),
+        ("COMMIT AND CHAIN", "COMMIT", 'T'),
+        ("ROLLBACK TO a", "ROLLBACK", 'T'),
+    ] {
+        let mut harness = Harness::ready_before_18(Policy::allowing());
+        for (sql, tag) in [
+            ("BEGIN", "BEGIN"),
+            ("SAVEPOINT a", "SAVEPOINT"),
+            (local, "SET"),
+        ] {
+            harness.client(&query(sql)).upstream(&done(tag, 'T'));
+        }
+        // Whether it is there nobody tells within a transaction.
+        harness.take_upstream();
+        harness.client(&delete).tell([USER, "other", "ci"], 'T');
+        assert_eq!(names(&harness), ["other.users", "public.users"]);
+        harness.upstream(&done("DELETE 0", 'T'));
+        harness.client(&query(ends)).upstream(&done(tag, state));
+        harness.take_upstream();
+        let (told, expected) = match state {
+            'I' => ([USER, "ci", "f"], vec!["public.users"]),
+            _ => ([USER, "none", "ci"], vec!["ci.users", "public.users"]),
+        };
+        harness.client(&delete).tell(told, state);
+        assert_eq!(names(&harness), expected, "{ends}");
+    }
+    // In one text, and in one go: who knows which comes first.
+    for at_once in [
+        query("ROLLBACK; SET ROLE other"),
+        query("SET ROLE other; ROLLBACK"),
+        all(&[
+            all(&[parse("", "ROLLBACK"), bind("", ""), execute("")]),
+            all(&[
+                parse("", "SET ROLE other"),
+                bind("", ""),
+                execute(""),
+                sync(),
+            ]),
+        ]),
+    ] {
+        let mut harness = Harness::ready_before_18(Policy::allowing());
+        harness
+            .client(&query("BEGIN"))
+            .upstream(&done("BEGIN", 'T'));
+        harness.take_upstream();
+        harness.client(&at_once);
+        let answers = match kinds(&harness.take_upstream()).as_str() {
+            "P B E P B E S" => [
+                bare('1'),
+                bare('2'),
+                complete("ROLLBACK"),
+                bare('1'),
+                bare('2'),
+            ]
+            .concat(),
+            _ => complete("ROLLBACK"),
+        };
+        harness.upstream(&all(&[answers, done("SET", 'I')]));
+        harness.take_upstream();
+        harness.client(&delete).tell([USER, "other", "t"], 'I');
+        assert_eq!(names(&harness), ["other.users", "public.users"]);
+    }
+    // A path that was read when the role was another.
+    let mut harness = Harness::ready_before_18(Policy::allowing());
+    let sets = format!("SET search_path TO {USER}");
+    harness.client(&all(&[parse("s", &sets), sync()]));
+    harness.upstream(&all(&[bare('1'), ready('I')]));
+    for sql in ["SET search_path TO a", "SET ROLE other"] {
+        harness.client(&query(sql)).upstream(&done("SET", 'I'));
+    }
+    harness
+        .client(&run("s"))
+        .upstream(&all(&[bare('2'), complete("SET"), ready('I')]));
+    harness.take_upstream();
+    harness.client(&delete).tell([USER, "other", "t"], 'I');
+    assert_eq!(names(&harness), ["other.users", "public.users"]);
+}
+
+/// Who tells too little, too much or what cannot be read has told nothing.
+#[test]
+fn a_search_path_that_cannot_be_read_is_unknown() {
+    let row = |values: &[&[u8]]| data_row_of(values);
+    for rows in [
+        vec![],
+        vec![row(&[b"public"])],
+        vec![row(&[b"public", b"ci"])],
+        vec![row(&[b"public", b"ci", b"maybe"])],
+        vec![row(&[b"public", b"\xff", b"t"])],
+    ] {
+        let mut harness = Harness::new(Policy::allowing());
+        harness.client(&startup(0, &[("user", "ci")]));
+        harness.upstream(&welcome_before_18()).take_upstream();
+        harness.client(&query("DELETE FROM users"));
+        let told = all(&[
+            row_description(),
+            all(&rows),
+            complete("SELECT 1"),
+            ready('I'),
+        ]);
+        harness.upstream(&told);
+        assert_eq!(harness.outcome.error, None);
+        assert_eq!(
+            harness.records().pop().unwrap().objects,
+            ["users"],
+            "{rows:?}"
+        );
+    }
+    let mut harness = Harness::new(Policy::allowing());
+    harness.client(&startup(0, &[("user", "ci")]));
+    harness.upstream(&welcome_before_18()).take_upstream();
+    harness.client(&query("DELETE FROM users"));
+    harness.upstream(&all(&[row_description(), row(&[b"public".as_slice(); 4])]));
+    assert!(harness.outcome.error.is_some());
 }

@@ -163,7 +163,7 @@ fn row_locks_write_what_they_lock() {
 #[test]
 #[rustfmt::skip] // one row per line
 fn unqualified_names_follow_the_path() {
-    let two = SqlContext { search_path: SearchPath::parse("shop, audit"), ..Default::default() };
+    let two = SqlContext { search_path: SearchPath::parse("shop, audit", &RoleSchema::Absent), ..Default::default() };
     check_in(&two, &[
         ("SELECT * FROM users", "read shop.users, audit.users"),
         ("SELECT * FROM audit.users", "read audit.users"),
@@ -172,7 +172,7 @@ fn unqualified_names_follow_the_path() {
         ("CREATE TABLE x (id int)", "define shop.x, audit.x"),
         ("SELECT * FROM pg_class", "read pg_catalog.pg_class"),
     ]);
-    let none = SqlContext { search_path: SearchPath::parse(""), ..Default::default() };
+    let none = SqlContext { search_path: SearchPath::parse("", &RoleSchema::Absent), ..Default::default() };
     check_in(&none, &[
         ("SELECT * FROM users", "read ?users"),
         ("SELECT * FROM public.users", "read public.users"),
@@ -190,7 +190,7 @@ fn unqualified_names_follow_the_path() {
         ("DROP TABLE users", "define ?users"),
     ]);
     let hidden =
-        SqlContext { search_path: SearchPath::parse("mine, pg_catalog"), ..Default::default() };
+        SqlContext { search_path: SearchPath::parse("mine, pg_catalog", &RoleSchema::Absent), ..Default::default() };
     check_in(&hidden, &[
         ("SELECT lower('x')", "read; execute mine.lower"),
         ("SELECT 1 + 1", "read; execute mine.+"),
@@ -202,7 +202,7 @@ fn unqualified_names_follow_the_path() {
           admin pg_catalog.pg_terminate_backend"),
     ]);
     let first =
-        SqlContext { search_path: SearchPath::parse("pg_catalog, mine"), ..Default::default() };
+        SqlContext { search_path: SearchPath::parse("pg_catalog, mine", &RoleSchema::Absent), ..Default::default() };
     check_in(&first, &[
         ("SELECT lower('x') FROM t WHERE a = 1", "read mine.t"),
         ("SELECT f('x')", "read; execute mine.f"),

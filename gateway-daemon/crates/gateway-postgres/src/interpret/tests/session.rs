@@ -9,13 +9,23 @@ fn changes(sql: &str) -> SessionChanges {
 #[rustfmt::skip] // one row per line
 fn the_search_path_changes() {
     use SearchPathChange::{Becomes, BecomesLocally, Reset, Unchanged, Unknown};
-    let path = SearchPath::parse;
+    let path = |text| SearchPath::parse(text, &RoleSchema::Absent);
+    let bobs = SearchPath::parse("\"$user\"", &RoleSchema::Named(Arc::from("bob")));
     let rows: &[(&str, SearchPathChange)] = &[
         ("SELECT 1", Unchanged),
         ("SET search_path = a", Becomes(path("a"))),
-        ("SET search_path TO a, \"B\", 'c d'", Becomes(SearchPath::of(["a", "B", "c d"]))),
-        ("SET search_path = 'a, b'", Becomes(SearchPath::of(["a, b"]))),
-        ("SET search_path = \"$user\", public", Becomes(path("public"))),
+        ("SET search_path TO a, \"B\", 'c d'", Becomes(SearchPath::of(["a", "B", "c d"], &RoleSchema::Absent))),
+        ("SET search_path = 'a, b'", Becomes(SearchPath::of(["a, b"], &RoleSchema::Absent))),
+        ("SET search_path = \"$user\", public", Becomes(path("\"$user\", public"))),
+        ("SET search_path = \"$user\"; SET ROLE bob", Becomes(bobs.clone())),
+        ("SET ROLE bob; SET search_path = \"$user\"", Becomes(bobs.clone())),
+        ("CREATE SCHEMA bob; SET search_path = \"$user\"", Becomes(bobs.clone())),
+        ("SET search_path = \"$user\"; RESET ROLE", Unknown),
+        ("SET search_path = \"$user\"; SET ROLE none", Unknown),
+        ("SET search_path = \"$user\"; SELECT set_config('role', $1, false)", Unknown),
+        ("SET ROLE bob; SET search_path = a", Becomes(path("a"))),
+        ("COMMIT; SET search_path = \"$user\"", Unknown),
+        ("SELECT set_config('role', 'bob', false), set_config('search_path', '\"$user\"', false)", Becomes(bobs)),
         ("SET search_path = ''", Becomes(path(""))),
         ("SET \"Search_Path\" = a", Becomes(path("a"))),
         ("SET SCHEMA 'a'", Becomes(path("a"))),
@@ -78,7 +88,7 @@ fn later_statements_of_a_text_see_the_path_of_those_before() {
         ("SET search_path = s; CREATE TABLE a (x int)", "read; define s.a"),
         ("SET search_path = s, pg_catalog; SELECT lower('x')", "read; execute s.lower"),
         ("CREATE SCHEMA s CREATE TABLE a (x int); SELECT * FROM b",
-         "read public.b; define s.*, s.a, public.a"),
+         "read s.b, public.b; define s.*, s.a, public.a"),
     ]);
 }
 
@@ -101,6 +111,16 @@ fn other_settings_change() {
         ("DISCARD ALL", [true, true, true, false]),
         ("SELECT set_config($1, $2, false)", [true, true, true, false]),
         ("UPDATE pg_settings SET setting = 'x'", [true, true, true, false]),
+        ("SET LOCAL ROLE bob", [false, false, true, false]),
+        ("RESET ROLE", [false, false, true, false]),
+        ("SET SESSION AUTHORIZATION DEFAULT", [false, false, true, false]),
+        ("GRANT USAGE ON SCHEMA a TO bob", [false, false, true, false]),
+        ("ALTER SCHEMA a OWNER TO bob", [false, false, true, false]),
+        ("GRANT a TO bob", [false, false, true, false]),
+        ("CREATE SCHEMA bob", [false, false, true, false]),
+        ("ALTER SCHEMA a RENAME TO bob", [false, false, true, false]),
+        ("ALTER ROLE a RENAME TO bob", [false, false, true, false]),
+        ("DECLARE c CURSOR FOR SELECT set_config('role', 'a', false)", [false, false, true, false]),
         ("ROLLBACK", [false, false, false, true]),
         ("ROLLBACK TO SAVEPOINT a", [false, false, false, true]),
         ("COMMIT", [false; 4]),
@@ -243,7 +263,7 @@ fn what_is_executed_changes_the_session() {
     let united = |sql: &str| classifier.unite(&classifier.classify(sql, &context), known);
     let changes = |sql: &str| united(sql).changes.clone();
     use SearchPathChange::{Becomes, Unchanged, Unknown};
-    assert_eq!(changes("EXECUTE set").search_path, Becomes(SearchPath::of(["evil"])));
+    assert_eq!(changes("EXECUTE set").search_path, Becomes(SearchPath::of(["evil"], &RoleSchema::Absent)));
     assert_eq!(changes("SELECT 1; EXECUTE set").search_path, Unknown);
     assert_eq!(changes("EXECUTE set; SET search_path = a").search_path, Unknown);
     assert_eq!(changes("EXECUTE read; SELECT 1").search_path, Unchanged);

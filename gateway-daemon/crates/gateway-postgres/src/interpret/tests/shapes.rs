@@ -158,7 +158,7 @@ fn one_text_under_two_settings_is_two() {
     let classifier = Classifier::new(64);
     let sql = "SELECT * FROM a WHERE id = 1";
     let default = SqlContext::default();
-    let elsewhere = SqlContext { search_path: SearchPath::of(["s"]), ..default.clone() };
+    let elsewhere = SqlContext { search_path: SearchPath::of(["s"], &RoleSchema::Absent), ..default.clone() };
     let first = classifier.classify(sql, &default);
     let second = classifier.classify(sql, &elsewhere);
     assert_eq!(rendered(&first.effects), "read public.a");

@@ -4,7 +4,7 @@ mod server;
 
 use super::data::cascade;
 use super::naming;
-use crate::interpret::context::CATALOG;
+use crate::interpret::context::{CATALOG, RoleSchema, SearchPath};
 use crate::interpret::names;
 use crate::interpret::tree::{Tree, Value};
 use crate::interpret::walk::Walk;
@@ -246,7 +246,6 @@ fn create_function<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
 
 /// CREATE SCHEMA, where names in the elements are looked up in the new schema first.
 fn create_schema<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
-    use crate::interpret::context::SearchPath;
     let role = tree
         .tree("authrole")
         .map(|role| role.text("rolename"))
@@ -264,12 +263,14 @@ fn create_schema<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
     let before = walk.script.path.clone();
     walk.script.path = match before.schemas() {
         Some(schemas) if !name.is_empty() => {
-            SearchPath::of(std::iter::once(name).chain(schemas.iter().map(|schema| &**schema)))
+            let schemas = std::iter::once(name).chain(schemas.iter().map(|schema| &**schema));
+            SearchPath::of(schemas, walk.script.role_schema())
         }
         _ => SearchPath::unknown(),
     };
     walk.define(tree);
     walk.script.path = before;
+    walk.script.make_schema(name);
 }
 
 fn drop_objects<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
@@ -324,6 +325,11 @@ fn rename<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
         _ => Vec::new(),
     };
     walk.act(Verb::Define, new);
+    match kind {
+        Some(ObjectType::ObjectSchema) => walk.script.make_schema(new_name),
+        Some(ObjectType::ObjectRole) => walk.script.change_role(RoleSchema::Unknown),
+        _ => {}
+    }
     cascade(walk, tree, Verb::Define);
     if is_about_rights(kind) {
         walk.act_on_defined(Verb::Grant);

@@ -1,5 +1,6 @@
 //! Statements about the session itself: transactions, settings, cursors, prepared statements,
 //! notifications.
+use crate::interpret::context::RoleSchema;
 use crate::interpret::names;
 use crate::interpret::parse::prepared_text;
 use crate::interpret::tree::Tree;
@@ -66,7 +67,7 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
                 ) => {}
                 _ => {
                     walk.reset_all();
-                    walk.script.changes.role = true;
+                    walk.script.change_role(RoleSchema::Unknown);
                     walk.script.deallocate(None);
                 }
             }

@@ -1,6 +1,7 @@
 //! Who may do what: GRANT, REVOKE, roles, owners, row security.
 use super::super::naming;
 use crate::interpret::classification::anything;
+use crate::interpret::context::RoleSchema;
 use crate::interpret::names;
 use crate::interpret::tree::{Tree, Value};
 use crate::interpret::walk::Walk;
@@ -17,6 +18,7 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
             });
             let roles = naming::or_anything(granted.collect());
             walk.act(Verb::Grant, roles);
+            walk.script.change_role(RoleSchema::Unknown);
         }
         "AlterDefaultPrivilegesStmt" => default_privileges(walk, tree),
         "CreateRoleStmt" => {
@@ -26,6 +28,7 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
             define_and_grant(walk, vec![naming::role(tree.tree("role"))]);
             // ALTER GROUP ADD USER makes members of the roles in its options.
             walk.define(tree);
+            walk.script.change_role(RoleSchema::Unknown);
         }
         // For the sessions to come, not for this one.
         "AlterRoleSetStmt" => define_and_grant(walk, vec![naming::role(tree.tree("role"))]),
@@ -36,7 +39,10 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
                 .collect();
             define_and_grant(walk, naming::or_anything(roles));
         }
-        "DropOwnedStmt" | "ReassignOwnedStmt" => define_and_grant(walk, vec![anything()]),
+        "DropOwnedStmt" | "ReassignOwnedStmt" => {
+            define_and_grant(walk, vec![anything()]);
+            walk.script.change_role(RoleSchema::Unknown);
+        }
         "CreatePolicyStmt" | "AlterPolicyStmt" => {
             walk.define(tree);
             walk.act_on_defined(Verb::Grant);
@@ -44,6 +50,10 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
         "AlterOwnerStmt" => {
             walk.define_typed(tree, "object_type");
             walk.act_on_defined(Verb::Grant);
+            if tree.choice::<ObjectType>("object_type") == Some(ObjectType::ObjectSchema) {
+                walk.script
+                    .make_schema(tree.get("object").string().unwrap_or_default());
+            }
         }
         _ => return false,
     }
@@ -77,6 +87,11 @@ fn grant<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
         }
     }
     walk.act(Verb::Grant, naming::or_anything(objects));
+    if kind == Some(ObjectType::ObjectSchema) && tree.flag("is_grant") {
+        for schema in tree.list("objects") {
+            walk.script.make_schema(schema.string().unwrap_or_default());
+        }
+    }
 }
 
 /// Large objects go by number.
