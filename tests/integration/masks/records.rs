@@ -149,3 +149,35 @@ fn detectors_find_what_no_field_names() {
     masked.assert_unknown("someone@example.com");
     masked.assert_unknown("4111111111111111");
 }
+
+#[test]
+fn detectors_find_other_spellings_and_what_is_cut() {
+    let masked = Masked::over(
+        &rules(
+            "fields = [\"public.hashed.profile\", \"public.hashed.doc\"]\nwith = \"hash\"\n\
+             detect = [\"email\", \"us-ssn\", \"credit-card\", \"iban\", \"api-key\", \"jwt\", \"private-key\"]\n\
+             predicates = \"allow\"",
+        ),
+        "create table hashed (profile jsonb, doc json);
+         insert into hashed values ('{\"a\":\"alice@example.com\"}', '{\"a\":\"alice@example.com\"}');
+         create table fitting (short varchar(17), padded char(6));
+         insert into fitting values ('alice@example.com', 'a@b.co');
+         create table checked (id int check (id > 0), note text);",
+    );
+    let outcome = masked.script(true, "spelled.py", "attacks.sql");
+    assert!(outcome.stdout.ends_with("done\n"), "{outcome:?}");
+    for word in [
+        "4111111111",
+        "078-05-112",
+        "alice@ex",
+        "eyJ",
+        // In hexadecimal, and with an exponent.
+        "616c69636540",
+        "0457045704",
+        "000e9b08a568f1c7",
+        "4.1111",
+        "3431313131",
+    ] {
+        masked.assert_unknown(word);
+    }
+}

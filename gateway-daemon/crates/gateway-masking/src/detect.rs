@@ -79,10 +79,11 @@ fn is_word(byte: Option<u8>) -> bool {
 }
 
 /// Does a word begin here? Also behind what JSON (`\n`, `\u0022`) and URLs (`%22`) write for
-/// something that is none.
+/// something that is none, and behind what can be the rest of a character of two bytes (Shift JIS, Big5,
+/// GB 18030).
 fn begins_word(text: &[u8], at: usize) -> bool {
     let back = |distance| before(text, at, distance);
-    if !is_word(back(1)) {
+    if !is_word(back(1)) || back(2).is_some_and(|byte| !byte.is_ascii()) {
         return true;
     }
     let hexadecimal = |from: usize| {
@@ -152,6 +153,8 @@ mod tests {
             ("%gx", false),
             ("\\u0022x", true),
             ("u0022x", false),
+            ("\u{30a2}x", true),
+            ("\u{e9}ax", true),
         ] {
             assert_eq!(
                 begins_word(text.as_bytes(), text.len() - 1),

@@ -1,5 +1,6 @@
 //! Runs the detectors over a text, and makes one list of what they find.
 use crate::detect::{Next, next_of};
+use crate::spelling::plain;
 use gateway_core::mask::{Detector, Sensitive};
 use std::ops::Range;
 
@@ -15,32 +16,66 @@ struct Scan<'d> {
     asked: &'d Asked,
 }
 
-/// Tells from left to right what is found. Where two overlap they are told as one, which is as
+/// Tells from left to right what is found, in the text as it is written and as it is meant. Where two
+/// overlap they are told as one, which is as
 /// long as both together, and which is called what the stronger of them is: no byte of what is to
 /// be covered is shown because it also belongs to something that is not, or not as much.
 pub(crate) fn find(detectors: &[Asked], text: &[u8], tell: &mut dyn FnMut(Range<usize>, &Asked)) {
+    let mut list = List { last: None, tell };
     let mut scans = scans(detectors, text);
-    let mut found: Option<(Range<usize>, &Asked)> = None;
-    while let Some((range, asked)) = first(&mut scans, text) {
-        match &mut found {
+    let mut ways = plain(text).peekable();
+    if ways.peek().is_none() {
+        while let Some((range, asked)) = first(&mut scans, text) {
+            list.add(range, asked);
+        }
+        return list.end();
+    }
+    let mut found = Vec::new();
+    while let Some(one) = first(&mut scans, text) {
+        found.push(one);
+    }
+    for plain in ways {
+        let mut scans = self::scans(detectors, &plain.text);
+        while let Some((range, asked)) = first(&mut scans, &plain.text) {
+            found.push((plain.written(&range), asked));
+        }
+    }
+    found.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
+    for (range, asked) in found {
+        list.add(range, asked);
+    }
+    list.end();
+}
+
+/// What is found, from left to right.
+struct List<'t, 'd> {
+    last: Option<(Range<usize>, &'d Asked)>,
+    tell: &'t mut dyn FnMut(Range<usize>, &Asked),
+}
+
+impl<'d> List<'_, 'd> {
+    fn add(&mut self, range: Range<usize>, asked: &'d Asked) {
+        match &mut self.last {
             Some((whole, strongest)) if range.start < whole.end => {
                 whole.end = whole.end.max(range.end);
                 if strength(asked) > strength(strongest) {
                     *strongest = asked;
                 }
             }
-            _ => {
-                if let Some((range, asked)) = found.replace((range, asked)) {
-                    tell(range, asked);
+            last => {
+                if let Some((range, asked)) = last.replace((range, asked)) {
+                    (self.tell)(range, asked);
                 }
             }
         }
     }
-    if let Some((range, asked)) = found {
-        tell(range, asked);
+
+    fn end(self) {
+        if let Some((range, asked)) = self.last {
+            (self.tell)(range, asked);
+        }
     }
 }
-
 /// One for each kind that has something to tell; of two that ask for the same kind the stronger.
 fn scans<'d>(detectors: &'d [Asked], text: &[u8]) -> [Option<Scan<'d>>; Detector::ALL.len()] {
     Detector::ALL.map(|kind| {

@@ -23,6 +23,7 @@ mod cover;
 mod detect;
 mod find;
 pub mod key;
+mod spelling;
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ for binary in [False, True]:
             assert isinstance(row[6], str), row
             assert row[7:] == (None, None, None, None), row
         seen[binary] = rows
-text, binary = ([row[:5] for row in seen[form]] for form in [False, True])
+text, binary = ([row[:7] for row in seen[form]] for form in [False, True])
 assert text == binary, (text, binary)
 with connection.transaction():
     with connection.cursor(name="by_cursor") as cursor:

@@ -13,7 +13,9 @@ const DIGITS_MAX: usize = 19;
 /// Groups that a number is printed in, at most.
 const GROUPS_MAX: usize = 5;
 /// How far a word is followed, on either side of a number.
-const WORD_MAX: usize = 64;
+const WORD_MAX: usize = 128;
+/// Hexadecimal digits of digests and identifiers, of 128 to 512 bits.
+const DIGESTS: [usize; 6] = [32, 40, 56, 64, 96, 128];
 
 pub(super) fn next(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
@@ -46,18 +48,21 @@ fn in_a_row(text: &[u8], range: Range<usize>) -> Option<Range<usize>> {
     (number.is_card() && !is_hexadecimal(text, &range)).then_some(range)
 }
 
-/// Is it a part of a longer word that is all hexadecimal digits? Then it is a digest or an
-/// identifier, of which there are many.
+/// Is it a part of a word of hexadecimal digits that is as long as digests are? Of these there are many.
 fn is_hexadecimal(text: &[u8], range: &Range<usize>) -> bool {
     let (head, tail) = (text.get(..range.start), text.get(range.end..));
     let word = |byte: &&u8| byte.is_ascii_alphanumeric();
     let head = head.unwrap_or_default().iter().rev().take(WORD_MAX);
     let tail = tail.unwrap_or_default().iter().take(WORD_MAX);
-    let mut around = head
-        .take_while(word)
-        .chain(tail.take_while(word))
-        .peekable();
-    around.peek().is_some() && around.all(u8::is_ascii_hexdigit)
+    let around = head.take_while(word).chain(tail.take_while(word));
+    let mut length = range.len();
+    for byte in around {
+        if !byte.is_ascii_hexdigit() {
+            return false;
+        }
+        length += 1;
+    }
+    DIGESTS.contains(&length)
 }
 
 /// The longest one whose first group is here.
@@ -145,10 +150,17 @@ fn is_length_of_issuer(digits: &[u8]) -> bool {
         3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => &[14..=19],
         // JCB; Mir; Discover; China UnionPay, and with it RuPay.
         3528..=3589 | 2200..=2204 | 6011 | 6440..=6599 | 6200..=6299 | 8100..=8199 => &[16..=19],
-        // Dankort, Elo, Verve, RuPay, Troy.
+        // Dankort, Elo, Verve, RuPay, Troy, Hiper, Borica, UzCard, Humo.
         5019 | 5060..=5099 | 6000..=6010 | 6012..=6099 | 8200..=8299 | 9792 => &[16..=16],
-        // Maestro.
-        5018 | 5020 | 5038 | 5893 | 6304 | 6390 | 6759 | 6761..=6763 => &[13..=19],
+        6370 | 6375 | 6376 | 2205 | 5614 | 8600 | 9860 => &[16..=16],
+        // Napas.
+        9704 => &[16..=16, 19..=19],
+        // InterPayment, with Elo.
+        6360..=6369 => &[16..=19],
+        // Maestro, Bancontact.
+        5018 | 5020 | 5038 | 5893 | 6304 | 6390 | 6703 | 6759 | 6761..=6763 | 6767 | 6771 => {
+            &[13..=19]
+        }
         _ => &[],
     };
     lengths.iter().any(|range| range.contains(&digits.len()))
@@ -209,6 +221,10 @@ mod tests {
             "«4111111111111111».00",
             "{\"pan\":«4111111111111111»}",
             "«4111111111111111»USD",
+            "%B«4111111111111111»^DOE/JOHN^2712",
+            "«4111111111111111»D27121011234567890F",
+            "CC«4111111111111111» ab«4111111111111111»cd",
+            "«6703444444444449» «6767740000000001» «6362970000457013» «6370950000000005»",
         ] {
             check(super::next, marked);
         }
@@ -231,7 +247,7 @@ mod tests {
             "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
             "41111111 11111111",
             "1700000000000",
-            "ab4111111111111111cd",
+            "abcdefab4111111111111111cdefabcd",
             "4111111111111111ffffffffffffffff",
             "2020 2021 2022 2023 2024",
         ] {

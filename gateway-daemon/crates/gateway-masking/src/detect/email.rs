@@ -9,6 +9,12 @@ use std::ops::Range;
 /// Longest label of a domain, in bytes (RFC 1035, section 2.3.4).
 const LABEL_MAX: usize = 63;
 
+/// No top-level domains, but endings of files (`icon@2x.png`, `lodash@4.17.21.tgz`).
+const FILES: &[&[u8]] = &[
+    b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"ico", b"tgz", b"gz", b"js", b"css",
+    b"json", b"html", b"xml", b"yaml", b"yml", b"txt", b"jar", b"whl", b"service",
+];
+
 /// Neither side goes over another `@`, so no byte is looked at more than twice.
 pub(super) fn next(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
@@ -28,11 +34,11 @@ pub(super) fn next(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
 fn local_start(text: &[u8]) -> Option<usize> {
     let mut start = text.len();
     let mut rest = text;
-    while let Some(last) = last_char(rest) {
+    while let Some((last, size)) = last_char(rest) {
         if !is_local(last) {
             break;
         }
-        rest = rest.get(..rest.len() - last.len_utf8())?;
+        rest = rest.get(..rest.len() - size)?;
         start = rest.len();
     }
     // Quotation marks and the ends of sentences are not a part of it.
@@ -65,7 +71,7 @@ fn domain_length(text: &[u8]) -> Option<usize> {
         at += label;
         let goes_on = label <= LABEL_MAX && text.get(at) == Some(&b'.');
         let following = text.get(at + 1..).and_then(first_char);
-        if !goes_on || !following.is_some_and(char::is_alphanumeric) {
+        if !goes_on || !following.is_some_and(|(first, _)| first.is_alphanumeric()) {
             return length;
         }
         at += 1;
@@ -75,11 +81,11 @@ fn domain_length(text: &[u8]) -> Option<usize> {
 /// Of the label with which this text begins; `None` when it begins with none.
 fn label_length(text: &[u8]) -> Option<usize> {
     let mut at = 0;
-    while let Some(first) = text.get(at..).and_then(first_char) {
+    while let Some((first, size)) = text.get(at..).and_then(first_char) {
         if !first.is_alphanumeric() && (first != '-' || at == 0) {
             break;
         }
-        at += first.len_utf8();
+        at += size;
     }
     (at > 0).then_some(at)
 }
@@ -94,29 +100,40 @@ fn top_length(label: &[u8]) -> Option<usize> {
         return (label.len() > 4).then_some(label.len());
     }
     let (mut at, mut letters) = (0, 0);
-    while let Some(first) = label.get(at..).and_then(first_char) {
+    while let Some((first, size)) = label.get(at..).and_then(first_char) {
         if !first.is_alphabetic() {
             break;
         }
-        (at, letters) = (at + first.len_utf8(), letters + 1);
+        (at, letters) = (at + size, letters + 1);
     }
-    (letters >= 2).then_some(at)
+    let is_file = || {
+        let name = label.get(..at).unwrap_or_default();
+        FILES.iter().any(|ending| name.eq_ignore_ascii_case(ending))
+    };
+    (letters >= 2 && !is_file()).then_some(at)
 }
 
-fn first_char(text: &[u8]) -> Option<char> {
+/// What stands for a byte that is no UTF-8: a letter of another encoding (ISO 8859-1, Windows 1252).
+const LETTER: char = '\u{e9}';
+
+/// The first character, and of how many bytes it is.
+fn first_char(text: &[u8]) -> Option<(char, usize)> {
     let first = *text.first()?;
     if first.is_ascii() {
-        return Some(first.into());
+        return Some((first.into(), 1));
     }
-    (2..=4).find_map(|length| one_char(text.get(..length)?))
+    let whole = (2..=4).find_map(|size| Some((one_char(text.get(..size)?)?, size)));
+    whole.or(Some((LETTER, 1)))
 }
 
-fn last_char(text: &[u8]) -> Option<char> {
+fn last_char(text: &[u8]) -> Option<(char, usize)> {
     let last = *text.last()?;
     if last.is_ascii() {
-        return Some(last.into());
+        return Some((last.into(), 1));
     }
-    (2..=4).find_map(|length| one_char(text.get(text.len().checked_sub(length)?..)?))
+    let part = |size| text.get(text.len().checked_sub(size)?..);
+    let whole = (2..=4).find_map(|size| Some((one_char(part(size)?)?, size)));
+    whole.or(Some((LETTER, 1)))
 }
 
 fn one_char(bytes: &[u8]) -> Option<char> {
@@ -166,6 +183,8 @@ mod tests {
             "alice@example.c",
             "pkg@1.2.3",
             "pkg@1.2.3-beta",
+            "icon@2x.png",
+            "lodash@4.17.21.tgz getty@tty1.service",
             "alice@-example.com",
             "alice@.com",
             "alice@@example",
@@ -183,10 +202,15 @@ mod tests {
         assert_eq!(all(super::next, b"a@bb.co@c.de"), [0..7, 2..12]);
     }
 
+    /// In ISO 8859-1.
     #[test]
-    fn what_is_not_text_ends_an_address() {
-        for text in [b"\xffab@cd.de\xff", b"\xc3ab@cd.de\xc3"] {
-            assert_eq!(all(super::next, text), vec![1..9; 1]);
+    fn what_is_no_utf_8_are_letters() {
+        for text in [
+            &b"<jos\xe9@example.com>"[..],
+            b"<alice@m\xfcller.de>",
+            b"<ab@cd.d\xe9>",
+        ] {
+            assert_eq!(all(super::next, text), vec![1..text.len() - 1; 1]);
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) const TIMESTAMPTZ: u32 = 1184;
 pub(crate) const UUID: u32 = 2950;
 pub(crate) const JSONB: u32 = 3802;
 pub(crate) const CHAR: u32 = 18;
+pub(crate) const TEXT: u32 = 25;
+pub(crate) const XML: u32 = 142;
 pub(crate) const JSON: u32 = 114;
 pub(crate) const BPCHAR: u32 = 1042;
 pub(crate) const VARCHAR: u32 = 1043;
@@ -33,13 +35,13 @@ const NAMES: &[(u32, &str)] = &[
     (INT2, "int2"),
     (INT4, "int4"),
     (24, "regproc"),
-    (25, "text"),
+    (TEXT, "text"),
     (OID, "oid"),
     (27, "tid"),
     (28, "xid"),
     (29, "cid"),
     (JSON, "json"),
-    (142, "xml"),
+    (XML, "xml"),
     (199, "json[]"),
     (600, "point"),
     (601, "lseg"),

@@ -1,7 +1,7 @@
 //! The texts in a value in binary format, for what looks for something in texts: numbers as they are
 //! written, and what arrays and rows hold. Arrays and rows say themselves of which types that is.
 use crate::codec::Reader;
-use crate::codec::types::{FLOAT4, FLOAT8, INT2, INT4, INT8, NUMERIC};
+use crate::codec::types::{FLOAT4, FLOAT8, INT2, INT4, INT8, NUMERIC, TEXT};
 use crate::error::Error;
 use crate::mask::value::integer_text;
 use std::fmt::Write;
@@ -60,6 +60,9 @@ fn inside(value: &[u8], depth: usize, tell: &mut dyn FnMut(&[u8])) {
         parts.clear();
     }
     if parts.is_empty() && row(value, &mut parts).is_err() {
+        parts.clear();
+    }
+    if parts.is_empty() && pairs(value, &mut parts).is_err() {
         return;
     }
     for (type_oid, part) in parts {
@@ -133,7 +136,9 @@ fn array<'a>(value: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Error> {
         reader.u32()?;
     }
     while !reader.rest().is_empty() {
-        parts.extend(reader.value()?.map(|part| (type_oid, part)));
+        // What was cut has no whole last element.
+        let Ok(part) = reader.value() else { break };
+        parts.extend(part.map(|part| (type_oid, part)));
     }
     Ok(())
 }
@@ -144,6 +149,16 @@ fn row<'a>(value: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Error> {
     for _ in 0..reader.u32()? {
         let type_oid = reader.u32()?;
         parts.extend(reader.value()?.map(|part| (type_oid, part)));
+    }
+    reader.end()
+}
+
+/// `hstore_send`: keys and values, which are texts.
+fn pairs<'a>(value: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Error> {
+    let mut reader = Reader::new(value);
+    for _ in 0..reader.u32()? {
+        let (key, value) = (reader.value()?, reader.value()?);
+        parts.extend(key.into_iter().chain(value).map(|part| (TEXT, part)));
     }
     reader.end()
 }

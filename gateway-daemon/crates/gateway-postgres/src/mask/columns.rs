@@ -354,8 +354,8 @@ impl Columns {
         };
         find(text);
         match kind.shape {
-            Shape::Bytes if !kind.binary => _ = binary::hex(value).map(|bytes| find(&bytes)),
-            Shape::Text { .. } | Shape::Integer(_) | Shape::Bytes => {}
+            Shape::Json | Shape::Jsonb => binary::plain_numbers(value, &mut find),
+            Shape::Text { .. } | Shape::Xml | Shape::Integer(_) | Shape::Bytes => {}
             _ if kind.binary => binary::texts(value, &mut find),
             _ => binary::plain_numbers(value, &mut find),
         }
@@ -364,14 +364,14 @@ impl Columns {
         let Some(with) = strongest.map(|(.., sensitive)| sensitive.mask.with).max() else {
             return Became::Same;
         };
-        if !matches!(kind.shape, Shape::Text { .. }) {
+        if !matches!(kind.shape, Shape::Text { .. } | Shape::Xml) {
             // A part of it cannot be exchanged without knowing how it is written.
             return match cover(kind, with.max(Treatment::Redact), text, masker, out) {
                 true => Became::Written,
                 false => Became::Null,
             };
         }
-        let mut at = 0;
+        let (start, mut at) = (out.len(), 0);
         for (range, _, sensitive) in found.iter().filter(|(.., sensitive)| sensitive.covered) {
             out.extend_from_slice(text.get(at..range.start).unwrap_or_default());
             let part = text.get(range.clone()).unwrap_or_default();
@@ -379,6 +379,7 @@ impl Columns {
             at = range.end;
         }
         out.extend_from_slice(text.get(at..).unwrap_or_default());
+        kind.shape.fit(out, start);
         Became::Written
     }
 

@@ -10,6 +10,8 @@ pub(crate) enum Shape {
     Text {
         longest: Option<u32>,
     },
+    /// Any text that is well-formed.
+    Xml,
     Json,
     Jsonb,
     Bytes,
@@ -26,6 +28,7 @@ impl Shape {
     /// Of a type, with its modifier as RowDescription gives it.
     pub(crate) fn of(type_oid: u32, modifier: i32) -> Shape {
         match type_oid {
+            types::XML => Shape::Xml,
             types::JSON => Shape::Json,
             types::JSONB => Shape::Jsonb,
             types::BYTEA => Shape::Bytes,
@@ -47,6 +50,16 @@ impl Shape {
             },
             oid if types::TEXTS.contains(&oid) => Shape::Text { longest: None },
             _ => Shape::Other,
+        }
+    }
+
+    /// Cuts what was written from `start` on to what the type takes.
+    pub(crate) fn fit(self, out: &mut Vec<u8>, start: usize) {
+        if let Shape::Text {
+            longest: Some(longest),
+        } = self
+        {
+            cut(out, start, longest as usize);
         }
     }
 }
@@ -72,25 +85,22 @@ pub(crate) fn cover(
         return false;
     }
     match kind.shape {
-        Shape::Text { longest } => {
+        Shape::Text { .. } => {
             let start = out.len();
             let written = masker.cover(with, value, out);
-            if let Some(longest) = longest {
-                cut(out, start, longest as usize);
-            }
+            kind.shape.fit(out, start);
             written
         }
+        Shape::Xml => masker.cover(without_parts(with), value, out),
         Shape::Json | Shape::Jsonb => {
+            let mut value = value;
             if kind.binary && kind.shape == Shape::Jsonb {
                 out.push(1);
+                // The version, which is not there in text.
+                value = value.strip_prefix(&[1]).unwrap_or(value);
             }
             out.push(b'"');
-            // Only these two are sure to need no escapes.
-            let with = match with {
-                Treatment::Hash => Treatment::Hash,
-                _ => Treatment::Redact,
-            };
-            masker.cover(with, value, out);
+            masker.cover(without_parts(with), value, out);
             out.push(b'"');
             true
         }
@@ -120,6 +130,14 @@ pub(crate) fn cover(
         Shape::Integer(_) | Shape::Uuid | Shape::Bytes | Shape::Constant(..) | Shape::Other => {
             false
         }
+    }
+}
+
+/// Only these two are sure to need no escapes, and to close what they open.
+const fn without_parts(with: Treatment) -> Treatment {
+    match with {
+        Treatment::Hash => Treatment::Hash,
+        _ => Treatment::Redact,
     }
 }
 
@@ -201,5 +219,37 @@ fn uuid(digest: [u8; 32], binary: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&bytes);
     } else {
         hyphenated(&bytes, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_testkit::PlainMasker;
+
+    fn covered(
+        type_oid: u32,
+        modifier: i32,
+        binary: bool,
+        with: Treatment,
+        value: &[u8],
+    ) -> Vec<u8> {
+        let kind = Kind {
+            shape: Shape::of(type_oid, modifier),
+            binary,
+            not_null: true,
+        };
+        let mut out = Vec::new();
+        cover(kind, with, value, &PlainMasker, &mut out);
+        out
+    }
+
+    #[test]
+    fn markup_is_not_shown_in_part() {
+        let partial = covered(types::XML, -1, false, Treatment::Partial, b"<m>secret</m>");
+        assert_eq!(
+            partial,
+            covered(types::XML, -1, false, Treatment::Redact, b"")
+        );
     }
 }

@@ -64,7 +64,8 @@ pub(crate) fn search_value(
     masks: &dyn Masks,
     masker: &dyn Masker,
 ) -> String {
-    if raw != text.as_bytes() && words::search(raw, masks, masker).is_some() {
+    let is_elsewhere = raw != text.as_bytes() && words::search(raw, masks, masker).is_some();
+    if is_elsewhere || words::hides(raw, masks, masker) {
         // Where in the text that is, nobody knows.
         return String::from_utf8_lossy(&words::constant(masker)).into_owned();
     }

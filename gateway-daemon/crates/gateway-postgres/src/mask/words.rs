@@ -2,6 +2,7 @@
 use crate::codec::{Reader, frame, push_text};
 use crate::error::Error;
 use crate::interpret::literals;
+use crate::mask::binary;
 use gateway_core::mask::Treatment;
 use gateway_core::{Masker, Masks, Parameter};
 use std::ops::Range;
@@ -129,23 +130,44 @@ pub(crate) fn search_message(
     masks: &dyn Masks,
     masker: &dyn Masker,
 ) -> Option<Vec<u8>> {
-    search(body, masks, masker)?;
     let mut reader = Reader::new(body);
-    let mut fields = Vec::new();
+    let (mut fields, mut found) = (Vec::new(), false);
     while let Ok(field) = reader.byte()
         && field != 0
     {
         let text = reader.text().ok()?;
-        let covered = search(text, masks, masker);
+        let ends = if field == b'D' {
+            cut_values(text)
+        } else {
+            Vec::new()
+        };
+        let covered = search_beside(text, ends, masks, masker);
+        found |= covered.is_some();
         fields.push((field, covered.unwrap_or_else(|| text.to_vec())));
     }
-    Some(frame(kind, |bytes| {
-        for (field, text) in fields {
-            bytes.push(field);
-            push_text(bytes, &text);
-        }
-        bytes.push(0);
-    }))
+    found.then(|| {
+        frame(kind, |bytes| {
+            for (field, text) in fields {
+                bytes.push(field);
+                push_text(bytes, &text);
+            }
+            bytes.push(0);
+        })
+    })
+}
+
+/// The values in a detail that the server has cut (`Failing row contains (1, 4111111…)`,
+/// `ExecBuildSlotValueDescription`). What they began with, nobody can find any more.
+fn cut_values(detail: &[u8]) -> Vec<Range<usize>> {
+    const CUT: &[u8] = b"...";
+    let ends = memchr::memmem::find_iter(detail, CUT).map(|at| at + CUT.len());
+    let begins = |end: usize| {
+        let before = detail.get(..end).unwrap_or_default();
+        let comma = memchr::memmem::rfind(before, b", ").map(|at| at + 2);
+        let bracket = memchr::memrchr(b'(', before).map(|at| at + 1);
+        comma.max(bracket).unwrap_or(0)
+    };
+    ends.map(|end| begins(end)..end).collect()
 }
 
 /// What a message becomes that is so many bytes and then texts (ParameterStatus, NotificationResponse);
@@ -173,23 +195,70 @@ pub(crate) fn search_texts(
 /// A text without what the detectors find in it; `None`: they find nothing. What the policy calls
 /// sensitive is not written down, whoever may see it.
 pub(crate) fn search(text: &[u8], masks: &dyn Masks, masker: &dyn Masker) -> Option<Vec<u8>> {
+    search_beside(text, Vec::new(), masks, masker)
+}
+
+/// The same, with these parts covered as well, where there are detectors at all.
+fn search_beside(
+    text: &[u8],
+    also: Vec<Range<usize>>,
+    masks: &dyn Masks,
+    masker: &dyn Masker,
+) -> Option<Vec<u8>> {
     if masks.detectors().is_empty() {
         return None;
     }
-    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut ranges = also;
     masker.find(masks.detectors(), text, &mut |range, _| ranges.push(range));
     if ranges.is_empty() {
         return None;
     }
+    ranges.sort_by_key(|range| range.start);
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     for range in ranges {
-        out.extend_from_slice(text.get(at..range.start).unwrap_or_default());
-        masker.cover(Treatment::Redact, &[], &mut out);
-        at = range.end;
+        if range.start >= at {
+            out.extend_from_slice(text.get(at..range.start).unwrap_or_default());
+            masker.cover(Treatment::Redact, &[], &mut out);
+        }
+        at = at.max(range.end);
     }
     out.extend_from_slice(text.get(at..).unwrap_or_default());
     Some(out)
+}
+
+/// Does a value hold something that the detectors find only when it is decoded: numbers with an exponent,
+/// and what is in a value in binary format?
+pub(crate) fn hides(raw: &[u8], masks: &dyn Masks, masker: &dyn Masker) -> bool {
+    if masks.detectors().is_empty() {
+        return false;
+    }
+    let mut found = false;
+    let mut look = |text: &[u8]| {
+        masker.find(masks.detectors(), text, &mut |_, _| found = true);
+    };
+    binary::texts(raw, &mut look);
+    binary::plain_numbers(raw, &mut look);
+    found
+}
+
+/// What is looked for is not longer, unless it is one word.
+const TAIL_BYTES: usize = 64;
+
+/// The end of a text that was cut: it could be the beginning of something that nobody finds any more.
+fn open_end(text: &[u8]) -> Range<usize> {
+    let is_part = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || !byte.is_ascii()
+            || matches!(
+                byte,
+                b'.' | b'_' | b'%' | b'+' | b'-' | b'@' | b'/' | b'=' | b'~'
+            )
+    };
+    let start = text.len().saturating_sub(TAIL_BYTES);
+    let head = text.get(..start).unwrap_or_default();
+    let word = head.iter().rev().take_while(|byte| is_part(byte)).count();
+    start - word..text.len()
 }
 
 /// What covers a value, where it is a constant.
@@ -269,13 +338,27 @@ pub(crate) fn search_parameters(
     let mut found = false;
     let mut searched = parameters.to_vec();
     for parameter in &mut searched {
-        let Some(value) = &parameter.value else {
-            continue;
-        };
-        if let Some(covered) = search(value.as_bytes(), masks, masker) {
-            parameter.value = Some(String::from_utf8_lossy(&covered).into_owned());
-            found = true;
-        }
+        let covered = search_parameter(parameter, masks, masker);
+        found |= covered.is_some();
+        parameter.value = covered.or(parameter.value.take());
     }
     found.then_some(searched)
+}
+
+/// One that was cut is searched as far as it is there.
+fn search_parameter(
+    parameter: &Parameter,
+    masks: &dyn Masks,
+    masker: &dyn Masker,
+) -> Option<String> {
+    let text = parameter.value.as_deref()?.as_bytes();
+    // What is not decoded is recorded in hexadecimal.
+    let raw = binary::hex(text);
+    let covered = if hides(raw.as_deref().unwrap_or(text), masks, masker) {
+        constant(masker)
+    } else {
+        let cut = parameter.cut_from.map(|_| open_end(text));
+        search_beside(text, cut.into_iter().collect(), masks, masker)?
+    };
+    Some(String::from_utf8_lossy(&covered).into_owned())
 }
