@@ -163,6 +163,58 @@ for becomes in BECOMES:
     ask(f"{becomes}, and prepared", As(PLAIN), query(f"prepare s as {READ}"), query(becomes), query("execute s"))
     ask(f"{becomes}, and a path", As(PLAIN), query("set search_path = public"), query(becomes),
         query("set search_path = '$user', public"), query("set search_path = \"$user\", public"), query(READ))
+USER = query('set search_path = "$user", public')
+OUT = query("select 1")
+for text in ["begin; set local role postgres; commit", "select set_config('role', 'postgres', true); commit",
+             "set local session authorization postgres; commit", "begin; set local role postgres; prepare transaction 'g1'"]:
+    ask(f"{text}, and then", As("secret"), query(f"{text}; {READ}"))
+for ends in ["commit", "commit and chain", "prepare transaction 'g2'"]:
+    ask(f"locally, {ends} in a text", As("secret"), BEGIN, query(f"set local role postgres; {ends}; {READ}"))
+    ask(f"locally, a path, {ends} in a text", As("secret"), BEGIN, query("set local role postgres"),
+        query(f'set search_path = "$user", public; {ends}; {READ}'))
+    ask(f"locally, a path, {ends}", As("secret"), BEGIN, query("set local role postgres"), USER, query(ends), query(READ))
+    ask(f"locally, a path by a function, {ends}", As("secret"), BEGIN, query("set local role postgres"),
+        query("""select set_config('search_path', '"$user", public', false)"""), query(ends), query(READ))
+# Whether the schema is there says nothing of the path.
+ask("not in the path before", As("secret", "search_path", "public"), OUT, USER, query(READ))
+ask("not in the path before, in one text", As("secret", "search_path", "public"),
+    query(f'set search_path = "$user", public; {READ}'))
+ask("not in the path before, locally", As("secret", "search_path", "public"), BEGIN,
+    query('set local search_path = "$user", public'), query(READ))
+ask("a path and back", As("of_secret", "search_path", "public"), query("set role secret"), query("reset all"),
+    query("set search_path = public"), query("discard plans"), USER, query(READ))
+# A portal that sets the role, bound where the path does not follow it.
+SETS_ROLE = "select set_config('role', 'secret', false)"
+for before, behind in [([], [USER]), ([USER], [])]:
+    ask("a portal's role that is not followed", As(PLAIN), OUT, PUBLIC, BEGIN, parse(SETS_ROLE) + bind("p") + SYNC,
+        *before, query("fetch all from p"), *behind, query(READ))
+    ask("a cursor's role that is not followed", As(PLAIN), OUT, PUBLIC, BEGIN, query(f"declare c cursor for {SETS_ROLE}"),
+        *before, query("fetch all from c"), *behind, query(READ))
+ask("a portal's role, committed", As(PLAIN), OUT, PUBLIC, BEGIN, parse(SETS_ROLE) + bind("p") + SYNC,
+    query("fetch all from p"), query("commit"), USER, query(READ))
+ask("the unnamed portal's role", As(PLAIN), PUBLIC, BEGIN,
+    parse(SETS_ROLE) + bind("") + parse(XML, "f") + bind("q", "f") + execute("q") + SYNC, USER, query(READ))
+# EXECUTE, whose parameters are computed first.
+ROLE = "set_config('role', 'secret', false)"
+for runs in [f"execute s({ROLE})", f"create temp table t as execute s({ROLE})"]:
+    ask(f"a parameter's role: {runs}", As(PLAIN), query(f"prepare s(text) as {READ}"), query(runs),
+        query("select * from pg_temp.t"))
+    ask(f"a parameter's role in one text: {runs}", As(PLAIN), query(f"prepare s(text) as {READ}; {runs}"),
+        query("select * from pg_temp.t"))
+# What is made with a schema is made by its owner.
+ask("an owner's view", As(PLAIN), query("create schema x authorization secret create view v as select * from people"),
+    query("select * from x.v"))
+ask("a session's view", As("secret"), query("set role postgres"),
+    query("create schema y authorization session_user create view v as select * from people"), query("select * from y.v"))
+# Code that commits.
+ask("a procedure in a pipeline that fails", As(PLAIN), OUT, parse("set search_path = secret") + bind("") + execute("")
+    + parse("call public.commits()") + bind("") + execute("") + parse("select public.nobody()") + SYNC, query(READ))
+for sets in ["set search_path = secret", "set role secret"]:
+    ask(f"{sets}: a procedure that fails", As(PLAIN), OUT, parse(sets) + bind("") + execute("")
+        + query("call public.commits_and_fails()"), query(READ))
+    ask(f"{sets}: a procedure, and a name that is none", As(PLAIN), OUT, parse(sets) + bind("") + execute("")
+        + query("call public.commits_and_fails()"),
+        frame(b"C", b"Snobody\0") + parse(READ) + bind("") + execute("") + SYNC)
 ask("back at the end", As("secret"), BEGIN, query("set local role postgres"), query("commit"), query(READ))
 ask("a cursor's role", As(PLAIN), BEGIN, query("declare c cursor for select set_config('role', 'secret', false)"),
     query("fetch all from c"), query(READ))
@@ -175,6 +227,12 @@ ask("a name for the role's schema", As("other"), query("create schema other"),
 ask("another role", As(PLAIN), query("set role other"), query("reset role"), query(READ), passes=True)
 ask("another role for a while", As(PLAIN), BEGIN, query("set local role other"), query(READ), query("commit"),
     query(READ), passes=True)
+for text in ["create role mig; grant mig to other; create table migrated (i int); drop table migrated; drop role mig",
+             "create schema vv; create table vv.t (i int); select * from people"]:
+    ask(text, As(PLAIN), query(text), passes=True)
+for sets in ["select set_config('role', 'other', true)", "select set_config('search_path', 'public', false)"]:
+    ask(sets, As(PLAIN), parse(sets) + bind("") + execute("") + SYNC, query(READ), passes=True)
+ask("rights in a transaction", As("other"), BEGIN, query("grant usage on schema public to secret"), query(READ), passes=True)
 ask("a level of its own", As(PLAIN), query("reset role"), BEGIN, query("set transaction isolation level serializable"),
     query(READ), passes=True)
 for before in [[query("reset all")], [query("discard all")], [BEGIN, LOCAL, query("savepoint a"), query("select 1/0"),

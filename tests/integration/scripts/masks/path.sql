@@ -9,3 +9,5 @@ create role secret superuser login;
 create role other superuser login;
 create role as_secret superuser login;
 alter role as_secret set role = secret;
+create procedure public.commits() language plpgsql as 'begin commit; end';
+create procedure public.commits_and_fails() language plpgsql as 'begin commit; raise exception ''no''; end';

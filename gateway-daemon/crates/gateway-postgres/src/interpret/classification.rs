@@ -1,5 +1,5 @@
 //! What a text of SQL does: its effects, and what it changes in its session.
-use super::context::SearchPath;
+use super::context::{RoleSchema, SearchPath};
 use gateway_core::{Attribute, Effect, Object, Verb};
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ impl Classification {
                 search_path_later: true,
                 plain_strings: true,
                 text_encoding: true,
-                role: true,
+                role: Some(RoleSchema::Unknown),
+                ends_unseen: true,
                 may_revert: true,
                 prepared: vec![PreparedChange::Unknown],
             },
@@ -107,9 +108,10 @@ pub struct SessionChanges {
     pub plain_strings: bool,
     /// `client_encoding` may become another: uncertain until the server reports it.
     pub text_encoding: bool,
-    /// The role may become another, or a schema get the name of a role: `"$user"` in a path means who
-    /// knows what.
-    pub role: bool,
+    /// The role may become another, or a schema get its name: what `"$user"` in a path means then.
+    pub role: Option<RoleSchema>,
+    /// Code of it (CALL, DO) may end transactions, of which no tag tells.
+    pub ends_unseen: bool,
     /// The text rolls back, wholly or to a savepoint, which also takes settings back.
     pub may_revert: bool,
     /// What happens to prepared statements, in this order.
@@ -131,7 +133,10 @@ impl SessionChanges {
         self.search_path_later |= other.search_path_later;
         self.plain_strings |= other.plain_strings;
         self.text_encoding |= other.text_encoding;
-        self.role |= other.role;
+        if other.role.is_some() {
+            self.role = Some(RoleSchema::Unknown);
+        }
+        self.ends_unseen |= other.ends_unseen;
         self.may_revert |= other.may_revert;
         if !other.prepared.is_empty() {
             self.prepared.push(PreparedChange::Unknown);

@@ -18,7 +18,7 @@ pub struct SqlContext {
     pub search_path: SearchPath,
     /// What `"$user"` means in a path that is set.
     pub role_schema: RoleSchema,
-    /// The search path is another one when the transaction ends, perhaps.
+    /// The search path, or the role, is another one when the transaction ends, perhaps.
     pub path_may_end: bool,
     /// Whether a backslash in a plain string is only a backslash.
     pub plain_strings: PlainStrings,
@@ -42,8 +42,8 @@ pub enum RoleSchema {
     /// There is none that the role may use, so the server leaves it out.
     #[default]
     Absent,
-    /// This one, if it is there.
-    Named(Arc<str>),
+    /// One of these, or none.
+    Named(Arc<[Arc<str>]>),
     /// Nobody knows which role it is.
     Unknown,
 }
@@ -53,11 +53,30 @@ impl RoleSchema {
         match self {
             RoleSchema::Absent => 0,
             RoleSchema::Unknown => 1 << 40,
-            RoleSchema::Named(name) => {
+            RoleSchema::Named(names) => {
                 let mut hasher = FxHasher::default();
-                name.hash(&mut hasher);
+                names.hash(&mut hasher);
                 hasher.finish()
             }
+        }
+    }
+
+    /// Of a role of this name, whose schema may be there or not.
+    #[must_use]
+    pub fn of(role: &str) -> RoleSchema {
+        RoleSchema::Named(Arc::new([Arc::from(role)]))
+    }
+
+    /// The same when a schema of this name has been made.
+    pub(super) fn or(&self, schema: &str) -> RoleSchema {
+        match self {
+            RoleSchema::Absent => RoleSchema::of(schema),
+            RoleSchema::Named(names) if names.iter().any(|name| &**name == schema) => self.clone(),
+            RoleSchema::Named(names) if names.len() < ROLE_SCHEMAS_MAX => {
+                let made = std::iter::once(Arc::from(schema));
+                RoleSchema::Named(names.iter().cloned().chain(made).collect())
+            }
+            RoleSchema::Named(_) | RoleSchema::Unknown => RoleSchema::Unknown,
         }
     }
 }
@@ -99,6 +118,8 @@ struct Schemas {
 
 /// What stands for the name of the current role in the setting.
 const ROLE: &str = "$user";
+/// Who makes more schemas in one text has none that is known.
+const ROLE_SCHEMAS_MAX: usize = 8;
 
 static SERVER_DEFAULT: LazyLock<SearchPath> =
     LazyLock::new(|| SearchPath::of([ROLE, "public"], &RoleSchema::Absent));
@@ -119,7 +140,7 @@ impl SearchPath {
         for name in &setting {
             match (&**name, role_schema) {
                 (ROLE, RoleSchema::Absent) => {}
-                (ROLE, RoleSchema::Named(schema)) => names.push(Arc::clone(schema)),
+                (ROLE, RoleSchema::Named(schemas)) => names.extend(schemas.iter().cloned()),
                 (ROLE, RoleSchema::Unknown) => return SearchPath::unknown(),
                 _ => names.push(Arc::clone(name)),
             }
@@ -171,6 +192,17 @@ impl SearchPath {
     #[must_use]
     pub fn follows_role(&self) -> bool {
         self.of_role().is_some()
+    }
+
+    /// The same, with this schema before it.
+    pub(super) fn behind(&self, schema: &str, role_schema: &RoleSchema) -> SearchPath {
+        match self.of_role().or(self.schemas()) {
+            Some(names) => {
+                let names = names.iter().map(|name| &**name);
+                SearchPath::of(std::iter::once(schema).chain(names), role_schema)
+            }
+            None => SearchPath::unknown(),
+        }
     }
 
     /// The same where `"$user"` means this.
@@ -334,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_schema_of_the_role_stands_where_the_setting_says_so() {
-        let app = RoleSchema::Named(Arc::from("app"));
+        let app = RoleSchema::of("app");
         let path = SearchPath::parse("a, \"$user\", b", &app);
         assert_eq!(format!("{path:?}"), "[\"a\", \"app\", \"b\"]");
         assert!(path.follows_role());
@@ -384,7 +416,7 @@ mod tests {
                 ..default.clone()
             },
             SqlContext {
-                role_schema: RoleSchema::Named(Arc::from("app")),
+                role_schema: RoleSchema::of("app"),
                 ..default.clone()
             },
             SqlContext {

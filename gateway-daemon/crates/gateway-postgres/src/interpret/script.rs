@@ -146,21 +146,38 @@ impl Script {
 
     /// The role can have this schema once the statement has run.
     pub(super) fn make_schema(&mut self, name: &str) {
-        self.change_role(match self.role_schema() {
-            RoleSchema::Absent if !name.is_empty() => RoleSchema::Named(Arc::from(name)),
-            RoleSchema::Named(role) => RoleSchema::Named(Arc::clone(role)),
-            RoleSchema::Absent | RoleSchema::Unknown => RoleSchema::Unknown,
+        self.change_role(match name {
+            "" => RoleSchema::Unknown,
+            name => self.role_schema().or(name),
         });
     }
 
     fn set_role(&mut self, role_schema: RoleSchema) {
-        self.changes.role = true;
+        self.put_under(&role_schema);
         self.path = self.path.under(&role_schema);
-        self.session_path = self.session_path.under(&role_schema);
-        if let SearchPathChange::Becomes(path) = &self.session_change {
-            self.session_change = becomes(path.under(&role_schema));
-        }
+        self.changes.role = Some(role_schema.clone());
         self.context.role_schema = role_schema;
+    }
+
+    /// The session's path, where `"$user"` in it means this.
+    fn put_under(&mut self, role_schema: &RoleSchema) {
+        self.session_path = self.session_path.under(role_schema);
+        if let SearchPathChange::Becomes(path) = &self.session_change {
+            self.session_change = becomes(path.under(role_schema));
+        }
+    }
+
+    /// Where the text has changed the role, nobody knows which it is now.
+    fn lose_changed_role(&mut self) -> bool {
+        let is_changed = self.changes.role.is_some();
+        self.changes.role = is_changed.then_some(RoleSchema::Unknown);
+        is_changed
+    }
+
+    /// Code that is not seen may end the transaction.
+    pub(super) fn end_unseen(&mut self) {
+        self.may_end_transaction = true;
+        self.changes.ends_unseen = true;
     }
 
     /// The search path becomes another once the statement has run.
@@ -179,7 +196,9 @@ impl Script {
         let role = self.pending_role.take();
         if !self.pending.is_empty() || role.is_some() {
             self.changes.search_path_later = true;
-            self.changes.role |= role.is_some();
+            if role.is_some() {
+                self.changes.role = Some(RoleSchema::Unknown);
+            }
             self.context.role_schema = RoleSchema::Unknown;
             self.pending.clear();
             // This text can fetch from it, too.
@@ -198,6 +217,10 @@ impl Script {
     /// The transaction ends well: what was set for it alone goes.
     pub(super) fn commit(&mut self) {
         self.context.role_schema = RoleSchema::Unknown;
+        // It was set for the transaction, perhaps.
+        if self.lose_changed_role() || self.context.path_may_end {
+            self.put_under(&RoleSchema::Unknown);
+        }
         self.path = self.session_path.clone();
         self.is_local = false;
         self.may_end_transaction = true;
@@ -211,6 +234,7 @@ impl Script {
         self.path = SearchPath::unknown();
         self.session_path = SearchPath::unknown();
         self.context.role_schema = RoleSchema::Unknown;
+        self.lose_changed_role();
         self.is_local = false;
         self.changes.may_revert = true;
         self.may_end_transaction = true;
@@ -262,7 +286,8 @@ impl Script {
     /// EXECUTE: what this text prepared itself, under the path that is still in force, is known.
     /// The rest the session must know. The parameters were read before: they are computed first.
     pub(super) fn execute(&mut self, name: &str) {
-        let sets_path = !self.pending.is_empty() || self.is_path_doubtful;
+        let sets_path =
+            !self.pending.is_empty() || self.pending_role.is_some() || self.is_path_doubtful;
         self.executes_elsewhere |= sets_path;
         match self.prepared.get_mut(name) {
             Some(here) if here.path == self.path && !sets_path => {
@@ -273,7 +298,7 @@ impl Script {
                 self.copies_in |= does.copies_in;
                 self.may_end_transaction |= does.may_end_transaction;
                 self.changes.add_in_any_order(&does.changes);
-                if does.changes.role {
+                if does.changes.role.is_some() {
                     self.change_role(RoleSchema::Unknown);
                 }
                 if does.changes.search_path != SearchPathChange::Unchanged {

@@ -7,7 +7,6 @@ use super::tree::{Tree, Value};
 use super::walk::Walk;
 use gateway_core::Verb;
 use pg_query::protobuf::VariableSetKind;
-use std::sync::Arc;
 
 /// Settings with which a session acts on the server or takes its protections away.
 const ADMIN_SETTINGS: &[&str] = &[
@@ -148,7 +147,7 @@ impl<'a> Walk<'a, '_> {
                 // Who that is nobody sees here.
                 let role = role.filter(|role| !matches!(role.as_str(), "none" | "default"));
                 self.script.change_role(match role {
-                    Some(role) => RoleSchema::Named(Arc::from(role)),
+                    Some(role) => RoleSchema::of(&role),
                     None => RoleSchema::Unknown,
                 });
             }

@@ -99,6 +99,7 @@ impl Serving {
         self.settings.sent_portal(portal.bound.changes(), is_named);
         self.keep_portal(&mut entry, name, portal);
         self.up.unsynced = true;
+        self.up.is_bound = !is_named;
         self.pipeline.push(entry);
         Ok(match clearance {
             Some(clearance) => Step::Cleared(size, clearance),
@@ -200,7 +201,8 @@ impl Serving {
         let segment = self.pipeline.segment();
         let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
         let bound = portal.map_or_else(Bound::default, |portal| portal.bound.clone());
-        let meaning = self.read_portal(&bound);
+        let is_fresh = name.is_empty() && self.up.is_bound;
+        let meaning = self.read_portal(&bound, is_fresh);
         // It runs as it was planned when it was bound, if it is what was bound.
         let is_stale = self.stamp() != bound.stamp || self.may_be_declared(name);
         let is_same = match (&meaning, &bound.meaning) {

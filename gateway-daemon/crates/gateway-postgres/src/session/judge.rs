@@ -196,8 +196,17 @@ impl Serving {
 
     /// What a portal does, if it is executed now. A query was planned when it was bound; a command's
     /// names are looked up now. Where the search path has become another since, it is not known which.
-    pub(super) fn read_portal(&mut self, bound: &Bound) -> Option<Arc<Classification>> {
-        self.settings.context(self.pipeline.has_open_segment());
+    /// `is_fresh`: nothing came since it was bound that could have run it.
+    pub(super) fn read_portal(
+        &mut self,
+        bound: &Bound,
+        is_fresh: bool,
+    ) -> Option<Arc<Classification>> {
+        let is_open = self.pipeline.has_open_segment();
+        match is_fresh {
+            true => self.settings.context_of_unnamed(is_open),
+            false => self.settings.context(is_open),
+        };
         if self.settings.generation() == bound.generation {
             return bound.meaning.clone();
         }

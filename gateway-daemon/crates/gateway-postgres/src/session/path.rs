@@ -15,11 +15,11 @@ use crate::error::Error;
 use crate::interpret::RoleSchema;
 use crate::mask::catalogue::{self, REQUESTS};
 use gateway_protocol::Effects;
-use std::sync::Arc;
 
-/// Asked outside of a transaction. A row: the setting, the role, and whether the role's schema is there.
+/// Asked outside of a transaction. A row: the setting, the role, and whether a schema of its name is there;
+/// not whether the role may use that, which can change with what others do.
 const QUESTION: &str = "SELECT pg_catalog.current_setting('search_path'), CURRENT_USER, \
-    CURRENT_USER OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))";
+    pg_catalog.to_regnamespace(pg_catalog.quote_ident(CURRENT_USER::pg_catalog.text)) IS NOT NULL";
 /// Asked within one, which must not get its snapshot before its first query (SET TRANSACTION, LOCK).
 /// A row each: the setting, the role that was set, or `none`, and the one that it was set by.
 const QUESTIONS_WITHIN: [&str; 3] = [
@@ -129,17 +129,16 @@ impl Serving {
 
 /// What the values say. `None`: they are not all there, or not to be read.
 fn told(values: &[Option<String>], transaction: Transaction) -> Option<Told> {
-    let [Some(path), Some(role), Some(last)] = values else {
+    let [Some(path), role, Some(last)] = values else {
         return None;
     };
-    let named = |role: &str| RoleSchema::Named(Arc::from(role));
-    let role_schema = match (transaction, role.as_str(), last.as_str()) {
-        (Transaction::Idle, role, "t") => named(role),
+    let role_schema = match (transaction, role.as_deref(), last.as_str()) {
         (Transaction::Idle, _, "f") => RoleSchema::Absent,
-        (Transaction::Idle, ..) => return None,
+        (Transaction::Idle, Some(role), "t") => RoleSchema::of(role),
+        (Transaction::Idle, ..) | (_, None, _) => return None,
         // Nobody tells whether it is there.
-        (_, "none", session_role) => named(session_role),
-        (_, role, _) => named(role),
+        (_, Some("none"), session_role) => RoleSchema::of(session_role),
+        (_, Some(role), _) => RoleSchema::of(role),
     };
     Some(Told {
         path: path.clone(),

@@ -27,6 +27,8 @@ pub(super) struct Upward {
     pub(super) absorbing: bool,
     /// Something of the extended protocol was sent since the last Sync.
     pub(super) unsynced: bool,
+    /// The unnamed portal was bound, and nothing came since but what describes it.
+    pub(super) is_bound: bool,
     /// The upstream was told to send what it has answered, and got nothing since.
     pub(super) flushed: bool,
     /// The next request waits for the answers to those before it.
@@ -109,6 +111,7 @@ impl Serving {
         }
         self.up.unsynced |= matches!(header.kind, b'D' | b'C');
         let step = self.take_request(header, body, out)?;
+        self.up.is_bound &= matches!(header.kind, b'B' | b'D') || step.stays();
         self.up.flushed &= is_apart || step.stays();
         Ok(step)
     }
@@ -177,6 +180,7 @@ impl Serving {
     fn sync(&mut self, header: Header) -> Result<Step, Error> {
         self.check_room()?;
         self.up.flushed = true;
+        self.up.is_bound = false;
         self.push_sync(header.size);
         Ok(Step::Pass(header.size))
     }

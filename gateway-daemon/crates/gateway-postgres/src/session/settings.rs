@@ -22,6 +22,28 @@ struct Since {
     doubtful: bool,
 }
 
+/// Is it set when a portal is run?
+#[derive(Clone, Copy, Debug, Default)]
+struct Hangs {
+    /// A portal with a name, or a cursor: any statement can fetch from it.
+    on_named: bool,
+    /// The unnamed one, until it is executed.
+    on_unnamed: bool,
+}
+
+impl Hangs {
+    const fn any(self) -> bool {
+        self.on_named || self.on_unnamed
+    }
+
+    const fn on(&mut self, is_named: bool) {
+        match is_named {
+            true => self.on_named = true,
+            false => self.on_unnamed = true,
+        }
+    }
+}
+
 /// The tracked settings. Positions are those of the pipeline; a mark of `n` means that the request
 /// at position `n - 1` was the last of its sort.
 #[derive(Debug)]
@@ -38,10 +60,7 @@ pub(super) struct Settings {
     path_is_reported: bool,
     /// It is not known any more, and not asked for yet.
     asks_path: bool,
-    /// A portal or a cursor sets it when it is fetched from, which any statement can do.
-    path_hangs_on_portal: bool,
-    /// So does the unnamed portal, until it is executed.
-    path_hangs_on_unnamed: bool,
+    path_hangs: Hangs,
     /// What holds now, what will when the transaction commits, and what when it rolls back.
     now: SearchPath,
     if_committed: SearchPath,
@@ -51,6 +70,7 @@ pub(super) struct Settings {
     /// What `"$user"` means, and whether that ends with the transaction.
     role_schema: RoleSchema,
     role_is_dirty: bool,
+    role_hangs: Hangs,
     /// Code ran in this transaction that may have changed a setting until its end.
     is_revertible: bool,
     /// The last request that may change a reported setting, the search path, the role, or that may
@@ -88,14 +108,14 @@ impl Settings {
             database_is_utf8: false,
             path_is_reported: false,
             asks_path: true,
-            path_hangs_on_portal: false,
-            path_hangs_on_unnamed: false,
+            path_hangs: Hangs::default(),
             now: SearchPath::unknown(),
             if_committed: SearchPath::unknown(),
             if_rolled_back: SearchPath::unknown(),
             path_is_dirty: false,
             role_schema: RoleSchema::Unknown,
             role_is_dirty: false,
+            role_hangs: Hangs::default(),
             is_revertible: false,
             risky: 0,
             path_changing: 0,
@@ -141,8 +161,9 @@ impl Settings {
             true => TextEncoding::Converted,
             false => TextEncoding::Uncertain,
         };
-        let role_is_certain =
-            self.role_changing <= self.answered && !(self.role_is_dirty && may_end);
+        let role_is_certain = self.role_changing <= self.answered
+            && !(self.role_is_dirty && may_end)
+            && !self.role_hangs.any();
         let role_schema = match role_is_certain {
             true => &self.role_schema,
             false => &RoleSchema::Unknown,
@@ -150,9 +171,8 @@ impl Settings {
         if self.context.role_schema != *role_schema {
             self.context.role_schema = role_schema.clone();
         }
-        self.context.path_may_end = self.path_is_dirty;
-        let hangs = self.path_hangs_on_portal || self.path_hangs_on_unnamed;
-        let path_is_certain = !hangs && !self.awaits_path(open_segment);
+        self.context.path_may_end = self.path_is_dirty || self.role_is_dirty;
+        let path_is_certain = !self.path_hangs.any() && !self.awaits_path(open_segment);
         if path_is_certain {
             if self.context.search_path != self.now {
                 self.context.search_path = self.now.clone();
@@ -172,11 +192,13 @@ impl Settings {
             (self.risky, self.path_changing, self.ending) = (mark, mark, mark);
             self.role_changing = mark;
             self.is_revertible = true;
-            self.path_hangs_on_portal = true;
+            self.path_hangs.on(true);
+            self.role_hangs.on(true);
             return;
         };
         let changes = &statement.changes;
-        self.path_hangs_on_portal |= changes.search_path_later;
+        self.path_hangs.on_named |= changes.search_path_later;
+        self.role_hangs.on_named |= changes.search_path_later && changes.role.is_some();
         // What is behind a name, nobody sees: a view, a default, a trigger, which can be put off until
         // the transaction ends, may set anything.
         let runs_code = |verb| matches!(verb, Verb::Define | Verb::Admin | Verb::Unknown);
@@ -192,7 +214,7 @@ impl Settings {
         if self.may_set_path(changes) {
             self.path_changing = mark;
         }
-        if changes.role {
+        if changes.role.is_some() {
             self.role_changing = mark;
         }
         // BEGIN, COMMIT and the like read nothing in particular.
@@ -214,7 +236,8 @@ impl Settings {
             // The one on its way can.
             self.path_changing > self.answered || paths.iter().any(|path| path.follows_role())
         };
-        changes.search_path != SearchPathChange::Unchanged || changes.role && follows_role()
+        changes.search_path != SearchPathChange::Unchanged
+            || changes.role.is_some() && follows_role()
     }
 
     /// A portal goes upstream that can be run by whatever comes. `None`: nobody knows what it changes.
@@ -222,16 +245,26 @@ impl Settings {
         let sets_path =
             |changes: &SessionChanges| changes.search_path_later || self.may_set_path(changes);
         if changes.is_none_or(sets_path) {
-            match is_named {
-                true => self.path_hangs_on_portal = true,
-                false => self.path_hangs_on_unnamed = true,
-            }
+            self.path_hangs.on(is_named);
+        }
+        if changes.is_none_or(|changes| changes.role.is_some()) {
+            self.role_hangs.on(is_named);
         }
     }
 
     /// The unnamed one was executed, and what became of the path is known from its answer.
     pub(super) fn unnamed_executed(&mut self) {
-        self.path_hangs_on_unnamed = false;
+        self.path_hangs.on_unnamed = false;
+        self.role_hangs.on_unnamed = false;
+    }
+
+    /// The context of the unnamed portal itself, which nothing can have run yet.
+    pub(super) fn context_of_unnamed(&mut self, open_segment: bool) -> &SqlContext {
+        let (path, role) = (self.path_hangs, self.role_hangs);
+        self.unnamed_executed();
+        self.context(open_segment);
+        (self.path_hangs, self.role_hangs) = (path, role);
+        &self.context
     }
 
     /// Is the search path unknown for the time being, because of requests that are not answered yet?
@@ -244,17 +277,19 @@ impl Settings {
     /// does not have to be any more.
     pub(super) fn asks_path(&mut self, transaction: Transaction) -> bool {
         let is_idle = transaction == Transaction::Idle;
-        let hangs = self.path_hangs_on_portal || self.path_hangs_on_unnamed;
-        if self.path_is_reported && self.now.is_known() || hangs && !is_idle {
-            self.path_hangs_on_portal &= !is_idle;
-            self.path_hangs_on_unnamed &= !is_idle;
-            return false;
+        if is_idle {
+            // The portals are gone.
+            if std::mem::take(&mut self.role_hangs).any() {
+                self.role_schema = RoleSchema::Unknown;
+                self.settle_path(self.now.under(&RoleSchema::Unknown));
+            }
+            if std::mem::take(&mut self.path_hangs).any() && !self.path_is_reported {
+                self.settle_path(SearchPath::unknown());
+            }
         }
-        // The portals are gone.
-        self.path_hangs_on_portal = false;
-        self.path_hangs_on_unnamed = false;
-        if hangs {
-            self.settle_path(SearchPath::unknown());
+        let is_known = self.now.is_known() && (self.path_is_reported || !is_idle);
+        if is_known || self.path_hangs.any() {
+            return false;
         }
         std::mem::take(&mut self.asks_path)
     }
@@ -267,7 +302,7 @@ impl Settings {
             self.role_schema = told.role_schema.clone();
             self.role_is_dirty = !is_idle;
         }
-        let path = SearchPath::parse(&told.path, &self.role_schema);
+        let path = SearchPath::parse(&told.path, self.certain_role());
         if is_idle {
             self.settle_path(path);
         } else {
@@ -289,12 +324,13 @@ impl Settings {
         self.path_changing = position + 1;
         self.role_changing = position + 1;
         self.is_revertible = true;
-        self.lose_role();
+        self.change_role(&RoleSchema::Unknown);
         self.lose_path();
     }
 
     /// A statement was answered. `None`: one that cannot be read.
     pub(super) fn answered(&mut self, statement: Option<&Classification>, outcome: Outcome) {
+        self.since.doubtful |= statement.is_some_and(|statement| statement.changes.ends_unseen);
         if outcome == Outcome::Failed {
             return;
         }
@@ -302,12 +338,14 @@ impl Settings {
             changes: change, ..
         }) = statement
         else {
-            self.lose_role();
+            self.change_role(&RoleSchema::Unknown);
             return self.lose_path();
         };
         let may_set_path = self.may_set_path(change);
-        if change.role {
-            self.lose_role();
+        match &change.role {
+            Some(_) if outcome == Outcome::Unsure => self.change_role(&RoleSchema::Unknown),
+            Some(role_schema) => self.change_role(role_schema),
+            None => {}
         }
         if self.path_is_reported || !may_set_path {
             return;
@@ -320,11 +358,16 @@ impl Settings {
         match &change.search_path {
             SearchPathChange::Unchanged => {}
             SearchPathChange::Becomes(path) => {
-                let path = path.under(&self.role_schema);
-                self.set_path(path.clone(), path);
+                let path = path.under(self.certain_role());
+                let if_committed = match self.role_is_dirty {
+                    // The role was set for the transaction, perhaps.
+                    true => path.under(&RoleSchema::Unknown),
+                    false => path.clone(),
+                };
+                self.set_path(path, if_committed);
             }
             SearchPathChange::BecomesLocally(path) => {
-                self.set_path(path.under(&self.role_schema), self.if_committed.clone());
+                self.set_path(path.under(self.certain_role()), self.if_committed.clone());
             }
             // What it was when the server process began, which need not have been for this session.
             SearchPathChange::Reset | SearchPathChange::Unknown => self.lose_path(),
@@ -338,18 +381,21 @@ impl Settings {
         }
     }
 
-    /// Nobody knows what `"$user"` means. A transaction that rolls back takes the role back, too.
-    fn lose_role(&mut self) {
-        self.role_schema = RoleSchema::Unknown;
-        self.role_is_dirty = true;
-        self.lose_path_of_role();
+    /// What `"$user"` means where that is certain.
+    const fn certain_role(&self) -> &RoleSchema {
+        match self.role_hangs.any() {
+            true => &RoleSchema::Unknown,
+            false => &self.role_schema,
+        }
     }
 
-    /// Whatever follows the role is not known any more.
-    fn lose_path_of_role(&mut self) {
+    /// `"$user"` means this, as long as the transaction is not over.
+    fn change_role(&mut self, role_schema: &RoleSchema) {
+        self.role_schema = role_schema.clone();
+        self.role_is_dirty = true;
         if self.now.follows_role() || self.if_committed.follows_role() {
-            let nobody = &RoleSchema::Unknown;
-            self.set_path(self.now.under(nobody), self.if_committed.under(nobody));
+            let if_committed = self.if_committed.under(&RoleSchema::Unknown);
+            self.set_path(self.now.under(role_schema), if_committed);
         }
     }
 
@@ -430,7 +476,8 @@ impl Settings {
         self.role_schema = RoleSchema::Unknown;
         self.role_is_dirty = !is_idle;
         if self.path_is_reported {
-            self.lose_path_of_role();
+            let now = self.now.under(&RoleSchema::Unknown);
+            self.set_path(now.clone(), now);
         }
     }
 

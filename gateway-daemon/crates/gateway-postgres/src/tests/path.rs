@@ -411,8 +411,7 @@ fn the_schema_of_the_role_follows_the_transaction() {
             harness.client(&query(sql)).upstream(&done(tag, 'T'));
         }
         // Whether it is there nobody tells within a transaction.
-        harness.take_upstream();
-        harness.client(&delete).tell([USER, "other", "ci"], 'T');
+        harness.client(&delete);
         assert_eq!(names(&harness), ["other.users", "public.users"]);
         harness.upstream(&done("DELETE 0", 'T'));
         harness.client(&query(ends)).upstream(&done(tag, state));
@@ -476,6 +475,120 @@ fn the_schema_of_the_role_follows_the_transaction() {
     assert_eq!(names(&harness), ["other.users", "public.users"]);
 }
 
+/// A path that is set while the role is another for a while, or while anything can run what changes it,
+/// is not what it says for longer.
+#[test]
+fn a_search_path_that_is_set_under_another_role_lasts_as_long() {
+    const USER: &str = "\"$user\", public";
+    const SET: &str = "SET search_path TO \"$user\", public";
+    let sets_role = "SELECT set_config('role', 'other', false)";
+    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
+    let names = |harness: &Harness| harness.records().pop().unwrap().objects;
+    let delete = query("DELETE FROM users");
+    let run_in = |harness: &mut Harness, sql: &str, state: char| {
+        harness
+            .client(&query(sql))
+            .upstream(&done("X", state))
+            .take_upstream();
+    };
+    let mut harness = Harness::ready_before_18(Policy::allowing());
+    for (sql, state) in [("BEGIN", 'T'), ("SET LOCAL ROLE other", 'T'), (SET, 'T')] {
+        run_in(&mut harness, sql, state);
+    }
+    harness
+        .client(&query("COMMIT"))
+        .upstream(&done("COMMIT", 'I'))
+        .take_upstream();
+    harness.client(&delete).tell([USER, "ci", "t"], 'I');
+    assert_eq!(names(&harness), ["ci.users", "public.users"]);
+    // A portal, a cursor, and the unnamed portal behind something that could have run it.
+    let bound = |portal: &str| all(&[parse("", sets_role), bind(portal, ""), sync()]);
+    let answer = all(&[bare('1'), bare('2'), ready('T')]);
+    for (sent, answer) in [
+        (bound("p"), answer.clone()),
+        (bound(""), answer),
+        (
+            query(&format!("DECLARE c CURSOR FOR {sets_role}")),
+            done("DECLARE CURSOR", 'T'),
+        ),
+    ] {
+        let mut harness = Harness::ready_before_18(Policy::allowing());
+        for (sql, state) in [("SET search_path TO public", 'I'), ("BEGIN", 'T')] {
+            run_in(&mut harness, sql, state);
+        }
+        harness.client(&sent).upstream(&answer).take_upstream();
+        run_in(&mut harness, SET, 'T');
+        harness.client(&delete);
+        if harness.outcome.paused {
+            harness.tell([USER, "none", "ci"], 'T');
+        }
+        assert_eq!(harness.outcome.error, None);
+        assert_eq!(names(&harness), ["users"]);
+        harness.upstream(&done("DELETE 0", 'T'));
+        harness
+            .client(&query("COMMIT"))
+            .upstream(&done("COMMIT", 'I'))
+            .take_upstream();
+        harness.client(&delete).tell([USER, "other", "t"], 'I');
+        assert_eq!(names(&harness), ["other.users", "public.users"]);
+    }
+}
+
+/// A procedure commits what was set before it, of which no tag tells.
+#[test]
+fn code_that_ends_transactions_leaves_the_search_path_unknown() {
+    let done = |tag: &str, state: char| all(&[complete(tag), ready(state)]);
+    let sends = |sql: &str| all(&[parse("", sql), bind("", ""), execute("")]);
+    let ran = |tag: &str| all(&[bare('1'), bare('2'), complete(tag)]);
+    for fails in [false, true] {
+        let mut harness = Harness::ready_before_18(Policy::allowing());
+        if fails {
+            harness.client(&all(&[sends("SET search_path TO secret"), flush()]));
+            harness.upstream(&ran("SET"));
+            harness.client(&query("CALL p()"));
+            harness.upstream(&all(&[error("P0001", "raised"), ready('I')]));
+        } else {
+            harness.client(&all(&[
+                sends("SET search_path TO secret"),
+                sends("CALL p()"),
+                sends("SELECT 1"),
+                sync(),
+            ]));
+            // Each is sent when those before it are answered.
+            for tag in ["SET", "CALL"] {
+                for answer in [bare('1'), bare('2'), complete(tag)] {
+                    harness.upstream(&answer);
+                }
+            }
+            harness.upstream(&error("22012", "no"));
+            harness.upstream(&ready('I'));
+        }
+        assert_eq!(harness.outcome.error, None);
+        harness.take_upstream();
+        harness.client(&query("DELETE FROM users"));
+        harness.tell_path("secret");
+        assert_eq!(harness.records().pop().unwrap().objects, ["secret.users"]);
+        harness.upstream(&done("DELETE 0", 'I'));
+    }
+}
+
+/// What drivers send: nothing can have run a portal that was bound just now.
+#[test]
+fn the_unnamed_portal_that_sets_the_path_is_not_in_its_own_way() {
+    for (name, value) in [("role", "other"), ("search_path", "public")] {
+        let mut harness = Harness::ready_before_18(Policy::allowing());
+        let sql = format!("SELECT set_config('{name}', '{value}', false)");
+        harness.client(&all(&[parse("", &sql), bind("", ""), execute(""), sync()]));
+        let executed = harness.records().pop().unwrap();
+        // Under an unknown path it would be anybody's function.
+        let unresolved = executed
+            .objects
+            .iter()
+            .any(|object| object.contains("set_config"));
+        assert!(!unresolved, "{executed:?}");
+    }
+}
+
 /// Who tells too little, too much or what cannot be read has told nothing.
 #[test]
 fn a_search_path_that_cannot_be_read_is_unknown() {
@@ -486,6 +599,7 @@ fn a_search_path_that_cannot_be_read_is_unknown() {
         vec![row(&[b"public", b"ci"])],
         vec![row(&[b"public", b"ci", b"maybe"])],
         vec![row(&[b"public", b"\xff", b"t"])],
+        vec![row(&[b"\xff", b"ci", b"f"])],
     ] {
         let mut harness = Harness::new(Policy::allowing());
         harness.client(&startup(0, &[("user", "ci")]));

@@ -240,7 +240,11 @@ proptest! {
         let bytes = &mut transcript[turn].1;
         let index = at.index(bytes.len());
         bytes[index] = byte;
-        let whole = play(&transcript, &[usize::MAX]);
-        prop_assert_eq!(play(&transcript, &[1]), whole);
+        let (whole, split) = (play(&transcript, &[usize::MAX]), play(&transcript, &[1]));
+        // Where the gateway asks something itself, these are no answers of a server: they come before what
+        // they answer has been sent, and how much before depends on how they are split.
+        let sent = String::from_utf8_lossy(&whole.0.to_upstream).into_owned();
+        prop_assume!(!sent.contains("current_setting"));
+        prop_assert_eq!(split, whole);
     }
 }

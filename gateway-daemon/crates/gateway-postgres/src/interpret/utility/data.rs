@@ -31,10 +31,10 @@ pub(super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -> bool {
         "DoStmt" => {
             walk.effects.add_anything(Verb::Execute);
             walk.script.has_where = false;
-            walk.script.may_end_transaction = true;
+            walk.script.end_unseen();
         }
         "CallStmt" => {
-            walk.script.may_end_transaction = true;
+            walk.script.end_unseen();
             if let Some(call) = tree.tree("funccall") {
                 let parts = call.strings("funcname");
                 let objects = match parts.as_slice() {

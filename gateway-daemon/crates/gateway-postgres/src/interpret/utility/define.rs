@@ -261,12 +261,15 @@ fn create_schema<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
         walk.act(Verb::Define, [names::schema_wide(name)]);
     }
     let before = walk.script.path.clone();
-    walk.script.path = match before.schemas() {
-        Some(schemas) if !name.is_empty() => {
-            let schemas = std::iter::once(name).chain(schemas.iter().map(|schema| &**schema));
-            SearchPath::of(schemas, walk.script.role_schema())
-        }
-        _ => SearchPath::unknown(),
+    // Its elements are made by that role.
+    let role_schema = match tree.tree("authrole") {
+        None => walk.script.role_schema().clone(),
+        Some(_) if !role.is_empty() => RoleSchema::of(role),
+        Some(_) => RoleSchema::Unknown,
+    };
+    walk.script.path = match name {
+        "" => SearchPath::unknown(),
+        name => before.behind(name, &role_schema),
     };
     walk.define(tree);
     walk.script.path = before;

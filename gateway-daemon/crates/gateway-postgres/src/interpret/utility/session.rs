@@ -85,9 +85,12 @@ fn transaction(walk: &mut Walk<'_, '_>, tree: &Tree) {
             | TransactionStmtKind::TransStmtStart
             | TransactionStmtKind::TransStmtSavepoint
             | TransactionStmtKind::TransStmtRelease
-            | TransactionStmtKind::TransStmtCommitPrepared
             | TransactionStmtKind::TransStmtRollbackPrepared,
         ) => {}
+        // It can have made a schema.
+        Some(TransactionStmtKind::TransStmtCommitPrepared) => {
+            walk.script.change_role(RoleSchema::Unknown);
+        }
         Some(TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtPrepare) => {
             walk.script.commit();
         }

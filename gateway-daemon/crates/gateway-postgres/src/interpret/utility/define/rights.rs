@@ -1,7 +1,6 @@
 //! Who may do what: GRANT, REVOKE, roles, owners, row security.
 use super::super::naming;
 use crate::interpret::classification::anything;
-use crate::interpret::context::RoleSchema;
 use crate::interpret::names;
 use crate::interpret::tree::{Tree, Value};
 use crate::interpret::walk::Walk;
@@ -18,7 +17,6 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
             });
             let roles = naming::or_anything(granted.collect());
             walk.act(Verb::Grant, roles);
-            walk.script.change_role(RoleSchema::Unknown);
         }
         "AlterDefaultPrivilegesStmt" => default_privileges(walk, tree),
         "CreateRoleStmt" => {
@@ -28,7 +26,6 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
             define_and_grant(walk, vec![naming::role(tree.tree("role"))]);
             // ALTER GROUP ADD USER makes members of the roles in its options.
             walk.define(tree);
-            walk.script.change_role(RoleSchema::Unknown);
         }
         // For the sessions to come, not for this one.
         "AlterRoleSetStmt" => define_and_grant(walk, vec![naming::role(tree.tree("role"))]),
@@ -39,10 +36,7 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
                 .collect();
             define_and_grant(walk, naming::or_anything(roles));
         }
-        "DropOwnedStmt" | "ReassignOwnedStmt" => {
-            define_and_grant(walk, vec![anything()]);
-            walk.script.change_role(RoleSchema::Unknown);
-        }
+        "DropOwnedStmt" | "ReassignOwnedStmt" => define_and_grant(walk, vec![anything()]),
         "CreatePolicyStmt" | "AlterPolicyStmt" => {
             walk.define(tree);
             walk.act_on_defined(Verb::Grant);
@@ -87,11 +81,6 @@ fn grant<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
         }
     }
     walk.act(Verb::Grant, naming::or_anything(objects));
-    if kind == Some(ObjectType::ObjectSchema) && tree.flag("is_grant") {
-        for schema in tree.list("objects") {
-            walk.script.make_schema(schema.string().unwrap_or_default());
-        }
-    }
 }
 
 /// Large objects go by number.
