@@ -163,3 +163,5 @@ create view o_reversed as select id, hr.reverse(id) as m from plain;
 analyze;
 grant all on all tables in schema public, hr, other to public;
 grant usage on schema hr, other to public;
+create type plain_color as enum ('red', 'green');
+create type plain_pair as (a int, b text, c numeric[]);

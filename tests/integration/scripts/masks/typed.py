@@ -1,7 +1,9 @@
 """Masked values have the types of their columns, in text and in binary."""
+import asyncio
 import sys
 import uuid
 
+import asyncpg
 import psycopg
 
 host, port, user, database = sys.argv[1:5]
@@ -29,4 +31,19 @@ with connection.transaction():
         cursor.execute("select email, upper(email), id from users order by id")
         for row in cursor.fetchall():
             assert len(row[0]) == 32 and row[1] == "[masked]", row
+
+
+async def introspects():
+    """asyncpg asks for types in one recursive query over the catalogues, which has to stay as it is."""
+    session = await asyncpg.connect(host=host, port=port, user=user, database=database)
+    assert await session.fetchval("select $1::text[]", ["a", "b"]) == ["a", "b"]
+    for row in await session.fetch("select id, email, mails, home, reach from users where id = any($1::int[])", [1, 2]):
+        assert len(row["email"]) == 32 and row["mails"] is None and row["reach"] is None, row
+    pair = await session.fetchval("select row(1, 'x', array[2.5])::plain_pair")
+    assert (pair["a"], pair["b"], [str(c) for c in pair["c"]]) == (1, "x", ["2.5"]), pair
+    assert await session.fetchval("select array['green']::plain_color[]") == ["green"]
+    await session.close()
+
+
+asyncio.run(introspects())
 print("done")

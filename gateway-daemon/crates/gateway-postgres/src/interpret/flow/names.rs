@@ -5,6 +5,7 @@
 //! any other source that makes rows of its own, every name that could be one of its columns counts
 //! as sensitive, whatever it is.
 mod mention;
+mod stars;
 mod tables;
 
 use super::Fields;
@@ -69,6 +70,8 @@ pub(super) struct Names<'a> {
     /// Each column of each range, by the hash of its name.
     by_name: Vec<(u64, usize, usize)>,
     steps: Cell<usize>,
+    /// How deep the sources of `*` are followed just now.
+    depth: Cell<usize>,
     tree: &'a Tree,
     catalogue: Option<Arc<Catalogue>>,
 }
@@ -92,6 +95,7 @@ impl<'a> Names<'a> {
             made: made.clone(),
             by_name: Vec::new(),
             steps: Cell::new(0),
+            depth: Cell::new(0),
             tree,
             catalogue: outlook.catalogue.clone(),
         };

@@ -13,8 +13,17 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// A relation that a statement names.
 pub(super) struct Named<'a> {
     pub(super) range: &'a Tree,
-    /// It is a WITH query where it stands, with these columns at least.
-    pub(super) with: Option<Vec<&'a str>>,
+    /// It is a WITH query where it stands.
+    pub(super) with: Option<With<'a>>,
+}
+
+/// A WITH query.
+#[derive(Clone)]
+pub(super) struct With<'a> {
+    name: &'a str,
+    /// It certainly has these.
+    columns: Vec<&'a str>,
+    pub(super) query: Option<&'a Tree>,
 }
 
 /// What a statement takes rows from.
@@ -31,8 +40,8 @@ pub(super) struct Sources<'a> {
     columns: FxHashMap<&'a str, Vec<Vec<&'a str>>>,
 }
 
-/// The WITH queries in sight, innermost last, and what their columns are.
-type Scope<'a> = Vec<(&'a str, Vec<&'a str>)>;
+/// The WITH queries in sight, innermost last.
+type Scope<'a> = Vec<With<'a>>;
 
 impl<'a> Sources<'a> {
     pub(super) fn of(tree: &'a Tree) -> Sources<'a> {
@@ -49,6 +58,14 @@ impl<'a> Sources<'a> {
     /// Is there something that makes rows of its own by this name?
     pub(super) fn has_derived(&self, name: &str) -> bool {
         self.has_nameless || self.derived.contains(name)
+    }
+
+    /// The WITH query that a name in FROM stands for; `None`: it stands for a table. What is `None` within
+    /// could not be read.
+    pub(super) fn with_query(&self, range: &Tree) -> Option<Option<&'a Tree>> {
+        let mut named = self.named.iter();
+        let found = named.find(|named| std::ptr::eq(named.range, range))?;
+        found.with.as_ref().map(|with| with.query)
     }
 
     /// Is there something with rows of its own that is called `row` where it stands?
@@ -101,11 +118,15 @@ impl<'a> Sources<'a> {
 
     /// Brings the WITH queries of a statement into its sight, one after the other.
     fn with(&mut self, with: &'a Tree, scope: &mut Scope<'a>) {
-        let defined = |query: &'a Tree| {
-            let renamed = query.strings("aliascolnames");
-            let columns = query.tree("ctequery");
-            let columns = columns.map(|query| labels::certain(query, renamed));
-            (query.text("ctename"), columns.unwrap_or_default())
+        let defined = |part: &'a Tree| {
+            let renamed = part.strings("aliascolnames");
+            let query = part.tree("ctequery");
+            let columns = query.map(|query| labels::certain(query, renamed));
+            With {
+                name: part.text("ctename"),
+                columns: columns.unwrap_or_default(),
+                query,
+            }
         };
         let is_recursive = with.flag("recursive");
         if is_recursive {
@@ -122,17 +143,15 @@ impl<'a> Sources<'a> {
     fn range(&mut self, tree: &'a Tree, from: bool, scope: &Scope<'a>) {
         let is_bare = tree.text("schemaname").is_empty() && tree.text("catalogname").is_empty();
         let name = tree.text("relname");
-        let found = scope.iter().rev().find(|(with, _)| *with == name);
-        let with = found.filter(|_| from && is_bare).map(|(_, columns)| {
+        let found = scope.iter().rev().find(|with| with.name == name);
+        let with = found.filter(|_| from && is_bare).cloned();
+        if let Some(with) = &with {
             let renamed = column_names(tree);
-            match renamed.is_empty() {
-                true => columns.clone(),
-                false => renamed,
-            }
-        });
-        if let Some(columns) = &with {
             let sources = self.columns.entry(visible_name(tree)).or_default();
-            sources.push(columns.clone());
+            sources.push(match renamed.is_empty() {
+                true => with.columns.clone(),
+                false => renamed,
+            });
         }
         self.named.push(Named { range: tree, with });
     }

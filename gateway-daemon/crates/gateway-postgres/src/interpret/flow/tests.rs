@@ -255,6 +255,130 @@ fn columns_of_an_answer() {
     );
 }
 
+/// A bare `*` is what is beside it: not what else the statement names, and all of that.
+#[test]
+fn a_star_is_what_is_beside_it() {
+    let rows = [
+        ("select distinct * from (select id, name from users) s", "+"),
+        (
+            "select distinct * from (select id, email from users) s",
+            "+ asks",
+        ),
+        (
+            "select distinct * from (select id, upper(email) as x from users) s",
+            "+ asks",
+        ),
+        ("select distinct * from (select * from users) s", "+ asks"),
+        // What has a `*` of its own could have any name.
+        (
+            "select distinct * from (select * from (select name from users) a) s",
+            "+ asks",
+        ),
+        (
+            "select distinct * from (select * from (select note from plain) a) s",
+            "+",
+        ),
+        ("select distinct * from (select s from users s) s", "+ asks"),
+        (
+            "select distinct * from (select (s).* from users s) s",
+            "+ asks",
+        ),
+        ("select distinct * from (table users) s", "+ asks"),
+        (
+            "select distinct * from (select * from users) s(a, b, c, d)",
+            "+ asks",
+        ),
+        ("select distinct * from users s(a, b, c, d)", "+ asks"),
+        (
+            "select distinct * from plain, (select id, name from users) s",
+            "+",
+        ),
+        (
+            "select distinct * from plain p, lateral (select u.email as e from users u) s",
+            "+ asks",
+        ),
+        (
+            "select distinct * from plain join (select id, name from users) s using (id)",
+            "+",
+        ),
+        (
+            "select distinct * from plain join (select id, email as m from users) s using (id)",
+            "+ asks",
+        ),
+        (
+            "select distinct * from (values ((select email from users limit 1))) s",
+            "+ asks",
+        ),
+        (
+            "select distinct * from (values ((select name from users limit 1))) s",
+            "+",
+        ),
+        (
+            "with c as (select id, name from users) select distinct * from c",
+            "+",
+        ),
+        (
+            "with c as (select id, email from users) select distinct * from c",
+            "+ asks",
+        ),
+        (
+            "with c as (select id, email from users) select distinct * from c d(x, y)",
+            "+ asks",
+        ),
+        (
+            "with users as (select 1 as id) select distinct * from users",
+            "+",
+        ),
+        (
+            "with users as (select * from users) select distinct * from users",
+            "+ asks",
+        ),
+        (
+            "with c as (update users set name = 'x' returning *) select distinct * from c",
+            "+ asks",
+        ),
+        (
+            "with c as (update users set name = 'x' returning id) select distinct * from c",
+            "+",
+        ),
+        (
+            "with recursive c(a, b) as (select id, name from users union all select u.id, u.name from users u, c where u.id = c.a) \
+             select distinct * from c",
+            "+",
+        ),
+        (
+            "with recursive c(a, b) as (select id, email from users union all select c.a, 'x' from c) \
+             select distinct * from c",
+            "+ asks",
+        ),
+        (
+            "with recursive c as (select id, email from users union all select * from c) select distinct * from c",
+            "+ asks",
+        ),
+        ("select distinct * from f(1)", "+ asks"),
+        (
+            "select distinct * from (select id from users) s, f(1)",
+            "+ asks",
+        ),
+        ("select distinct * from elsewhere", "+ asks"),
+        (
+            "select distinct * from (select id from users union select email from users) s",
+            "+ asks",
+        ),
+        (
+            "select distinct *, (select email from users limit 1) from (select 1) s",
+            "+c asks",
+        ),
+        ("select distinct * from (select mail from v) s", "+ asks"),
+        ("select distinct * from (select id from v) s", "+"),
+    ];
+    let found = rows.map(|(sql, _)| (sql, read(sql)));
+    assert_eq!(
+        found,
+        rows.map(|(sql, expected)| (sql, expected.to_owned()))
+    );
+}
+
 #[test]
 fn what_else_is_done_with_values() {
     let rows = [

@@ -63,14 +63,18 @@ impl<'a> Names<'a> {
             if self.is_exhausted() {
                 return Outputs::unproven();
             }
-            let mut fields = self.mention(value);
+            let star = self.star_of(value, tree);
+            let is_followed = star.is_some();
+            let mut fields = star.unwrap_or_else(|| self.mention(value));
             if self.doubtful {
                 fields.add(&Fields::one(UNPROVEN));
             }
             outputs.push(Output {
                 star: is_star(value),
                 merged: match value.kind() {
-                    "ColumnRef" if is_star(value) => self.merged(),
+                    "ColumnRef" if is_star(value) && !(is_followed && !self.is_flat()) => {
+                        self.merged()
+                    }
                     _ => fields.clone(),
                 },
                 plain: self.is_itself(value),
