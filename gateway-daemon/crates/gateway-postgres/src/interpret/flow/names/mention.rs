@@ -64,18 +64,17 @@ impl<'a> Names<'a> {
                 return Outputs::unproven();
             }
             let star = self.star_of(value, tree);
-            let is_followed = star.is_some();
+            // Of tables alone, what is merged is less than all of it.
+            let is_merged = is_column_star(value) && (star.is_none() || self.is_flat());
             let mut fields = star.unwrap_or_else(|| self.mention(value));
             if self.doubtful {
                 fields.add(&Fields::one(UNPROVEN));
             }
             outputs.push(Output {
                 star: is_star(value),
-                merged: match value.kind() {
-                    "ColumnRef" if is_star(value) && !(is_followed && !self.is_flat()) => {
-                        self.merged()
-                    }
-                    _ => fields.clone(),
+                merged: match is_merged {
+                    true => self.merged(),
+                    false => fields.clone(),
                 },
                 plain: self.is_itself(value),
                 fields,
@@ -310,6 +309,11 @@ pub(super) fn is_simple(query: &Tree) -> bool {
         && clauses.iter().all(|clause| query.list(clause).is_empty())
         && bounds.iter().all(|bound| query.tree(bound).is_none())
         && query.trees("target_list").all(is_plain)
+}
+
+/// `*` or `u.*`.
+fn is_column_star(value: &Tree) -> bool {
+    value.kind() == "ColumnRef" && is_star(value)
 }
 
 pub(super) fn is_plain(value: &Tree) -> bool {
