@@ -37,7 +37,7 @@ mod walk;
 mod tests;
 
 pub use classification::{
-    Classification, Prepared, PreparedChange, SearchPathChange, SessionChanges,
+    Classification, Prepared, PreparedChange, RoleChange, SearchPathChange, SessionChanges,
 };
 pub use context::{PlainStrings, RoleSchema, SearchPath, SqlContext, TextEncoding};
 pub use shape_check::{ShapeDisagreement, check_shape};

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from judge import database, end, faults, host, look, port
+from judge import connect, database, done, end, faults, host, look, port
 from protocol import SYNC, Wire, bind, execute, frame, parse, query
 
 READ = "select * from people"
@@ -164,6 +164,7 @@ for becomes in BECOMES:
     ask(f"{becomes}, and a path", As(PLAIN), query("set search_path = public"), query(becomes),
         query("set search_path = '$user', public"), query("set search_path = \"$user\", public"), query(READ))
 USER = query('set search_path = "$user", public')
+ROLES = query("set role secret")
 OUT = query("select 1")
 for text in ["begin; set local role postgres; commit", "select set_config('role', 'postgres', true); commit",
              "set local session authorization postgres; commit", "begin; set local role postgres; prepare transaction 'g1'"]:
@@ -215,6 +216,61 @@ for sets in ["set search_path = secret", "set role secret"]:
     ask(f"{sets}: a procedure, and a name that is none", As(PLAIN), OUT, parse(sets) + bind("") + execute("")
         + query("call public.commits_and_fails()"),
         frame(b"C", b"Snobody\0") + parse(READ) + bind("") + execute("") + SYNC)
+# What hangs on a cursor or a portal hangs on it whatever is set in between.
+for sets, known in [(SETS, "set search_path = public"), (SETS, "set local search_path = public"),
+                    (SETS_ROLE, 'set role other; set search_path = "$user", public')]:
+    for fetches in ["fetch all from c", "move all in c", "select public.runs('c')"]:
+        ask(f"{known} in between: {fetches}", As(PLAIN), BEGIN, query(f"declare c cursor for {sets}; {known}; {fetches}; {READ}"))
+        ask(f"{known} behind: {fetches}", As(PLAIN), BEGIN, query(f"declare c cursor for {sets}"),
+            query(f"{known}; {fetches}; {READ}"))
+        ask(f"{known} behind a portal: {fetches}", As(PLAIN), BEGIN, parse(sets) + bind("c") + SYNC,
+            query(f"{known}; {fetches}; prepare r as {READ}; execute r"))
+    for ends in ["commit", "commit and chain"]:
+        ask(f"{known} in between, held: {ends}", As(PLAIN),
+            query(f"begin; declare c cursor with hold for {sets}; {known}; {ends}; {READ}"))
+        ask(f"{known} behind, held: {ends}", As(PLAIN), BEGIN, query(f"declare c cursor with hold for {sets}"),
+            query(f"{known}; {ends}; {READ}"))
+# What does nothing, and says that it has rolled back.
+PREPARES = parse("prepare transaction 'x'") + bind("") + execute("") + SYNC
+ask("prepared without a transaction", As(PLAIN), OUT, parse("set search_path = secret") + bind("") + execute("") + PREPARES,
+    query(READ))
+ask("prepared by a query without a transaction", As(PLAIN), OUT,
+    parse("set search_path = secret") + bind("") + execute("") + query("prepare transaction 'x'"), query(READ))
+# The unnamed portal, run by somebody else before it is replaced.
+RUNS = parse("select public.runs('')", "f")
+for sets, behind in [(SETS, []), (SETS_ROLE, [USER])]:
+    replaced = parse("select 1") + bind("") + execute("") + SYNC
+    run = parse(sets, "s") + RUNS + bind("", "s") + bind("q", "f") + execute("q")
+    ask(f"replaced: {sets}", As(PLAIN), PUBLIC, BEGIN, run + replaced, *behind, query(READ))
+    ask(f"replaced behind a Sync: {sets}", As(PLAIN), PUBLIC, BEGIN, run + SYNC, replaced, *behind, query(READ))
+    ask(f"a limit: {sets}", As(PLAIN), PUBLIC, BEGIN,
+        parse(f"select x.* from (values (1), (2)) v, lateral ({sets}) x", "s") + RUNS + bind("", "s")
+        + execute("", 1) + bind("q", "f") + execute("q") + replaced, *behind, query(READ))
+ask("a used portal's role", As("secret"), PUBLIC, BEGIN,
+    parse("select set_config('role', 'other', false)", "s") + parse("savepoint a", "k") + parse("rollback to a", "z") + RUNS
+    + bind("", "s") + bind("k", "k") + execute("k") + bind("q", "f") + execute("q") + bind("z", "z") + execute("z") + SYNC,
+    execute("") + SYNC, USER, query(READ))
+# What was read when the role was another.
+for runs in [bind("", "s") + execute("") + SYNC, query("execute s")]:
+    ask("a schema that is made", As(PLAIN), PUBLIC, BEGIN, parse("create schema z1", "s") + SYNC, ROLES, runs, USER, query(READ))
+# Functions and types that only look like the server's own.
+ask("another set_config", As(PLAIN), query("set search_path = secret, public"),
+    query("create function public.set_config(varchar, varchar, boolean) returns text language sql as 'select ''x''::text'"),
+    query("select set_config('search_path', 'public'::varchar, false)"), query(READ))
+done(connect(), "drop function public.set_config")
+ask("another text", As(PLAIN),
+    query("create type public.text as enum ('public'); "
+          "create function public.conv(public.text) returns pg_catalog.text language sql immutable as "
+          "$$select 'secret'::pg_catalog.text$$; "
+          "create cast (public.text as pg_catalog.text) with function public.conv as implicit"),
+    query("set search_path = public, pg_catalog"),
+    query("select pg_catalog.set_config('search_path', 'public'::text, false)"), query(READ))
+done(connect(), "drop cast (public.text as pg_catalog.text)", "drop function public.conv", "drop type public.text")
+# Settings keep the name that a role had; what is asked within a transaction is those.
+done(connect(), "alter role secret rename to was")
+ask("a new name", As("other"), BEGIN, query("set session authorization postgres"), query("alter role other rename to secret"),
+    query("reset session authorization"), query(READ))
+done(connect(), "alter role was rename to secret")
 ask("back at the end", As("secret"), BEGIN, query("set local role postgres"), query("commit"), query(READ))
 ask("a cursor's role", As(PLAIN), BEGIN, query("declare c cursor for select set_config('role', 'secret', false)"),
     query("fetch all from c"), query(READ))

@@ -9,5 +9,7 @@ create role secret superuser login;
 create role other superuser login;
 create role as_secret superuser login;
 alter role as_secret set role = secret;
+create function public.runs(c refcursor) returns int language plpgsql as
+  'declare r record; begin fetch c into r; return 1; end';
 create procedure public.commits() language plpgsql as 'begin commit; end';
 create procedure public.commits_and_fails() language plpgsql as 'begin commit; raise exception ''no''; end';

@@ -19,8 +19,8 @@ def bind(portal="", name=""):
     return frame(b"B", f"{portal}\0{name}\0".encode() + b"\0" * 6)
 
 
-def execute(portal=""):
-    return frame(b"E", portal.encode() + b"\0" + struct.pack(">i", 0))
+def execute(portal="", rows=0):
+    return frame(b"E", portal.encode() + b"\0" + struct.pack(">i", rows))
 
 
 def extended(sql):

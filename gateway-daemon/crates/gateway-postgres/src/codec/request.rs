@@ -155,16 +155,27 @@ pub fn bind(body: &[u8]) -> Result<Bind<'_>, Error> {
     })
 }
 
-/// Reads the portal's name of an Execute (`E`). The row limit behind it means nothing to us.
+/// The body of an Execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Execute<'a> {
+    /// The name of the portal.
+    pub portal: &'a [u8],
+    /// It is not executed to its end: so many rows are returned at most.
+    pub is_limited: bool,
+}
+
+/// Reads an Execute (`E`).
 ///
 /// # Errors
 /// The body is malformed.
-pub fn execute(body: &[u8]) -> Result<&[u8], Error> {
+pub fn execute(body: &[u8]) -> Result<Execute<'_>, Error> {
     let mut reader = Reader::new(body);
-    let portal = reader.text()?;
-    reader.i32()?;
+    let execute = Execute {
+        portal: reader.text()?,
+        is_limited: reader.i32()? > 0,
+    };
     reader.end()?;
-    Ok(portal)
+    Ok(execute)
 }
 
 /// Reads what a Describe (`D`) or a Close (`C`) names.

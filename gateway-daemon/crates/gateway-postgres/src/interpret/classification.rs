@@ -64,7 +64,11 @@ impl Classification {
                 search_path_later: true,
                 plain_strings: true,
                 text_encoding: true,
-                role: Some(RoleSchema::Unknown),
+                role: RoleChange {
+                    becomes: Some(RoleSchema::Unknown),
+                    made: Vec::new(),
+                    renamed: true,
+                },
                 ends_unseen: true,
                 may_revert: true,
                 prepared: vec![PreparedChange::Unknown],
@@ -108,8 +112,8 @@ pub struct SessionChanges {
     pub plain_strings: bool,
     /// `client_encoding` may become another: uncertain until the server reports it.
     pub text_encoding: bool,
-    /// The role may become another, or a schema get its name: what `"$user"` in a path means then.
-    pub role: Option<RoleSchema>,
+    /// What becomes of the role, and of the schemas that can be its own.
+    pub role: RoleChange,
     /// Code of it (CALL, DO) may end transactions, of which no tag tells.
     pub ends_unseen: bool,
     /// The text rolls back, wholly or to a savepoint, which also takes settings back.
@@ -133,14 +137,53 @@ impl SessionChanges {
         self.search_path_later |= other.search_path_later;
         self.plain_strings |= other.plain_strings;
         self.text_encoding |= other.text_encoding;
-        if other.role.is_some() {
-            self.role = Some(RoleSchema::Unknown);
+        if !other.role.is_empty() {
+            self.role.becomes = Some(RoleSchema::Unknown);
+            self.role.renamed |= other.role.renamed;
         }
         self.ends_unseen |= other.ends_unseen;
         self.may_revert |= other.may_revert;
         if !other.prepared.is_empty() {
             self.prepared.push(PreparedChange::Unknown);
         }
+    }
+}
+
+/// What becomes of what `"$user"` in a search path means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleChange {
+    /// The role becomes that of this schema.
+    pub becomes: Option<RoleSchema>,
+    /// Schemas of these names are made.
+    pub made: Vec<Arc<str>>,
+    /// Roles get other names; those that the settings say are as they were when they were set.
+    pub renamed: bool,
+}
+
+impl RoleChange {
+    /// Does everything stay?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == RoleChange::default()
+    }
+
+    /// What it means then, where it means this now.
+    #[must_use]
+    pub fn of(&self, now: &RoleSchema) -> RoleSchema {
+        let mut schema = self.becomes.as_ref().unwrap_or(now).clone();
+        for made in &self.made {
+            schema = schema.or(made);
+        }
+        schema
+    }
+
+    /// Adds what comes behind it.
+    pub(super) fn then(&mut self, next: RoleChange) {
+        if next.becomes.is_some() {
+            self.becomes = next.becomes;
+        }
+        self.made.extend(next.made);
+        self.renamed |= next.renamed;
     }
 }
 

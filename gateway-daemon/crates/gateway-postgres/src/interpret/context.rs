@@ -20,6 +20,9 @@ pub struct SqlContext {
     pub role_schema: RoleSchema,
     /// The search path, or the role, is another one when the transaction ends, perhaps.
     pub path_may_end: bool,
+    /// A portal or a cursor sets the search path or the role when it is fetched from, which anything can
+    /// do: whatever a text sets is not certain.
+    pub hangs: bool,
     /// Whether a backslash in a plain string is only a backslash.
     pub plain_strings: PlainStrings,
     /// Whether the bytes of a statement certainly are UTF-8 for the server too.
@@ -29,7 +32,8 @@ pub struct SqlContext {
 impl SqlContext {
     /// A number that equal contexts share.
     pub(super) fn digest(&self) -> u64 {
-        let flags = u64::from(self.path_may_end) << 2
+        let flags = u64::from(self.hangs) << 3
+            | u64::from(self.path_may_end) << 2
             | u64::from(self.plain_strings == PlainStrings::Uncertain) << 1
             | u64::from(self.text_encoding == TextEncoding::Uncertain);
         self.search_path.digest().rotate_left(3) ^ self.role_schema.digest() ^ flags
@@ -413,6 +417,10 @@ mod tests {
             },
             SqlContext {
                 role_schema: RoleSchema::Unknown,
+                ..default.clone()
+            },
+            SqlContext {
+                hangs: true,
                 ..default.clone()
             },
             SqlContext {

@@ -1,6 +1,7 @@
 //! A text of SQL as a sequence of statements: each is read in the session that those before leave.
 use super::classification::{
-    Classification, Prepared, PreparedChange, SearchPathChange, SessionChanges, anything, has_where,
+    Classification, Prepared, PreparedChange, RoleChange, SearchPathChange, SessionChanges,
+    anything, has_where,
 };
 use super::context::{RoleSchema, SearchPath, SqlContext};
 use super::effects::{EffectSet, strongest};
@@ -55,7 +56,7 @@ pub(super) struct Script {
     /// What the statement that is being read does to the path.
     pending: Vec<PathChange>,
     /// What it makes of `"$user"`.
-    pending_role: Option<RoleSchema>,
+    pending_role: RoleChange,
 }
 
 /// What a statement does to the search path.
@@ -98,7 +99,7 @@ impl Script {
             is_local: false,
             is_path_doubtful: false,
             pending: Vec::new(),
-            pending_role: None,
+            pending_role: RoleChange::default(),
         }
     }
 
@@ -129,34 +130,55 @@ impl Script {
                 }
             }
         }
-        if let Some(role_schema) = self.pending_role.take() {
-            self.set_role(role_schema);
+        let role = std::mem::take(&mut self.pending_role);
+        if !role.is_empty() {
+            self.set_role(role);
+        }
+        self.stay_unknown();
+    }
+
+    /// Where something is open that sets the path or the role when it is fetched from, whatever runs can
+    /// do that.
+    fn stay_unknown(&mut self) {
+        if self.context.hangs {
+            self.path = SearchPath::unknown();
+            self.session_path = SearchPath::unknown();
+            self.context.role_schema = RoleSchema::Unknown;
+            if matches!(self.session_change, SearchPathChange::Becomes(_)) {
+                self.session_change = SearchPathChange::Unknown;
+            }
         }
     }
 
-    /// `"$user"` means something else once the statement has run: the role is another, or a schema or
-    /// a role has another name.
+    /// `"$user"` means something else once the statement has run: the role is another.
     pub(super) fn change_role(&mut self, role_schema: RoleSchema) {
-        self.pending_role = Some(match self.pending_role {
+        self.pending_role.becomes = Some(match self.pending_role.becomes {
             None => role_schema,
             // Who knows which comes last.
             Some(_) => RoleSchema::Unknown,
         });
     }
 
-    /// The role can have this schema once the statement has run.
-    pub(super) fn make_schema(&mut self, name: &str) {
-        self.change_role(match name {
-            "" => RoleSchema::Unknown,
-            name => self.role_schema().or(name),
-        });
+    /// Roles have other names once the statement has run.
+    pub(super) fn rename_roles(&mut self) {
+        self.change_role(RoleSchema::Unknown);
+        self.pending_role.renamed = true;
     }
 
-    fn set_role(&mut self, role_schema: RoleSchema) {
+    /// The role can have this schema once the statement has run.
+    pub(super) fn make_schema(&mut self, name: &str) {
+        match name {
+            "" => self.change_role(RoleSchema::Unknown),
+            name => self.pending_role.made.push(Arc::from(name)),
+        }
+    }
+
+    fn set_role(&mut self, change: RoleChange) {
+        let role_schema = change.of(&self.context.role_schema);
         self.put_under(&role_schema);
         self.path = self.path.under(&role_schema);
-        self.changes.role = Some(role_schema.clone());
         self.context.role_schema = role_schema;
+        self.changes.role.then(change);
     }
 
     /// The session's path, where `"$user"` in it means this.
@@ -169,8 +191,10 @@ impl Script {
 
     /// Where the text has changed the role, nobody knows which it is now.
     fn lose_changed_role(&mut self) -> bool {
-        let is_changed = self.changes.role.is_some();
-        self.changes.role = is_changed.then_some(RoleSchema::Unknown);
+        let is_changed = !self.changes.role.is_empty();
+        if is_changed {
+            self.changes.role.becomes = Some(RoleSchema::Unknown);
+        }
         is_changed
     }
 
@@ -193,13 +217,15 @@ impl Script {
     /// What the statement that is being read does to the path it does not do now, but when rows are
     /// fetched from it.
     pub(super) fn defer_path(&mut self) {
-        let role = self.pending_role.take();
-        if !self.pending.is_empty() || role.is_some() {
+        let role = std::mem::take(&mut self.pending_role);
+        if !self.pending.is_empty() || !role.is_empty() {
             self.changes.search_path_later = true;
-            if role.is_some() {
-                self.changes.role = Some(RoleSchema::Unknown);
+            if !role.is_empty() {
+                self.changes.role.becomes = Some(RoleSchema::Unknown);
+                self.changes.role.renamed |= role.renamed;
             }
             self.context.role_schema = RoleSchema::Unknown;
+            self.context.hangs = true;
             self.pending.clear();
             // This text can fetch from it, too.
             self.path = SearchPath::unknown();
@@ -287,7 +313,7 @@ impl Script {
     /// The rest the session must know. The parameters were read before: they are computed first.
     pub(super) fn execute(&mut self, name: &str) {
         let sets_path =
-            !self.pending.is_empty() || self.pending_role.is_some() || self.is_path_doubtful;
+            !self.pending.is_empty() || !self.pending_role.is_empty() || self.is_path_doubtful;
         self.executes_elsewhere |= sets_path;
         match self.prepared.get_mut(name) {
             Some(here) if here.path == self.path && !sets_path => {
@@ -298,8 +324,9 @@ impl Script {
                 self.copies_in |= does.copies_in;
                 self.may_end_transaction |= does.may_end_transaction;
                 self.changes.add_in_any_order(&does.changes);
-                if does.changes.role.is_some() {
+                if !does.changes.role.is_empty() {
                     self.change_role(RoleSchema::Unknown);
+                    self.pending_role.renamed |= does.changes.role.renamed;
                 }
                 if does.changes.search_path != SearchPathChange::Unchanged {
                     self.lose_path();

@@ -75,7 +75,7 @@ impl<'a> Walk<'a, '_> {
             .named_calls
             .iter()
             .find(|(call, _)| std::ptr::eq(*call, tree));
-        let Some(name) = literal_text(name).or_else(|| {
+        let Some(name) = self.plain_text(name).or_else(|| {
             let (_, setting) = known.filter(|_| column_name(name) == Some("name"))?;
             Some(*setting)
         }) else {
@@ -86,7 +86,7 @@ impl<'a> Walk<'a, '_> {
             return self.set_anything();
         }
         self.effects.touch(Verb::Read);
-        let value = match (Setting::of(name), literal_text(value)) {
+        let value = match (Setting::of(name), self.plain_text(value)) {
             (Setting::SearchPath, Some(text)) => {
                 NewValue::Path(SearchPath::parse(text, self.script.role_schema()))
             }
@@ -108,6 +108,24 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         }
+    }
+
+    /// A literal that is of type `text` for certain: one of another type can mean another function of that
+    /// name, or be another value.
+    fn plain_text(&self, value: &'a Value) -> Option<&'a str> {
+        let tree = value.tree()?;
+        if tree.kind() != "TypeCast" {
+            return literal_text(value);
+        }
+        let kind = tree.tree("type_name")?;
+        let is_text = match kind.strings("names").as_slice() {
+            ["text"] => self.script.path.catalog_is_first(),
+            names => names == ["pg_catalog", "text"],
+        };
+        let is_plain = kind.list("typmods").is_empty() && kind.list("array_bounds").is_empty();
+        let argument = tree.get("arg");
+        let is_literal = argument.tree().is_some_and(|tree| tree.kind() == "AConst");
+        (is_text && is_plain && is_literal).then(|| literal_text(argument))?
     }
 
     pub(super) fn set_anything(&mut self) {

@@ -4,7 +4,7 @@ use super::masking::{Look, Plan};
 use super::names::{Lookup, significant};
 use super::pipeline::{Entry, Request};
 use super::refusal::Wording;
-use super::request::HELD;
+use super::request::{HELD, Unnamed};
 use super::serving::{Change, Serving, Step};
 use super::statement::{Bound, Keep, Portal, Statement, record_values, size_of_values};
 use crate::codec::request;
@@ -96,10 +96,17 @@ impl Serving {
             }
         };
         entry.operation = clearance.as_ref().map_or(0, |clearance| clearance.id().seq);
+        if !is_named && self.up.unnamed == Unnamed::Exposed {
+            self.settings.unnamed_was_exposed();
+        }
         self.settings.sent_portal(portal.bound.changes(), is_named);
         self.keep_portal(&mut entry, name, portal);
         self.up.unsynced = true;
-        self.up.is_bound = !is_named;
+        if is_named {
+            self.up.unnamed.expose();
+        } else {
+            self.up.unnamed = Unnamed::Fresh;
+        }
         self.pipeline.push(entry);
         Ok(match clearance {
             Some(clearance) => Step::Cleared(size, clearance),
@@ -201,7 +208,7 @@ impl Serving {
         let segment = self.pipeline.segment();
         let portal = significant(name).and_then(|name| self.portals.look_up(name, segment).one());
         let bound = portal.map_or_else(Bound::default, |portal| portal.bound.clone());
-        let is_fresh = name.is_empty() && self.up.is_bound;
+        let is_fresh = name.is_empty() && self.up.unnamed == Unnamed::Fresh;
         let meaning = self.read_portal(&bound, is_fresh);
         // It runs as it was planned when it was bound, if it is what was bound.
         let is_stale = self.stamp() != bound.stamp || self.may_be_declared(name);

@@ -183,9 +183,11 @@ impl Serving {
     }
 
     fn read_under(&self, search_path: SearchPath, statement: &Statement) -> Arc<Classification> {
+        let latest = self.settings.latest();
         let context = SqlContext {
             search_path,
-            role_schema: self.settings.role_schema().clone(),
+            role_schema: latest.role_schema.clone(),
+            hangs: latest.hangs,
             // One statement, which has nothing behind it.
             path_may_end: false,
             plain_strings: statement.strings,

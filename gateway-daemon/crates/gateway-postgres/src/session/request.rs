@@ -16,6 +16,27 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// What can have run the unnamed portal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    /// Nothing: only what describes it came since it was bound.
+    Fresh,
+    /// The first that came was its own Execute, without a limit of rows.
+    Executed,
+    /// Anything.
+    #[default]
+    Exposed,
+}
+
+impl Unnamed {
+    /// Something came that can run it, unless it was run to its end before.
+    pub(super) fn expose(&mut self) {
+        if *self == Unnamed::Fresh {
+            *self = Unnamed::Exposed;
+        }
+    }
+}
+
 /// The state of what the client sends.
 #[derive(Debug, Default)]
 pub(super) struct Upward {
@@ -27,8 +48,8 @@ pub(super) struct Upward {
     pub(super) absorbing: bool,
     /// Something of the extended protocol was sent since the last Sync.
     pub(super) unsynced: bool,
-    /// The unnamed portal was bound, and nothing came since but what describes it.
-    pub(super) is_bound: bool,
+    /// What came since the unnamed portal was bound.
+    pub(super) unnamed: Unnamed,
     /// The upstream was told to send what it has answered, and got nothing since.
     pub(super) flushed: bool,
     /// The next request waits for the answers to those before it.
@@ -111,7 +132,9 @@ impl Serving {
         }
         self.up.unsynced |= matches!(header.kind, b'D' | b'C');
         let step = self.take_request(header, body, out)?;
-        self.up.is_bound &= matches!(header.kind, b'B' | b'D') || step.stays();
+        if !step.stays() && !matches!(header.kind, b'B' | b'D') {
+            self.up.unnamed.expose();
+        }
         self.up.flushed &= is_apart || step.stays();
         Ok(step)
     }
@@ -180,7 +203,7 @@ impl Serving {
     fn sync(&mut self, header: Header) -> Result<Step, Error> {
         self.check_room()?;
         self.up.flushed = true;
-        self.up.is_bound = false;
+        self.up.unnamed.expose();
         self.push_sync(header.size);
         Ok(Step::Pass(header.size))
     }
@@ -309,7 +332,10 @@ impl Serving {
     }
 
     fn execute(&mut self, size: usize, body: &[u8], out: &mut dyn Effects) -> Result<Step, Error> {
-        let name = request::execute(body)?;
+        let request::Execute {
+            portal: name,
+            is_limited,
+        } = request::execute(body)?;
         let found = self.executed_portal(name);
         let statement = found.statement;
         let own = found.meaning;
@@ -355,7 +381,11 @@ impl Serving {
                 let mut entry = Entry::new(Request::Execute, size);
                 entry.operation = clearance.id().seq;
                 entry.alone = may_copy_in(meaning.as_deref());
-                entry.is_unsure = !name.is_empty() || was_asked;
+                let is_fresh = name.is_empty() && self.up.unnamed == Unnamed::Fresh;
+                entry.is_unsure = !is_fresh || was_asked;
+                if is_fresh && !is_limited {
+                    self.up.unnamed = Unnamed::Executed;
+                }
                 if let Some(portal) = portal {
                     portal.asked.store(true, Ordering::Relaxed);
                 }

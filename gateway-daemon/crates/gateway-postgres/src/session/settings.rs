@@ -71,6 +71,8 @@ pub(super) struct Settings {
     role_schema: RoleSchema,
     role_is_dirty: bool,
     role_hangs: Hangs,
+    /// A role has got another name in this session, perhaps.
+    roles_are_renamed: bool,
     /// Code ran in this transaction that may have changed a setting until its end.
     is_revertible: bool,
     /// The last request that may change a reported setting, the search path, the role, or that may
@@ -99,6 +101,7 @@ impl Settings {
                 search_path: SearchPath::unknown(),
                 role_schema: RoleSchema::Unknown,
                 path_may_end: false,
+                hangs: false,
                 plain_strings: PlainStrings::Uncertain,
                 text_encoding: TextEncoding::Uncertain,
             },
@@ -116,6 +119,7 @@ impl Settings {
             role_schema: RoleSchema::Unknown,
             role_is_dirty: false,
             role_hangs: Hangs::default(),
+            roles_are_renamed: false,
             is_revertible: false,
             risky: 0,
             path_changing: 0,
@@ -141,9 +145,9 @@ impl Settings {
         self.generation
     }
 
-    /// What `"$user"` means, as [`Settings::context`] has found last.
-    pub(super) const fn role_schema(&self) -> &RoleSchema {
-        &self.context.role_schema
+    /// What [`Settings::context`] has found last.
+    pub(super) const fn latest(&self) -> &SqlContext {
+        &self.context
     }
 
     /// What is certain for a request that is sent now. `open_segment`: requests wait for answers
@@ -172,6 +176,7 @@ impl Settings {
             self.context.role_schema = role_schema.clone();
         }
         self.context.path_may_end = self.path_is_dirty || self.role_is_dirty;
+        self.context.hangs = self.path_hangs.any() || self.role_hangs.any();
         let path_is_certain = !self.path_hangs.any() && !self.awaits_path(open_segment);
         if path_is_certain {
             if self.context.search_path != self.now {
@@ -198,7 +203,7 @@ impl Settings {
         };
         let changes = &statement.changes;
         self.path_hangs.on_named |= changes.search_path_later;
-        self.role_hangs.on_named |= changes.search_path_later && changes.role.is_some();
+        self.role_hangs.on_named |= changes.search_path_later && !changes.role.is_empty();
         // What is behind a name, nobody sees: a view, a default, a trigger, which can be put off until
         // the transaction ends, may set anything.
         let runs_code = |verb| matches!(verb, Verb::Define | Verb::Admin | Verb::Unknown);
@@ -214,7 +219,7 @@ impl Settings {
         if self.may_set_path(changes) {
             self.path_changing = mark;
         }
-        if changes.role.is_some() {
+        if !changes.role.is_empty() {
             self.role_changing = mark;
         }
         // BEGIN, COMMIT and the like read nothing in particular.
@@ -237,7 +242,7 @@ impl Settings {
             self.path_changing > self.answered || paths.iter().any(|path| path.follows_role())
         };
         changes.search_path != SearchPathChange::Unchanged
-            || changes.role.is_some() && follows_role()
+            || !changes.role.is_empty() && follows_role()
     }
 
     /// A portal goes upstream that can be run by whatever comes. `None`: nobody knows what it changes.
@@ -247,8 +252,16 @@ impl Settings {
         if changes.is_none_or(sets_path) {
             self.path_hangs.on(is_named);
         }
-        if changes.is_none_or(|changes| changes.role.is_some()) {
+        if changes.is_none_or(|changes| !changes.role.is_empty()) {
             self.role_hangs.on(is_named);
+        }
+    }
+
+    /// The unnamed one is no more, and may have been run by whatever came since it was bound, or still be
+    /// run by what holds on to it.
+    pub(super) fn unnamed_was_exposed(&mut self) {
+        for hangs in [&mut self.path_hangs, &mut self.role_hangs] {
+            hangs.on_named |= std::mem::take(&mut hangs.on_unnamed);
         }
     }
 
@@ -299,7 +312,11 @@ impl Settings {
         let is_idle = transaction == Transaction::Idle;
         // What is known of the role's schema in a transaction says more than its name.
         if is_idle || self.role_schema == RoleSchema::Unknown {
-            self.role_schema = told.role_schema.clone();
+            // Within one it is the name that the role had when it was set.
+            self.role_schema = match self.roles_are_renamed && !is_idle {
+                true => RoleSchema::Unknown,
+                false => told.role_schema.clone(),
+            };
             self.role_is_dirty = !is_idle;
         }
         let path = SearchPath::parse(&told.path, self.certain_role());
@@ -324,6 +341,7 @@ impl Settings {
         self.path_changing = position + 1;
         self.role_changing = position + 1;
         self.is_revertible = true;
+        self.roles_are_renamed = true;
         self.change_role(&RoleSchema::Unknown);
         self.lose_path();
     }
@@ -338,14 +356,17 @@ impl Settings {
             changes: change, ..
         }) = statement
         else {
+            self.roles_are_renamed = true;
             self.change_role(&RoleSchema::Unknown);
             return self.lose_path();
         };
         let may_set_path = self.may_set_path(change);
-        match &change.role {
-            Some(_) if outcome == Outcome::Unsure => self.change_role(&RoleSchema::Unknown),
-            Some(role_schema) => self.change_role(role_schema),
-            None => {}
+        if !change.role.is_empty() {
+            self.roles_are_renamed |= change.role.renamed;
+            self.change_role(&match outcome {
+                Outcome::Unsure => RoleSchema::Unknown,
+                _ => change.role.of(&self.role_schema),
+            });
         }
         if self.path_is_reported || !may_set_path {
             return;

@@ -21,6 +21,12 @@ fn the_search_path_changes() {
         ("SET ROLE bob; SET search_path = \"$user\"", Becomes(bobs.clone())),
         ("CREATE SCHEMA bob; SET search_path = \"$user\"", Becomes(bobs.clone())),
         ("SET search_path = \"$user\"; RESET ROLE", Unknown),
+        ("DECLARE c CURSOR FOR SELECT set_config('search_path', 'a', false); SET search_path = b", Unknown),
+        ("DECLARE c CURSOR FOR SELECT set_config('role', 'a', false); SET search_path = b", Unknown),
+        ("SELECT set_config('search_path', 'a'::text, false)", Becomes(path("a"))),
+        ("SELECT set_config('search_path', 'a'::varchar, false)", Unknown),
+        ("SELECT set_config('search_path'::varchar, 'a', false)", Unknown),
+        ("SET search_path = a, pg_catalog; SELECT set_config('search_path', 'a'::text, false)", Unknown),
         ("SET search_path = \"$user\"; SET ROLE none", Unknown),
         ("SET search_path = \"$user\"; SELECT set_config('role', $1, false)", Unknown),
         ("SET ROLE bob; SET search_path = a", Becomes(path("a"))),
@@ -130,7 +136,7 @@ fn other_settings_change() {
     ];
     for (sql, expected) in rows {
         let changes = changes(sql);
-        let actual = [changes.plain_strings, changes.text_encoding, changes.role.is_some(), changes.may_revert];
+        let actual = [changes.plain_strings, changes.text_encoding, !changes.role.is_empty(), changes.may_revert];
         assert_eq!(actual, *expected, "{sql}");
         assert_eq!(changes.is_empty(), sql.contains("work_mem") || *sql == "COMMIT", "{sql}");
     }
@@ -267,8 +273,8 @@ fn what_is_executed_changes_the_session() {
     assert_eq!(changes("SELECT 1; EXECUTE set").search_path, Unknown);
     assert_eq!(changes("EXECUTE set; SET search_path = a").search_path, Unknown);
     assert_eq!(changes("EXECUTE read; SELECT 1").search_path, Unchanged);
-    assert!(changes("EXECUTE role").role.is_some());
-    assert_eq!(changes("EXECUTE role; SELECT 1").role, Some(RoleSchema::Unknown));
+    assert!(!changes("EXECUTE role").role.is_empty());
+    assert_eq!(changes("EXECUTE role; SELECT 1").role.becomes, Some(RoleSchema::Unknown));
     assert!(changes("EXECUTE strings; SELECT 1").plain_strings);
     assert!(changes("EXECUTE rollback; SELECT 1").may_revert);
     assert!(united("EXECUTE rollback; SELECT 1").may_end_transaction);

@@ -330,7 +330,7 @@ fn rename<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
     walk.act(Verb::Define, new);
     match kind {
         Some(ObjectType::ObjectSchema) => walk.script.make_schema(new_name),
-        Some(ObjectType::ObjectRole) => walk.script.change_role(RoleSchema::Unknown),
+        Some(ObjectType::ObjectRole) => walk.script.rename_roles(),
         _ => {}
     }
     cascade(walk, tree, Verb::Define);

@@ -87,12 +87,13 @@ fn transaction(walk: &mut Walk<'_, '_>, tree: &Tree) {
             | TransactionStmtKind::TransStmtRelease
             | TransactionStmtKind::TransStmtRollbackPrepared,
         ) => {}
-        // It can have made a schema.
-        Some(TransactionStmtKind::TransStmtCommitPrepared) => {
-            walk.script.change_role(RoleSchema::Unknown);
-        }
-        Some(TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtPrepare) => {
+        // It can have made a schema, and given a role another name.
+        Some(TransactionStmtKind::TransStmtCommitPrepared) => walk.script.rename_roles(),
+        Some(TransactionStmtKind::TransStmtCommit) => walk.script.commit(),
+        // Where there is no transaction it does nothing, and says that it has rolled back.
+        Some(TransactionStmtKind::TransStmtPrepare) => {
             walk.script.commit();
+            walk.script.end_unseen();
         }
         Some(TransactionStmtKind::TransStmtRollback | TransactionStmtKind::TransStmtRollbackTo) => {
             walk.script.roll_back();

@@ -44,10 +44,6 @@ pub(in super::super) fn statement<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) -
         "AlterOwnerStmt" => {
             walk.define_typed(tree, "object_type");
             walk.act_on_defined(Verb::Grant);
-            if tree.choice::<ObjectType>("object_type") == Some(ObjectType::ObjectSchema) {
-                walk.script
-                    .make_schema(tree.get("object").string().unwrap_or_default());
-            }
         }
         _ => return false,
     }
