@@ -2,6 +2,7 @@
 `secret` is refused."""
 import socket
 import struct
+import time
 
 from judge import connect, database, done, end, faults, host, look, port
 from protocol import SYNC, Wire, bind, execute, frame, parse, query
@@ -266,6 +267,41 @@ ask("another text", As(PLAIN),
     query("set search_path = public, pg_catalog"),
     query("select pg_catalog.set_config('search_path', 'public'::text, false)"), query(READ))
 done(connect(), "drop cast (public.text as pg_catalog.text)", "drop function public.conv", "drop type public.text")
+ask("text of the temporary schema", As(PLAIN), query("create type pg_temp.text as enum ('public')"),
+    query("create function public.conv2(pg_temp.text) returns pg_catalog.text language sql immutable as "
+          "$$select 'secret'::pg_catalog.text$$; "
+          "create cast (pg_temp.text as pg_catalog.text) with function public.conv2(pg_temp.text) as implicit"),
+    query("select set_config('search_path', 'public'::text, false)"), query(READ))
+done(connect(), "create function public.set_config(text, text, boolean) returns text language sql as "
+     "'select ''x''::pg_catalog.text'")
+ask("a set_config before the server's", As(PLAIN), query("set search_path = public, pg_catalog"), BEGIN,
+    query("set role secret"), query("select set_config('role', 'other', false)"), USER, query(READ))
+ask("a set_config before the server's, in one text", As("secret"), query("set search_path = public, pg_catalog"),
+    query(f'select set_config(\'role\', \'other\', false); set search_path = "$user", public; {READ}'))
+done(connect(), "drop function public.set_config",
+     "create function public.eqv(text, varchar) returns bool language sql as $$select $1 = 'search_path'::text$$",
+     "create operator public.= (leftarg = text, rightarg = varchar, function = public.eqv)")
+NAMED = "select set_config(name, 'secret', false) from pg_settings where name = 'application_name'"
+ask("another equals", As(PLAIN), query(f"{NAMED}::varchar"), query(READ))
+done(connect(), "drop operator public.= (text, varchar)",
+     "create collation public.ci (provider = icu, locale = 'und@colStrength=primary;colAlternate=shifted', deterministic = false)")
+for rename in ["alter table zz rename to pg_settings", "alter table pg_temp.zz rename to pg_settings"]:
+    ask(rename, As(PLAIN), query("create temp table zz (name text collate public.ci)"),
+        query("insert into zz values ('Search_Path')"), query(rename),
+        query(NAMED.replace("application_name", "searchpath")), query(READ))
+ask("made by a function", As(PLAIN), query("select public.makes_settings()"),
+    query(NAMED.replace("application_name", "searchpath")), query(READ))
+# The unnamed portal that was bound before another one was executed to its end.
+for sets, behind in [(SETS, []), (SETS_ROLE, [USER])]:
+    session = As(PLAIN)
+    session.simple("set search_path = public")
+    session.simple("begin")
+    session.socket.sendall(parse(sets, "s") + parse("select 1", "s0") + RUNS + SYNC)
+    session.until_ready()
+    session.socket.sendall(bind("", "s0") + frame(b"H"))
+    time.sleep(0.3)
+    session.held = session.socket.recv(100)
+    ask(f"bound behind: {sets}", session, execute("") + bind("", "s") + bind("q", "f") + execute("q") + SYNC, *behind, query(READ))
 # Settings keep the name that a role had; what is asked within a transaction is those.
 done(connect(), "alter role secret rename to was")
 ask("a new name", As("other"), BEGIN, query("set session authorization postgres"), query("alter role other rename to secret"),
@@ -289,6 +325,11 @@ for text in ["create role mig; grant mig to other; create table migrated (i int)
 for sets in ["select set_config('role', 'other', true)", "select set_config('search_path', 'public', false)"]:
     ask(sets, As(PLAIN), parse(sets) + bind("") + execute("") + SYNC, query(READ), passes=True)
 ask("rights in a transaction", As("other"), BEGIN, query("grant usage on schema public to secret"), query(READ), passes=True)
+for sets in ["set local search_path = public", "set local role other"]:
+    ask(f"closed: {sets}", As(PLAIN), BEGIN, parse(sets) + bind("") + execute("") + frame(b"C", b"P\0") + SYNC, query(READ),
+        passes=True)
+ask("as pg_dump does", As(PLAIN), query("select pg_catalog.set_config('search_path', '', false)"),
+    query(NAMED.replace("'secret'", "'me'")), query("select * from public.people"), passes=True)
 ask("a level of its own", As(PLAIN), query("reset role"), BEGIN, query("set transaction isolation level serializable"),
     query(READ), passes=True)
 for before in [[query("reset all")], [query("discard all")], [BEGIN, LOCAL, query("savepoint a"), query("select 1/0"),

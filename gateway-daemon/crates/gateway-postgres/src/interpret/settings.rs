@@ -1,6 +1,6 @@
 //! Settings: SET, RESET, and the function and the view that do the same.
 use super::calls::literal_text;
-use super::context::{RoleSchema, SearchPath};
+use super::context::{CATALOG, RoleSchema, SearchPath};
 use super::names;
 use super::script::PathChange;
 use super::tree::{Tree, Value};
@@ -18,6 +18,14 @@ const ADMIN_SETTINGS: &[&str] = &[
     "session_replication_role",
     "shared_preload_libraries",
 ];
+
+/// A call of `set_config` on the rows of `pg_settings` that are called so.
+pub(super) struct NamedCall<'a> {
+    call: &'a Tree,
+    setting: &'a str,
+    /// It certainly is that view.
+    is_qualified: bool,
+}
 
 /// What a setting becomes.
 enum NewValue {
@@ -71,32 +79,37 @@ impl<'a> Walk<'a, '_> {
         let [name, value, is_local] = tree.list("args") else {
             return self.set_anything();
         };
-        let known = self
-            .named_calls
-            .iter()
-            .find(|(call, _)| std::ptr::eq(*call, tree));
-        let Some(name) = self.plain_text(name).or_else(|| {
-            let (_, setting) = known.filter(|_| column_name(name) == Some("name"))?;
-            Some(*setting)
-        }) else {
+        let mut named = self.named_calls.iter();
+        let named = named
+            .find(|named| std::ptr::eq(named.call, tree))
+            .filter(|_| column_name(name) == Some("name"))
+            .map(|named| (named.setting, named.is_qualified));
+        let literal = plain_text(name).map(|name| (name, true));
+        let Some((name, is_sure)) = literal.or(named) else {
             return self.set_anything();
         };
+        if !is_sure {
+            // A temporary relation can have the name of the view, and name other settings.
+            self.script.lose_path();
+            self.script.change_role(RoleSchema::Unknown);
+        }
         // Whoever uses what is defined sets it, and nobody sees that then.
         if self.is_defined && Setting::of(name) != Setting::Other {
             return self.set_anything();
         }
         self.effects.touch(Verb::Read);
-        let value = match (Setting::of(name), self.plain_text(value)) {
+        let value = match (Setting::of(name), plain_text(value)) {
             (Setting::SearchPath, Some(text)) => {
                 NewValue::Path(SearchPath::parse(text, self.script.role_schema()))
             }
             (Setting::Role, Some(text)) => NewValue::Role(text.to_owned()),
             _ => NewValue::Other,
         };
-        let is_certain = self
-            .certain_calls
-            .iter()
-            .any(|call| std::ptr::eq(*call, tree));
+        // Where another schema comes first, it can be another function.
+        let is_own = self.script.path.catalog_is_first()
+            || tree.strings("funcname").first() == Some(&CATALOG);
+        let mut certain = self.certain_calls.iter();
+        let is_certain = is_own && certain.any(|call| std::ptr::eq(*call, tree));
         match literal_flag(is_local) {
             Some(is_local) if is_certain => self.assign(name, value, is_local),
             _ => {
@@ -108,24 +121,6 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         }
-    }
-
-    /// A literal that is of type `text` for certain: one of another type can mean another function of that
-    /// name, or be another value.
-    fn plain_text(&self, value: &'a Value) -> Option<&'a str> {
-        let tree = value.tree()?;
-        if tree.kind() != "TypeCast" {
-            return literal_text(value);
-        }
-        let kind = tree.tree("type_name")?;
-        let is_text = match kind.strings("names").as_slice() {
-            ["text"] => self.script.path.catalog_is_first(),
-            names => names == ["pg_catalog", "text"],
-        };
-        let is_plain = kind.list("typmods").is_empty() && kind.list("array_bounds").is_empty();
-        let argument = tree.get("arg");
-        let is_literal = argument.tree().is_some_and(|tree| tree.kind() == "AConst");
-        (is_text && is_plain && is_literal).then(|| literal_text(argument))?
     }
 
     pub(super) fn set_anything(&mut self) {
@@ -212,27 +207,30 @@ impl<'a> Walk<'a, '_> {
         if statement.kind() != "SelectStmt" || !self.script.path.catalog_is_first() {
             return;
         }
-        let is_from_settings = match statement.list("from_clause") {
-            [source] => source.tree().is_some_and(|source| {
-                source.kind() == "RangeVar"
-                    && source.text("relname") == "pg_settings"
-                    && matches!(source.text("schemaname"), "" | "pg_catalog")
-                    && source.tree("alias").is_none()
-            }),
-            _ => false,
+        let [source] = statement.list("from_clause") else {
+            return;
+        };
+        let is_settings = |source: &&Tree| {
+            source.kind() == "RangeVar"
+                && source.text("relname") == "pg_settings"
+                && matches!(source.text("schemaname"), "" | CATALOG)
+                && source.tree("alias").is_none()
+        };
+        let Some(source) = source.tree().filter(is_settings) else {
+            return;
         };
         let is_plain = statement.tree("with_clause").is_none();
-        let condition = statement
-            .tree("where_clause")
-            .filter(|_| is_from_settings && is_plain);
+        let condition = statement.tree("where_clause").filter(|_| is_plain);
         let Some(setting) = condition.and_then(name_in_condition) else {
             return;
         };
-        let values = statement
-            .trees("target_list")
-            .filter_map(|target| target.tree("val"));
-        self.named_calls
-            .extend(values.map(|value| (value, setting)));
+        let values = statement.trees("target_list");
+        let values = values.filter_map(|target| target.tree("val"));
+        self.named_calls.extend(values.map(|call| NamedCall {
+            call,
+            setting,
+            is_qualified: source.text("schemaname") == CATALOG,
+        }));
     }
 }
 
@@ -246,7 +244,7 @@ pub(super) fn name_in_condition(condition: &Tree) -> Option<&str> {
             ["="] | ["pg_catalog", "="]
         )
         && column_name(condition.get("lexpr")) == Some("name");
-    is_equation.then(|| literal_text(condition.get("rexpr")))?
+    is_equation.then(|| plain_text(condition.get("rexpr")))?
 }
 
 /// Is it one value, whatever that is: a constant, a sub-query, or `set_config` of constants?
@@ -263,6 +261,22 @@ fn is_plain(value: &Tree) -> bool {
         || value.kind() == "FuncCall"
             && value.strings("funcname").last() == Some(&"set_config")
             && value.list("args").iter().all(is_argument)
+}
+
+/// A literal that is of type `text` for certain, or becomes that: one of another type can mean another
+/// function of that name, or have another value. `text` alone can be a type of the temporary schema.
+fn plain_text(value: &Value) -> Option<&str> {
+    let tree = value.tree()?;
+    if tree.kind() != "TypeCast" {
+        return literal_text(value);
+    }
+    let kind = tree.tree("type_name")?;
+    let is_text = kind.strings("names") == [CATALOG, "text"]
+        && kind.list("typmods").is_empty()
+        && kind.list("array_bounds").is_empty();
+    let argument = tree.get("arg");
+    let is_literal = argument.tree().is_some_and(|tree| tree.kind() == "AConst");
+    (is_text && is_literal).then(|| literal_text(argument))?
 }
 
 /// The name in a reference to a column without a table.

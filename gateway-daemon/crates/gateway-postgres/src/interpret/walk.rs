@@ -6,6 +6,7 @@ use super::calls::FunctionAlias;
 use super::effects::EffectSet;
 use super::names;
 use super::script::Script;
+use super::settings::NamedCall;
 use super::tree::{Tree, Value};
 use super::{context, utility};
 use gateway_core::{Object, Verb};
@@ -33,7 +34,7 @@ pub(super) struct Walk<'a, 's> {
     /// Calls that certainly run, once, when the statement does.
     pub(super) certain_calls: Vec<&'a Tree>,
     /// Calls in which the column `name` is certainly this text.
-    pub(super) named_calls: Vec<(&'a Tree, &'a str)>,
+    pub(super) named_calls: Vec<NamedCall<'a>>,
     /// The names of the WITH queries in sight, innermost last.
     with_names: Vec<FxHashSet<&'a str>>,
     depth: usize,

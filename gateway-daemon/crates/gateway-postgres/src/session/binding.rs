@@ -99,7 +99,9 @@ impl Serving {
         if !is_named && self.up.unnamed == Unnamed::Exposed {
             self.settings.unnamed_was_exposed();
         }
-        self.settings.sent_portal(portal.bound.changes(), is_named);
+        let position = self.pipeline.next();
+        let changes = portal.bound.changes();
+        self.settings.sent_portal(position, changes, is_named);
         self.keep_portal(&mut entry, name, portal);
         self.up.unsynced = true;
         if is_named {
@@ -240,7 +242,7 @@ impl Serving {
     pub(super) fn portal_executed(&mut self) {
         if let Some(portal) = self.portals.settled_unnamed() {
             portal.executed.store(true, Ordering::Relaxed);
-            self.settings.unnamed_executed();
         }
+        self.settings.unnamed_executed(self.pipeline.first());
     }
 }

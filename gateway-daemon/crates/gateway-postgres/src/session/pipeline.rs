@@ -161,7 +161,7 @@ impl Pipeline {
 
     /// Does a request wait behind which the upstream goes on even if it fails?
     pub(super) fn has_open_segment(&self) -> bool {
-        self.next - (self.entries.len() as u64) < self.segment
+        self.first() < self.segment
     }
 
     pub(super) const fn segment(&self) -> u64 {
@@ -171,6 +171,11 @@ impl Pipeline {
     /// The position that the next request gets.
     pub(super) const fn next(&self) -> u64 {
         self.next
+    }
+
+    /// The position of the first request.
+    pub(super) fn first(&self) -> u64 {
+        self.next - self.entries.len() as u64
     }
 
     pub(super) fn front(&self) -> Option<Entry> {
@@ -189,7 +194,7 @@ impl Pipeline {
 
     /// Takes the first request with its position.
     pub(super) fn pop(&mut self) -> Option<(u64, Entry)> {
-        let position = self.next - self.entries.len() as u64;
+        let position = self.first();
         let entry = self.entries.pop()?;
         self.running -= usize::from(entry.request.runs());
         Some((position, entry))

@@ -81,6 +81,8 @@ pub(super) struct Settings {
     path_changing: u64,
     role_changing: u64,
     ending: u64,
+    /// The unnamed portal is made by this request.
+    unnamed_bound: u64,
     /// Everything before this position is answered.
     answered: u64,
     since: Since,
@@ -125,6 +127,7 @@ impl Settings {
             path_changing: 0,
             role_changing: 0,
             ending: 0,
+            unnamed_bound: 0,
             answered: 0,
             since: Since::default(),
         }
@@ -245,8 +248,17 @@ impl Settings {
             || !changes.role.is_empty() && follows_role()
     }
 
-    /// A portal goes upstream that can be run by whatever comes. `None`: nobody knows what it changes.
-    pub(super) fn sent_portal(&mut self, changes: Option<&SessionChanges>, is_named: bool) {
+    /// A portal goes upstream as the request at `position`, which can be run by whatever comes. `None`:
+    /// nobody knows what it changes.
+    pub(super) fn sent_portal(
+        &mut self,
+        position: u64,
+        changes: Option<&SessionChanges>,
+        is_named: bool,
+    ) {
+        if !is_named {
+            self.unnamed_bound = position;
+        }
         let sets_path =
             |changes: &SessionChanges| changes.search_path_later || self.may_set_path(changes);
         if changes.is_none_or(sets_path) {
@@ -265,16 +277,19 @@ impl Settings {
         }
     }
 
-    /// The unnamed one was executed, and what became of the path is known from its answer.
-    pub(super) fn unnamed_executed(&mut self) {
-        self.path_hangs.on_unnamed = false;
-        self.role_hangs.on_unnamed = false;
+    /// The unnamed one was executed by the request at `position`, and what became of the path is known from
+    /// its answer; unless another one has been bound behind that.
+    pub(super) fn unnamed_executed(&mut self, position: u64) {
+        if self.unnamed_bound < position {
+            self.path_hangs.on_unnamed = false;
+            self.role_hangs.on_unnamed = false;
+        }
     }
 
     /// The context of the unnamed portal itself, which nothing can have run yet.
     pub(super) fn context_of_unnamed(&mut self, open_segment: bool) -> &SqlContext {
         let (path, role) = (self.path_hangs, self.role_hangs);
-        self.unnamed_executed();
+        (self.path_hangs.on_unnamed, self.role_hangs.on_unnamed) = (false, false);
         self.context(open_segment);
         (self.path_hangs, self.role_hangs) = (path, role);
         &self.context

@@ -62,7 +62,7 @@ fn roles_and_settings_of_the_server_are_admin() {
         ("SET session_authorization = 'bob'", "read; admin role:bob"),
         ("RESET SESSION AUTHORIZATION", "read; admin role:default"),
         ("SELECT set_config('role', 'bob', true)", "read; admin role:bob"),
-        ("SELECT pg_catalog.set_config('ROLE'::text, 'bob', false)", "read; admin role:bob"),
+        ("SELECT pg_catalog.set_config('ROLE'::pg_catalog.text, 'bob', false)", "read; admin role:bob"),
         ("SELECT set_config('session_authorization', 'bob', false)", "read; admin role:bob"),
         ("SELECT set_config('role', $1, false)", "read; admin ?*"),
         ("SET role = 123", "read; admin ?*"),

@@ -328,6 +328,10 @@ fn rename<'a>(walk: &mut Walk<'a, '_>, tree: &'a Tree) {
         _ => Vec::new(),
     };
     walk.act(Verb::Define, new);
+    if is_relation && new_name == "pg_settings" {
+        // As to make one.
+        walk.unknown_setting();
+    }
     match kind {
         Some(ObjectType::ObjectSchema) => walk.script.make_schema(new_name),
         Some(ObjectType::ObjectRole) => walk.script.rename_roles(),
