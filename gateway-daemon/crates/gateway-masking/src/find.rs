@@ -17,34 +17,36 @@ struct Scan<'d> {
 }
 
 /// Tells from left to right what is found, in the text as it is written and as it is meant. Where two
-/// overlap they are told as one, which is as
-/// long as both together, and which is called what the stronger of them is: no byte of what is to
-/// be covered is shown because it also belongs to something that is not, or not as much.
+/// overlap they are told as one, which is as long as both together, and which is called what the stronger of
+/// them is: no byte of what is to be covered is shown because it also belongs to something that is not, or
+/// not as much.
 pub(crate) fn find(detectors: &[Asked], text: &[u8], tell: &mut dyn FnMut(Range<usize>, &Asked)) {
     let mut list = List { last: None, tell };
-    let mut scans = scans(detectors, text);
     let mut ways = plain(text).peekable();
     if ways.peek().is_none() {
-        while let Some((range, asked)) = first(&mut scans, text) {
-            list.add(range, asked);
-        }
+        each(detectors, text, |range, asked| list.add(range, asked));
         return list.end();
     }
     let mut found = Vec::new();
-    while let Some(one) = first(&mut scans, text) {
-        found.push(one);
-    }
+    each(detectors, text, |range, asked| found.push((range, asked)));
     for plain in ways {
-        let mut scans = self::scans(detectors, &plain.text);
-        while let Some((range, asked)) = first(&mut scans, &plain.text) {
+        each(detectors, &plain.text, |range, asked| {
             found.push((plain.written(&range), asked));
-        }
+        });
     }
     found.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
     for (range, asked) in found {
         list.add(range, asked);
     }
     list.end();
+}
+
+/// What each detector finds, in the order of where it begins.
+fn each<'d>(detectors: &'d [Asked], text: &[u8], mut tell: impl FnMut(Range<usize>, &'d Asked)) {
+    let mut scans = scans(detectors, text);
+    while let Some((range, asked)) = first(&mut scans, text) {
+        tell(range, asked);
+    }
 }
 
 /// What is found, from left to right.
@@ -76,6 +78,7 @@ impl<'d> List<'_, 'd> {
         }
     }
 }
+
 /// One for each kind that has something to tell; of two that ask for the same kind the stronger.
 fn scans<'d>(detectors: &'d [Asked], text: &[u8]) -> [Option<Scan<'d>>; Detector::ALL.len()] {
     Detector::ALL.map(|kind| {

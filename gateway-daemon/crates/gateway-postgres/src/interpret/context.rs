@@ -43,7 +43,7 @@ impl SqlContext {
 /// The schema that `"$user"` means in a search path: the one with the name of the current role.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum RoleSchema {
-    /// There is none that the role may use, so the server leaves it out.
+    /// There is no schema of that name, so the server leaves it out.
     #[default]
     Absent,
     /// One of these, or none.
